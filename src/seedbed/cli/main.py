@@ -1,0 +1,103 @@
+"""The entry point: finds commands by name, imports only the one that runs, and prints errors as three lines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from seedbed import __version__
+from seedbed.core.errors import SeedbedError
+
+# command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Text in, a model you can talk to out: the whole recipe, then a chat."),
+    "train": ("train", "Run a recipe: corpus, tokenizer, pretraining, fine-tuning, report."),
+    "chat": ("chat", "Talk to a model in the terminal."),
+    "run": ("run", "Continue a prompt with a model."),
+    "plan": ("plan", "Count a model's parameters, memory, FLOPs and time before training it."),
+    "eval": ("evaluate", "Measure bits per byte beside baselines, and write a report."),
+    "show": ("show", "Show an artifact and its family tree."),
+    "ls": ("show", "List every artifact in the library."),
+    "corpus": ("corpus", "Build, show, list and remove corpora."),
+    "tokenizer": ("tokenizer", "Train, show, try and compare tokenizers."),
+    "runs": ("runs", "List, show and compare training runs."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"seedbed.cli.{COMMANDS[cmd_name][0]}")
+        found = getattr(module, f"{cmd_name}_command")
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise _unknown_command(args[0]) from error
+
+
+def _unknown_command(name: str) -> SeedbedError:
+    import difflib
+
+    from seedbed.core.errors import UsageError
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    fix = f"did you mean `seedbed {near[0]}`?" if near else "see `seedbed --help`"
+    return UsageError(f"there is no command {name!r}", why=f"the commands are {', '.join(COMMANDS)}", fix=fix)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="seedbed")
+def cli() -> None:
+    """A language model on your own text, from corpus to chat.
+
+    \b
+    Example:
+      seedbed demo --corpus path/to/folder
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 gate red, 4 not found, 5 does not fit, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except SeedbedError as error:
+        if "--debug" in arguments:
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = context.command_path if context is not None else "seedbed"
+        message = error.format_message()
+        print(
+            f"error: {message}\nwhy: the command line cannot be read that way\nfix: see `{usage} --help`",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""The ground floor: errors, strict configuration, artifacts with lineage, progress, random state."""

@@ -1,0 +1,314 @@
+"""The library: everything that outlives a command, addressed by its content and named by movable references.
+
+``<root>/<kind>/<id>/manifest.json`` describes one artifact; the other files beside it are its content. The id is
+the SHA-256 of the kind, the parents' ids and every file's digest, so one changed byte anywhere changes every
+descendant's id, and the same work done twice is stored once. What may differ between two equal pieces of work (the
+time, the machine, metrics) stays out of the id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from seedbed import __version__
+from seedbed.core import files
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ID = re.compile(r"[0-9a-f]{6,64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known about an artifact besides its content."""
+
+    kind: str
+    id: str
+    created: str
+    parents: tuple[str, ...]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    licence: str
+    code_version: str
+    files: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One stored artifact."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of its content, 64 hex digits."""
+        return self.manifest.id
+
+    @property
+    def kind(self) -> str:
+        """Corpus, tokenizer, tokens, run, model, evaluation …"""
+        return self.manifest.kind
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of content."""
+        return sum(int(entry["bytes"]) for entry in self.manifest.files.values())
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            NotFoundError: it has no such file.
+        """
+        if name not in self.manifest.files:
+            raise NotFoundError(
+                f"{self.kind} {self.id[:12]} has no file {name!r}",
+                why=f"it holds {', '.join(sorted(self.manifest.files)) or 'nothing'}",
+                fix="check the kind of the artifact with `seedbed show`",
+            )
+        return self.path / name
+
+    def verify(self) -> None:
+        """Compare every file with the digest in the manifest.
+
+        Raises:
+            CorruptError: a file is missing, truncated or changed.
+        """
+        for name, entry in self.manifest.files.items():
+            path = self.path / name
+            if not path.is_file():
+                raise _corrupt(self, f"{path} is missing")
+            if path.stat().st_size != entry["bytes"]:
+                raise _corrupt(self, f"{path} has {path.stat().st_size} bytes, {entry['bytes']} were written")
+            if files.sha256_file(path) != entry["sha256"]:
+                raise _corrupt(self, f"{path} no longer has the hash {entry['sha256'][:12]}… it was stored with")
+
+
+@dataclass
+class Draft:
+    """An artifact being written: fill ``path``; set ``metrics`` and ``licence``; ``artifact`` is there afterwards."""
+
+    path: Path
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    artifact: Artifact | None = None
+
+    @property
+    def result(self) -> Artifact:
+        """The stored artifact; only after the ``with`` block ended well."""
+        if self.artifact is None:
+            raise RuntimeError("the draft has not been stored yet")
+        return self.artifact
+
+
+class Library:
+    """All artifacts under one folder: ``$SEEDBED_HOME``, else the platform's data folder."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        chosen = root or os.environ.get("SEEDBED_HOME") or platformdirs.user_data_dir("seedbed", appauthor=False)
+        self.root = Path(chosen).expanduser().absolute()
+
+    @contextmanager
+    def writing(
+        self,
+        kind: str,
+        *,
+        parents: Iterable[Artifact] = (),
+        config: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Iterator[Draft]:
+        """Store a new artifact: the block fills ``draft.path``, and all of it or nothing is kept.
+
+        Args:
+            kind: what it is; a folder of this name holds it.
+            parents: the artifacts it was made from.
+            config: the settings it was made with (a record; not part of the id).
+            name: a reference to move to it.
+
+        Raises:
+            CapacityError: the disk is full; nothing was stored and no name was moved.
+        """
+        if name is not None:
+            check_name(name)
+        parent_ids = tuple(parent.id for parent in parents)
+        home = self.root / kind
+        staging = home / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
+        with files.new_directory(staging) as path:
+            draft = Draft(path)
+            yield draft
+            manifest = _describe(draft, kind, parent_ids, config or {})
+            files.write_json(path / MANIFEST, _to_json(manifest))
+        draft.artifact = self._adopt(staging, home / manifest.id)
+        if name is not None:
+            self.name(name, draft.artifact)
+
+    def _adopt(self, staging: Path, target: Path) -> Artifact:
+        """Move a finished draft to its id; equal content that is already there, and whole, is kept."""
+        if target.exists():
+            try:
+                kept = _read(target)
+                kept.verify()
+            except CorruptError:
+                files.replace_directory(staging, target)
+            else:
+                shutil.rmtree(staging, ignore_errors=True)
+                return kept
+        else:
+            files.replace_directory(staging, target)
+        return _read(target)
+
+    def get(self, reference: str, kind: str | None = None) -> Artifact:
+        """Find an artifact by name, id, or a beginning of its id (at least six digits).
+
+        Raises:
+            NotFoundError: there is none, or it is of another kind.
+            UsageError: the beginning fits several.
+        """
+        wanted = self.names().get(reference)
+        found = [path for path in self._paths() if (path.name == wanted if wanted else _begins(path.name, reference))]
+        if len(found) > 1:
+            raise UsageError(
+                f"{reference!r} fits {len(found)} artifacts",
+                why=", ".join(f"{path.parent.name} {path.name[:16]}" for path in found[:4]),
+                fix="give more digits of the id",
+            )
+        if not found:
+            known = [name for name, target in self.names().items() if kind is None or self._kind_of(target) == kind]
+            raise NotFoundError(
+                f"no {kind or 'artifact'} called {reference!r}",
+                why=f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}",
+                fix="list what there is with `seedbed ls`, or check SEEDBED_HOME",
+            )
+        artifact = _read(found[0])
+        if kind is not None and artifact.kind != kind:
+            raise NotFoundError(
+                f"{reference!r} is not a {kind}", why=f"it is a {artifact.kind}", fix=f"name a {kind} (`seedbed ls`)"
+            )
+        return artifact
+
+    def all(self, kind: str | None = None) -> list[Artifact]:
+        """All artifacts, newest first."""
+        found = [_read(path) for path in self._paths() if kind is None or path.parent.name == kind]
+        return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
+
+    def name(self, name: str, artifact: Artifact) -> None:
+        """Move the reference ``name`` to ``artifact``."""
+        files.write_text(self.root / "refs" / check_name(name), artifact.id + "\n")
+
+    def names(self) -> dict[str, str]:
+        """Every name and the id it points to."""
+        home = self.root / "refs"
+        if not home.is_dir():
+            return {}
+        return {path.name: path.read_text().strip() for path in sorted(home.iterdir()) if _NAME.fullmatch(path.name)}
+
+    def names_of(self, artifact: Artifact) -> list[str]:
+        """The names that point to an artifact."""
+        return [name for name, target in self.names().items() if target == artifact.id]
+
+    def parents(self, artifact: Artifact) -> list[Artifact]:
+        """The artifacts it was made from."""
+        return [self.get(parent) for parent in artifact.manifest.parents]
+
+    def children(self, artifact: Artifact) -> list[Artifact]:
+        """The artifacts that were made from it."""
+        return [other for other in self.all() if artifact.id in other.manifest.parents]
+
+    def remove(self, reference: str, kind: str | None = None) -> Artifact:
+        """Delete an artifact and the names that point to it.
+
+        Raises:
+            UsageError: something else was made from it.
+        """
+        artifact = self.get(reference, kind)
+        children = self.children(artifact)
+        if children:
+            raise UsageError(
+                f"{artifact.kind} {reference} is still needed",
+                why=", ".join(f"{child.kind} {child.id[:12]}" for child in children[:4]) + " was made from it",
+                fix="remove those first",
+            )
+        for name in self.names_of(artifact):
+            (self.root / "refs" / name).unlink()
+        grave = artifact.path.with_name(f".removed-{artifact.id}")
+        os.rename(artifact.path, grave)
+        shutil.rmtree(grave)
+        return artifact
+
+    def _paths(self) -> Iterator[Path]:
+        if self.root.is_dir():
+            for path in self.root.glob("*/*"):
+                if len(path.name) == 64 and _ID.fullmatch(path.name) and (path / MANIFEST).is_file():
+                    yield path
+
+    def _kind_of(self, identity: str) -> str:
+        return next((path.parent.name for path in self._paths() if path.name == identity), "")
+
+
+def check_name(name: str) -> str:
+    """A name that is safe as a file name.
+
+    Raises:
+        UsageError: it holds other characters, or looks like an id.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 100 or (_ID.fullmatch(name) and len(name) == 64):
+        raise UsageError(
+            f"{name!r} cannot be a name",
+            why="a name has letters, digits, '.', '_' and '-', and starts with a letter or digit",
+            fix="choose a name such as 'my-notes'",
+        )
+    return name
+
+
+def _begins(identity: str, reference: str) -> bool:
+    return bool(_ID.fullmatch(reference)) and identity.startswith(reference)
+
+
+def _describe(draft: Draft, kind: str, parents: tuple[str, ...], config: Mapping[str, Any]) -> Manifest:
+    content = {
+        path.relative_to(draft.path).as_posix(): {"sha256": files.sha256_file(path), "bytes": path.stat().st_size}
+        for path in sorted(draft.path.rglob("*"))
+        if path.is_file()
+    }
+    digests = {name: entry["sha256"] for name, entry in content.items()}
+    identity = files.sha256_text(files.canonical_json({"kind": kind, "parents": parents, "files": digests}))
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Manifest(kind, identity, created, parents, dict(config), draft.metrics, draft.licence, __version__, content)
+
+
+def _to_json(manifest: Manifest) -> dict[str, Any]:
+    return {**vars(manifest), "parents": list(manifest.parents)}
+
+
+def _read(path: Path) -> Artifact:
+    try:
+        fields = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return Artifact(path, Manifest(**{**fields, "parents": tuple(fields["parents"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptError(
+            f"the manifest of {path.parent.name} {path.name[:12]} cannot be read",
+            why=f"{path / MANIFEST}: {error}",
+            fix=f"delete {path} and make it again",
+        ) from error
+
+
+def _corrupt(artifact: Artifact, why: str) -> CorruptError:
+    return CorruptError(
+        f"{artifact.kind} {artifact.id[:12]} is damaged",
+        why=why,
+        fix=f"delete {artifact.path} and run the command that made it again",
+    )

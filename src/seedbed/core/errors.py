@@ -1,0 +1,82 @@
+"""The one error family: every failure a user can cause says what happened, why, and how to fix it.
+
+The command line prints the three fields as three lines and exits with ``exit_code``; the server maps the same
+fields to the OpenAI error shape. Anything else that is raised is a bug in seedbed and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SeedbedError(Exception):
+    """A failure with its reason and its remedy.
+
+    Args:
+        what: what went wrong, in one line.
+        why: where or which value caused it.
+        fix: what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, why: str, fix: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"error: {self.what}\nwhy: {self.why}\nfix: {self.fix}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the three fields when the error crosses a process boundary."""
+        return _rebuild, (type(self), self.what, self.why, self.fix)
+
+
+def _rebuild(kind: type[SeedbedError], what: str, why: str, fix: str) -> SeedbedError:
+    return kind(what, why=why, fix=fix)
+
+
+class UsageError(SeedbedError):
+    """A flag, argument or recipe that cannot be honoured."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A recipe with an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(SeedbedError):
+    """Input data that cannot be used: empty, binary, too small."""
+
+
+class CorruptError(SeedbedError):
+    """Something stored that no longer matches its hash."""
+
+
+class TrainingError(SeedbedError):
+    """A training run that cannot go on, such as a loss that is not finite."""
+
+
+class GateError(SeedbedError):
+    """A quality gate that is red."""
+
+    exit_code = 3
+
+
+class NotFoundError(SeedbedError):
+    """A name, id or file that does not exist."""
+
+    exit_code = 4
+
+
+class CapacityError(SeedbedError):
+    """Something that does not fit: memory, disk, context window."""
+
+    exit_code = 5
+
+
+class InterruptedRun(SeedbedError):
+    """The user stopped the work; what was done is saved."""
+
+    exit_code = 130

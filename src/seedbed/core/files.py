@@ -1,0 +1,129 @@
+"""Files that are either the old ones or the new ones, never half of each: write aside, fsync, rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seedbed.core.errors import CapacityError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the form that is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's text atomically.
+
+    Raises:
+        CapacityError: the disk is full; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path.parent):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+@contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """Fill a temporary directory that becomes ``target`` when the block ends well.
+
+    A killed process leaves the old target or the new one. An existing target is replaced.
+
+    Raises:
+        CapacityError: the disk is full; the old target is untouched.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(target.parent):
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            yield draft
+            for path in sorted(draft.rglob("*")):
+                if path.is_file():
+                    sync_file(path)
+            sync_directory(draft)
+            replace_directory(draft, target)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+def replace_directory(draft: Path, target: Path) -> None:
+    """Rename ``draft`` to ``target``. A directory cannot be renamed over a full one: the old steps aside first."""
+    aside: Path | None = None
+    if target.exists():
+        aside = target.with_name(f".{target.name}.old-{os.getpid()}")
+        os.rename(target, aside)
+    os.rename(draft, target)
+    sync_directory(target.parent)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Force a directory's entries to the disk, so that a rename survives a power cut."""
+    if os.name == "posix":
+        sync_file(path)
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn "no space left" into an error with a remedy. Third-party writers hide errno, so their text is read too."""
+    try:
+        yield
+    except CapacityError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in _NO_ROOM or "No space left" in str(error):
+            free = shutil.disk_usage(where).free
+            raise CapacityError(
+                "the disk is full",
+                why=f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost",
+                fix="free some space (`seedbed runs ls`, `seedbed corpus rm NAME`) or set SEEDBED_HOME to a larger disk",
+            ) from error
+        raise

@@ -1,0 +1,143 @@
+"""Progress on standard error: a bar with rate and time left on a terminal, one plain line per interval elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+PLAIN_INTERVAL = 5.0
+"""Seconds between two plain lines when standard error is not a terminal."""
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def set_quiet(quiet: bool) -> None:
+    """Show no progress in this context (the ``-q`` flag)."""
+    _quiet.set(quiet)
+
+
+def say(message: str) -> None:
+    """One line for the user on standard error, unless ``-q``."""
+    if not _quiet.get():
+        print(message, file=sys.stderr, flush=True)
+
+
+class Bar(Protocol):
+    """What a running piece of work reports to."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """``amount`` more units are done; ``note`` is shown beside the bar."""
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar."""
+
+
+@contextmanager
+def progress(title: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+    """Show progress of work that may take over two seconds.
+
+    Args:
+        title: what is being done.
+        total: units of work in all, when known.
+        unit: what is counted, for the rate ("tokens", "documents").
+    """
+    if _quiet.get():
+        yield _Silent()
+    elif sys.stderr.isatty():
+        with _rich_bar(title, total, unit) as bar:
+            yield bar
+    else:
+        plain = _Plain(title, total, unit)
+        yield plain
+        plain.close()
+
+
+def track(items: Iterable[T], title: str, total: float | None = None, unit: str = "") -> Iterator[T]:
+    """Iterate with progress, one unit an item."""
+    with progress(title, total, unit) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+class _Silent:
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        pass
+
+    def say(self, message: str) -> None:
+        pass
+
+
+class _Plain:
+    def __init__(self, title: str, total: float | None, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.note = 0.0, ""
+        self.started = self.shown = time.monotonic()
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+        if time.monotonic() - self.shown >= PLAIN_INTERVAL:
+            self._show()
+
+    def say(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if time.monotonic() - self.started >= 2:
+            self._show()
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        seconds = self.shown - self.started
+        rate = self.done / seconds if seconds > 0 else 0.0
+        parts = [f"{self.done:,.0f} {self.unit}".strip(), f"{rate:,.0f}/s"]
+        if self.total:
+            left = max(0.0, self.total - self.done) / rate if rate else float("inf")
+            parts = [f"{self.done / self.total:4.0%}", *parts, f"{duration(left)} left"]
+        print(f"{self.title}: {', '.join([*parts, self.note] if self.note else parts)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed or 0.0
+            return Text(f"{speed:,.0f} {unit}/s" if unit else f"{speed:,.1f}/s", style="dim")
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), Rate())
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console) as live:
+        task = live.add_task(title, total=total, note="")
+
+        class Live:
+            def advance(self, amount: float = 1, note: str = "") -> None:
+                live.advance(task, amount)
+                if note:
+                    live.update(task, note=note)
+
+            def say(self, message: str) -> None:
+                console.print(message, markup=False, highlight=False)
+
+        yield Live()
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds != seconds or seconds == float("inf"):
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
