@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -113,13 +114,13 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn "no space left" into an error with a remedy. Third-party writers hide errno, so their text is read too."""
+    """Turn "no space left" into an error with a remedy."""
     try:
         yield
     except CapacityError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None) in _NO_ROOM or "No space left" in str(error):
+        if _error_number(error) in _NO_ROOM:
             free = shutil.disk_usage(where).free
             raise CapacityError(
                 "the disk is full",
@@ -127,3 +128,11 @@ def disk_errors(where: Path) -> Iterator[None]:
                 fix="free some space (`seedbed runs ls`, `seedbed corpus rm NAME`) or set SEEDBED_HOME to a larger disk",
             ) from error
         raise
+
+
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of an error; writers in Rust (safetensors, tokenizers) have it in their text."""
+    if isinstance(error, OSError):
+        return error.errno
+    written = re.search(r"os error (\d+)", str(error))
+    return int(written.group(1)) if written else None

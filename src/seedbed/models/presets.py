@@ -1,0 +1,70 @@
+"""Named shapes: published models as behaviour, for plans and tests, and our default with depth as its one dial."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from seedbed.core.errors import UsageError
+from seedbed.models.config import ModelConfig
+
+_GPT: dict[str, Any] = {
+    "norm": "layer",
+    "norm_eps": 1e-5,
+    "mlp": "plain",
+    "activation": "gelu_tanh",
+    "position": "learned",
+    "qkv_bias": True,
+    "out_bias": True,
+    "mlp_bias": True,
+}
+
+
+def _gpt2(width: int, layers: int, heads: int) -> ModelConfig:
+    """Radford et al. 2019, table 2."""
+    return ModelConfig(50257, width, layers, heads, max_length=1024, **_GPT)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    # Radford et al. 2018: post-norm, BPE of 40,000 merges, 512 positions
+    "gpt1": ModelConfig(40478, 768, 12, 12, max_length=512, norm_place="post", final_norm=False, **_GPT),
+    "gpt2": _gpt2(768, 12, 12),
+    "gpt2-medium": _gpt2(1024, 24, 16),
+    "gpt2-large": _gpt2(1280, 36, 20),
+    "gpt2-xl": _gpt2(1600, 48, 25),
+    # Brown et al. 2020, table 2.1 (its alternating sparse attention changes no parameter)
+    "gpt3": ModelConfig(50257, 12288, 96, 96, head_dim=128, max_length=2048, **_GPT),
+    # Touvron et al. 2023, table 2
+    "llama-7b": ModelConfig(32000, 4096, 32, 32, d_ff=11008, max_length=2048, tied=False),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """A published shape by name.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset {name!r}", why=f"they are {', '.join(PRESETS)}", fix="choose one of them")
+    return PRESETS[name]
+
+
+def default_model(depth: int, vocab_size: int, context: int, **changes: Any) -> ModelConfig:
+    """Our default shape: RMSNorm, RoPE, grouped-query attention, gated MLP, tied embeddings, QK norm.
+
+    Args:
+        depth: blocks; the width is 64 a block, with one query head per 64 channels and half as many key/value heads.
+        changes: fields to set otherwise.
+    """
+    heads = max(1, changes.get("d_model", 64 * depth) // 64)
+    config = ModelConfig(
+        vocab_size=vocab_size,
+        d_model=64 * depth,
+        n_layers=depth,
+        n_heads=heads,
+        n_kv_heads=heads // 2 if heads % 2 == 0 else heads,
+        max_length=context,
+        qk_norm=True,
+    )
+    return dataclasses.replace(config, **changes)

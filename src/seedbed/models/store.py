@@ -1,0 +1,111 @@
+"""Models on disk: safetensors weights, config.json, and the tokenizer they were trained with.
+
+A model artifact is complete in itself: it holds the tokenizer's files too, and its config names the tokenizer's hash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from seedbed.core import config as settings
+from seedbed.core import files
+from seedbed.core.artifacts import Artifact
+from seedbed.core.errors import CorruptError
+from seedbed.models.config import ModelConfig
+from seedbed.models.decoder import Decoder
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to use: in evaluation mode, with its tokenizer."""
+
+    model: Decoder
+    tokenizer: Tokenizer
+    artifact: Artifact
+
+
+def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer) -> None:
+    """Write weights, configuration and tokenizer into a folder (an artifact's draft).
+
+    Raises:
+        UsageError: the tokenizer has more tokens than the model.
+    """
+    save_weights(model, folder / WEIGHTS)
+    described = {"model": settings.to_dict(model.config), "tokenizer": tokenizer.hash}
+    files.write_json(folder / CONFIG, described)
+    tokenizer.save(folder)
+
+
+def load_model(artifact: Artifact, device: torch.device | str = "cpu") -> LoadedModel:
+    """Load a model and check that its tokenizer is the one it was trained with.
+
+    Raises:
+        CorruptError: a file is damaged, or the weights do not fit the configuration.
+        UsageError: another tokenizer lies beside the weights.
+    """
+    artifact.verify()
+    described = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_file(artifact.file("tokenizer.json"))
+    tokenizer.require(described["tokenizer"], f"model {artifact.id[:12]}")
+    model = build(read_config(described["model"]), artifact.file(WEIGHTS)).to(device)
+    return LoadedModel(model.eval(), tokenizer, artifact)
+
+
+def read_config(table: Mapping[str, Any]) -> ModelConfig:
+    """A stored model configuration."""
+    return settings.parse(ModelConfig, table)
+
+
+def build(config: ModelConfig, weights: Path) -> Decoder:
+    """A model with weights from a file; every parameter is filled exactly once, without drawing random ones first."""
+    with torch.device("meta"):
+        model = Decoder(config)
+    model.to_empty(device="cpu")
+    load_weights(model, weights)
+    return model
+
+
+def save_weights(model: Decoder, path: Path) -> None:
+    """Parameters by name as safetensors; a tied output embedding is left out."""
+    with files.disk_errors(path.parent):
+        save_file({name: tensor.contiguous() for name, tensor in _own_tensors(model).items()}, path)
+
+
+def load_weights(model: Decoder, path: Path) -> None:
+    """Fill a model's parameters in place.
+
+    Raises:
+        CorruptError: the file cannot be read, or its names and shapes are not the model's.
+    """
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptError(f"{path} cannot be read", why=str(error), fix="restore it or train again") from error
+    wanted = _own_tensors(model)
+    if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
+        different = sorted(stored.keys() ^ wanted.keys()) or sorted(
+            name for name in wanted if stored[name].shape != wanted[name].shape
+        )
+        raise CorruptError(
+            f"{path} is not this model", why=f"tensors differ: {', '.join(different[:4])}", fix="check its config.json"
+        )
+    for name, tensor in wanted.items():
+        tensor.copy_(stored[name])
+
+
+def _own_tensors(model: Decoder) -> dict[str, torch.Tensor]:
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if model.config.tied:
+        del tensors["output.weight"]
+    return tensors

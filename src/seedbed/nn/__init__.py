@@ -1,0 +1,1 @@
+"""Building blocks: norms, positions, mixers with one face, feed-forward layers, the block, the loss."""

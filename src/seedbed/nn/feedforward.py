@@ -1,0 +1,47 @@
+"""Feed-forward layers: plain (Vaswani et al. 2017) and gated (GLU variants, Shazeer 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def _relu2(x: Tensor) -> Tensor:
+    """Squared ReLU (So et al. 2021, Primer)."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "relu": torch.relu,
+    "relu2": _relu2,
+}
+
+
+class FeedForward(nn.Module):
+    """(B, T, D) → (B, T, D) through ``hidden`` channels; with a gate, ``down(act(gate(x)) * up(x))``."""
+
+    def __init__(self, size: int, hidden: int, activation: Activation, *, gated: bool, bias: bool = False) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.gate = nn.Linear(size, hidden, bias=bias) if gated else None
+        self.up = nn.Linear(size, hidden, bias=bias)
+        self.down = nn.Linear(hidden, size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each position on its own."""
+        if self.gate is None:
+            return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
+        return self.down(self.activation(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]

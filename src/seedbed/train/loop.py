@@ -1,0 +1,238 @@
+"""When to step: length, validation, samples, checkpoints, interruption. How to step is the engine's business."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from seedbed.core import files
+from seedbed.core.errors import InterruptedRun, UsageError
+from seedbed.core.progress import Bar, progress, say
+from seedbed.models.store import load_weights
+from seedbed.train import checkpoint
+from seedbed.train.contracts import Batch, Source
+from seedbed.train.engine import Engine, StepResult
+from seedbed.train.metrics import MetricsLog
+from seedbed.train.schedule import learning_rate
+from seedbed.train.settings import TrainSettings
+from seedbed.train.sources import split_batch
+
+FIRST_SAMPLE = 5.0
+"""Seconds before the first live sample."""
+
+
+class Located(Source, Protocol):
+    """A source that can say where it stands."""
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+
+
+@dataclass
+class Hooks:
+    """Plain functions at fixed points; they never touch gradients.
+
+    Attributes:
+        validation: batches whose average loss is the validation loss; always the same ones.
+        sample: a text from the model as it is now.
+    """
+
+    validation: Sequence[Batch] = ()
+    sample: Callable[[], str] | None = None
+
+
+class Run:
+    """One training stage in a folder: metrics.jsonl, samples.jsonl, checkpoints/.
+
+    Args:
+        engine: the model and how to step.
+        source: where batches come from.
+        folder: the stage's working folder.
+        title: for the progress bar.
+    """
+
+    def __init__(self, engine: Engine, source: Located, hooks: Hooks, folder: Path, title: str = "train") -> None:
+        self.engine, self.source, self.hooks, self.folder, self.title = engine, source, hooks, folder, title
+        self.settings = engine.settings
+        self.model = engine.model
+        self.progress = checkpoint.Progress(total=self.settings.steps or None)
+        self.checkpoints = folder / "checkpoints"
+
+    def fit(self, *, resume: bool = False) -> checkpoint.Progress:
+        """Train to the end of the run.
+
+        Raises:
+            InterruptedRun: Ctrl-C; a checkpoint was saved.
+            TrainingError: the loss is not finite.
+            UsageError: the folder holds an unfinished run and ``resume`` is false.
+        """
+        self._start(resume)
+        log = MetricsLog(self.folder)
+        log.rewind(self.progress.step)
+        with _interruptible() as interrupted, progress(self.title, self._length(), self._unit()) as bar:
+            started = time.perf_counter() - self.progress.seconds
+            sampled = started + FIRST_SAMPLE - self.settings.sample_seconds
+            bar.advance(self._done())
+            while not self._finished():
+                before = self._done()
+                result = self._step()
+                self.progress.seconds = time.perf_counter() - started
+                self._decide_length()
+                self._log(log, result)
+                if self._due(self.settings.evaluate_every):
+                    self._validate(log)
+                if self.hooks.sample is not None and 0 < self.settings.sample_seconds <= time.perf_counter() - sampled:
+                    self._sample(bar)
+                    sampled = time.perf_counter()
+                bar.advance(self._done() - before, self._note(result))
+                if interrupted():
+                    self._stop()
+                if self._due(self.settings.save_every):
+                    self._save()
+        log.close()
+        if self.settings.keep_best and self.progress.best is not None:
+            load_weights(self.model, self.checkpoints / f"step-{self.progress.best_step:08d}" / checkpoint.WEIGHTS)
+        return self.progress
+
+    def _start(self, resume: bool) -> None:
+        checkpoint.clean(self.checkpoints)
+        found = checkpoint.checkpoints(self.checkpoints)
+        if not found:
+            return
+        if not resume:
+            raise UsageError(
+                f"{self.title} stopped at step {checkpoint.step_of(found[-1])} and is not finished",
+                why=f"{self.checkpoints} holds its checkpoints",
+                fix="add --resume to go on, or --restart to begin again",
+            )
+        source, self.progress, different = checkpoint.load_checkpoint(found[-1], self.model, self.engine.optimizers)
+        self.source.load_state_dict(source)
+        if different:
+            say(f"note: {', '.join(different)} changed since the checkpoint; the run goes on, but not bit for bit")
+        say(f"{self.title}: goes on from step {self.progress.step}")
+
+    def _step(self) -> StepResult:
+        rate = learning_rate(self.progress.step, self.progress.total, self.settings)
+        batch = self.source.next()
+        where = f"at step {self.progress.step} ({self.source.where})"
+        result = self.engine.step(split_batch(batch, self.settings.micro_batch), rate, where)
+        self.progress.step += 1
+        self.progress.tokens += result.weights.get("tokens", 0)
+        return result
+
+    def _log(self, log: MetricsLog, result: StepResult) -> None:
+        state = self.progress
+        rate = learning_rate(state.step - 1, state.total, self.settings) * self.settings.lr
+        speed = state.tokens / state.seconds if state.seconds else 0.0
+        timing = {"seconds": round(state.seconds, 3), "tokens_per_second": round(speed, 1)}
+        norm = result.gradient_norm
+        log.write(state.step, tokens=state.tokens, loss=result.loss, lr=rate, gradient_norm=norm, **timing)
+
+    def _validate(self, log: MetricsLog) -> None:
+        if not self.hooks.validation:
+            return
+        loss = sum(self.engine.evaluate(self.hooks.validation).values())
+        log.write(self.progress.step, tokens=self.progress.tokens, valid_loss=loss)
+        if self.progress.best is None or loss < self.progress.best:
+            self.progress.best, self.progress.best_step, self.progress.waiting = loss, self.progress.step, 0
+            if self.settings.keep_best:
+                self._save()
+        else:
+            self.progress.waiting += 1
+
+    def _sample(self, bar: Bar) -> None:
+        assert self.hooks.sample is not None
+        text = self.hooks.sample()
+        bar.say(f"  step {self.progress.step}: {' '.join(text.split())}")
+        with files.disk_errors(self.folder), (self.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": self.progress.step, "text": text}) + "\n")
+
+    def _save(self) -> None:
+        checkpoint.save_checkpoint(
+            self.checkpoints, self.model, self.engine.optimizers, self.source.state_dict(), self.progress
+        )
+
+    def _stop(self) -> None:
+        self._save()
+        raise InterruptedRun(
+            f"{self.title} was interrupted at step {self.progress.step}",
+            why=f"the checkpoint is saved under {self.checkpoints}",
+            fix="run the same command with --resume to go on",
+        )
+
+    def _decide_length(self) -> None:
+        """A run in minutes: when the stable part's time is over, fix the length from the speed so far."""
+        state, budget = self.progress, self.settings.minutes * 60
+        if state.total is None and state.seconds >= budget * (1 - self.settings.decay):
+            left = (budget - state.seconds) * state.step / state.seconds
+            state.total = state.step + max(1, round(left))
+
+    def _finished(self) -> bool:
+        state = self.progress
+        if self.settings.patience and state.waiting >= self.settings.patience:
+            say(f"{self.title}: no better validation for {state.waiting} times, stopping at step {state.step}")
+            return True
+        return state.total is not None and state.step >= state.total
+
+    def _due(self, every: int) -> bool:
+        return bool(every) and (self.progress.step % every == 0 or self._at_end())
+
+    def _at_end(self) -> bool:
+        return self.progress.total is not None and self.progress.step >= self.progress.total
+
+    def _length(self) -> float:
+        return self.settings.steps or self.settings.minutes * 60
+
+    def _done(self) -> float:
+        return self.progress.step if self.settings.steps else self.progress.seconds
+
+    def _unit(self) -> str:
+        return "steps" if self.settings.steps else "s"
+
+    def _note(self, result: StepResult) -> str:
+        state = self.progress
+        best = f", valid {state.best:.3f}" if state.best is not None else ""
+        return f"step {state.step}, loss {result.loss:.3f}{best}, {state.tokens / state.seconds:,.0f} tokens/s"
+
+
+def with_steps(settings: TrainSettings, tokens_per_step: int, steps_per_epoch: float) -> TrainSettings:
+    """The same settings with a length in tokens or epochs turned into steps."""
+    steps = settings.steps
+    if not steps and settings.tokens:
+        steps = max(1, settings.tokens // tokens_per_step)
+    if not steps and settings.epochs:
+        steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
+    return dataclasses.replace(settings, steps=steps)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Remember Ctrl-C until the step is over; a second one stops at once."""
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("stopping after this step; again to stop at once")
+
+    try:
+        before = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not in the main thread: someone else decides about signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

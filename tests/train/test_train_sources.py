@@ -1,0 +1,77 @@
+"""Sources: full coverage, exact state, loss masks."""
+
+from collections import Counter
+
+import pytest
+import torch
+from conftest import Row
+
+from seedbed.core.errors import DataError
+from seedbed.nn.loss import IGNORE
+from seedbed.train.sources import ChatSource, Conversation, Mixture, PackedTokens, collate
+
+
+@pytest.mark.parametrize(("count", "context", "batch"), [(64, 8, 2), (67, 8, 1), (61, 16, 3)])
+def test_an_epoch_predicts_every_token_exactly_once(count: int, context: int, batch: int) -> None:
+    source = PackedTokens(Row(range(count)), context, 1, seed=5)
+    for _ in range(3):
+        seen: Counter[int] = Counter()
+        for _ in range(source.windows):
+            labels = source.next()["labels"]
+            seen.update(labels[labels != IGNORE].tolist())
+        assert seen == Counter(range(count))
+
+
+def test_labels_are_the_next_tokens() -> None:
+    batch = PackedTokens(Row(range(100)), 8, 4, seed=1).next()
+    counted = batch["labels"] != IGNORE
+    assert ((batch["ids"] + 1) % 100)[counted].equal(batch["labels"][counted])
+
+
+def test_state_goes_on_exactly() -> None:
+    first, second = (PackedTokens(Row(range(200)), 8, 4, seed=1) for _ in range(2))
+    for _ in range(17):  # past the end of two epochs
+        first.next()
+    second.load_state_dict(first.state_dict())
+    for _ in range(9):
+        assert torch.equal(first.next()["ids"], second.next()["ids"])
+
+
+def test_a_corpus_smaller_than_a_batch_is_refused() -> None:
+    with pytest.raises(DataError, match="smaller than one batch") as caught:
+        PackedTokens(Row(range(63)), 16, 4, seed=0)
+    assert "63" in caught.value.why
+    assert "64" in caught.value.why
+
+
+def test_a_mixture_draws_by_its_shares_and_resumes() -> None:
+    def make() -> Mixture:
+        parts = [PackedTokens(Row([value] * 100), 10, 1, seed=0) for value in (1, 2)]
+        return Mixture(parts, [3, 1], batch=8, seed=4)
+
+    mixture = make()
+    firsts = torch.cat([mixture.next()["ids"][:, 0] for _ in range(250)])
+    assert float((firsts == 1).float().mean()) == pytest.approx(0.75, abs=0.03)
+    again = make()
+    again.load_state_dict(mixture.state_dict())
+    assert torch.equal(mixture.next()["ids"], again.next()["ids"])
+
+
+def test_only_the_assistants_tokens_are_labels() -> None:
+    rows = [Conversation([1, 2, 3, 4, 5], [False, False, True, True, False]), Conversation([6, 7], [False, True])]
+    batch = collate(rows, context=8, pad=0)
+    assert batch["ids"].tolist() == [[1, 2, 3, 4], [6, 0, 0, 0]]
+    assert batch["labels"].tolist() == [[IGNORE, 3, 4, IGNORE], [7, IGNORE, IGNORE, IGNORE]]
+
+
+def test_chat_epochs_hold_every_conversation_once_and_count_what_is_cut() -> None:
+    rows = [Conversation([index, *([1] * (index % 9)), 2], [False] * (index % 9 + 1) + [True]) for index in range(50)]
+    source = ChatSource(rows, context=6, batch=7, pad=0, seed=0)
+    assert source.shortened == sum(len(row.ids) > 7 for row in rows)
+    for _ in range(2):
+        firsts = [int(i) for _ in range(8) for i in source.next()["ids"][:, 0]]
+        assert sorted(firsts) == list(range(50))
+    other = ChatSource(rows, context=6, batch=7, pad=0, seed=0)
+    source.next()
+    other.load_state_dict(source.state_dict())
+    assert torch.equal(source.next()["ids"], other.next()["ids"])
