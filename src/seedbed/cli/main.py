@@ -76,7 +76,7 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 gate red, 4 not found, 5 does not fit, 130 interrupted."""
+    """Run the command line and exit: 0 ok, 1 failed, 2 usage, 3 gate red, 4 not found, 5 no room, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         result: Any = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)

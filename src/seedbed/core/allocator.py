@@ -16,7 +16,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_pages() -> bool:
-    """Set glibc's allocator to keep pages. Returns whether it could (Linux with glibc; SEEDBED_KEEP_PAGES=0 refuses)."""
+    """Set glibc's allocator to keep pages; SEEDBED_KEEP_PAGES=0 refuses. Returns whether it did (Linux, glibc)."""
     if not sys.platform.startswith("linux") or os.environ.get("SEEDBED_KEEP_PAGES") == "0":
         return False
     try:

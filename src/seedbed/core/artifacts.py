@@ -83,11 +83,13 @@ class Artifact:
         return self.path / name
 
     def verify(self) -> None:
-        """Compare every file with the digest in the manifest.
+        """Compare every file with its digest in the manifest, and the manifest with the id.
 
         Raises:
-            CorruptError: a file is missing, truncated or changed.
+            CorruptError: a file is missing, truncated or changed, or the manifest was.
         """
+        if _identity(self.kind, self.manifest.parents, self.manifest.files) != self.path.name:
+            raise _corrupt(self, f"{self.path / MANIFEST} no longer fits the id")
         for name, entry in self.manifest.files.items():
             path = self.path / name
             if not path.is_file():
@@ -244,8 +246,8 @@ class Library:
             )
         for name in self.names_of(artifact):
             (self.root / "refs" / name).unlink()
-        grave = artifact.path.with_name(f".removed-{artifact.id}")
-        os.rename(artifact.path, grave)
+        grave = artifact.path.with_name(f".removed-{os.urandom(4).hex()}")
+        artifact.path.rename(grave)
         shutil.rmtree(grave)
         return artifact
 
@@ -284,10 +286,13 @@ def _describe(draft: Draft, kind: str, parents: tuple[str, ...], config: Mapping
         for path in sorted(draft.path.rglob("*"))
         if path.is_file()
     }
-    digests = {name: entry["sha256"] for name, entry in content.items()}
-    identity = files.sha256_text(files.canonical_json({"kind": kind, "parents": parents, "files": digests}))
-    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    identity, created = _identity(kind, parents, content), datetime.now(UTC).isoformat(timespec="milliseconds")
     return Manifest(kind, identity, created, parents, dict(config), draft.metrics, draft.licence, __version__, content)
+
+
+def _identity(kind: str, parents: tuple[str, ...], content: Mapping[str, Mapping[str, Any]]) -> str:
+    digests = {name: entry["sha256"] for name, entry in content.items()}
+    return files.sha256_text(files.canonical_json({"kind": kind, "parents": parents, "files": digests}))
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:

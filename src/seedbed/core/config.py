@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
-import re
 import tomllib
 import types
 import typing
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from seedbed.core.errors import ConfigError, NotFoundError
+from seedbed.core.origin import Origin as Origin
 
 T = TypeVar("T")
 _ENVIRONMENT = "SEEDBED_"
@@ -33,10 +34,12 @@ def knob(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """Declare one setting: its default, one sentence on what it does, its unit and its range."""
+    """Declare one setting: its default, one sentence on what it does, its unit and its range.
+
+    TOML has no null: a setting that may be None is None by default.
+    """
     metadata = {"doc": doc, "unit": unit, "at_least": at_least, "at_most": at_most}
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
-        kind = type(default)
         return dataclasses.field(default_factory=lambda: dataclasses.replace(cast(Any, default)), metadata=metadata)
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
@@ -63,25 +66,23 @@ def load(
 ) -> T:
     """Read settings of class ``kind`` from a TOML file, the environment and ``key=value`` overrides.
 
+    All three are put together before anything is checked, so that two flags may be right only together.
+
     Raises:
         NotFoundError: no such file.
         ConfigError: bad TOML, an unknown key, a wrong type, or a value out of range.
     """
     text = _read(path) if path is not None else ""
-    origin = Origin(str(path) if path is not None else "defaults", text)
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML", why=str(error), fix="correct the file at that place") from error
-    settings = parse(kind, table, origin)
-    for key, value in _from_environment(os.environ if environment is None else environment):
-        settings = override(settings, key, value, origin=f"environment variable {_ENVIRONMENT}{_as_variable(key)}")
-    for assignment in overrides:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment}", why="there is no '=' in it", fix="write --set section.key=value")
-        settings = override(settings, key.strip(), value.strip(), origin=f"--set {assignment}")
-    return settings
+    given: dict[str, str] = {}
+    variables = _from_environment(os.environ if environment is None else environment)
+    for key, value, source in (*variables, *map(_from_flag, overrides)):
+        _assign(kind, table, key, value, source)
+        given[key] = source
+    return parse(kind, table, Origin(str(path) if path is not None else "the settings", text, given))
 
 
 def parse(kind: type[T], table: Mapping[str, Any], origin: Origin | None = None, prefix: str = "") -> T:
@@ -114,25 +115,14 @@ def parse(kind: type[T], table: Mapping[str, Any], origin: Origin | None = None,
 
 
 def override(settings: T, key: str, text: str, *, origin: str) -> T:
-    """Replace one setting by its dotted key; ``text`` is read as a TOML value, else as a string."""
-    head, dot, rest = key.partition(".")
-    kind = type(settings)
-    names = [field.name for field in dataclasses.fields(cast(Any, settings))]
-    if head not in names:
-        raise _unknown_key(key, head, names, Origin(origin, ""))
-    if dot:
-        inner = getattr(settings, head)
-        if not dataclasses.is_dataclass(inner):
-            raise ConfigError(f"{origin}: {key} is not a setting", why=f"{head} is not a section", fix=f"set {head}")
-        value: Any = override(inner, rest, text, origin=origin)
-    else:
-        field = next(field for field in dataclasses.fields(cast(Any, settings)) if field.name == head)
-        hint = typing.get_type_hints(kind)[head]
-        value = _convert(_toml_value(text, hint), hint, key, field.metadata, Origin(origin, ""))
-    try:
-        return cast(T, dataclasses.replace(cast(Any, settings), **{head: value}))
-    except ValueError as error:
-        raise ConfigError(f"{origin} cannot be used", why=str(error), fix="change one of them") from error
+    """Replace one setting by its dotted key; ``text`` is read as a TOML value, else as a string.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a value out of range.
+    """
+    table = to_dict(settings)
+    _assign(type(settings), table, key, text, origin)
+    return parse(type(settings), table, Origin(origin, ""))
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -162,28 +152,6 @@ def describe(settings: Any, prefix: str = "") -> Iterator[KnobDoc]:
             yield KnobDoc(key, _type_name(hints[field.name]), value, meta.get("doc", ""), meta.get("unit", ""))
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where settings come from, to point an error at a line."""
-
-    name: str
-    text: str
-
-    def place(self, key: str) -> str:
-        """``file, line N`` of a dotted key, as far as it can be found."""
-        section, _, name = key.rpartition(".")
-        current = ""
-        for number, line in enumerate(self.text.splitlines(), 1):
-            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-            if header:
-                current = header.group(1).replace(" ", "")
-                if current == key:
-                    return f"{self.name}, line {number}"
-            elif current == section and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
-                return f"{self.name}, line {number}"
-        return self.name
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -195,15 +163,48 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read", why=str(error), fix="give a UTF-8 TOML file") from error
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """``SEEDBED_TRAIN__STEPS=5`` is ``train.steps = 5``; names without ``__`` (SEEDBED_HOME) are not settings."""
     for name, value in sorted(environment.items()):
         if name.startswith(_ENVIRONMENT) and "__" in name:
-            yield name[len(_ENVIRONMENT) :].lower().replace("__", "."), value
+            yield name[len(_ENVIRONMENT) :].lower().replace("__", "."), value, f"environment variable {name}"
 
 
-def _as_variable(key: str) -> str:
-    return key.replace(".", "__").upper()
+def _from_flag(assignment: str) -> tuple[str, str, str]:
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}", why="there is no '=' in it", fix="write --set section.key=value")
+    return key.strip(), value.strip(), f"--set {assignment}"
+
+
+def _assign(kind: type[Any], table: dict[str, Any], key: str, text: str, source: str) -> None:
+    """Write a value at a dotted key into the table that settings of class ``kind`` are going to be read from."""
+    head, dot, rest = key.partition(".")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if head not in fields:
+        raise _unknown_key(key, head, list(fields), Origin(source, ""))
+    hint = _given_type(typing.get_type_hints(kind)[head])
+    if not dot:
+        table[head] = _toml_value(text, hint)
+    elif not dataclasses.is_dataclass(hint):
+        raise ConfigError(f"{source}: {key} is not a setting", why=f"{head} is not a section", fix=f"set {head}")
+    else:
+        section = table.setdefault(head, _section_default(fields[head]))
+        if isinstance(section, dict):  # if it is not, reading the table will say so
+            _assign(cast(type[Any], hint), section, rest, text, source)
+
+
+def _section_default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """A section's own defaults, which may differ from those of its class."""
+    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+    return {} if made is None else to_dict(made)
+
+
+def _given_type(hint: Any) -> Any:
+    """The type of an optional setting when it is given."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(argument for argument in get_args(hint) if argument is not type(None))
+    return hint
 
 
 def _toml_value(text: str, hint: Any) -> Any:
@@ -224,16 +225,13 @@ def _unknown_key(full: str, key: str, known: Sequence[str], origin: Origin) -> C
 def _convert(value: Any, hint: Any, key: str, meta: Mapping[str, Any], origin: Origin) -> Any:
     kind, arguments = get_origin(hint), get_args(hint)
     if kind in (Union, types.UnionType):
-        if value is None:
-            return None
-        hint = next(argument for argument in arguments if argument is not type(None))
-        return _convert(value, hint, key, meta, origin)
+        return None if value is None else _convert(value, _given_type(hint), key, meta, origin)
     if kind is Literal:
         return _choice(value, arguments, key, origin)
     if kind is tuple:
         if not isinstance(value, (list, tuple)):
             raise _wrong_type(value, hint, key, origin)
-        return tuple(_convert(item, arguments[0], key, meta, origin) for item in value)
+        return tuple(_convert(item, arguments[0], f"{key}[{index}]", meta, origin) for index, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _wrong_type(value, hint, key, origin)
@@ -260,25 +258,20 @@ def _choice(value: Any, choices: Sequence[Any], key: str, origin: Origin) -> Any
 
 def _check_range(value: Any, key: str, meta: Mapping[str, Any], origin: Origin) -> None:
     low, high = meta.get("at_least"), meta.get("at_most")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        too_low, too_high = low is not None and not value >= low, high is not None and not value <= high
-        if too_low or too_high or value != value:
-            limits = " and ".join(
-                word
-                for word in (
-                    f"at least {low}" if low is not None else "",
-                    f"at most {high}" if high is not None else "",
-                )
-                if word
-            )
-            raise ConfigError(f"`{key} = {value}` is out of range", why=origin.place(key), fix=f"give {limits}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        limits = [f"{word} {limit}" for word, limit in (("at least", low), ("at most", high)) if limit is not None]
+        fix = f"give {' and '.join(limits) or 'a finite number'}"
+        raise ConfigError(f"`{key} = {value}` is out of range", why=origin.place(key), fix=fix)
 
 
 def _wrong_type(value: Any, hint: Any, key: str, origin: Origin) -> ConfigError:
+    name = key.rpartition(".")[2]
     return ConfigError(
         f"`{key}` must be {_type_name(hint)}, not {type(value).__name__}",
         why=f"{origin.place(key)}: {value!r}",
-        fix=f"write `{key.rpartition('.')[2]} = {_example(hint)}`",
+        fix=f"write `{_example(hint)}` there" if key.endswith("]") else f"write `{name} = {_example(hint)}`",
     )
 
 

@@ -25,7 +25,9 @@ class SeedbedError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"error: {self.what}\nwhy: {self.why}\nfix: {self.fix}"
+        """Three lines, whatever line breaks a library's own message brought along."""
+        fields = {"error": self.what, "why": self.why, "fix": self.fix}
+        return "\n".join(f"{name}: {' '.join(text.split())}" for name, text in fields.items())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the three fields when the error crosses a process boundary."""

@@ -35,6 +35,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -54,7 +59,7 @@ def write_text(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -65,7 +70,7 @@ def write_text(path: Path, text: str) -> None:
 def new_directory(target: Path) -> Iterator[Path]:
     """Fill a temporary directory that becomes ``target`` when the block ends well.
 
-    A killed process leaves the old target or the new one. An existing target is replaced.
+    A killed process leaves no half of a target. An existing one is replaced; see :func:`replace_directory`.
 
     Raises:
         CapacityError: the disk is full; the old target is untouched.
@@ -75,9 +80,8 @@ def new_directory(target: Path) -> Iterator[Path]:
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             yield draft
-            for path in sorted(draft.rglob("*")):
-                if path.is_file():
-                    sync_file(path)
+            for path in draft.rglob("*"):
+                sync_directory(path) if path.is_dir() else sync_file(path)
             sync_directory(draft)
             replace_directory(draft, target)
         except BaseException:
@@ -86,12 +90,21 @@ def new_directory(target: Path) -> Iterator[Path]:
 
 
 def replace_directory(draft: Path, target: Path) -> None:
-    """Rename ``draft`` to ``target``. A directory cannot be renamed over a full one: the old steps aside first."""
+    """Rename ``draft`` to ``target``.
+
+    A directory cannot be renamed over a full one: the old one steps aside first, and comes back if the new one cannot
+    take its place. A process killed between the two renames leaves the old one under its name beside.
+    """
     aside: Path | None = None
     if target.exists():
         aside = target.with_name(f".{target.name}.old-{os.getpid()}")
-        os.rename(target, aside)
-    os.rename(draft, target)
+        target.rename(aside)
+    try:
+        draft.rename(target)
+    except OSError:
+        if aside is not None:
+            aside.rename(target)
+        raise
     sync_directory(target.parent)
     if aside is not None:
         shutil.rmtree(aside, ignore_errors=True)
@@ -125,7 +138,7 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise CapacityError(
                 "the disk is full",
                 why=f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost",
-                fix="free some space (`seedbed runs ls`, `seedbed corpus rm NAME`) or set SEEDBED_HOME to a larger disk",
+                fix="free some space (`seedbed ls`, `seedbed corpus rm NAME`) or set SEEDBED_HOME to a larger disk",
             ) from error
         raise
 

@@ -29,11 +29,15 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Physical memory in bytes; 0 where it cannot be told."""
+    """Memory in bytes: the physical one, or a container's share of it; 0 where it cannot be told."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, AttributeError, OSError):
         return 0
+    try:  # version 2 of Linux's control groups; a number, or "max"
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return physical
 
 
 def processor() -> str:
@@ -52,7 +56,8 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
 
     import torch
 
-    left, right = torch.randn(size, size), torch.randn(size, size)
+    generator = torch.Generator().manual_seed(0)  # leaves the global random state as it is
+    left, right = (torch.randn(size, size, generator=generator) for _ in range(2))
     best, stop = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < stop or best == float("inf"):
         start = time.perf_counter()

@@ -57,6 +57,8 @@ class ModelConfig:
             raise ValueError("mixers has 'sliding' but window is not set")
         if not self.mixers:
             raise ValueError("mixers is empty")
+        if self.position == "learned" and not {"attention", "sliding"} & set(self.mixers):
+            raise ValueError("learned positions need an attention layer, whose cache counts them")
         if self.position == "rope" and self.rotated % 2:
             raise ValueError(f"rope rotates pairs of channels, but rope_share x head size is {self.rotated}")
 

@@ -36,8 +36,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.n_layers))
         self.norm = self._norm() if config.final_norm else nn.Identity()
         self.output = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tied:
-            self.output.weight = self.embedding.weight
+        self.tie()
         self.checkpoint_activations = False
 
     def forward(self, ids: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State] | None]:
@@ -76,6 +75,11 @@ class Decoder(nn.Module):
             KVCache(batch, heads, length, size, device=device, dtype=dtype) if _attends(kind) else None
             for kind in self._kinds()
         ]
+
+    def tie(self) -> None:
+        """Share the embedding with the output where the config says so; moving off the meta device undoes it."""
+        if self.config.tied:
+            self.output.weight = self.embedding.weight
 
     def initialise(self, seed: int) -> None:
         """Draw the weights: normal with deviation 0.02 (GPT-2), residual outputs scaled by 1/sqrt(2 layers)."""

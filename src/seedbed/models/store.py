@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
-from seedbed.core.errors import CorruptError
+from seedbed.core.errors import CorruptError, UsageError
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -39,8 +39,14 @@ def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer) -> None:
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
 
     Raises:
-        UsageError: the tokenizer has more tokens than the model.
+        UsageError: the tokenizer has another number of tokens than the model.
     """
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise UsageError(
+            "the tokenizer is not the model's",
+            why=f"it has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}",
+            fix="save the model with the tokenizer it was trained with",
+        )
     save_weights(model, folder / WEIGHTS)
     described = {"model": settings.to_dict(model.config), "tokenizer": tokenizer.hash}
     files.write_json(folder / CONFIG, described)
@@ -72,6 +78,7 @@ def build(config: ModelConfig, weights: Path) -> Decoder:
     with torch.device("meta"):
         model = Decoder(config)
     model.to_empty(device="cpu")
+    model.tie()
     load_weights(model, weights)
     return model
 

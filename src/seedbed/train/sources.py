@@ -204,6 +204,37 @@ class ChatSource:
             self.batches += [cut[index] for index in generator.permutation(len(cut))]
 
 
+class Alternating:
+    """Batches of two sources in turn: a share of the steps comes from ``second``, evenly spread."""
+
+    def __init__(self, first: ChatSource, second: PackedTokens | Mixture, share: float) -> None:
+        self.parts, self.share, self.steps = (first, second), share, 0
+
+    def next(self) -> Batch:
+        """A whole batch of one of them."""
+        self.steps += 1
+        return self.parts[self._turn()].next()
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return self.parts[self._turn()].where
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps so far and both places."""
+        return {"steps": self.steps, "parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.steps = int(state["steps"])
+        for part, stored in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(stored)
+
+    def _turn(self) -> int:
+        """Which part the newest batch is from."""
+        return int(self.steps * self.share) - int((self.steps - 1) * self.share)
+
+
 def collate(rows: Sequence[Conversation], context: int, pad: int) -> Batch:
     """Pad conversations on the right to a batch; a token is a label where an assistant wrote it."""
     rows = [Conversation(row.ids[: context + 1], row.answered[: context + 1]) for row in rows]

@@ -1,0 +1,286 @@
+"""`seedbed corpus`: build a corpus from folders, globs and files, and look at what was kept, found and left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Artifact, Library
+    from seedbed.corpus.settings import SourceSettings
+
+
+@click.group(name="corpus")
+def corpus_command() -> None:
+    """Build, show, list and remove corpora.
+
+    \b
+    Example:
+      seedbed corpus build docs notes/*.md --name team
+      seedbed corpus show team
+    """
+
+
+@corpus_command.command(name="build")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--name", help="Name of the corpus; the first source's name when not given.")
+@click.option("--licence", "licences", multiple=True, metavar="[SOURCE=]ID", help="Licence of the text (SPDX).")
+@click.option("--weight", "weights", multiple=True, metavar="SOURCE=NUMBER", help="Show a source's text more often.")
+@click.option("--pii", type=click.Choice(["report", "mask", "off"]), help="Personal data and secrets. [report]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; every core when not given.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting of the corpus.")
+@common_flags
+def build(
+    paths: tuple[str, ...],
+    name: str | None,
+    licences: tuple[str, ...],
+    weights: tuple[str, ...],
+    pii: str | None,
+    workers: int | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Build a corpus from PATHs: `stdlib`, folders, globs or files.
+
+    A source is named after its folder or file (`docs` for ./docs); that is the SOURCE of --weight and --licence.
+    Without a PATH the source is `stdlib`, the running Python's own library.
+
+    \b
+    Example:
+      seedbed corpus build docs 'books/*.txt.gz' --name team --weight docs=3 --pii mask
+      seedbed corpus build stdlib --set near_duplicate=0.7
+    """
+    from seedbed.core import config
+    from seedbed.core.artifacts import Library, check_name
+    from seedbed.corpus.build import build_corpus
+    from seedbed.corpus.settings import CorpusSettings
+
+    table: dict[str, Any] = {"sources": [vars(source) for source in _sources(paths or ("stdlib",), licences, weights)]}
+    if pii is not None:
+        table["pii"] = pii
+    settings = config.parse(CorpusSettings, table, config.Origin("the command line", ""))
+    for assignment in assignments:
+        key, _, value = assignment.partition("=")
+        settings = config.override(settings, key, value, origin=f"--set {assignment}")
+    artifact = build_corpus(settings, Library(), check_name(name or settings.sources[0].name), workers)
+    say(f"stored corpus {artifact.id[:12]} as {name or settings.sources[0].name}")
+    _show(artifact, as_json)
+
+
+def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...]) -> list[SourceSettings]:
+    from seedbed.corpus.settings import STDLIB, STDLIB_SOURCE, SourceSettings
+
+    names: list[str] = []
+    for path in paths:
+        names.append(_source_name(path, names))
+    licence_of = _by_source("--licence", licences, names)
+    weight_of = _by_source("--weight", weights, names)
+    return [
+        SourceSettings(
+            name,
+            path,
+            licence_of.get(name, STDLIB_SOURCE.licence if path == STDLIB else "unknown"),
+            _number(weight_of.get(name, "1")),
+        )
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _source_name(path: str, taken: list[str]) -> str:
+    """``books`` for ``books/*.txt``, ``notes`` for ``./notes``, ``novel`` for ``novel.txt.gz``."""
+    plain = [part for part in Path(path).expanduser().absolute().parts if not re.search(r"[*?\[]", part)]
+    stem = plain[-1] if Path(path).is_dir() else plain[-1].partition(".")[0]
+    base = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "text"
+    number = sum(name == base or name.startswith(f"{base}.") for name in taken)
+    return f"{base}.{number + 1}" if number else base
+
+
+def _by_source(option: str, values: tuple[str, ...], names: list[str]) -> dict[str, str]:
+    """``SOURCE=VALUE`` for one source, ``VALUE`` for all."""
+    found: dict[str, str] = {}
+    for value in values:
+        source, equals, rest = value.partition("=")
+        if equals and source not in names:
+            raise UsageError(
+                f"{option} {value}: there is no source {source!r}",
+                why=f"the sources are {', '.join(names)}",
+                fix=f"write `{option} {names[0]}=…`",
+            )
+        found.update({source: rest} if equals else dict.fromkeys(names, value))
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--weight {text} is not a number", why="a weight says how often a text is seen", fix="write SOURCE=2"
+        ) from error
+
+
+@corpus_command.command(name="show")
+@click.argument("name")
+@common_flags
+def show(name: str, as_json: bool) -> None:
+    """Show what was kept at each step, what was found, sources and splits.
+
+    \b
+    Example:
+      seedbed corpus show team
+    """
+    from seedbed.core.artifacts import Library
+
+    _show(Library().get(name, "corpus"), as_json)
+
+
+def _show(artifact: Artifact, as_json: bool) -> None:
+    from seedbed.corpus.store import Corpus
+
+    report = Corpus.open(artifact).report
+    if as_json:
+        print_json({"id": artifact.id, "licence": artifact.manifest.licence, **report})
+        return
+    print(f"corpus {artifact.id[:12]}  {bytes_text(artifact.size)} stored  licence {artifact.manifest.licence}")
+    _show_sources(report)
+    _show_steps(report)
+    _show_findings(report)
+    _show_splits(report)
+    _show_skipped(report)
+
+
+def _show_sources(report: Any) -> None:
+    rows = [
+        [
+            source["source"],
+            str(source["files"] - source["files_skipped"]),
+            str(source["files_skipped"]),
+            bytes_text(source["raw_bytes"]),
+            *_mix_cells(mix),
+            _licences_text(source["licences"]),
+        ]
+        for source, mix in zip(report["sources"], report["mix"], strict=True)
+    ]
+    headers = ["source", "files", "skipped", "raw", "weight", "train", "share of mix", "epochs", "licence"]
+    print()
+    print_table(headers, rows, right=(1, 2, 3, 4, 5, 6, 7))
+
+
+def _mix_cells(mix: dict[str, Any]) -> list[str]:
+    return [f"{mix['weight']:g}", bytes_text(mix["bytes"]), _percent(mix["share"]), f"{mix['epochs']:.2f}"]
+
+
+def _licences_text(licences: dict[str, int]) -> str:
+    names = sorted(licences, key=lambda name: -licences[name])
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _show_steps(report: Any) -> None:
+    rows = [
+        [
+            row["step"],
+            f"{row['documents']:,}",
+            _percent(row["documents_share"]),
+            bytes_text(row["bytes"]),
+            _percent(row["bytes_share"]),
+        ]
+        for row in report["steps"]
+    ]
+    print()
+    print_table(["step", "documents", "kept", "text", "kept"], rows, right=(1, 2, 3, 4))
+    for repair, count in report["repairs"].items():
+        print(f"  {count:,} {repair}")
+
+
+def _show_findings(report: Any) -> None:
+    findings = report["findings"]
+    print(f"\npersonal data and secrets (--pii {findings['action']})")
+    for kind, found in findings["kinds"].items():
+        done = "masked" if findings["action"] == "mask" else "found"
+        print(f"  {kind}: {found['count']:,} {done} in {found['documents']:,} documents")
+        for example in found["examples"]:
+            print(f"      {example['excerpt']}  in {example['path']}")
+    if not findings["kinds"]:
+        print("  not looked for" if findings["action"] == "off" else "  none found")
+
+
+def _show_splits(report: Any) -> None:
+    rows = [
+        [split, f"{row['documents']:,}", bytes_text(row["bytes"]), _percent(row["bytes_share"])]
+        for split, row in report["splits"].items()
+    ]
+    print()
+    print_table(["split", "documents", "text", "share"], rows, right=(1, 2, 3))
+    leaks = report["leak_check"]
+    near = f", {leaks['near']} near-duplicates (from {leaks['threshold']:g})" if leaks["threshold"] else ""
+    print(f"  leak check: {leaks['exact']} exact duplicates{near} across splits")
+
+
+def _show_skipped(report: Any) -> None:
+    if report["skipped"]:
+        print("\nskipped")
+    for row in report["skipped"]:
+        print(f"  {row['path']}: {row['why']}")
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+@corpus_command.command(name="ls")
+@common_flags
+def list_all(as_json: bool) -> None:
+    """List the corpora, newest first.
+
+    \b
+    Example:
+      seedbed corpus ls
+    """
+    from seedbed.core.artifacts import Library
+
+    library = Library()
+    found = [_summary(library, artifact) for artifact in library.all("corpus")]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [", ".join(row["names"]) or "-", row["id"][:12], str(row["documents"]), bytes_text(row["text"]), row["created"]]
+        for row in found
+    ]
+    print_table(["name", "id", "documents", "text", "created"], rows, right=(2, 3))
+
+
+def _summary(library: Library, artifact: Artifact) -> dict[str, Any]:
+    metrics = artifact.manifest.metrics
+    return {
+        "names": library.names_of(artifact),
+        "id": artifact.id,
+        "documents": sum(metrics["documents"].values()),
+        "text": sum(metrics["bytes"].values()),
+        "created": artifact.manifest.created,
+    }
+
+
+@corpus_command.command(name="rm")
+@click.argument("name")
+@common_flags
+def remove(name: str, as_json: bool) -> None:
+    """Remove a corpus that nothing was made from.
+
+    \b
+    Example:
+      seedbed corpus rm team
+    """
+    from seedbed.core.artifacts import Library
+
+    artifact = Library().remove(name, "corpus")
+    say(f"removed corpus {artifact.id[:12]}")
+    if as_json:
+        print_json({"removed": artifact.id})

@@ -1,0 +1,71 @@
+"""`seedbed demo`: the main job. Text in; a model, its report and a chat out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from seedbed.cli.common import common_flags, print_json
+
+QUESTION = "What does `json.dumps` do?"
+
+
+@click.command("demo")
+@click.option("--corpus", default="stdlib", show_default=True, help="A folder, glob or file of text, or 'stdlib'.")
+@click.option("--recipe", default="quickstart", show_default=True, help="The recipe to run.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+@click.option("--report", default="report.html", show_default=True, help="Where to put a copy of the report.")
+@click.option("--chat/--no-chat", default=True, help="End with a chat in the terminal.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted demo.")
+@common_flags
+def demo_command(
+    corpus: str, recipe: str, overrides: tuple[str, ...], report: str, chat: bool, resume: bool, as_json: bool
+) -> None:
+    """Train a small model on your text in minutes, measure it, and talk to it.
+
+    \b
+    Example:
+      seedbed demo --corpus path/to/folder
+      seedbed demo --no-chat --json
+    """
+    from seedbed.core.allocator import keep_pages
+
+    keep_pages()  # before torch allocates
+    from seedbed.cli.recipes import execute, recipe_path, show_summary, summary, with_corpus
+    from seedbed.core.artifacts import Library
+    from seedbed.pipeline.recipe import load_recipe
+
+    resolved = with_corpus(load_recipe(recipe_path(recipe), overrides), corpus)
+    library = Library()
+    outcome = execute(resolved, library, resume=resume, restart=not resume)
+    result = summary(resolved, outcome)
+    shutil.copyfile(result["report"], report)
+    result["report"] = str(Path(report).absolute())
+    question, answer = _first_answer(outcome)
+    if as_json:
+        print_json(result | {"question": question, "answer": answer})
+        return
+    show_summary(result)
+    print(f"\nyou     {question}\nmodel   {answer}\n\ntalk    seedbed chat {resolved.name}")
+    if chat and sys.stdin.isatty():
+        from seedbed.cli.chat import chat_command
+
+        chat_command.main([resolved.name], standalone_mode=False)
+
+
+def _first_answer(outcome: object) -> tuple[str, str]:
+    """A first turn of the chat: a question of the held-out ones, so that nothing is learned by heart."""
+    from seedbed.core.files import read_json
+    from seedbed.inference.parameters import Sampling
+    from seedbed.inference.text import chat_reply
+    from seedbed.models.store import load_model
+    from seedbed.pipeline.run import Outcome
+
+    assert isinstance(outcome, Outcome)
+    asked = read_json(outcome.evaluation.file("results.json"))["questions"]
+    question = asked[0]["prompt"] if asked else QUESTION
+    sampling = Sampling(max_tokens=80, temperature=0.0)
+    return question, "".join(chat_reply(load_model(outcome.model), [{"role": "user", "content": question}], sampling))

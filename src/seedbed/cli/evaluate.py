@@ -1,0 +1,75 @@
+"""`seedbed eval`: bits per byte of a model beside baselines, and the report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.core.progress import say
+
+
+@click.command("eval")
+@click.argument("model")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here as well.")
+@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Compute the baselines' rows.")
+@common_flags
+def eval_command(model: str, html: Path | None, baselines: bool, as_json: bool) -> None:
+    """Measure bits per byte on held-out text beside baselines, and write a report.
+
+    \b
+    Example:
+      seedbed eval quickstart --html report.html
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.evaluation.evaluate import REPORT, RESULTS, evaluate_model
+
+    library = Library()
+    command = shlex.join(["seedbed", "eval", model, *([] if baselines else ["--no-baselines"])])
+    evaluation = evaluate_model(library.get(model, "model"), library, baselines=baselines, command=command)
+    results = json.loads(evaluation.file(RESULTS).read_text(encoding="utf-8"))
+    report = evaluation.file(REPORT)
+    if html is not None:
+        _copy(report, html)
+    if as_json:
+        print_json({**results, "evaluation": evaluation.id, "report": str(html or report)})
+    else:
+        _print(results)
+    say(f"report: {html or report}")
+
+
+def _copy(report: Path, target: Path) -> None:
+    from seedbed.core import files
+    from seedbed.core.errors import UsageError
+
+    try:
+        files.write_text(target, report.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written", why=str(error), fix=f"the report is stored: copy {report} to another place"
+        ) from error
+
+
+def _print(results: dict[str, Any]) -> None:
+    kinds = sorted({kind for line in results["table"] for kind in line["by_kind"]})
+    headers = ["method", "bits per byte", "model saves", "± 95 %", *kinds, "how"]
+    rows = [
+        [
+            line["name"],
+            _number(line["bits_per_byte"]),
+            _number(line["saved"], "+.3f"),
+            _number(line["saved_error"] and 1.96 * line["saved_error"]),
+            *(_number(line["by_kind"].get(kind)) for kind in kinds),
+            line["note"],
+        ]
+        for line in results["table"]
+    ]
+    print_table(headers, rows, right=tuple(range(1, len(headers) - 1)))
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,133 @@
+"""`seedbed runs`: list, show and compare training runs, finished and unfinished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.common import common_flags, print_json, print_table
+
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Artifact, Library
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@click.group("runs")
+def runs_command() -> None:
+    """List, show and compare training runs.
+
+    \b
+    Example:
+      seedbed runs ls
+      seedbed runs compare quickstart-base-run other-base-run
+    """
+
+
+@runs_command.command("ls")
+@common_flags
+def list_runs(as_json: bool) -> None:
+    """List finished runs, and unfinished ones with their last checkpoint.
+
+    \b
+    Example:
+      seedbed runs ls
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.pipeline.workspace import unfinished
+
+    library = Library()
+    rows = [_row(run, library) for run in library.all("run")]
+    for work in unfinished(library):
+        stage, step = work.step
+        state = f"stopped at step {step} of {stage}" if stage else "stopped before training"
+        rows.append({"name": work.folder.name, "stage": stage, "state": state, "started": work.started})
+    if as_json:
+        print_json(rows)
+        return
+    keys = ["name", "stage", "steps", "tokens", "seconds", "valid_loss", "state"]
+    print_table(keys, [[_cell(row.get(key)) for key in keys] for row in rows], right=(2, 3, 4, 5))
+
+
+@runs_command.command("show")
+@click.argument("name")
+@common_flags
+def show_run(name: str, as_json: bool) -> None:
+    """Show a run: its figures, its loss curve, its recipe.
+
+    \b
+    Example:
+      seedbed runs show quickstart-base-run
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.train.metrics import read_metrics
+
+    library = Library()
+    run = library.get(name, "run")
+    metrics = read_metrics(run.file("metrics.jsonl"))
+    if as_json:
+        print_json(_row(run, library) | {"metrics": metrics, "config": run.manifest.config})
+        return
+    print_table(["figure", "value"], [[key, _cell(value)] for key, value in _row(run, library).items()])
+    for title, key in (("training loss", "loss"), ("validation loss", "valid_loss"), ("tokens/s", "tokens_per_second")):
+        values = [line[key] for line in metrics if key in line]
+        if values:
+            print(f"\n{title}: {values[0]:,.3f} → {values[-1]:,.3f}\n{sparkline(values)}")
+
+
+@runs_command.command("compare")
+@click.argument("names", nargs=-1, required=True)
+@common_flags
+def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
+    """Compare runs: figures side by side, and the settings in which they differ.
+
+    \b
+    Example:
+      seedbed runs compare quickstart-base-run other-base-run
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.pipeline.recipe import differences
+
+    library = Library()
+    runs = [library.get(name, "run") for name in names]
+    rows = [_row(run, library) for run in runs]
+    recipes = [dict(run.manifest.config.get("recipe", {})) for run in runs]
+    changed = sorted({key for recipe in recipes[1:] for key in differences(recipes[0], recipe)})
+    settings = [{key: _value(recipe, key) for key in changed} for recipe in recipes]
+    if as_json:
+        print_json([row | {"differs": setting} for row, setting in zip(rows, settings, strict=True)])
+        return
+    keys = ["stage", "steps", "tokens", "seconds", "valid_loss"]
+    table = [[key, *(_cell(row.get(key)) for row in rows)] for key in keys]
+    table += [[key, *(_cell(setting[key]) for setting in settings)] for key in changed]
+    print_table(["", *names], table)
+
+
+def sparkline(values: list[float], width: int = 60) -> str:
+    """A curve in one line of text: averages over ``width`` stretches, lowest to highest bar."""
+    size = max(1, -(-len(values) // width))
+    means = [sum(values[at : at + size]) / len(values[at : at + size]) for at in range(0, len(values), size)]
+    low, high = min(means), max(means)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((mean - low) * scale)] for mean in means)
+
+
+def _row(run: Artifact, library: Library) -> dict[str, Any]:
+    names = library.names_of(run) or [run.id[:12]]
+    stage = run.manifest.config.get("stage", "")
+    return {"name": names[0], "stage": stage, **run.manifest.metrics, "state": "finished", "id": run.id}
+
+
+def _value(table: Any, key: str) -> Any:
+    for part in key.split("."):
+        table = table.get(part) if isinstance(table, dict) else None
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,168 @@
+"""`seedbed show` and `seedbed ls`: an artifact with its family down to the corpus's files, and the whole library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Artifact, Library
+    from seedbed.core.lineage import Relative
+
+_SETTINGS, _FILES, _WIDTH = 16, 3, 100  # settings and raw files shown without --all; columns of a setting
+
+
+@click.command("show")
+@click.argument("reference")
+@click.option("--all", "everything", is_flag=True, help="Every setting and every raw file, however many there are.")
+@click.option("--verify", is_flag=True, help="Hash every file of the family again; exit 1 on damage.")
+@common_flags
+def show_command(reference: str, everything: bool, verify: bool, as_json: bool) -> None:
+    """Show an artifact and its family tree.
+
+    REFERENCE is a name, an id, or the first six or more digits of one.
+
+    \b
+    Example:
+      seedbed show quickstart
+      seedbed show 3f9a1c --verify
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.core.lineage import family, tree_lines, verify_family
+
+    library = Library()
+    artifact = library.get(reference)
+    root = family(library, artifact)
+    if verify:
+        count = verify_family(root)
+        say(f"verified {count} artifact{'s' if count > 1 else ''}: every file has the hash it was stored with")
+    if as_json:
+        print_json(_summary(library, artifact) | {"config": artifact.manifest.config, "family": _family_json(root)})
+        return
+    _print_summary(library, artifact, everything)
+    print()
+    for line in tree_lines(root, lambda relative: list(_raw_files(relative, everything))):
+        print(line)
+
+
+@click.command("ls")
+@click.option("--kind", help="Only these: corpus, tokenizer, tokens, model, run, evaluation …")
+@common_flags
+def ls_command(kind: str | None, as_json: bool) -> None:
+    """List every artifact in the library, newest first.
+
+    \b
+    Example:
+      seedbed ls --kind model
+    """
+    from seedbed.core.artifacts import Library
+
+    library = Library()
+    found = library.all(kind)
+    if as_json:
+        print_json([_summary(library, artifact) for artifact in found])
+    elif found:
+        rows = [
+            [a.kind, a.id[:12], ", ".join(library.names_of(a)), _minute(a.manifest.created), bytes_text(a.size)]
+            for a in found
+        ]
+        print_table(["kind", "id", "names", "created (UTC)", "size"], rows, right=(4,))
+    else:
+        say(f"{library.root} holds no {kind or 'artifacts'} yet")
+
+
+def _summary(library: Library, artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "kind": artifact.kind,
+        "id": artifact.id,
+        "names": library.names_of(artifact),
+        "created": manifest.created,
+        "bytes": artifact.size,
+        "files": {name: entry["bytes"] for name, entry in manifest.files.items()},
+        "licence": manifest.licence,
+        "code_version": manifest.code_version,
+        "metrics": manifest.metrics,
+        "path": str(artifact.path),
+    }
+
+
+def _print_summary(library: Library, artifact: Artifact, everything: bool) -> None:
+    manifest = artifact.manifest
+    facts = {
+        "kind": artifact.kind,
+        "id": artifact.id,
+        "names": ", ".join(library.names_of(artifact)) or "none",
+        "created": f"{_minute(manifest.created)} UTC by seedbed {manifest.code_version}",
+        "size": f"{bytes_text(artifact.size)} in {_count(len(manifest.files), 'file')}",
+        "licence": manifest.licence or "unknown",
+        "path": str(artifact.path),
+    }
+    for key, text in facts.items():
+        print(f"{key:9}{text}")
+    for title, table in (("metrics", manifest.metrics), ("config", manifest.config)):
+        lines = [f"{key} = {_short(value, everything)}" for key, value in _flat(table)]
+        shown = len(lines) if everything else _SETTINGS
+        rest = [f"… {len(lines) - shown} more (--all)"] if len(lines) > shown else []
+        for number, line in enumerate([*lines[:shown], *rest]):
+            print(f"{title if number == 0 else '':9}{line}")
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values, in their order."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: Any, everything: bool) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if everything or len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+def _raw_files(artifact: Artifact, everything: bool) -> Iterator[str]:
+    """What a corpus was read from: how much, and the first files with their hashes."""
+    files = _sources(artifact)
+    if not files:
+        return
+    yield f"{_count(len(files), 'raw file')}, {bytes_text(sum(file['bytes'] for file in files))}"
+    for file in files if everything else files[:_FILES]:
+        skipped = f" (left out: {file['skipped']})" if file.get("skipped") else ""
+        yield f"{file['source']}: {file['path']} {file.get('sha256', '')[:12]}{skipped}"
+    if len(files) > _FILES and not everything:
+        yield f"… {len(files) - _FILES} more (--all)"
+
+
+def _sources(artifact: Artifact) -> Sequence[Mapping[str, Any]]:
+    if artifact.kind != "corpus":
+        return ()
+    from seedbed.corpus.store import Corpus
+
+    return list(Corpus(artifact).raw_files())
+
+
+def _family_json(relative: Relative) -> dict[str, Any]:
+    artifact = relative.artifact
+    return {
+        "id": relative.id,
+        "kind": None if artifact is None else artifact.kind,
+        "names": list(relative.names),
+        "raw_files": [] if artifact is None or relative.repeated else list(_sources(artifact)),
+        "parents": [_family_json(parent) for parent in relative.parents],
+    }
+
+
+def _minute(created: str) -> str:
+    return created[:16].replace("T", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

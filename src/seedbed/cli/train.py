@@ -1,0 +1,75 @@
+"""`seedbed train RECIPE`: run a recipe, or show what it would do."""
+
+from __future__ import annotations
+
+import click
+
+from seedbed.cli.common import common_flags, print_json, print_table
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+@click.option("--corpus", metavar="TEXT", help="Train on this folder, glob, file or 'stdlib' instead.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe, its memory and time, and stop.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run of this name.")
+@click.option("--restart", is_flag=True, help="Begin again although there is an unfinished run of this name.")
+@common_flags
+def train_command(
+    recipe: str,
+    overrides: tuple[str, ...],
+    corpus: str | None,
+    dry_run: bool,
+    resume: bool,
+    restart: bool,
+    as_json: bool,
+) -> None:
+    """Run RECIPE, a .toml file or the name of one that comes with seedbed, from text to a measured model.
+
+    Ctrl-C saves a checkpoint and exits with 130; --resume goes on from it bit for bit.
+
+    \b
+    Example:
+      seedbed train quickstart --set pretrain.minutes=10
+      seedbed train quickstart --corpus path/to/folder --dry-run
+    """
+    from seedbed.core.allocator import keep_pages
+
+    keep_pages()  # before torch allocates
+    from seedbed.cli.recipes import execute, recipe_path, show_summary, summary, with_corpus
+    from seedbed.core.artifacts import Library
+    from seedbed.core.errors import UsageError
+    from seedbed.pipeline.recipe import load_recipe
+
+    if resume and restart:
+        raise UsageError("--resume and --restart", why="they contradict each other", fix="give one of them")
+    resolved = load_recipe(recipe_path(recipe), overrides)
+    if corpus is not None:
+        resolved = with_corpus(resolved, corpus)
+    if dry_run:
+        _dry_run(resolved, as_json)
+        return
+    result = summary(resolved, execute(resolved, Library(), resume=resume, restart=restart))
+    if as_json:
+        print_json(result)
+    else:
+        show_summary(result)
+
+
+def _dry_run(recipe: object, as_json: bool) -> None:
+    from seedbed.core.config import describe, to_dict
+    from seedbed.core.progress import duration
+    from seedbed.pipeline.estimate import estimate
+    from seedbed.pipeline.recipe import Recipe
+
+    assert isinstance(recipe, Recipe)
+    cost = estimate(recipe)
+    if as_json:
+        print_json({"recipe": to_dict(recipe), "estimate": cost})
+        return
+    rows = [[knob.key, str(knob.value), knob.unit, knob.doc] for knob in describe(recipe)]
+    print_table(["setting", "value", "unit", "meaning"], rows)
+    print(
+        f"\n{cost['parameters'] / 1e6:.2f} M parameters, {cost['training_bytes'] / 1e9:.2f} GB to train, "
+        f"about {duration(cost['seconds'])} on this machine"
+    )

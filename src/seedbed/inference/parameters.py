@@ -1,0 +1,90 @@
+"""The typed, range-checked parameters of one generation request, parsed at the edge and never again inside.
+
+Each field carries its own documentation and range, from which the command line builds its options and this file its
+checks, so the two cannot drift apart. Imports nothing heavy: ``--help`` reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from dataclasses import dataclass
+
+from seedbed.core.config import knob
+from seedbed.core.errors import UsageError
+
+_SEEDS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to continue a prompt. Temperature 0 is greedy; ``beams`` above 1 is beam search, which draws nothing.
+
+    Raises:
+        UsageError: a value is out of range, or beams are combined with a setting that only sampling knows.
+    """
+
+    max_tokens: int = knob(256, "Generate at most this many tokens.", at_least=1, at_most=10_000_000)
+    temperature: float = knob(0.8, "Divide the logits by this before drawing; 0 takes the best.", at_least=0, at_most=5)
+    top_k: int = knob(0, "Draw among the k most probable tokens; 0 for all.", at_least=0)
+    top_p: float = knob(1.0, "Draw among the fewest tokens that hold this probability.", at_least=0, at_most=1)
+    min_p: float = knob(0.0, "Drop tokens below this share of the best one's probability.", at_least=0, at_most=1)
+    repetition_penalty: float = knob(
+        1.0, "Divide the scores of tokens seen in prompt or reply; 1 for none.", at_least=0.01, at_most=10
+    )
+    frequency_penalty: float = knob(0.0, "Lower a token's logit per earlier use in the reply.", at_least=-2, at_most=2)
+    presence_penalty: float = knob(0.0, "Lower a token's logit once it is in the reply.", at_least=-2, at_most=2)
+    stop: tuple[str, ...] = knob((), "End before this text; may be given several times.")
+    seed: int | None = knob(None, "Draw the same tokens every time.", at_least=0, at_most=_SEEDS)
+    beams: int = knob(1, "Search this many continuations at once for the most probable.", at_least=1, at_most=64)
+    length_penalty: float = knob(
+        1.0, "Beam scores are divided by length to this power; above 1 favours longer.", at_least=-5, at_most=5
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_range(field.name, getattr(self, field.name), field.metadata["at_least"], field.metadata["at_most"])
+        if any(not text for text in self.stop):
+            raise UsageError("stop cannot be an empty text", why="every reply holds it", fix="leave it out")
+        if self.beams > 1:
+            self._check_beams()
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the best token is taken at every step."""
+        return self.temperature == 0
+
+    def seeded(self) -> Sampling:
+        """The same request with its seed fixed, chosen at random where there was none."""
+        return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(2**31))
+
+    def _check_beams(self) -> None:
+        """Beam search maximizes the model's own probability; settings that change the distribution would be ignored."""
+        neutral = {
+            "temperature": 0,
+            "top_k": 0,
+            "top_p": 1,
+            "min_p": 0,
+            "repetition_penalty": 1,
+            "frequency_penalty": 0,
+            "presence_penalty": 0,
+        }
+        for name, value in neutral.items():
+            if getattr(self, name) != value:
+                raise UsageError(
+                    f"beams = {self.beams} cannot be combined with {name} = {getattr(self, name)}",
+                    why="beam search looks for the most probable text and draws nothing",
+                    fix=f"set {name} = {value}, or beams = 1",
+                )
+
+
+def _check_range(name: str, value: object, low: float | None, high: float | None) -> None:
+    if not isinstance(value, (int, float)):
+        return
+    if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
+        return
+    limits = " and ".join(
+        f"{word} {limit}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
+    )
+    raise UsageError(f"{name} = {value} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")

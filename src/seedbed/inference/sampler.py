@@ -1,0 +1,106 @@
+"""From logits to the next token id: pure functions on one row of logits, (V,) float32.
+
+The order is Hugging Face's: repetition, frequency and presence penalties, temperature, top-k, top-p, min-p, draw.
+Filtered tokens get -inf. The repetition penalty is CTRL's (Keskar et al. 2019, section 4.1) with the usual repair for
+negative logits (multiply instead of divide) and counts prompt and reply; frequency and presence penalties are those
+of the OpenAI API (``mu[j] -= c[j] * frequency + [c[j] > 0] * presence``) and count the reply alone. Min-p is Nguyen
+et al. 2024, top-p Holtzman et al. 2020.
+
+The draw is the Gumbel-max trick in its exponential form: with independent E_j ~ Exp(1), ``argmax p_j / E_j`` follows p.
+The noise comes from a counter-based generator (Philox; Salmon et al. 2011) keyed by (seed, position), not from a
+stream that others advance: the same request draws the same tokens alone or in any batch, resumed or from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seedbed.inference.parameters import Sampling
+
+_TINY = 1e-300
+
+
+def choose(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> int:
+    """The id of the next token.
+
+    Args:
+        logits: (V,) the model's scores, unchanged by this.
+        prompt: ids given.
+        reply: ids generated so far.
+        sampling: with its seed fixed unless it is greedy.
+    """
+    scores = penalize(logits.float(), prompt, reply, sampling)
+    if sampling.greedy:
+        return int(scores.argmax())
+    position = len(prompt) + len(reply)
+    return draw(restrict(scores, sampling), sampling.seed or 0, position)
+
+
+def penalize(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> Tensor:
+    """All three penalties. Logits in and out: (V,)."""
+    if sampling.repetition_penalty != 1:
+        logits = repetition(logits, torch.tensor([*prompt, *reply], device=logits.device), sampling.repetition_penalty)
+    if reply and (sampling.frequency_penalty or sampling.presence_penalty):
+        counts = torch.bincount(torch.tensor(reply, device=logits.device), minlength=logits.numel())
+        logits = logits - counts * sampling.frequency_penalty - (counts > 0) * sampling.presence_penalty
+    return logits
+
+
+def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Temperature, then the three filters. Logits in and out: (V,); dropped tokens are -inf."""
+    logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.numel():
+        logits = top_k(logits, sampling.top_k)
+    if sampling.top_p < 1:
+        logits = top_p(logits, sampling.top_p)
+    if sampling.min_p > 0:
+        logits = min_p(logits, sampling.min_p)
+    return logits
+
+
+def repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Divide positive scores of seen tokens by ``penalty``, multiply negative ones: (V,), ids (T,) -> (V,)."""
+    scores = logits[seen]
+    return logits.index_put((seen,), torch.where(scores < 0, scores * penalty, scores / penalty))
+
+
+def top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep the k highest (and ties with the last of them)."""
+    return logits.masked_fill(logits < logits.topk(k).values[-1], float("-inf"))
+
+
+def top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the smallest set of most probable tokens whose probability reaches ``p``; the best one always stays."""
+    ascending, order = logits.sort()
+    below = ascending.softmax(-1).cumsum(-1)  # mass of a token and all less probable ones
+    dropped = below <= 1 - p
+    dropped[-1] = False
+    return logits.masked_fill(torch.empty_like(dropped).scatter_(0, order, dropped), float("-inf"))
+
+
+def min_p(logits: Tensor, share: float) -> Tensor:
+    """Keep tokens with at least ``share`` of the best one's probability."""
+    probabilities = logits.softmax(-1)
+    return logits.masked_fill(probabilities < share * probabilities.max(), float("-inf"))
+
+
+def draw(logits: Tensor, seed: int, position: int) -> int:
+    """One id from softmax(logits), (V,), with the noise of (seed, position). Float64 keeps rare tokens possible."""
+    noise = torch.from_numpy(exponential_noise(logits.numel(), seed, position)).to(logits.device)
+    return int((logits.double() - noise.log()).argmax())
+
+
+def exponential_noise(count: int, seed: int, position: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(count,) draws from Exp(1), each above zero. The position sits in the counter's top word: streams never meet."""
+    philox = np.random.Philox(key=seed, counter=position << 192)
+    return np.maximum(np.random.Generator(philox).standard_exponential(count), _TINY)
+
+
+def log_probability(logits: Tensor, token: int) -> float:
+    """The natural log-probability of ``token`` under the model itself, before penalties and filters. Logits: (V,)."""
+    row = logits.float()
+    return float(row[token] - row.logsumexp(-1))

@@ -1,0 +1,86 @@
+"""A recipe: every setting of a whole run, in one TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.core import config
+from seedbed.core.config import knob
+from seedbed.corpus.questions import QuestionSettings
+from seedbed.corpus.settings import CorpusSettings
+from seedbed.models.config import ModelConfig
+from seedbed.models.presets import default_model, preset
+from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.train.settings import TrainSettings
+
+SHAPE = ("d_model", "n_heads", "n_kv_heads", "d_ff", "dropout")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model's shape: our default with depth as the dial, or a preset; single fields can be set beside it."""
+
+    depth: int = knob(4, "blocks; the width is 64 times as much", at_least=1)
+    context: int = knob(512, "longest context", unit="tokens", at_least=8)
+    preset: str = knob("", "a published shape instead, such as 'gpt2' (see `seedbed plan`)")
+    d_model: int | None = knob(None, "width instead of 64 a block", unit="channels", at_least=8)
+    n_heads: int | None = knob(None, "query heads instead of one per 64 channels", at_least=1)
+    n_kv_heads: int | None = knob(None, "key/value heads instead of half the query heads", at_least=1)
+    d_ff: int | None = knob(None, "hidden width of the feed-forward layers", unit="channels", at_least=8)
+    dropout: float | None = knob(None, "share of activations dropped in training", at_least=0, at_most=0.9)
+
+    def config(self, vocab_size: int) -> ModelConfig:
+        """The model for a vocabulary.
+
+        Raises:
+            UsageError: there is no such preset, or two fields contradict.
+        """
+        changes = {name: getattr(self, name) for name in SHAPE if getattr(self, name) is not None}
+        if self.preset:
+            shape = config.to_dict(preset(self.preset))
+        else:
+            shape = config.to_dict(default_model(self.depth, vocab_size, self.context, **changes))
+        return config.parse(ModelConfig, shape | changes | {"vocab_size": vocab_size, "max_length": self.context})
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Fine-tuning on conversations made from the corpus."""
+
+    train: TrainSettings = knob(TrainSettings(epochs=1.0), "how to train")
+    questions: QuestionSettings = knob(QuestionSettings(), "how questions are made")
+    replay: float = knob(0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run. A section that is left out keeps its defaults; ``finetune`` can be left out by ``chat = false``."""
+
+    name: str = knob("quickstart", "what the model will be called")
+    corpus: CorpusSettings = knob(CorpusSettings(), "the text")
+    tokenizer: TokenizerSettings = knob(TokenizerSettings(), "the tokenizer")
+    model: ModelSettings = knob(ModelSettings(), "the model's shape")
+    pretrain: TrainSettings = knob(TrainSettings(tokens=10_000_000), "training on the text")
+    chat: bool = knob(True, "fine-tune on questions and answers made from the text")
+    finetune: FinetuneSettings = knob(FinetuneSettings(), "training on conversations")
+    baselines: bool = knob(True, "measure baselines beside the model")
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; see `seedbed.core.config.load` for what is refused."""
+    return config.load(Recipe, path, overrides=overrides)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two recipes (as tables) differ."""
+    found: list[str] = []
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found

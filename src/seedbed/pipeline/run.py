@@ -1,0 +1,103 @@
+"""Run a recipe: corpus → tokenizer → tokens → pretrain → questions → fine-tune → measure. Finished stages are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.config import to_dict
+from seedbed.core.progress import say
+from seedbed.corpus.build import build_corpus
+from seedbed.corpus.pack import pack_corpus
+from seedbed.corpus.questions import build_questions
+from seedbed.corpus.store import Corpus
+from seedbed.evaluation.evaluate import evaluate_model
+from seedbed.pipeline.recipe import Recipe
+from seedbed.pipeline.training import Stage, finetune, pretrain
+from seedbed.pipeline.workspace import Workspace, workspace
+from seedbed.tokenizers.train import train_tokenizer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe made."""
+
+    model: Artifact
+    evaluation: Artifact
+
+
+def run_recipe(
+    recipe: Recipe, library: Library, *, resume: bool = False, restart: bool = False, command: str = ""
+) -> Outcome:
+    """Run all stages of a recipe.
+
+    Args:
+        resume: go on with an unfinished run of this name.
+        restart: begin again although there is an unfinished run of this name.
+        command: how the user can do this again, for the report.
+
+    Raises:
+        InterruptedRun: Ctrl-C; a checkpoint was saved.
+        UsageError: an unfinished run is in the way, or the recipe changed since.
+    """
+    check_name(recipe.name)
+    with workspace(library, recipe.name, to_dict(recipe), command, resume=resume, restart=restart) as work:
+        return Pipeline(recipe, library, work, resume).run()
+
+
+class Pipeline:
+    """The stages of one run, each done once."""
+
+    def __init__(self, recipe: Recipe, library: Library, work: Workspace, resume: bool) -> None:
+        self.recipe, self.library, self.work, self.resume = recipe, library, work, resume
+
+    def run(self) -> Outcome:
+        """All stages in order."""
+        corpus = self._stage("corpus", self._corpus)
+        tokenizer = self._stage("tokenizer", lambda: self._tokenizer(corpus))
+        tokens = self._stage("tokens", lambda: pack_corpus(corpus, tokenizer, self.library, self._name("tokens")))
+        title = "base" if self.recipe.chat else ""
+        model = base = self._stage(
+            "pretrain",
+            lambda: pretrain(self.recipe, tokens, tokenizer, self.library, self._training("pretrain", title)),
+        )
+        if self.recipe.chat:
+            questions = self._stage("questions", lambda: self._questions(corpus))
+            model = self._stage(
+                "finetune", lambda: finetune(self.recipe, base, questions, self.library, self._training("finetune", ""))
+            )
+        return Outcome(model, self._stage("evaluation", lambda: self._evaluation(model)))
+
+    def _stage(self, title: str, make: Callable[[], Artifact]) -> Artifact:
+        made = self.work.made(title, self.library)
+        if made is not None:
+            return made
+        say(f"── {title}")
+        return self.work.finish(title, make())
+
+    def _corpus(self) -> Artifact:
+        return build_corpus(self.recipe.corpus, self.library, self._name("corpus"))
+
+    def _tokenizer(self, corpus: Artifact) -> Artifact:
+        texts = (document.text for document in Corpus.open(corpus).documents("train"))
+        tokenizer = train_tokenizer(texts, self.recipe.tokenizer)
+        return tokenizer.store(
+            self.library, parents=(corpus,), config=to_dict(self.recipe.tokenizer), name=self._name("tokenizer")
+        )
+
+    def _questions(self, corpus: Artifact) -> Artifact:
+        return build_questions(corpus, self.library, self.recipe.finetune.questions, self._name("questions"))
+
+    def _evaluation(self, model: Artifact) -> Artifact:
+        return evaluate_model(
+            model, self.library, baselines=self.recipe.baselines, command=self.work.command, name=self._name("report")
+        )
+
+    def _training(self, stage: str, suffix: str) -> Stage:
+        config = {"recipe": to_dict(self.recipe), "stage": stage, "command": self.work.command}
+        name = self._name(suffix) if suffix else self.recipe.name
+        return Stage(stage, self.work.folder / stage, name, self.resume, config)
+
+    def _name(self, part: str) -> str:
+        return f"{self.recipe.name}-{part}"

@@ -1,0 +1,130 @@
+"""Which part of a rendered chat came from which message.
+
+The contents are put between marks, characters that occur nowhere else, and the template is rendered with them: so a
+special token spelled in a content can be told from one the template wrote, and the loss mask needs no guess. A template
+that changes contents beyond trimming them is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seedbed.core.errors import UsageError
+from seedbed.tokenizers import template
+
+_PRIVATE = range(0xF0000, 0xFFFFE)  # supplementary private use area A: no text means anything by it
+_WRITER = "assistant"
+_ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of rendered text; ``role`` is that of the message it is the content of, or "" for the template's own."""
+
+    text: str
+    role: str = ""
+
+
+@dataclass
+class Segment:
+    """Text that is cut into tokens on its own; ``written`` by an assistant; or the name of one ``special`` token."""
+
+    text: str
+    special: bool = False
+    written: bool = False
+
+
+def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables: object) -> list[Span]:
+    """Render a chat and cut it where contents begin and end.
+
+    Raises:
+        UsageError: a message lacks role or content, or the template fails or rewrites contents.
+    """
+    for position, message in enumerate(messages):
+        _check(message, position)
+    plain = template.render(source, messages, **variables)
+    opening, closing = _marks(source, messages)
+    for attempt in (messages, [{**message, "content": message["content"].strip()} for message in messages]):
+        marked = [
+            {**message, "content": f"{opening}{position}{opening}{message['content']}{closing}"}
+            for position, message in enumerate(attempt)
+        ]
+        spans = list(_cut(template.render(source, marked, **variables), messages, opening, closing))
+        if "".join(span.text for span in spans) == plain:
+            return spans
+    raise UsageError(
+        "the chat template rewrites the contents of messages",
+        why="what a message says cannot be found again in the rendered text, so nothing can tell whose words they are",
+        fix="use a template that prints each message['content'] as it is (or trimmed)",
+    )
+
+
+def segments(spans: Iterable[Span], specials: re.Pattern[str], end: str) -> list[Segment]:
+    """Cut a rendered chat at the template's special tokens and around what an assistant wrote.
+
+    Args:
+        spans: the chat, as :func:`render_spans` gives it.
+        specials: finds special tokens in the template's text, one group.
+        end: the token that ends a turn; after an assistant's content it counts as written too.
+    """
+    found: list[Segment] = []
+    for span in spans:
+        if span.role == _WRITER:
+            found.append(Segment(span.text, written=True))
+        elif span.role:
+            _append(found, span.text)
+        else:
+            for position, text in enumerate(specials.split(span.text)):
+                if position % 2:
+                    found.append(Segment(text.strip(), special=True))
+                else:
+                    _append(found, text)
+    for position, segment in enumerate(found):
+        if segment.written and not segment.special:
+            _write_end(found[position + 1 : position + 3], end)
+    return found
+
+
+def _append(found: list[Segment], text: str) -> None:
+    """Add plain text, in one piece with the plain text before it: both are cut into tokens together."""
+    if found and text and not (found[-1].special or found[-1].written):
+        found[-1].text += text
+    elif text:
+        found.append(Segment(text))
+
+
+def _write_end(following: Sequence[Segment], end: str) -> None:
+    """Count the end of a turn as written, with the space a template puts before it: else no model learns to stop."""
+    blank = following[:1] if following and not following[0].special and following[0].text.isspace() else []
+    ending = following[len(blank) : len(blank) + 1]
+    if ending and ending[0].special and ending[0].text == end:
+        for segment in (*blank, *ending):
+            segment.written = True
+
+
+def _cut(text: str, messages: Sequence[Mapping[str, str]], opening: str, closing: str) -> Iterator[Span]:
+    """Spans of marked text: ``<open>position<open>content<close>``."""
+    done = 0
+    for found in re.finditer(f"{opening}([0-9]+){opening}([^{closing}]*){closing}", text):
+        yield Span(text[done : found.start()])
+        yield Span(found.group(2), messages[int(found.group(1))]["role"])
+        done = found.end()
+    yield Span(text[done:])
+
+
+def _marks(source: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    used = set(source).union(*(value for message in messages for value in message.values()))
+    free = (chr(code) for code in _PRIVATE if chr(code) not in used)
+    return next(free), next(free)
+
+
+def _check(message: Mapping[str, str], position: int) -> None:
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not isinstance(content, str) or not _ROLE.fullmatch(role):
+        raise UsageError(
+            f"message {position + 1} is not a chat message",
+            why=f"role is {role!r}, content is {type(content).__name__}",
+            fix='give {"role": "user", "content": "…"}: a role in letters, a content that is text',
+        )

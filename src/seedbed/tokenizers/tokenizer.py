@@ -1,0 +1,336 @@
+"""A tokenizer: text to ids and back, special tokens, chat, and the hash that ties models to it.
+
+Wraps the ``tokenizers`` library. Special tokens spelled in a text are plain text to :meth:`Tokenizer.encode`; only the
+chat template's own text may write them. Files are Hugging Face's (``tokenizer.json``, ``tokenizer_config.json``), so
+``transformers`` loads what is saved here and :meth:`Tokenizer.from_file` loads what others published.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from seedbed.core import files
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import CorruptError, DataError, NotFoundError, UsageError
+from seedbed.tokenizers import template
+from seedbed.tokenizers.alphabet import BYTE_TO_CHARACTER, Spelling, spelling_of
+from seedbed.tokenizers.chat import Span, render_spans, segments
+from seedbed.tokenizers.special import BOS, END, PAD
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+_TEMPLATE_FILE = "chat_template.jinja"
+_OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": template.DEFAULT_TEMPLATE}
+
+
+class Tokenizer:
+    """Text to ids and back. Made by :meth:`from_file`, :meth:`open`, :meth:`from_json` or ``train_tokenizer``."""
+
+    def __init__(self, text: str, config: Mapping[str, Any]) -> None:
+        """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
+        self._json: dict[str, Any] = json.loads(text)
+        self._inner = _library_tokenizer(text)
+        self._names = {key: _token_name(config.get(key)) for key in ("bos_token", "eos_token", "pad_token")}
+        self.chat_template: str = _chat_template(config.get("chat_template"))
+        added = self._inner.get_added_tokens_decoder()
+        self._added = {index: token.content for index, token in added.items()}
+        self._vocabulary = self._inner.get_vocab(with_added_tokens=True)
+        self._unknown = self._json["model"].get("unk_token")
+        self.special_ids = frozenset(index for index, token in added.items() if token.special)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Tokenizer:
+        """Load a ``tokenizer.json`` (or the folder that holds it) and the configuration beside it.
+
+        Raises:
+            NotFoundError: there is no such file.
+            CorruptError: it is not a tokenizer.
+        """
+        path = path / TOKENIZER_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise NotFoundError(f"there is no tokenizer {path}", why="no such file", fix=f"name a {TOKENIZER_FILE}")
+        try:
+            text = path.read_text(encoding="utf-8")
+            config = _read_config(path.parent)
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise _not_a_tokenizer(str(path), error) from error
+        return cls.from_json(text, config, origin=str(path))
+
+    @classmethod
+    def open(cls, artifact: Artifact) -> Tokenizer:
+        """Load a stored tokenizer.
+
+        Raises:
+            CorruptError: a file no longer has the hash it was stored with.
+        """
+        artifact.verify()
+        return cls.from_file(artifact.file(TOKENIZER_FILE))
+
+    @classmethod
+    def from_json(
+        cls, text: str, config: Mapping[str, Any] | None = None, *, origin: str = TOKENIZER_FILE
+    ) -> Tokenizer:
+        """Make one from the text of a ``tokenizer.json``; without a configuration, our special tokens and template.
+
+        Raises:
+            CorruptError: the text is not a tokenizer.
+        """
+        try:
+            return cls(text, _OURS if config is None else config)
+        except Exception as error:  # the library raises bare Exception
+            raise _not_a_tokenizer(origin, error) from error
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json``, which ``transformers`` loads too."""
+        files.write_text(folder / TOKENIZER_FILE, self._inner.to_str(pretty=True) + "\n")
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **{key: name for key, name in self._names.items() if name},
+            "clean_up_tokenization_spaces": False,
+            "chat_template": self.chat_template,
+        }
+        files.write_json(folder / CONFIG_FILE, config)
+
+    def store(
+        self,
+        library: Library,
+        parents: Iterable[Artifact] = (),
+        config: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Artifact:
+        """Keep it in the library as an artifact of kind "tokenizer"."""
+        with library.writing("tokenizer", parents=parents, config=config, name=name) as draft:
+            self.save(draft.path)
+            draft.metrics.update(vocab_size=self.vocab_size, hash=self.hash)
+        return draft.result
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical ``tokenizer.json`` and the chat template: equal hashes give equal ids."""
+        canonical = json.loads(self._inner.to_str())
+        return files.sha256_text(files.canonical_json({"tokenizer": canonical, "chat_template": self.chat_template}))
+
+    def require(self, hash: str, what: str) -> None:
+        """Refuse to work with what another tokenizer made.
+
+        Raises:
+            UsageError: ``hash`` is not this tokenizer's.
+        """
+        if hash != self.hash:
+            raise UsageError(
+                f"{what} was made with another tokenizer",
+                why=f"it needs the tokenizer with hash {hash[:12]}…, this one has {self.hash[:12]}…",
+                fix="use the tokenizer it was made with (`seedbed show` names it), or make it again with this one",
+            )
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Rows an embedding needs: the highest id plus one."""
+        return max(self._vocabulary.values()) + 1
+
+    @cached_property
+    def bos_id(self) -> int:
+        """Begins a document; the end token where a published tokenizer has none."""
+        return self._id_of("bos_token", "eos_token")
+
+    @cached_property
+    def end_id(self) -> int:
+        """Ends a document and a chat turn (the eos token)."""
+        return self._id_of("eos_token")
+
+    @cached_property
+    def pad_id(self) -> int:
+        """Fills batches; the end token where a published tokenizer has none."""
+        return self._id_of("pad_token", "eos_token")
+
+    @cached_property
+    def unk_id(self) -> int | None:
+        """Stands for what the vocabulary lacks; None where nothing is lacking."""
+        return None if self._unknown is None else self._vocabulary.get(self._unknown)
+
+    @cached_property
+    def is_lossless(self) -> bool:
+        """Whether any text comes back exactly: all 256 bytes are pieces and nothing normalizes."""
+        splits = _steps(self._json.get("pre_tokenizer"), "pretokenizers")
+        return (
+            self._json.get("normalizer") is None
+            and any(step["type"] == "ByteLevel" for step in splits)
+            and all(_keeps_text(step) for step in splits)
+            and any(step["type"] == "ByteLevel" for step in _steps(self._json.get("decoder"), "decoders"))
+            and all(character in self._vocabulary for character in BYTE_TO_CHARACTER.values())
+        )
+
+    @property
+    def model_kind(self) -> str:
+        """The library's name of the model: "BPE", "Unigram", "WordPiece" or "WordLevel"."""
+        return str(self._json["model"]["type"])
+
+    @property
+    def drops_first_space(self) -> bool:
+        """Whether the first space of a decoded text only marks a first word (WordPiece, SentencePiece)."""
+        return self._spelling.drops_first_space
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without special tokens; special tokens spelled in it are plain text.
+
+        Raises:
+            DataError: the text holds a lone surrogate, which is no Unicode text.
+        """
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of several texts, on all cores; as :meth:`encode`."""
+        try:
+            return [found.ids for found in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError as error:
+            raise DataError(
+                "a text cannot be encoded",
+                why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
+                fix="read the text as UTF-8 with errors='replace'",
+            ) from error
+
+    def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
+        """Text of ids; bytes that are no UTF-8 become U+FFFD, special tokens are left out unless asked for."""
+        parts = (self._spelled(index) if keep_special else self.token_bytes(index) for index in ids)
+        data = b"".join(parts)
+        return (data.removeprefix(b" ") if self.drops_first_space else data).decode("utf-8", "replace")
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        r"""Readable pieces, one an id; bytes of an incomplete character as ``\xe2``."""
+        return [self._spelled(index).decode("utf-8", "backslashreplace") for index in ids]
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes one token stands for; b"" for special tokens (the unknown token spells its name)."""
+        return b"" if token in self.special_ids and token != self.unk_id else self._spelled(token)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
+        """The text of a chat, special tokens spelled out.
+
+        Raises:
+            UsageError: the template fails or refuses these messages.
+        """
+        return "".join(span.text for span in self._spans(messages, add_generation_prompt))
+
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False
+    ) -> tuple[list[int], list[bool]]:
+        """Ids of a chat, and for each whether an assistant wrote it: its contents and the end token after them.
+
+        Text is cut into tokens at special tokens and around an assistant's contents, where generation begins too.
+
+        Raises:
+            UsageError: the template fails or refuses these messages.
+        """
+        ids: list[int] = []
+        mask: list[bool] = []
+        spans = self._spans(messages, add_generation_prompt)
+        for segment in segments(spans, self._special_pattern, self._names["eos_token"] or ""):
+            found = [self._vocabulary[segment.text]] if segment.special else self.encode(segment.text)
+            ids += found
+            mask += [segment.written] * len(found)
+        return ids, mask
+
+    def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[Span]:
+        names = {key: name or "" for key, name in self._names.items()}
+        return render_spans(self.chat_template, messages, add_generation_prompt=add_generation_prompt, **names)
+
+    @cached_property
+    def _special_pattern(self) -> re.Pattern[str]:
+        """Finds special tokens in a template's text, longest first, with the spaces some of them swallow."""
+        added = [token for token in self._inner.get_added_tokens_decoder().values() if token.special]
+        alternatives = (
+            (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
+            for token in sorted(added, key=lambda token: -len(token.content))
+        )
+        return re.compile(f"({'|'.join(alternatives)})") if added else re.compile("((?!))")
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return spelling_of(self._json.get("decoder"))
+
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        """Bytes of every id; added tokens stand for their own text."""
+        to_bytes = self._spelling.to_bytes
+        known = {index: to_bytes(piece) for piece, index in self._vocabulary.items() if index not in self._added}
+        return known | {index: content.encode() for index, content in self._added.items()}
+
+    def _spelled(self, token: int) -> bytes:
+        try:
+            return self._bytes[token]
+        except KeyError:
+            raise UsageError(
+                f"there is no token {token}",
+                why=f"the vocabulary has ids 0 to {self.vocab_size - 1}",
+                fix="use ids this tokenizer made",
+            ) from None
+
+    def _id_of(self, *keys: str) -> int:
+        for key in keys:
+            name = self._names[key]
+            if name is not None and name in self._vocabulary:
+                return self._vocabulary[name]
+        raise UsageError(
+            f"this tokenizer has no {keys[0]}",
+            why=f"{CONFIG_FILE} names none that is in the vocabulary",
+            fix=f'add "{keys[-1]}": "…" to the {CONFIG_FILE} beside its {TOKENIZER_FILE}',
+        )
+
+
+def _library_tokenizer(text: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
+    inner = tokenizers.Tokenizer.from_str(text)
+    inner.encode_special_tokens = True
+    inner.no_truncation()
+    inner.no_padding()
+    return inner
+
+
+def _read_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
+    path, jinja = folder / CONFIG_FILE, folder / _TEMPLATE_FILE
+    config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if config is not None and jinja.is_file():
+        config["chat_template"] = jinja.read_text(encoding="utf-8")
+    return config
+
+
+def _token_name(entry: object) -> str | None:
+    """A special token's text; configurations write it as a string or as a table with its flags."""
+    found = entry.get("content") if isinstance(entry, Mapping) else entry
+    return found if isinstance(found, str) else None
+
+
+def _chat_template(entry: object) -> str:
+    """The template named "default" where a configuration has several; ours where it has none."""
+    if isinstance(entry, list):
+        entry = {named["name"]: named["template"] for named in entry}.get("default")
+    return entry if isinstance(entry, str) else template.DEFAULT_TEMPLATE
+
+
+def _steps(entry: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The parts of a pre-tokenizer or decoder, whether a sequence or one."""
+    if entry is None:
+        return []
+    return list(entry[key]) if entry["type"] == "Sequence" else [dict(entry)]
+
+
+def _keeps_text(step: Mapping[str, Any]) -> bool:
+    """Whether a pre-tokenizer neither adds nor drops characters."""
+    if step["type"] == "ByteLevel":
+        return not bool(step["add_prefix_space"])
+    return step["type"] == "Digits" or (step["type"] == "Split" and bool(step["behavior"] != "Removed"))
+
+
+def _not_a_tokenizer(origin: str, error: Exception) -> CorruptError:
+    return CorruptError(
+        f"{origin} is not a tokenizer",
+        why=str(error) or type(error).__name__,
+        fix="give a tokenizer.json of the `tokenizers` library, or train one with `seedbed tokenizer train`",
+    )

@@ -1,0 +1,111 @@
+"""`seedbed corpus` as a user runs it: build, show, ls, rm, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from seedbed.cli.corpus import corpus_command
+from seedbed.cli.main import main
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    generator = random.Random(0)
+    (tmp_path / "notes").mkdir()
+    for number in range(30):
+        words = " ".join(f"word{generator.randrange(500)}" for _ in range(80))
+        (tmp_path / "notes" / f"{number:02}.md").write_text(f"Note {number}: {words}\n")
+    (tmp_path / "notes" / "letter.md").write_text(f"Write to ada@engine.org about {words[::-1]}\n")
+    (tmp_path / "notes" / "photo.jpg").write_bytes(b"\xff\xd8\xff\0\0")
+    return tmp_path
+
+
+class Run:
+    """One command line: its exit code and what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(["corpus", *arguments])
+        self.code = stopped.value.code
+        self.out, self.err = capsys.readouterr()
+
+
+def test_build_shows_what_was_kept_found_and_skipped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = Run(capsys, "build", "notes", "--licence", "CC-BY-4.0")
+    assert built.code == 0
+    assert "stored corpus" in built.err
+    shown = Run(capsys, "show", "notes")
+    assert shown.out == built.out
+    for expected in ("licence CC-BY-4.0", "photo.jpg: binary", "email: 1 found", "ad…rg", "leak check: 0", "train"):
+        assert expected in shown.out
+    assert "ada@engine.org" not in shown.out
+
+
+def test_json_has_the_same_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads(Run(capsys, "build", "notes", "--name", "n", "--pii", "mask", "--json").out)
+    assert report["findings"]["action"] == "mask"
+    assert sum(row["documents"] for row in report["splits"].values()) == report["steps"][-1]["documents"]
+    (listed,) = json.loads(Run(capsys, "ls", "--json").out)
+    assert (listed["names"], listed["id"]) == (["n"], report["id"])
+    assert listed["documents"] == report["steps"][-1]["documents"]
+
+
+def test_weights_and_licences_are_given_by_source(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "book.txt").write_text("A line of the book.\n\n" * 200)
+    flags = ["--weight", "notes=3", "--licence", "CC0-1.0", "--licence", "book=MIT", "--set", "seed=4"]
+    report = json.loads(Run(capsys, "build", "notes", "book.txt", *flags, "--json").out)
+    assert [(row["source"], row["weight"]) for row in report["mix"]] == [("notes", 3.0), ("book", 1.0)]
+    assert [list(row["licences"]) for row in report["sources"]] == [["CC0-1.0"], ["MIT"]]
+    assert report["licence"] == "CC0-1.0 AND MIT"
+
+
+def test_two_folders_of_one_name_are_two_sources(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "old" / "notes").mkdir(parents=True)
+    (home / "old" / "notes" / "a.md").write_text("Something else was written here long ago, and kept.\n")
+    report = json.loads(Run(capsys, "build", "notes", "old/notes", "--json").out)
+    assert [row["source"] for row in report["sources"]] == ["notes", "notes.2"]
+
+
+def test_a_removed_corpus_is_gone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Run(capsys, "build", "notes")
+    assert Run(capsys, "rm", "notes").code == 0
+    assert Run(capsys, "show", "notes").code == 4
+    assert json.loads(Run(capsys, "ls", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["build", "nowhere"], 4, "there is no file or folder nowhere"),
+        (["build", "empty"], 1, "has no files"),
+        (["build", "notes/photo.jpg"], 1, "no text could be read"),
+        (["build", "notes", "--weight", "other=2"], 2, "there is no source 'other'"),
+        (["build", "notes", "--weight", "notes=much"], 2, "is not a number"),
+        (["build", "notes", "--weight", "notes=-1"], 2, "out of range"),
+        (["build", "notes", "--set", "min_char=3"], 2, "did you mean `min_chars`?"),
+        (["build", "notes", "--name", "../up"], 2, "cannot be a name"),
+        (["build", "notes", "--pii", "hide"], 2, "hide"),
+        (["rm", "nothing"], 4, "nothing"),
+    ],
+)
+def test_wrong_input_is_three_lines_and_an_exit_code(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, expected: str
+) -> None:
+    (home / "empty").mkdir()
+    run = Run(capsys, *arguments)
+    assert run.code == code
+    assert expected in run.err
+    assert [line.partition(":")[0] for line in run.err.splitlines()] == ["error", "why", "fix"]
+    assert run.out == ""
+
+
+def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in corpus_command.commands:
+        assert "Example:\n" in Run(capsys, name, "--help").out
