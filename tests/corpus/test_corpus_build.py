@@ -20,7 +20,9 @@ from seedbed.corpus.document import SPLITS, Document
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.store import Corpus, split_file
 
-WORDS = [f"{first}{second}" for first in ("sea", "land", "sky", "wind", "fire", "moon") for second in "abcdefghijklmnop"]
+WORDS = [
+    f"{first}{second}" for first in ("sea", "land", "sky", "wind", "fire", "moon") for second in "abcdefghijklmnop"
+]
 
 
 def prose(seed: int, words: int = 120) -> str:
@@ -126,7 +128,11 @@ def test_duplicates_go_and_the_splits_share_none(library: Library, tmp_path: Pat
     texts |= {f"near{number:03}.txt": prose(number).replace(".", " changed.") for number in range(40, 70)}
     corpus = Corpus.open(build_corpus(settings(folder(tmp_path / "d", texts)), library))
     steps = {row["step"]: row["documents"] for row in corpus.report["steps"]}
-    assert (steps["long enough"], steps["exact duplicates removed"], steps["near-duplicates removed"]) == (160, 130, 100)
+    assert (steps["long enough"], steps["exact duplicates removed"], steps["near-duplicates removed"]) == (
+        160,
+        130,
+        100,
+    )
     assert {document.path for document in everything(corpus)} == {f"{number:03}.txt" for number in range(100)}
     assert corpus.report["leak_check"] == {"documents": 100, "threshold": 0.8, "exact": 0, "near": 0}
 
@@ -230,7 +236,7 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_stored(library: Library, 
             build_corpus(settings(path), library, "good")
     assert sum(document.bytes for document in everything(Corpus.open(build_corpus(settings(word), library)))) == 41
     assert library.get("good").id == kept.id
-    assert not [path for path in library.root.rglob(".*")]
+    assert not list(library.root.rglob(".*"))
 
 
 def test_a_corpus_is_not_read_from_something_else(library: Library) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from seedbed.corpus.sources import SourceFile, source_files
 
 GERMAN = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. Die Straße ist naß und glatt. " * 4
 RUSSIAN = "Съешь ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний. " * 4
-JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で泣いていた。" * 4
+JAPANESE = (
+    "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で泣いていた。" * 4
+)
 
 
 def read(path: Path, reading: Reading | None = None, licence: str = "CC0-1.0") -> list[Document]:
@@ -94,7 +97,13 @@ def test_windows_newlines_at_a_block_edge_are_one_newline(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "wanted", "expected"),
-    [("aaaa\n\nbbbb cc", 9, 6), ("aaaa\nbbb cc dd", 9, 5), ("aaaa bbbb", 7, 5), ("aaaaaaaa", 6, 6), ("a\n\nbbbbbbbb", 9, 9)],
+    [
+        ("aaaa\n\nbbbb cc", 9, 6),
+        ("aaaa\nbbb cc dd", 9, 5),
+        ("aaaa bbbb", 7, 5),
+        ("aaaaaaaa", 6, 6),
+        ("a\n\nbbbbbbbb", 9, 9),
+    ],
 )
 def test_the_best_place_to_cut(text: str, wanted: int, expected: int) -> None:
     assert cut(text, wanted) == expected
@@ -167,3 +176,10 @@ def test_a_source_that_is_not_there_says_so(tmp_path: Path) -> None:
             list(source_files(SourceSettings("s", str(tmp_path / path))))
     with pytest.raises(DataError, match="has no files"):
         list(source_files(SourceSettings("s", str(tmp_path))))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_folder_that_may_not_be_opened_is_listed_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert [file.path for file in source_files(SourceSettings("s", str(tmp_path)))] == ["a.txt", "closed"]

@@ -7,7 +7,17 @@ import pytest
 
 from seedbed.core.errors import DataError
 from seedbed.corpus.document import Document
-from seedbed.corpus.splitting import CUT, TEST, TRAIN, VALID, GroupCutter, Shares, assign_splits, check_sizes, join_groups
+from seedbed.corpus.splitting import (
+    CUT,
+    TEST,
+    TRAIN,
+    VALID,
+    GroupCutter,
+    Shares,
+    assign_splits,
+    check_sizes,
+    join_groups,
+)
 
 SHARES = Shares(0.1, 0.1, 0)
 

@@ -45,7 +45,7 @@ class Ship:
 
 
 if os.name:
-    def sink(): \'\'\'ää \'\'\'; 
+    def sink(): \'\'\'ää \'\'\';
 '''
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import pattern, small_model
+from small import pattern, small_model
 from torch import Tensor, nn
 
 from seedbed.core.errors import TrainingError

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import small_model
+from small import small_model
 
 from seedbed.core.config import load
 from seedbed.core.errors import ConfigError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import pattern, small_model
+from small import pattern, small_model
 
 from seedbed.core.errors import CapacityError, CorruptError, InterruptedRun, TrainingError, UsageError
 from seedbed.models.decoder import Decoder
@@ -159,7 +159,7 @@ SAVER = """
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from conftest import small_model
+from small import small_model
 from seedbed.train import checkpoint
 from seedbed.train.optimizers import Optimizers
 from seedbed.train.settings import TrainSettings

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import Row
+from small import Row
 
 from seedbed.core.errors import DataError
 from seedbed.nn.loss import IGNORE
@@ -64,8 +64,17 @@ def test_only_the_assistants_tokens_are_labels() -> None:
     assert batch["labels"].tolist() == [[IGNORE, 3, 4, IGNORE], [7, IGNORE, IGNORE, IGNORE]]
 
 
+def test_conversations_without_an_answer_in_the_context_are_left_out() -> None:
+    late = Conversation([1] * 9, [False] * 8 + [True])
+    early = Conversation([1] * 9, [False] * 2 + [True] * 7)
+    source = ChatSource([late, early, early], context=6, batch=2, pad=0, seed=0)
+    assert (source.left_out, source.shortened) == (1, 2)
+    with pytest.raises(DataError, match="fewer conversations"):
+        ChatSource([late, late, early], context=6, batch=2, pad=0, seed=0)
+
+
 def test_chat_epochs_hold_every_conversation_once_and_count_what_is_cut() -> None:
-    rows = [Conversation([index, *([1] * (index % 9)), 2], [False] * (index % 9 + 1) + [True]) for index in range(50)]
+    rows = [Conversation([index, *([1] * (index % 9)), 2], [False] + [True] * (index % 9 + 1)) for index in range(50)]
     source = ChatSource(rows, context=6, batch=7, pad=0, seed=0)
     assert source.shortened == sum(len(row.ids) > 7 for row in rows)
     for _ in range(2):

@@ -34,11 +34,10 @@ def demo_command(
     from seedbed.core.allocator import keep_pages
 
     keep_pages()  # before torch allocates
-    from seedbed.cli.recipes import execute, recipe_path, show_summary, summary, with_corpus
+    from seedbed.cli.recipes import execute, load_with_corpus, show_summary, summary
     from seedbed.core.artifacts import Library
-    from seedbed.pipeline.recipe import load_recipe
 
-    resolved = with_corpus(load_recipe(recipe_path(recipe), overrides), corpus)
+    resolved = load_with_corpus(recipe, overrides, corpus)
     library = Library()
     outcome = execute(resolved, library, resume=resume, restart=not resume)
     result = summary(resolved, outcome)

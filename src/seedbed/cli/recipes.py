@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +36,22 @@ def recipe_path(name: str) -> Path:
     )
 
 
-def with_corpus(recipe: Recipe, corpus: str) -> Recipe:
-    """The same recipe on another text: "stdlib", a folder, a glob or a file. The model is called after it."""
-    from dataclasses import replace
+def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) -> Recipe:
+    """A recipe with its overrides, on another text where one is given ("stdlib", a folder, a glob or a file).
 
+    The model is then called after the text, unless an override names it.
+    """
+    from seedbed.pipeline.recipe import load_recipe
+
+    recipe = load_recipe(recipe_path(name), overrides)
+    if corpus is None:
+        return recipe
+    changed = _with_corpus(recipe, corpus)
+    named = any(override.partition("=")[0].strip() == "name" for override in overrides)
+    return replace(changed, name=recipe.name) if named else changed
+
+
+def _with_corpus(recipe: Recipe, corpus: str) -> Recipe:
     from seedbed.corpus.settings import STDLIB, STDLIB_SOURCE, SourceSettings
 
     if corpus == STDLIB:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.core.errors import CorruptError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
@@ -146,7 +147,14 @@ def _sources(artifact: Artifact) -> Sequence[Mapping[str, Any]]:
         return ()
     from seedbed.corpus.store import Corpus
 
-    return list(Corpus(artifact).raw_files())
+    try:
+        return list(Corpus(artifact).raw_files())
+    except (OSError, ValueError) as error:
+        raise CorruptError(
+            f"the list of raw files of corpus {artifact.id[:12]} cannot be read",
+            why=str(error),
+            fix=f"see what is damaged with `seedbed show {artifact.id[:12]} --verify`",
+        ) from error
 
 
 def _family_json(relative: Relative) -> dict[str, Any]:

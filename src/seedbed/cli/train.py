@@ -36,16 +36,13 @@ def train_command(
     from seedbed.core.allocator import keep_pages
 
     keep_pages()  # before torch allocates
-    from seedbed.cli.recipes import execute, recipe_path, show_summary, summary, with_corpus
+    from seedbed.cli.recipes import execute, load_with_corpus, show_summary, summary
     from seedbed.core.artifacts import Library
     from seedbed.core.errors import UsageError
-    from seedbed.pipeline.recipe import load_recipe
 
     if resume and restart:
         raise UsageError("--resume and --restart", why="they contradict each other", fix="give one of them")
-    resolved = load_recipe(recipe_path(recipe), overrides)
-    if corpus is not None:
-        resolved = with_corpus(resolved, corpus)
+    resolved = load_with_corpus(recipe, overrides, corpus)
     if dry_run:
         _dry_run(resolved, as_json)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.config import to_dict
@@ -16,7 +16,11 @@ from seedbed.evaluation.evaluate import evaluate_model
 from seedbed.pipeline.recipe import Recipe
 from seedbed.pipeline.training import Stage, finetune, pretrain
 from seedbed.pipeline.workspace import Workspace, workspace
+from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
+
+SMALLEST_VOCABULARY = 320
+"""The bytes, the special tokens, and a few pieces."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,18 @@ def run_recipe(
     check_name(recipe.name)
     with workspace(library, recipe.name, to_dict(recipe), command, resume=resume, restart=restart) as work:
         return Pipeline(recipe, library, work, resume).run()
+
+
+def fitting(settings: TokenizerSettings, size: int) -> TokenizerSettings:
+    """The vocabulary a text of ``size`` bytes supports: at most one piece for every 2,000 bytes, so that all are seen.
+
+    A vocabulary is an upper limit in a recipe, so that one recipe serves a folder of notes and a library.
+    """
+    most = max(SMALLEST_VOCABULARY, size // 2000 // 64 * 64)
+    if settings.kind in ("char", "byte") or settings.vocab_size <= most:
+        return settings
+    say(f"the text is small: a vocabulary of {most} instead of {settings.vocab_size}")
+    return replace(settings, vocab_size=most)
 
 
 class Pipeline:
@@ -80,11 +96,10 @@ class Pipeline:
         return build_corpus(self.recipe.corpus, self.library, self._name("corpus"))
 
     def _tokenizer(self, corpus: Artifact) -> Artifact:
-        texts = (document.text for document in Corpus.open(corpus).documents("train"))
-        tokenizer = train_tokenizer(texts, self.recipe.tokenizer)
-        return tokenizer.store(
-            self.library, parents=(corpus,), config=to_dict(self.recipe.tokenizer), name=self._name("tokenizer")
-        )
+        opened = Corpus.open(corpus)
+        settings = fitting(self.recipe.tokenizer, opened.report["splits"]["train"]["bytes"])
+        tokenizer = train_tokenizer((document.text for document in opened.documents("train")), settings)
+        return tokenizer.store(self.library, parents=(corpus,), config=to_dict(settings), name=self._name("tokenizer"))
 
     def _questions(self, corpus: Artifact) -> Artifact:
         return build_questions(corpus, self.library, self.recipe.finetune.questions, self._name("questions"))

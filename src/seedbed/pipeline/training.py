@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -75,8 +76,11 @@ def finetune(recipe: Recipe, base: Artifact, questions: Artifact, library: Libra
     context = model.config.max_length
     rows = encode(questions, "train", encoder)
     chat = ChatSource(rows, context, settings.batch, encoder.pad_id, settings.seed)
-    if chat.shortened:
-        say(f"{stage.title}: {chat.shortened} of {len(rows)} conversations are longer than {context} tokens and cut")
+    if chat.shortened or chat.left_out:
+        say(
+            f"{stage.title}: of {len(rows)} conversations {chat.shortened} are cut at {context} tokens, "
+            f"{chat.left_out} left out because no answer begins before"
+        )
     source: Located = chat
     per_epoch = float(len(chat.batches))
     replay = recipe.finetune.replay
@@ -86,15 +90,7 @@ def finetune(recipe: Recipe, base: Artifact, questions: Artifact, library: Libra
         packed = packed_source(shards, context, windows, settings.seed)
         source, per_epoch = Alternating(chat, packed, replay), per_epoch / (1 - replay)
     settings = with_steps(settings, settings.batch * _mean_length(rows), per_epoch)
-    held_out = encode(questions, "valid", encoder)
-    size = min(settings.batch, len(held_out))
-    validation = ChatSource(held_out, context, size, encoder.pad_id, VALIDATION_SEED) if size else None
-    batches = (
-        [validation.next() for _ in range(min(settings.evaluate_batches, len(validation.batches)))]
-        if validation
-        else []
-    )
-    hooks = Hooks(batches, _answer(LoadedModel(model, encoder, base), questions))
+    hooks = Hooks(_held_out(questions, model, encoder, settings), _answer(LoadedModel(model, encoder, base), questions))
     say(f"{stage.title}: {len(rows):,} conversations, {settings.steps:,} steps")
     return _train(model, encoder, settings, source, hooks, stage, library, (questions, base))
 
@@ -164,6 +160,16 @@ def _validation(shards: TokenShards, model: Decoder, settings: TrainSettings) ->
     return [source.next() for _ in range(count)]
 
 
+def _held_out(questions: Artifact, model: Decoder, encoder: Tokenizer, settings: TrainSettings) -> list[Batch]:
+    """A fixed sample of validation conversations; none where no question was held out."""
+    rows, context = encode(questions, "valid", encoder), model.config.max_length
+    size = min(settings.batch, sum(any(row.answered[1 : context + 1]) for row in rows))
+    if not settings.evaluate_every or not size:
+        return []
+    source = ChatSource(rows, context, size, encoder.pad_id, VALIDATION_SEED)
+    return [source.next() for _ in range(min(settings.evaluate_batches, len(source.batches)))]
+
+
 def _steps_per_epoch(source: PackedTokens | Mixture) -> float:
     if isinstance(source, PackedTokens):
         return source.windows / source.batch
@@ -185,16 +191,16 @@ def _continuation(model: Decoder, encoder: Tokenizer) -> Callable[[], str]:
 
 
 def _answer(loaded: LoadedModel, questions: Artifact) -> Callable[[], str]:
-    """A held-out question and the model's answer, another one each time."""
-    asked = [row["messages"][0]["content"] for row in read_questions(questions, "valid")] or [
-        "What is this text about?"
-    ]
-    count = 0
+    """A held-out question and the model's answer, another one each time; short ones, that leave room for an answer."""
+    most = loaded.model.config.max_length // 2
+    conversations = [row["messages"][:1] for row in read_questions(questions, "valid")]
+    short = [asked for asked in conversations if len(loaded.tokenizer.encode_chat(asked)[0]) < most]
+    turn = itertools.count()
 
     def sample() -> str:
-        nonlocal count
-        question = asked[count * 7919 % len(asked)]
-        count += 1
-        return f"{question} → {''.join(chat_reply(loaded, [{'role': 'user', 'content': question}], LIVE_SAMPLE))}"
+        if not short:
+            return "".join(generate_text(loaded, "", LIVE_SAMPLE))
+        asked = short[next(turn) * 7919 % len(short)]
+        return f"{asked[0]['content']} → {''.join(chat_reply(loaded, asked, LIVE_SAMPLE))}"
 
     return sample

@@ -150,7 +150,7 @@ class ChatSource:
 
     Batches hold conversations of similar length (so that little is padding): an epoch's order is cut into pools of 32
     batches, each pool is sorted by length and its batches shuffled. Conversations longer than the context lose their
-    end; ``shortened`` counts them.
+    end (``shortened`` counts them); those of which no answer is left are left out (``left_out``).
 
     Raises:
         DataError: there are fewer conversations than a batch holds.
@@ -159,14 +159,16 @@ class ChatSource:
     POOL = 32
 
     def __init__(self, conversations: Sequence[Conversation], context: int, batch: int, pad: int, seed: int) -> None:
-        if len(conversations) < batch:
+        usable = [conversation for conversation in conversations if any(conversation.answered[1 : context + 1])]
+        self.left_out = len(conversations) - len(usable)
+        self.shortened = sum(len(conversation.ids) > context + 1 for conversation in usable)
+        if len(usable) < batch:
             raise DataError(
                 "there are fewer conversations than one batch holds",
-                why=f"{len(conversations)} conversations, a batch is {batch}",
-                fix="lower the batch in the recipe, or add text that questions can be made from",
+                why=f"{len(usable)} of {len(conversations)} have an answer within {context} tokens; a batch is {batch}",
+                fix="raise model.context, lower finetune.train.batch, or add text that questions can be made from",
             )
-        self.shortened = sum(len(conversation.ids) > context + 1 for conversation in conversations)
-        self.conversations = conversations
+        self.conversations = usable
         self.context, self.batch, self.pad, self.seed = context, batch, pad, seed
         self.epoch = self.position = 0
         self._shuffle()

@@ -1,0 +1,1 @@
+"""Text in, a clean and split corpus out: readers, cleaning, personal data, duplicates, splits, token shards."""

@@ -1,0 +1,283 @@
+"""Sources to a stored corpus: read, clean, protect, deduplicate, split, write.
+
+Three passes over the text, each through chunk files in a working folder beside the library, so memory depends on the
+number of documents (about 60 bytes each) and workers, not on the amount of text: (1) read and clean, counting lines;
+(2) boilerplate, personal data, hashes and signatures; then duplicates and splits are decided on the columns of
+hashes alone; (3) kept lines are copied into their split's file. The result does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedbed.core.artifacts import Artifact, Draft, Library
+from seedbed.core.config import to_dict
+from seedbed.core.errors import DataError
+from seedbed.core.files import disk_errors, write_json
+from seedbed.core.machine import cores
+from seedbed.core.progress import Bar, progress
+from seedbed.corpus.boilerplate import LineCounts
+from seedbed.corpus.document import SPLITS, Kind, from_line
+from seedbed.corpus.duplicates import Flags, NearIndex, SignatureWriter, near_clusters, remove_near, repeated
+from seedbed.corpus.minhash import Keys
+from seedbed.corpus.parallel import Workers
+from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines
+from seedbed.corpus.refining import RefineResult, RefineTask, refine_chunk
+from seedbed.corpus.report import MAX_SKIPPED, SourceTotals, Totals, report
+from seedbed.corpus.settings import CorpusSettings, SourceSettings
+from seedbed.corpus.sources import source_files
+from seedbed.corpus.splitting import CUT, GroupCutter, Shares, assign_splits, check_sizes, join_groups
+from seedbed.corpus.spool import chunk_lines
+from seedbed.corpus.store import REPORT, SOURCES, SplitWriter
+
+_SMALL = 4_000_000
+"""Less input than this (bytes) is worked on in this process: starting others would take longer."""
+
+
+def build_corpus(
+    settings: CorpusSettings, library: Library, name: str | None = None, workers: int | None = None
+) -> Artifact:
+    """Build a corpus and store it.
+
+    Args:
+        settings: the sources and what to do with them.
+        library: where it is stored.
+        name: a reference to move to it.
+        workers: processes; every core when not given.
+
+    Raises:
+        NotFoundError: a source's path does not exist.
+        DataError: a source has no readable text, nothing is left after cleaning, or it is too little to split.
+        CapacityError: the disk is full, or a worker was killed.
+    """
+    sizes = {source.name: sum(_bytes(source)) for source in settings.sources}
+    count = workers if workers is not None else (1 if sum(sizes.values()) < _SMALL else cores())
+    library.root.mkdir(parents=True, exist_ok=True)
+    with (
+        library.writing("corpus", config=to_dict(settings), name=name) as draft,
+        disk_errors(library.root),
+        tempfile.TemporaryDirectory(prefix=".building-", dir=library.root) as folder,
+        Workers(count) as pool,
+    ):
+        _Build(settings, pool, Path(folder), draft).run(sizes)
+    return draft.result
+
+
+def _bytes(source: SourceSettings) -> Iterator[int]:
+    for file in source_files(source):
+        if file.location.is_file():
+            yield file.location.stat().st_size
+
+
+@dataclass
+class _Columns:
+    """What is known of every document: a value each, in order; and the chunks that hold them."""
+
+    hashes: Keys
+    groups: Keys
+    sizes: NDArray[np.int64]
+    chunks: list[tuple[str, Path]]  # source and file
+
+    @classmethod
+    def gather(cls, results: list[tuple[str, RefineResult]]) -> _Columns:
+        return cls(
+            np.concatenate([result.hashes for _, result in results]),
+            np.concatenate([result.groups for _, result in results]),
+            np.concatenate([result.sizes for _, result in results]),
+            [(source, result.chunk) for source, result in results],
+        )
+
+
+@dataclass
+class _Build:
+    """One corpus being built."""
+
+    settings: CorpusSettings
+    pool: Workers
+    folder: Path
+    draft: Draft
+    totals: Totals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.totals = Totals({source.name: SourceTotals(source) for source in self.settings.sources})
+
+    def run(self, sizes: dict[str, int]) -> None:
+        """All passes; the draft holds the corpus afterwards."""
+        refined: list[tuple[str, RefineResult]] = []
+        index = None
+        if self.settings.near_duplicate > 0:
+            with SignatureWriter(self.folder, self.settings.near_duplicate) as signatures:
+                for source, result in self._refined(sizes):
+                    signatures.add(result.signatures)
+                    result.signatures = result.signatures[:0]
+                    refined.append((source, result))
+            index = signatures.index
+        else:
+            refined = list(self._refined(sizes))
+        columns = _Columns.gather(refined)
+        kept, groups = self._deduplicate(columns, index)
+        shares = Shares(self.settings.valid_share, self.settings.test_share, self.settings.seed)
+        splits = assign_splits(groups, columns.sizes, kept, shares)
+        self.totals.leaks = check_leaks(columns.hashes, index, kept, splits)
+        self._write(columns, kept, splits, shares)
+        self._describe()
+
+    def _refined(self, sizes: dict[str, int]) -> Iterator[tuple[str, RefineResult]]:
+        """Passes one and two, source by source."""
+        with (self.draft.path / SOURCES).open("w", encoding="utf-8") as records:
+            for source in self.settings.sources:
+                chunks, lines = [], {kind: LineCounts() for kind in KINDS}
+                with progress(f"reading {source.name}", sizes[source.name] / 1e6, "MB") as bar:
+                    for result in self._read(source, bar):
+                        records.writelines(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in result.files)
+                        chunks += result.chunks
+                        _count_lines(result.chunks, lines)
+                self._check_read(source)
+                frequent = ((kind, counts.frequent(self.settings.boilerplate_share)) for kind, counts in lines.items())
+                boilerplate = {kind: found for kind, found in frequent if found is not None}
+                tasks = (RefineTask(chunk, boilerplate, self.settings) for chunk in chunks)
+                with progress(f"refining {source.name}", len(chunks), "chunks") as bar:
+                    for refined in self.pool.map(refine_chunk, tasks):
+                        self._count_refined(source, refined)
+                        bar.advance()
+                        yield source.name, refined
+
+    def _read(self, source: SourceSettings, bar: Bar) -> Iterator[ReadResult]:
+        for result in self.pool.map(read_task, plan(source, source_files(source), self.folder)):
+            self.totals.counts += result.counts
+            for record in result.files:
+                self._count_file(record)
+                bar.advance(record.bytes / 1e6)
+            yield result
+
+    def _count_file(self, record: FileRecord) -> None:
+        source = self.totals.sources[record.source]
+        source.files += 1
+        source.raw_bytes += record.bytes
+        source.bad_lines += record.bad_line_count
+        source.skipped += bool(record.skipped)
+        reasons = [(record.path, record.skipped)] if record.skipped else []
+        reasons += [(f"{record.path}, line {number}", why) for number, why in record.bad_lines]
+        room = MAX_SKIPPED - len(self.totals.skipped)
+        self.totals.skipped += [
+            {"source": record.source, "path": path, "why": why} for path, why in reasons[: max(0, room)]
+        ]
+
+    def _check_read(self, source: SourceSettings) -> None:
+        totals = self.totals.sources[source.name]
+        if totals.skipped == totals.files:
+            reasons = [row for row in self.totals.skipped if row["source"] == source.name][:3]
+            raise DataError(
+                f"no text could be read from {source.path}",
+                why=f"{totals.files} files skipped: " + "; ".join(f"{row['path']}: {row['why']}" for row in reasons),
+                fix="give text, Markdown, HTML, source code or JSON Lines",
+            )
+
+    def _count_refined(self, source: SourceSettings, result: RefineResult) -> None:
+        self.totals.counts += result.counts
+        self.totals.counts["bytes after masking"] += int(result.sizes.sum())
+        self.totals.findings.add(result.findings)
+        self.totals.sources[source.name].licences += result.licences
+
+    def _deduplicate(self, columns: _Columns, index: NearIndex | None) -> tuple[Flags, Keys]:
+        """Which documents are kept, and each one's group."""
+        counts, groups = self.totals.counts, columns.groups
+        kept = ~repeated(columns.hashes)
+        counts["documents distinct"], counts["bytes distinct"] = int(kept.sum()), int(columns.sizes[kept].sum())
+        if not kept.any():
+            raise DataError(
+                "no documents are left after cleaning",
+                why=f"{counts['documents too short']} of {counts['documents read']} were shorter than "
+                f"{self.settings.min_chars} characters",
+                fix="give more text, or a lower min_chars",
+            )
+        if index is not None:
+            with progress("comparing documents"):
+                if self.settings.near_duplicate_action == "remove":
+                    kept = remove_near(index, kept)
+                else:
+                    groups = join_groups(groups, near_clusters(index, kept))
+        counts["documents kept"], counts["bytes kept"] = int(kept.sum()), int(columns.sizes[kept].sum())
+        return kept, groups
+
+    def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8], shares: Shares) -> None:
+        """Pass three: the kept lines into their split's file."""
+        cutter = GroupCutter(int(columns.sizes[kept & (splits == CUT)].sum()), shares)
+        at = 0
+        with SplitWriter(self.draft.path) as writer, progress("writing", len(columns.chunks), "chunks") as bar:
+            for source, chunk in columns.chunks:
+                totals = self.totals.sources[source]
+                for line in chunk_lines(chunk):
+                    if kept[at]:
+                        self._write_line(line, int(splits[at]), int(columns.sizes[at]), cutter, writer, totals)
+                    at += 1
+                chunk.unlink()
+                bar.advance()
+        check_sizes(writer.bytes, shares)
+
+    def _write_line(
+        self, line: bytes, split: int, size: int, cutter: GroupCutter, writer: SplitWriter, totals: SourceTotals
+    ) -> None:
+        pieces = (
+            [(SPLITS[split], line, size)]
+            if split != CUT
+            else [(name, piece.to_line(), piece.bytes) for name, piece in cutter.cut(from_line(line))]
+        )
+        for name, text, length in pieces:
+            writer.write(name, text, length)
+            totals.documents[name] += 1
+            totals.bytes[name] += length
+
+    def _describe(self) -> None:
+        """The report, and what the manifest says of the corpus."""
+        found = report(self.totals, self.settings)
+        write_json(self.draft.path / REPORT, found)
+        licences = {licence for source in self.totals.sources.values() for licence in source.licences}
+        self.draft.licence = " AND ".join(sorted(licences))
+        self.draft.metrics = {
+            "documents": {split: row["documents"] for split, row in found["splits"].items()},
+            "bytes": {split: row["bytes"] for split, row in found["splits"].items()},
+            "skipped_files": sum(source.skipped for source in self.totals.sources.values()),
+        }
+
+
+def _count_lines(chunks: Iterable[Path], counts: dict[Kind, LineCounts]) -> None:
+    for chunk in chunks:
+        for kind, counter in counts.items():
+            found = take_lines(chunk, kind)
+            if found is not None:
+                counter.add(*found)
+
+
+def check_leaks(
+    hashes: Keys, index: NearIndex | None, kept: Flags, splits: NDArray[np.int8]
+) -> dict[str, int | float | None]:
+    """Look for duplicates between the splits once more, on the outcome.
+
+    Documents of a group that is cut are not compared: the pieces are one text.
+
+    Raises:
+        DataError: there are some.
+    """
+    present = kept & (splits != CUT)
+    order = np.argsort(hashes[present], kind="stable")
+    same = hashes[present][order][1:] == hashes[present][order][:-1]
+    exact = int((same & (splits[present][order][1:] != splits[present][order][:-1])).sum())
+    near = 0
+    for pairs in index.near_pairs(present) if index is not None else ():
+        near += int((splits[pairs[:, 0]] != splits[pairs[:, 1]]).sum())
+    if exact or near:
+        raise DataError(
+            "the splits are not independent",
+            why=f"{exact} exact and {near} near-duplicates of training text would be in validation or testing",
+            fix="report this with the settings of the corpus; near_duplicate_action = 'remove' avoids it",
+        )
+    threshold = index.threshold if index is not None else None
+    return {"documents": int(present.sum()), "threshold": threshold, "exact": exact, "near": near}

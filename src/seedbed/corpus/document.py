@@ -1,0 +1,65 @@
+"""The unit of a corpus: one document, and its form as a line of JSON.
+
+A document carries what later stages need to treat it fairly: its source (for mixing), its group (documents of one
+group never stand on both sides of a split), its kind (code is not reflowed) and its licence. It carries no time and
+no absolute path, so that equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+Split = Literal["train", "valid", "test"]
+Kind = Literal["prose", "code"]
+Line = bytes  # inside Document the name `bytes` is a property
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text and where it comes from.
+
+    Attributes:
+        text: the text itself.
+        source: the name of its source.
+        path: relative to the source's root; ``file.jsonl#12`` for a record, ``file.txt#2`` for a part of a long file.
+        group: documents of one group always land in the same split.
+        kind: prose, or code (whose layout is kept).
+        licence: as stated by the record or its source.
+    """
+
+    text: str
+    source: str
+    path: str
+    group: str
+    kind: Kind
+    licence: str
+
+    @property
+    def bytes(self) -> int:
+        """Length of the text in UTF-8 bytes."""
+        return len(self.text) if self.text.isascii() else len(self.text.encode())
+
+    def to_line(self) -> Line:
+        """One line of JSON, UTF-8, newline included."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: Line) -> Document:
+    """The document of a line written by :meth:`Document.to_line`."""
+    return Document(**json.loads(line))
+
+
+def cut(text: str, wanted: int) -> int:
+    """Where to cut a text that should be cut at character ``wanted``.
+
+    After a paragraph, else a line, else a word, else exactly there; never in the first half of what comes before
+    ``wanted``, so that the parts of a long text stay of similar size.
+    """
+    for mark in ("\n\n", "\n", " "):
+        at = text.rfind(mark, wanted // 2, wanted)
+        if at >= 0:
+            return at + len(mark)
+    return wanted

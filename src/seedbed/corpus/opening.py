@@ -1,0 +1,81 @@
+"""Files as streams of plain bytes: .gz, .xz and .zst are opened, and a cut-off stream is an error.
+
+gzip and lzma raise at a missing end; zstandard's own reader stops silently there, so a small one stands here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+COMPRESSED = (".gz", ".xz", ".zst")
+_BLOCK = 1 << 18
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says what is inside, in lower case: ``.txt`` for ``a.txt.gz``."""
+    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return inner.suffix.lower()
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the name says that the file is compressed."""
+    return path.suffix.lower() in COMPRESSED
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for reading, decompressed.
+
+    Raises:
+        OSError: it cannot be opened. Reading raises EOFError, OSError, lzma.LZMAError or zstandard.ZstdError where
+            the compressed data is damaged.
+    """
+    match path.suffix.lower():
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        case ".xz":
+            return cast(BinaryIO, lzma.open(path, "rb"))
+        case ".zst":
+            return io.BufferedReader(_ZstdReader(path.open("rb")), _BLOCK)
+        case _:
+            return path.open("rb")
+
+
+class _ZstdReader(io.RawIOBase):
+    """Frames of Zstandard, one after another; raises EOFError where the last one is cut off."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._context = zstandard.ZstdDecompressor(max_window_size=2**27)
+        self._frame = self._context.decompressobj()
+        self._fed = False  # whether the present frame has seen a byte
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._ready:
+            block = self._frame.unused_data if self._frame.eof else self._raw.read(_BLOCK)
+            if self._frame.eof:
+                self._frame, self._fed = self._context.decompressobj(), False
+                block = block or self._raw.read(_BLOCK)
+            if not block:
+                if self._fed:
+                    raise EOFError("the compressed data is cut off")
+                return 0
+            self._fed = True
+            self._ready = memoryview(self._frame.decompress(block))
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

@@ -1,0 +1,141 @@
+"""Question/answer conversations made from a corpus, for fine-tuning and for judging it.
+
+Nothing is made up and nothing is random: questions follow from docstrings, headings and sentences, phrasings and
+choices from hashes. Conversations follow the corpus's own split, and a question that occurs more than once anywhere is
+left out, for it has several answers: so nothing that is asked in the test split was trained on. Code is not asked
+about; its docstrings are, on the pages that a corpus makes of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_args
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.config import knob, to_dict
+from seedbed.core.errors import DataError
+from seedbed.core.progress import progress
+from seedbed.corpus.answers import Pair, fraction, is_useful
+from seedbed.corpus.api_questions import api_conversations, is_api_page
+from seedbed.corpus.document import Document, Split
+from seedbed.corpus.prose_questions import prose_conversations
+from seedbed.corpus.store import Corpus
+
+_SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class QuestionSettings:
+    """Settings of the questions made from a corpus."""
+
+    per_document: int = knob(200, "Most conversations from one document.", at_least=1)
+    answer_chars: int = knob(300, "Answers end at the last sentence within this.", unit="characters", at_least=40)
+    follow_up_share: float = knob(
+        0.25, "Share of documented functions that are asked about in two turns.", at_least=0, at_most=1
+    )
+
+
+def build_questions(
+    corpus: Artifact, library: Library, settings: QuestionSettings, name: str | None = None
+) -> Artifact:
+    """Make conversations from a corpus and store them as an artifact of kind "questions".
+
+    ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` hold a conversation a line:
+    ``{"messages": [{"role", "content"}, …], "source": path, "type": …}``.
+
+    Raises:
+        DataError: the training split gives no question at all.
+    """
+    opened = Corpus.open(corpus)
+    with library.writing("questions", parents=[corpus], config=to_dict(settings), name=name) as draft:
+        draft.licence = corpus.manifest.licence
+        asked: Counter[bytes] = Counter()
+        for split in _SPLITS:
+            asked.update(_write_candidates(_candidates(draft.path, split), opened.documents(split), settings))
+        for split in _SPLITS:
+            draft.metrics[split] = _keep_unique(_candidates(draft.path, split), draft.path / f"{split}.jsonl", asked)
+        if not draft.metrics["train"]:
+            raise DataError(
+                "no question can be made from this corpus",
+                why="its training documents have no docstring, no heading with prose under it, and no paragraph of"
+                " two sentences",
+                fix="add prose or documented Python (`seedbed corpus build PATH…`), or give question files of your own",
+            )
+    return draft.result
+
+
+def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]:
+    """The conversations of one split, in order.
+
+    Raises:
+        CorruptError: a file no longer has the hash it was stored with.
+    """
+    artifact.verify()
+    with artifact.file(f"{split}.jsonl").open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def conversations(document: Document, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
+    """The conversations of one document, in its order; of too many, a choice by hash."""
+    if document.kind == "code":
+        return []
+    if is_api_page(document.text, document.path):
+        made = api_conversations(document.text, settings.answer_chars, settings.follow_up_share)
+    else:
+        made = prose_conversations(document.text, settings.answer_chars)
+    useful = [conversation for conversation in made if all(map(is_useful, conversation))]
+    if len(useful) <= settings.per_document:
+        return useful
+    order = range(len(useful))
+    chosen = heapq.nsmallest(settings.per_document, order, key=lambda index: fraction(useful[index][0].question))
+    return [useful[index] for index in sorted(chosen)]
+
+
+def _write_candidates(path: Path, documents: Iterable[Document], settings: QuestionSettings) -> Counter[bytes]:
+    """Write the conversations of a split; returns how often each question (its digest) is asked."""
+    asked: Counter[bytes] = Counter()
+    with path.open("w", encoding="utf-8") as file, progress("questions", unit="documents") as bar:
+        for document in documents:
+            for conversation in conversations(document, settings):
+                asked.update(_digest(pair.question) for pair in conversation)
+                file.write(json.dumps(_record(conversation, document.path), ensure_ascii=False) + "\n")
+            bar.advance()
+    return asked
+
+
+def _keep_unique(candidates: Path, target: Path, asked: Mapping[bytes, int]) -> dict[str, int]:
+    """Keep the conversations whose questions are asked once in the whole corpus; returns their number by type."""
+    kept: Counter[str] = Counter()
+    with candidates.open(encoding="utf-8") as lines, target.open("w", encoding="utf-8") as file:
+        for line in lines:
+            record = json.loads(line)
+            questions = (message["content"] for message in record["messages"] if message["role"] == "user")
+            if all(asked[_digest(question)] == 1 for question in questions):
+                file.write(line)
+                kept[record["type"]] += 1
+    candidates.unlink()
+    return dict(sorted(kept.items()))
+
+
+def _record(conversation: tuple[Pair, ...], source: str) -> dict[str, Any]:
+    messages = [
+        message
+        for pair in conversation
+        for message in ({"role": "user", "content": pair.question}, {"role": "assistant", "content": pair.answer})
+    ]
+    return {"messages": messages, "source": source, "type": "+".join(pair.type for pair in conversation)}
+
+
+def _candidates(folder: Path, split: Split) -> Path:
+    return folder / f"{split}.candidates"
+
+
+def _digest(question: str) -> bytes:
+    """Eight bytes: a collision drops one question too many, and happens once in some billion questions."""
+    return sha256(" ".join(question.lower().split()).encode()).digest()[:8]

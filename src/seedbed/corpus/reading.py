@@ -1,0 +1,200 @@
+"""The first stage, in worker processes: raw files to plain documents in chunks, and what each file held.
+
+Only small things travel between processes; documents and line hashes go through files. A file that turns out to be
+damaged half-way leaves nothing behind, so a document is never half of a text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from seedbed.core.files import sha256_file
+from seedbed.corpus.boilerplate import Hashes, document_lines
+from seedbed.corpus.clean import clean_text
+from seedbed.corpus.document import Document, Kind
+from seedbed.corpus.opening import is_compressed
+from seedbed.corpus.readers import Reading, Unreadable, read_documents
+from seedbed.corpus.settings import SourceSettings
+from seedbed.corpus.sources import SourceFile
+from seedbed.corpus.spool import CHUNK_CHARS, write_chunk
+
+_BATCH_BYTES, _BATCH_FILES = 2_000_000, 256
+_COMPRESSION = 4  # a compressed file counts as so many times its size
+_MAX_BAD_LINES = 20
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """Some files of one source; ``stem`` begins the names of the chunks they become."""
+
+    source: SourceSettings
+    files: tuple[SourceFile, ...]
+    stem: Path
+
+
+@dataclass
+class FileRecord:
+    """One raw file: its bytes and hash, and whether it was read. A line of ``sources.jsonl``."""
+
+    source: str
+    path: str
+    bytes: int
+    sha256: str
+    documents: int = 0
+    skipped: str = ""
+    bad_lines: list[tuple[int, str]] = field(default_factory=list)
+    bad_line_count: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is empty."""
+        return {key: value for key, value in asdict(self).items() if value not in ("", [], 0) or key == "bytes"}
+
+
+@dataclass
+class ReadResult:
+    """What one task gave."""
+
+    chunks: list[Path] = field(default_factory=list)
+    files: list[FileRecord] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def plan(source: SourceSettings, files: Iterable[SourceFile], folder: Path) -> Iterator[ReadTask]:
+    """Tasks of about the same size; a large file is one of its own."""
+    batch: list[SourceFile] = []
+    size = number = 0
+    for file in files:
+        cost = _size(file) * (_COMPRESSION if is_compressed(file.location) else 1)
+        if batch and (size + cost > _BATCH_BYTES or len(batch) == _BATCH_FILES):
+            yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}")
+            batch, size, number = [], 0, number + 1
+        batch.append(file)
+        size += cost
+    if batch:
+        yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}")
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return file.location.stat().st_size
+    except OSError:  # a broken link; reading it will say so
+        return 0
+
+
+def read_task(task: ReadTask) -> ReadResult:
+    """Read, clean and spool the files of a task."""
+    result, spool = ReadResult(), _Spool(task.stem)
+    for file in task.files:
+        record = _record(file, task.source)
+        if not record.skipped:
+            _read_file(file, task.source, record, spool, result.counts)
+        result.files.append(record)
+    spool.flush()
+    result.chunks = spool.chunks
+    return result
+
+
+def _record(file: SourceFile, source: SourceSettings) -> FileRecord:
+    record = FileRecord(source.name, file.path, _size(file), "")
+    if file.location.exists() and not file.location.is_file():
+        closed = file.location.is_dir()
+        record.skipped = "a folder that may not be opened" if closed else "not a regular file"
+        return record
+    try:
+        record.sha256 = sha256_file(file.location)
+    except OSError as error:
+        record.skipped = (error.strerror or "unreadable").lower()
+    return record
+
+
+def _read_file(
+    file: SourceFile, source: SourceSettings, record: FileRecord, spool: _Spool, counts: Counter[str]
+) -> None:
+    reading, mine = Reading(), Counter[str]()
+    spool.begin()
+    try:
+        for document in read_documents(file, source, reading):
+            mine["documents read"] += 1
+            mine["bytes read"] += len(document.text.encode("utf-8", "replace"))
+            spool.add(replace(document, text=clean_text(document.text, document.kind, mine)))
+    except Unreadable as reason:
+        record.skipped = str(reason)
+        spool.undo()
+        return
+    counts += mine
+    record.documents = mine["documents read"]
+    record.bad_lines, record.bad_line_count = reading.bad_lines[:_MAX_BAD_LINES], len(reading.bad_lines)
+    if not record.documents:
+        record.skipped = "no records with text in it" if reading.bad_lines else "empty"
+
+
+class _Spool:
+    """Chunks of documents in order; what came since ``begin`` can be taken back."""
+
+    def __init__(self, stem: Path) -> None:
+        self.chunks: list[Path] = []
+        self._stem = stem
+        self._waiting: list[Document] = []
+        self._chars = self._mark_waiting = self._mark_chunks = 0
+
+    def begin(self) -> None:
+        self._mark_waiting, self._mark_chunks = len(self._waiting), len(self.chunks)
+
+    def add(self, document: Document) -> None:
+        self._waiting.append(document)
+        self._chars += len(document.text)
+        if self._chars >= CHUNK_CHARS:
+            self._flush_before_mark()
+            self.flush()
+
+    def _flush_before_mark(self) -> None:
+        """Give the documents of earlier files a chunk of their own, so that undoing spares them."""
+        if self._mark_waiting:
+            earlier, self._waiting = self._waiting[: self._mark_waiting], self._waiting[self._mark_waiting :]
+            self._write(earlier)
+            self._mark_waiting, self._mark_chunks = 0, len(self.chunks)
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._write(self._waiting)
+        self._waiting, self._chars = [], 0
+
+    def undo(self) -> None:
+        for chunk in self.chunks[self._mark_chunks :]:
+            for path in chunk.parent.glob(f"{chunk.name}*"):
+                path.unlink()
+        del self.chunks[self._mark_chunks :]
+        del self._waiting[self._mark_waiting :]
+        self._chars = sum(len(document.text) for document in self._waiting)
+
+    def _write(self, documents: list[Document]) -> None:
+        chunk = self._stem.with_name(f"{self._stem.name}-{len(self.chunks):06}")
+        write_chunk(chunk, documents)
+        for kind in KINDS:
+            hashes = [document_lines(document.text) for document in documents if document.kind == kind]
+            if hashes:
+                np.savez(lines_file(chunk, kind), hashes=np.concatenate(hashes), documents=len(hashes))
+        self.chunks.append(chunk)
+
+
+def lines_file(chunk: Path, kind: Kind) -> Path:
+    """Where the line hashes of a chunk's documents of one kind are."""
+    return chunk.with_name(f"{chunk.name}.{kind}.npz")
+
+
+def take_lines(chunk: Path, kind: Kind) -> tuple[Hashes, int] | None:
+    """The line hashes of a chunk and how many documents they are from; they are deleted."""
+    path = lines_file(chunk, kind)
+    if not path.exists():
+        return None
+    with np.load(path) as stored:
+        found: tuple[Hashes, int] = stored["hashes"], int(stored["documents"])
+    path.unlink()
+    return found

@@ -1,0 +1,124 @@
+"""The second stage, in worker processes: boilerplate out, short documents dropped, personal data, signatures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedbed.corpus.boilerplate import Boilerplate
+from seedbed.corpus.clean import squeeze_blank_lines
+from seedbed.corpus.document import Document, Kind
+from seedbed.corpus.minhash import PERMUTATIONS, Keys, signature
+from seedbed.corpus.pii import excerpt, find_pii, mask_pii
+from seedbed.corpus.settings import CorpusSettings
+from seedbed.corpus.spool import read_chunk, write_chunk
+
+EXAMPLES = 5
+"""Examples of each kind of finding that the report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefineTask:
+    """One chunk of the first stage, and the boilerplate of its source."""
+
+    chunk: Path
+    boilerplate: dict[Kind, Boilerplate]
+    settings: CorpusSettings
+
+
+@dataclass
+class Findings:
+    """Personal data by kind: how often, in how many documents, and a few excerpts."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    documents: Counter[str] = field(default_factory=Counter)
+    examples: defaultdict[str, list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, other: Findings) -> None:
+        """Add what was found in a later chunk."""
+        self.count += other.count
+        self.documents += other.documents
+        for kind, examples in other.examples.items():
+            self.examples[kind] = (self.examples[kind] + examples)[:EXAMPLES]
+
+
+@dataclass
+class RefineResult:
+    """A chunk's documents after this stage (the chunk file is replaced), a value each in every column."""
+
+    chunk: Path
+    hashes: Keys
+    groups: Keys
+    sizes: NDArray[np.int64]
+    signatures: NDArray[np.uint32]  # (documents, PERMUTATIONS); no rows when near-duplicates are off
+    licences: Counter[str]
+    counts: Counter[str]
+    findings: Findings
+
+
+def refine_chunk(task: RefineTask) -> RefineResult:
+    """Take a chunk through this stage."""
+    counts, findings = Counter[str](), Findings()
+    documents = []
+    for document in read_chunk(task.chunk):
+        counts["bytes cleaned"] += document.bytes
+        text = _without_boilerplate(document, task.boilerplate, counts)
+        counts["bytes without boilerplate"] += len(text.encode())
+        if len(text.strip()) < task.settings.min_chars:
+            counts["documents too short"] += 1
+            continue
+        counts["bytes long enough"] += len(text.encode())
+        documents.append(replace(document, text=_protect(replace(document, text=text), task.settings, findings)))
+    write_chunk(task.chunk, documents)
+    return _columns(task, documents, counts, findings)
+
+
+def _without_boilerplate(document: Document, boilerplate: dict[Kind, Boilerplate], counts: Counter[str]) -> str:
+    known = boilerplate.get(document.kind)
+    if known is None:
+        return document.text
+    if document.kind == "code":  # a licence header belongs to the file it stands in
+        counts["boilerplate lines found in code and kept"] += known.count(document.text)
+        return document.text
+    text = known.strip(document.text, counts)
+    return document.text if text == document.text else squeeze_blank_lines(text).strip("\n") + "\n"
+
+
+def _protect(document: Document, settings: CorpusSettings, findings: Findings) -> str:
+    if settings.pii == "off":
+        return document.text
+    found = find_pii(document.text)
+    for kind in {finding.kind for finding in found}:
+        findings.documents[kind] += 1
+    for finding in found:
+        findings.count[finding.kind] += 1
+        examples = findings.examples[finding.kind]
+        if len(examples) < EXAMPLES:
+            examples.append({"path": document.path, "excerpt": excerpt(document.text, finding)})
+    return mask_pii(document.text, found) if settings.pii == "mask" else document.text
+
+
+def _columns(task: RefineTask, documents: list[Document], counts: Counter[str], findings: Findings) -> RefineResult:
+    texts = [document.text for document in documents] if task.settings.near_duplicate > 0 else []
+    signatures = [signature(text) for text in texts]
+    return RefineResult(
+        chunk=task.chunk,
+        hashes=_hash64([document.text for document in documents]),
+        groups=_hash64([f"{document.source}\0{document.group}" for document in documents]),
+        sizes=np.array([document.bytes for document in documents], dtype=np.int64),
+        signatures=np.array(signatures, dtype=np.uint32).reshape(-1, PERMUTATIONS),
+        licences=Counter(document.licence for document in documents),
+        counts=counts,
+        findings=findings,
+    )
+
+
+def _hash64(texts: list[str]) -> Keys:
+    """64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

@@ -1,0 +1,150 @@
+"""What the report of a corpus says: the share kept at every step, what was found, sources and their mix.
+
+The mix table is that of GPT-3 (Brown et al. 2020, table 2.2): weight, size, share of the mix, and how often a
+source's text is seen while the mix as a whole passes over as much text as the training split holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedbed.corpus.document import SPLITS, Split
+from seedbed.corpus.refining import Findings
+from seedbed.corpus.settings import CorpusSettings, SourceSettings
+
+MAX_SKIPPED = 100
+"""Skipped files that the report names; ``sources.jsonl`` names all."""
+
+
+@dataclass
+class SourceTotals:
+    """What is counted for one source."""
+
+    settings: SourceSettings
+    files: int = 0
+    skipped: int = 0
+    bad_lines: int = 0
+    raw_bytes: int = 0
+    licences: Counter[str] = field(default_factory=Counter)
+    documents: Counter[Split] = field(default_factory=Counter)
+    bytes: Counter[Split] = field(default_factory=Counter)
+
+
+@dataclass
+class Totals:
+    """Everything that is counted while a corpus is built."""
+
+    sources: dict[str, SourceTotals]
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: Findings = field(default_factory=Findings)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    leaks: dict[str, Any] = field(default_factory=dict)
+
+
+def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {
+        "steps": _steps(totals.counts),
+        "repairs": {name: count for name, count in sorted(totals.counts.items()) if count and name in REPAIRS},
+        "findings": _findings(totals.findings, settings.pii),
+        "splits": _splits(totals),
+        "leak_check": totals.leaks,
+        "mix": mix_table(totals.sources),
+        "sources": [_source(source) for source in totals.sources.values()],
+        "skipped": totals.skipped,
+    }
+
+
+REPAIRS = (
+    "control or invisible characters removed",
+    "lines of mojibake repaired",
+    "Project Gutenberg frames removed",
+    "boilerplate lines removed",
+    "boilerplate lines found in code and kept",
+)
+
+
+def _steps(counts: Counter[str]) -> list[dict[str, Any]]:
+    """Documents and bytes left after every step, and their share of what was read."""
+    read, short = counts["documents read"], counts["documents too short"]
+    rows = [
+        ("read", read, counts["bytes read"]),
+        ("cleaned", read, counts["bytes cleaned"]),
+        ("boilerplate removed", read, counts["bytes without boilerplate"]),
+        ("long enough", read - short, counts["bytes long enough"]),
+        ("personal data handled", read - short, counts["bytes after masking"]),
+        ("exact duplicates removed", counts["documents distinct"], counts["bytes distinct"]),
+        ("near-duplicates removed", counts["documents kept"], counts["bytes kept"]),
+    ]
+    return [
+        {
+            "step": step,
+            "documents": documents,
+            "bytes": size,
+            "documents_share": _share(documents, read),
+            "bytes_share": _share(size, counts["bytes read"]),
+        }
+        for step, documents, size in rows
+    ]
+
+
+def _findings(findings: Findings, action: str) -> dict[str, Any]:
+    kinds = {
+        kind: {
+            "count": count,
+            "documents": findings.documents[kind],
+            "examples": findings.examples[kind],
+        }
+        for kind, count in sorted(findings.count.items())
+    }
+    return {"action": action, "kinds": kinds}
+
+
+def _splits(totals: Totals) -> dict[str, dict[str, Any]]:
+    documents = {split: sum(source.documents[split] for source in totals.sources.values()) for split in SPLITS}
+    sizes = {split: sum(source.bytes[split] for source in totals.sources.values()) for split in SPLITS}
+    return {
+        split: {
+            "documents": documents[split],
+            "bytes": sizes[split],
+            "bytes_share": _share(sizes[split], sum(sizes.values())),
+        }
+        for split in SPLITS
+    }
+
+
+def mix_table(sources: dict[str, SourceTotals]) -> list[dict[str, Any]]:
+    """For every source its training text, its weight, its share of the mix and its epochs."""
+    size = {name: source.bytes["train"] for name, source in sources.items()}
+    pull = {name: source.settings.weight * size[name] for name, source in sources.items()}
+    total, pulled = sum(size.values()), sum(pull.values())
+    return [
+        {
+            "source": name,
+            "weight": source.settings.weight,
+            "documents": source.documents["train"],
+            "bytes": size[name],
+            "share": _share(pull[name], pulled),
+            "epochs": round(source.settings.weight * total / pulled, 4) if pulled and size[name] else 0.0,
+        }
+        for name, source in sources.items()
+    ]
+
+
+def _source(source: SourceTotals) -> dict[str, Any]:
+    return {
+        "source": source.settings.name,
+        "files": source.files,
+        "files_skipped": source.skipped,
+        "records_skipped": source.bad_lines,
+        "raw_bytes": source.raw_bytes,
+        "licences": dict(sorted(source.licences.items())),
+        "documents": sum(source.documents.values()),
+        "bytes": sum(source.bytes.values()),
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return round(part / whole, 6) if whole else 0.0

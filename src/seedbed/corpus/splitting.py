@@ -1,0 +1,132 @@
+"""Which split each document goes to: by group, by hash, so that adding a document moves no other.
+
+A group's place between 0 and 1 is a hash of its name and the seed; the lowest tenth is the test set, the next
+validation. Groups that hold near-duplicates of each other are one. With few groups, every split still gets one. A
+group that is half of the text or more (one novel) cannot go to one side: it is cut in its own order, training first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedbed.core.errors import DataError
+from seedbed.corpus.document import SPLITS, Document, Split, cut
+from seedbed.corpus.duplicates import Flags, Indices, UnionFind
+from seedbed.corpus.minhash import Keys, mix
+
+TRAIN, VALID, TEST, CUT = 0, 1, 2, 3
+"""Indices into SPLITS; CUT marks the documents of the group that is cut."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much goes to validation and testing, and the seed of the choice."""
+
+    valid: float
+    test: float
+    seed: int
+
+
+def join_groups(groups: Keys, clusters: Indices) -> Keys:
+    """A group key for every document, the same for all groups that share a cluster of near-duplicates."""
+    names, number = np.unique(groups, return_inverse=True)
+    sets = UnionFind(len(names))
+    for document in np.flatnonzero(clusters != np.arange(len(clusters))).tolist():
+        sets.join(int(number[document]), int(number[clusters[document]]))
+    joined: Keys = names[sets.representatives()[number]]
+    return joined
+
+
+def assign_splits(groups: Keys, sizes: NDArray[np.int64], kept: Flags, shares: Shares) -> NDArray[np.int8]:
+    """The split of every document (index into SPLITS, or CUT); documents that are not kept get TRAIN.
+
+    Args:
+        groups: each document's group key.
+        sizes: each document's bytes.
+        kept: which documents are still there.
+        shares: how much goes where.
+    """
+    names, number = np.unique(groups[kept], return_inverse=True)
+    weight = np.bincount(number, weights=sizes[kept], minlength=len(names)).astype(np.float64)
+    choice = _by_hash(names, shares)
+    largest = int(weight.argmax())
+    if shares.valid + shares.test > 0 and weight[largest] >= weight.sum() / 2:
+        choice[largest] = CUT
+    else:
+        _fill_empty(choice, weight, shares)
+    splits = np.zeros(len(groups), dtype=np.int8)
+    splits[kept] = choice[number]
+    return splits
+
+
+def _by_hash(names: Keys, shares: Shares) -> NDArray[np.int8]:
+    place = mix(names ^ mix(np.array([shares.seed + 1], dtype=np.uint64))) / 2.0**64
+    choice = np.full(len(names), TRAIN, dtype=np.int8)
+    choice[place < shares.test + shares.valid] = VALID
+    choice[place < shares.test] = TEST
+    return choice
+
+
+def _fill_empty(choice: NDArray[np.int8], weight: NDArray[np.float64], shares: Shares) -> None:
+    """Give an empty split the smallest group of the fullest split."""
+    for split, share in ((TRAIN, 1.0), (VALID, shares.valid), (TEST, shares.test)):
+        if share > 0 and not (choice == split).any():
+            donor = int(np.bincount(choice, minlength=3).argmax())
+            candidates = np.flatnonzero(choice == donor)
+            choice[candidates[weight[candidates].argmin()]] = split
+
+
+class GroupCutter:
+    """Cuts the documents of one group, in their order, into training, validation and test text."""
+
+    def __init__(self, size: int, shares: Shares) -> None:
+        self._left = {  # bytes each split still takes; testing takes what is left over
+            "train": size * (1 - shares.valid - shares.test),
+            "valid": size * shares.valid,
+            "test": float(size),
+        }
+        self._wanted = {"train": True, "valid": shares.valid > 0, "test": shares.test > 0}
+
+    def cut(self, document: Document) -> Iterator[tuple[Split, Document]]:
+        """The pieces of a document, each at a paragraph's end, and the split of each."""
+        text, pieces = document.text, list[tuple[Split, str]]()
+        for split in self._open_splits():
+            if not text:
+                break
+            size = len(text.encode())
+            if size <= self._left[split] or split == self._last():
+                piece, text = text, ""
+            else:
+                at = cut(text, max(1, int(len(text) * self._left[split] / size)))
+                piece, text = text[:at], text[at:]
+            self._left[split] = 0.0 if text else self._left[split] - len(piece.encode())
+            pieces.append((split, piece))
+        for split, piece in pieces:
+            path = document.path if len(pieces) == 1 else f"{document.path}:{split}"
+            yield split, replace(document, text=piece, path=path)
+
+    def _open_splits(self) -> list[Split]:
+        return [split for split in SPLITS if self._wanted[split] and (self._left[split] >= 1 or split == self._last())]
+
+    def _last(self) -> Split:
+        return next(split for split in reversed(SPLITS) if self._wanted[split])
+
+
+def check_sizes(bytes_of: dict[Split, int], shares: Shares) -> None:
+    """Every split that was asked for has text.
+
+    Raises:
+        DataError: one is empty.
+    """
+    wanted: dict[Split, float] = {"train": 1, "valid": shares.valid, "test": shares.test}
+    empty = [split for split in SPLITS if wanted[split] > 0 and not bytes_of[split]]
+    if empty:
+        raise DataError(
+            f"there is too little text to split: {' and '.join(empty)} would be empty",
+            why=f"{sum(bytes_of.values())} bytes are left after cleaning",
+            fix="add more text, or set valid_share and test_share to 0",
+        )

@@ -1,0 +1,121 @@
+"""A corpus on disk: three compressed files of documents, the list of raw files, and the report.
+
+``train.jsonl.zst``, ``valid.jsonl.zst`` and ``test.jsonl.zst`` hold a document a line; ``sources.jsonl`` holds every
+raw file with its hash, so that one changed byte changes the corpus's id even where cleaning removes that byte;
+``report.json`` holds what was counted. No file holds a time or an absolute path.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zstandard
+
+from seedbed.core.artifacts import Artifact
+from seedbed.core.errors import NotFoundError
+from seedbed.corpus.document import SPLITS, Document, Split, from_line
+
+SOURCES, REPORT = "sources.jsonl", "report.json"
+_LEVEL = 6
+
+
+def split_file(split: Split) -> str:
+    """The name of the file that holds a split."""
+    return f"{split}.jsonl.zst"
+
+
+class SplitWriter:
+    """Writes documents into their splits' files and counts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.documents: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+        self.bytes: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+        self._stack = ExitStack()
+        self._files = {
+            split: self._stack.enter_context(
+                zstandard.ZstdCompressor(level=_LEVEL).stream_writer(
+                    self._stack.enter_context((folder / split_file(split)).open("wb"))
+                )
+            )
+            for split in SPLITS
+        }
+
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def write(self, split: Split, line: bytes, size: int) -> None:
+        """Append a document's line; ``size`` is the UTF-8 bytes of its text."""
+        self._files[split].write(line)
+        self.documents[split] += 1
+        self.bytes[split] += size
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A stored corpus, read as a stream."""
+
+    artifact: Artifact
+
+    @classmethod
+    def open(cls, artifact: Artifact) -> Corpus:
+        """Open a corpus after comparing every file with its hash.
+
+        Raises:
+            NotFoundError: the artifact is of another kind.
+            CorruptError: a file is missing, cut off or changed.
+        """
+        if artifact.kind != "corpus":
+            raise NotFoundError(
+                f"{artifact.id[:12]} is not a corpus",
+                why=f"it is a {artifact.kind}",
+                fix="name a corpus (`seedbed corpus ls`)",
+            )
+        artifact.verify()
+        return cls(artifact)
+
+    @cached_property
+    def report(self) -> Mapping[str, Any]:
+        """What was counted when it was built: steps, findings, sources, splits, mix (``docs/corpus.md``)."""
+        loaded: Mapping[str, Any] = json.loads(self.artifact.file(REPORT).read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of its sources, in the order of the settings."""
+        return tuple(row["source"] for row in self.report["mix"])
+
+    @property
+    def licences(self) -> dict[str, dict[str, int]]:
+        """For every source, how many documents stand under which licence."""
+        return {row["source"]: dict(row["licences"]) for row in self.report["sources"]}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """For every source, how often its text is seen for each time text of weight 1 is."""
+        return {row["source"]: float(row["weight"]) for row in self.report["mix"]}
+
+    def documents(self, split: Split) -> Iterator[Document]:
+        """The documents of a split, in the order of the sources' files."""
+        with (
+            self.artifact.file(split_file(split)).open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file) as stream,
+        ):
+            yield from map(from_line, io.BufferedReader(stream))
+
+    def raw_files(self) -> Iterator[Mapping[str, Any]]:
+        """Every raw file: source, path, bytes, sha256, and documents or why it was skipped."""
+        with self.artifact.file(SOURCES).open(encoding="utf-8") as file:
+            yield from map(json.loads, file)

@@ -1,0 +1,211 @@
+"""A whole recipe on a folder of generated prose: stages, lineage, resume, and what goes wrong."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import DataError, NotFoundError, UsageError
+from seedbed.pipeline.recipe import Recipe, load_recipe
+from seedbed.pipeline.run import run_recipe
+from seedbed.train.metrics import TIMING, read_metrics
+
+SUBJECTS = ["The gardener", "A quiet river", "The old clock", "My neighbour", "The small ship", "Her teacher"]
+VERBS = ["watches", "follows", "remembers", "carries", "paints", "forgets"]
+OBJECTS = ["the morning light", "a red umbrella", "seven letters", "the northern road", "an empty house"]
+
+
+def write_prose(folder: Path, documents: int = 30) -> None:
+    """Documents with headings, from a tiny grammar: real prose as far as the pipeline is concerned."""
+    chance = random.Random(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(documents):
+        parts = [f"# Story {number}\n"]
+        for chapter in range(4):
+            sentences = [
+                f"{chance.choice(SUBJECTS)} {chance.choice(VERBS)} {chance.choice(OBJECTS)}." for _ in range(9)
+            ]
+            parts.append(f"## {chance.choice(SUBJECTS)} in chapter {chapter} of {number}\n\n{' '.join(sentences)}\n")
+        (folder / f"story{number:02}.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def settings(folder: Path, *more: str) -> list[str]:
+    training = ["steps=12", "batch=4", "save_every=4", "evaluate_every=6", "evaluate_batches=2", "sample_seconds=0.0"]
+    return [
+        "name=story",
+        f'corpus.sources=[{{name = "stories", path = "{folder}"}}]',
+        "tokenizer.vocab_size=320",
+        "model.depth=2",
+        "model.context=128",
+        "model.d_model=32",
+        "model.n_heads=2",
+        *(f"pretrain.{setting}" for setting in training),
+        *(f"finetune.train.{setting}" for setting in training),
+        *more,
+    ]
+
+
+def recipe(folder: Path, *more: str) -> Recipe:
+    return load_recipe(None, settings(folder, *more))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed.pipeline.training.cores", lambda: 1)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text") / "stories"
+    write_prose(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, Artifact]:
+    library = Library(tmp_path_factory.mktemp("home"))
+    return library, run_recipe(recipe(text), library).model
+
+
+def ancestors(artifact: Artifact, library: Library) -> dict[str, str]:
+    found = {artifact.kind: artifact.id}
+    for parent in library.parents(artifact):
+        found = ancestors(parent, library) | found
+    return found
+
+
+def test_every_stage_is_named_and_the_tree_reaches_the_corpus(made: tuple[Library, Artifact]) -> None:
+    library, model = made
+    names = {"story", "story-base", "story-corpus", "story-tokenizer", "story-tokens", "story-questions"}
+    assert names | {"story-report", "story-run", "story-base-run"} == set(library.names())
+    assert set(ancestors(model, library)) == {"model", "questions", "tokens", "tokenizer", "corpus"}
+    for artifact in library.all():
+        artifact.verify()
+    assert not list((library.root / "work").iterdir())
+
+
+def test_the_same_recipe_on_the_same_text_is_the_same_model(
+    made: tuple[Library, Artifact], text: Path, tmp_path: Path
+) -> None:
+    _, model = made
+    again = run_recipe(recipe(text), Library(tmp_path)).model
+    assert again.id == model.id
+
+
+def test_one_changed_byte_changes_every_descendant(made: tuple[Library, Artifact], text: Path, tmp_path: Path) -> None:
+    library, model = made
+    write_prose(tmp_path / "stories")
+    story = tmp_path / "stories" / "story03.md"
+    story.write_bytes(story.read_bytes()[:-2] + b"! \n"[:2])
+    other = Library(tmp_path / "home")
+    changed = run_recipe(recipe(tmp_path / "stories"), other).model
+    before, after = ancestors(model, library), ancestors(changed, other)
+    assert before.keys() == after.keys()
+    assert all(before[kind] != after[kind] for kind in before)
+
+
+def test_an_interrupted_recipe_resumes_bit_for_bit(made: tuple[Library, Artifact], text: Path, tmp_path: Path) -> None:
+    """A real process, stopped by a real Ctrl-C in each training stage, ends with the very same models."""
+    library, model = made
+    environment = os.environ | {"SEEDBED_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", DRIVER, *settings(text)]
+    flags = ("", "--resume", "--resume")
+    outcomes = [subprocess.run([*command, flag], env=environment, capture_output=True, text=True) for flag in flags]
+    codes = [outcome.returncode for outcome in outcomes]
+    assert codes == [130, 130, 0], outcomes[-1].stderr
+    again = Library(tmp_path).get("story", "model")
+    assert again.id == model.id
+    for run in ("story-run", "story-base-run"):
+        lines = [read_metrics(home.get(run, "run").file("metrics.jsonl")) for home in (library, Library(tmp_path))]
+        one, two = ([{k: v for k, v in line.items() if k not in TIMING} for line in part] for part in lines)
+        assert one == two
+
+
+# Runs a recipe on one thread and sends itself Ctrl-C after the fifth batch of each training stage it begins afresh.
+DRIVER = """
+import os, signal, sys
+import torch
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import SeedbedError
+from seedbed.pipeline.recipe import load_recipe
+from seedbed.pipeline.run import run_recipe
+import seedbed.pipeline.training as training
+from seedbed.train.loop import Run
+training.cores = lambda: 1
+torch.set_num_threads(1)
+step = Run._step
+def stepping(self):
+    if self.progress.step == 4 and not self.resumed:
+        os.kill(os.getpid(), signal.SIGINT)
+    return step(self)
+start = Run._start
+def starting(self, resume):
+    start(self, resume)
+    self.resumed = self.progress.step > 0
+Run._step, Run._start = stepping, starting
+*overrides, flag = sys.argv[1:]
+try:
+    run_recipe(load_recipe(None, overrides), Library(), resume=flag == "--resume")
+except SeedbedError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_an_unfinished_run_is_in_the_way(text: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"SEEDBED_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    stopped = subprocess.run([sys.executable, "-c", DRIVER, *settings(text), ""], env=environment, capture_output=True)
+    assert stopped.returncode == 130
+    library = Library(tmp_path)
+    with pytest.raises(UsageError, match="not finished") as caught:
+        run_recipe(recipe(text), library)
+    assert "--resume" in caught.value.fix
+    with pytest.raises(UsageError, match="not the one") as caught:
+        run_recipe(recipe(text, "pretrain.lr=0.5"), library, resume=True)
+    assert "pretrain.lr" in caught.value.why
+    assert run_recipe(recipe(text), library, restart=True).model.kind == "model"
+
+
+def test_nothing_to_resume(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no unfinished run"):
+        run_recipe(recipe(text), Library(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize("files", [{}, {"picture.png": b"\x89PNG\x00\x00"}])
+def test_a_folder_without_text(tmp_path: Path, files: dict[str, bytes]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(DataError):
+        run_recipe(recipe(folder), Library(tmp_path / "home"))
+
+
+def test_a_corpus_smaller_than_one_batch(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="smaller than one batch"):
+        run_recipe(recipe(text, "pretrain.batch=4000"), Library(tmp_path))
+
+
+def test_without_chat_the_base_is_the_model(text: Path, tmp_path: Path) -> None:
+    outcome = run_recipe(recipe(text, "chat=false", "baselines=false"), Library(tmp_path))
+    assert outcome.model.manifest.config["stage"] == "pretrain"
+    assert "questions" not in {artifact.kind for artifact in Library(tmp_path).all()}
+
+
+def test_several_sources_are_mixed(text: Path, tmp_path: Path) -> None:
+    write_prose(tmp_path / "more", 12)
+    (tmp_path / "more" / "own.txt").write_text("Words that stand nowhere else. " * 40)
+    sources = f'[{{name = "a", path = "{text}"}}, {{name = "b", path = "{tmp_path / "more"}", weight = 3.0}}]'
+    mixed = recipe(text, f"corpus.sources={sources}", "chat=false", "baselines=false")
+    outcome = run_recipe(mixed, Library(tmp_path / "home"))
+    assert load_file(outcome.model.file("model.safetensors"))
+    results = json.loads(outcome.evaluation.file("results.json").read_text())
+    assert results["bits_per_byte"] > 0
