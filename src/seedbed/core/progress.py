@@ -132,7 +132,7 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[Bar]:
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 04 h``."""
+    """``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 04 h``, ``1,200 d``."""
     if seconds != seconds or seconds == float("inf"):
         return "?"
     whole = round(seconds)
@@ -142,4 +142,5 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
+    hours = f" {whole % 86400 // 3600:02d} h" if whole < 100 * 86400 else ""
+    return f"{whole // 86400:,} d{hours}"

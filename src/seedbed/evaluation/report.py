@@ -1,0 +1,120 @@
+"""``report.html``: everything about one evaluation on one self-contained page.
+
+Text of models and corpora is not trusted: the template escapes everything, the page has no script, and its content
+security policy lets nothing be loaded. Charts are in ``charts.py``, the page itself in ``report.html.jinja``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from seedbed.core import files
+from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart
+from seedbed.evaluation.table import Line
+
+TEMPLATE = "report.html.jinja"
+CURVES = (
+    ("Loss (nats per token)", {"loss": "train", "valid_loss": "valid"}),
+    ("Learning rate", {"lr": "learning rate"}),
+    ("Tokens per second", {"tokens_per_second": "tokens per second"}),
+)
+"""Each chart of a run: its title, and the fields of metrics.jsonl it draws with their names."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and what the model made of it; with ``expected`` the answer that a held-out question came with."""
+
+    prompt: str
+    text: str
+    expected: str = ""
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One artifact of the family tree, ``depth`` steps from the model."""
+
+    depth: int
+    kind: str
+    id: str
+    names: Sequence[str] = ()
+    licence: str = ""
+    first: bool = True  # whether its own parents follow; they stand where it was met first
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: its name and the lines of its metrics.jsonl."""
+
+    name: str
+    metrics: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows. Empty parts are left out of it."""
+
+    title: str
+    lines: Sequence[Line]
+    measured: str  # one sentence: what was measured on how much text
+    remarks: Sequence[str] = ()
+    runs: Sequence[Run] = ()
+    samples: Sequence[Sample] = ()
+    questions: Sequence[Sample] = ()
+    lineage: Sequence[Ancestor] = ()
+    corpus: Mapping[str, str] | None = None
+    machine: Mapping[str, str] | None = None
+    command: str = ""
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page.
+
+    Raises:
+        CapacityError: the disk is full; an older page is untouched.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        report=report,
+        model=next(line for line in report.lines if line.role == "model"),
+        kinds=sorted({kind for line in report.lines for kind in line.by_kind}),
+        bars=_bars(report.lines),
+        runs=[(run.name, run_charts(run.metrics)) for run in report.runs],
+    )
+    files.write_text(path, page)
+
+
+def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Loss, learning rate and speed over the tokens seen; over steps where the tokens are not known."""
+    tokens = {record["step"]: record["tokens"] for record in metrics if "step" in record and "tokens" in record}
+    x_label = "tokens seen" if tokens else "steps"
+
+    def place(record: Mapping[str, Any]) -> float:
+        step = record.get("step", 0)
+        return float(tokens.get(step, record.get("tokens", "nan")) if tokens else step)
+
+    charts = []
+    for title, fields in CURVES:
+        series = [
+            Series(name, [(place(record), float(record[field])) for record in metrics if record.get(field) is not None])
+            for field, name in fields.items()
+        ]
+        charts.append(line_chart(title, x_label, series))
+    return [chart for chart in charts if chart]
+
+
+def _bars(lines: Sequence[Line]) -> Markup:
+    bars = [Bar(line.name, line.bits_per_byte, line.role == "model") for line in lines]
+    return bar_chart("Bits per byte (shorter is better)", bars)

@@ -1,0 +1,62 @@
+"""What a model writes: continuations of held-out documents, and answers to held-out questions.
+
+A few of each, to be looked at; the numbers are elsewhere. The same model gives the same samples: prompts are spread
+evenly over the test split, and the seed is fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from seedbed.corpus.document import Document
+from seedbed.evaluation.report import Sample
+from seedbed.inference.parameters import Sampling
+from seedbed.inference.text import prompt_ids, stream_pieces
+from seedbed.models.store import LoadedModel
+
+COUNT = 4
+PROMPT_CHARACTERS = 160
+CONTINUE = Sampling(max_tokens=80, temperature=0.8, top_p=0.95, seed=0)
+ANSWER = Sampling(max_tokens=80, temperature=0.0)
+
+
+def continuations(loaded: LoadedModel, documents: Iterable[Document], total: int) -> list[Sample]:
+    """The beginnings of a few documents of ``total``, each with what the model made of it."""
+    spread = islice(documents, 0, None, max(1, total // COUNT))
+    return [_continuation(loaded, _beginning(document.text)) for document in islice(spread, COUNT)]
+
+
+def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> list[Sample]:
+    """First questions of a few conversations, the most probable answers, and those that were written.
+
+    A question that fills more than half of the model's window is left out.
+    """
+    spread = conversations[:: max(1, len(conversations) // COUNT)][:COUNT]
+    found = []
+    for conversation in spread:
+        question, expected = (str(message["content"]) for message in conversation["messages"][:2])
+        ids, _ = loaded.tokenizer.encode_chat([{"role": "user", "content": question}], add_generation_prompt=True)
+        if len(ids) <= _half_window(loaded):
+            found.append(Sample(question, _text(loaded, ids, ANSWER), expected))
+    return found
+
+
+def _continuation(loaded: LoadedModel, beginning: str) -> Sample:
+    ids = prompt_ids(loaded.tokenizer, beginning)[: _half_window(loaded)]
+    return Sample(loaded.tokenizer.decode(ids), _text(loaded, ids, CONTINUE))
+
+
+def _text(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling) -> str:
+    return "".join(piece.text for piece in stream_pieces(loaded, ids, sampling))
+
+
+def _half_window(loaded: LoadedModel) -> int:
+    return max(1, loaded.model.config.max_length // 2)
+
+
+def _beginning(text: str) -> str:
+    """The first words, some 160 characters of them, and at most half of a short text."""
+    limit = min(PROMPT_CHARACTERS, len(text) // 2 + 1)
+    return text[:limit].rsplit(" ", 1)[0] if " " in text[1:limit] else text[:limit]

@@ -1,0 +1,82 @@
+"""What belongs to a model that is to be measured, found through its lineage: tokens, corpus, base, questions, runs.
+
+A run (the record of a training, with its times) is a child of the model it made, so that a model's id does not depend
+on the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and what is needed to measure it and to tell its story."""
+
+    model: Artifact
+    tokens: Artifact
+    corpus: Artifact
+    base: Artifact | None = None  # the pretrained model that a fine-tuned one began from
+    questions: Artifact | None = None  # question/answer pairs, where the model was trained on some
+    runs: tuple[Artifact, ...] = ()  # the base's before the model's own
+
+
+def find_subject(model: Artifact, library: Library) -> Subject:
+    """Collect a model's ancestors, the nearest of each kind.
+
+    Raises:
+        NotFoundError: no tokens are among them, so there is no held-out text to measure it on.
+    """
+    ancestors = list(_ancestors(model, library))
+
+    def nearest(kind: str) -> Artifact | None:
+        return next((artifact for artifact in ancestors if artifact.kind == kind), None)
+
+    tokens = nearest("tokens")
+    if tokens is None:
+        raise NotFoundError(
+            f"model {model.id[:12]} has no test split",
+            why="no tokens of a corpus are among its ancestors, so what it was trained on is not known",
+            fix="measure a model that was trained here (`seedbed show NAME` prints its family tree)",
+        )
+    corpus = next(parent for parent in library.parents(tokens) if parent.kind == "corpus")
+    base = nearest("model")
+    runs = [run for one in (base, model) if one is not None for run in _latest_run(one, library)]
+    return Subject(model, tokens, corpus, base, nearest("questions"), tuple(runs))
+
+
+def _latest_run(model: Artifact, library: Library) -> list[Artifact]:
+    """The newest record of how a model was made, if any: the same work done again makes the same model."""
+    return [child for child in library.children(model) if child.kind == "run"][:1]
+
+
+def family_tree(artifact: Artifact, library: Library) -> Iterator[tuple[int, Artifact, bool]]:
+    """An artifact and its ancestors, depth first: the distance, the artifact, and whether its parents follow.
+
+    One with two descendants stands under each, its own parents under the first alone.
+    """
+    seen: set[str] = set()
+
+    def below(one: Artifact, depth: int) -> Iterator[tuple[int, Artifact, bool]]:
+        first = one.id not in seen
+        seen.add(one.id)
+        yield depth, one, first
+        if first:
+            for parent in library.parents(one):
+                yield from below(parent, depth + 1)
+
+    return below(artifact, 0)
+
+
+def _ancestors(artifact: Artifact, library: Library) -> Iterator[Artifact]:
+    """Everything it was made from, the nearest first, each once."""
+    level, seen = [artifact], {artifact.id}
+    while level:
+        parents = {parent.id: parent for one in level for parent in library.parents(one)}
+        level = [parent for identity, parent in parents.items() if identity not in seen]
+        yield from level
+        seen.update(parents)
