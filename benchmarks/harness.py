@@ -111,6 +111,20 @@ def busy_warning(share: float) -> str:
     return f"warning: other processes used {share:.0%} of the cores; trust the ratios, not the absolute figures"
 
 
+class Row:
+    """Tokens in memory, with the face of a shard."""
+
+    def __init__(self, tokens: Any) -> None:
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Tokens ``start … stop - 1``."""
+        return self.tokens[start:stop]
+
+
 def summary(values: Sequence[float]) -> dict[str, float]:
     """Median, least and most."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}

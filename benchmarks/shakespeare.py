@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from harness import Row
 from seedbed.cli.common import print_json, print_table
 from seedbed.core.allocator import keep_pages
 from seedbed.core.errors import NotFoundError, SeedbedError
@@ -39,20 +40,6 @@ class Characters:
     train: Any
     valid: Any
     vocab: int
-
-
-class Row:
-    """Tokens in memory, with the face of a shard."""
-
-    def __init__(self, tokens: Any) -> None:
-        self.tokens = tokens
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def read(self, start: int, stop: int) -> Any:
-        """Tokens ``start … stop - 1``."""
-        return self.tokens[start:stop]
 
 
 def read_characters(path: Path) -> Characters:

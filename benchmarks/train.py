@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from harness import Competitor, OtherLoad, busy_warning, peak_memory, serve, summary
+from harness import Competitor, OtherLoad, Row, busy_warning, peak_memory, serve, summary
 from seedbed.cli.common import bytes_text, print_json, print_table
 from seedbed.core.progress import progress, say
 
@@ -63,19 +63,6 @@ def _data(shape: Shape) -> Any:
     return np.random.default_rng(0).integers(shape.vocab, size=DATA_TOKENS).astype(np.uint16)
 
 
-class _Row:
-    """Tokens in memory, with the face of a shard."""
-
-    def __init__(self, tokens: Any) -> None:
-        self.tokens = tokens
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def read(self, start: int, stop: int) -> Any:
-        return self.tokens[start:stop]
-
-
 def _seedbed(shape: Shape) -> Step:
     from seedbed.core.allocator import keep_pages
 
@@ -89,7 +76,7 @@ def _seedbed(shape: Shape) -> Step:
     model = Decoder(_model_config(shape))
     model.initialise(0)
     engine = Engine(model, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=1e-3, weight_decay=0.1))
-    source = PackedTokens(_Row(_data(shape)), SEQUENCE, BATCH, seed=0)
+    source = PackedTokens(Row(_data(shape)), SEQUENCE, BATCH, seed=0)
     return lambda: engine.step([source.next()], 1.0)
 
 
@@ -105,10 +92,19 @@ def _transformers(shape: Shape) -> Step:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    no_text = {"bos_token_id": None, "eos_token_id": None}
-    sizes = {"vocab_size": shape.vocab, "n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width}
-    config = GPT2Config(**sizes, n_positions=SEQUENCE, activation_function="gelu", **no_dropout, **no_text)
+    config = GPT2Config(
+        vocab_size=shape.vocab,
+        n_positions=SEQUENCE,
+        n_embd=shape.width,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        activation_function="gelu",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     model = GPT2LMHeadModel(config)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)

@@ -86,6 +86,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:  # a bare `seedbed` or `seedbed corpus` asks what there is
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         usage = context.command_path if context is not None else "seedbed"
@@ -98,6 +101,3 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)

@@ -22,8 +22,9 @@ from seedbed.core.progress import duration, say
 if TYPE_CHECKING:
     from seedbed.models.config import ModelConfig
     from seedbed.models.plan import Plan
+    from seedbed.pipeline.recipe import Recipe
 
-UTILISATION = 0.4
+UTILISATION = 0.5
 """Share of the matrix-product peak that a training step is assumed to reach; `benchmarks/train.py` measures it."""
 
 TOKENS_PER_PARAMETER = 20
@@ -100,9 +101,9 @@ def plan_command(
             why="--depth, --vocab and --context describe a model that is not named",
             fix="leave out either the name or these options",
         )
-    made = _estimate(chosen, batch, tokens)
+    made = estimate(chosen, batch, tokens)
     if as_json:
-        print_json(_to_json(made))
+        print_json(to_json(made))
     else:
         _print(made)
     if check:
@@ -130,21 +131,20 @@ def _find(name: str) -> Target:
     if name in PRESETS:
         return Target(name, PRESETS[name])
     if name.endswith(".toml"):
-        return _recipe_target(name)
+        from seedbed.pipeline.recipe import load_recipe
+
+        return recipe_target(name, load_recipe(Path(name)))
     return Target(name, _stored_shape(name, PRESETS))
 
 
-def _recipe_target(path: str) -> Target:
+def recipe_target(title: str, recipe: Recipe) -> Target:
     """A recipe's model and length; a length in epochs depends on the text, which is not read here."""
-    from seedbed.pipeline.recipe import load_recipe
-
-    recipe = load_recipe(Path(path))
     config, train = recipe.model.config(recipe.tokenizer.vocab_size), recipe.pretrain
     tokens = train.steps * train.batch * config.max_length or train.tokens
     if not tokens and train.epochs:
         say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
     return Target(
-        path, config, train.micro_batch or train.batch, tokens, 0.0 if tokens or train.epochs else train.minutes
+        title, config, train.micro_batch or train.batch, tokens, 0.0 if tokens or train.epochs else train.minutes
     )
 
 
@@ -168,7 +168,8 @@ def _stored_shape(name: str, presets: Iterable[str]) -> ModelConfig:
     return read_config(json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))["model"])
 
 
-def _estimate(target: Target, batch: int | None, tokens: int | None) -> Estimate:
+def estimate(target: Target, batch: int | None = None, tokens: int | None = None) -> Estimate:
+    """What a target costs on this machine."""
     from seedbed.core.machine import matmul_flops
     from seedbed.models.plan import plan
 
@@ -239,7 +240,8 @@ def _sizes(plan: Plan) -> dict[str, float]:
     return {precision: plan.weight_bytes(precision) for precision in BYTES}
 
 
-def _to_json(made: Estimate) -> dict[str, Any]:
+def to_json(made: Estimate) -> dict[str, Any]:
+    """An estimate for `--json`."""
     from seedbed.core.config import to_dict
     from seedbed.core.machine import cores, memory_bytes, processor
 

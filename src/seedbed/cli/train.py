@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.cli.common import bytes_text, common_flags, count_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from seedbed.pipeline.recipe import Recipe
 
 
 @click.command("train")
@@ -53,20 +58,18 @@ def train_command(
         show_summary(result)
 
 
-def _dry_run(recipe: object, as_json: bool) -> None:
+def _dry_run(recipe: Recipe, as_json: bool) -> None:
+    from seedbed.cli.plan import estimate, recipe_target, to_json
     from seedbed.core.config import describe, to_dict
     from seedbed.core.progress import duration
-    from seedbed.pipeline.estimate import estimate
-    from seedbed.pipeline.recipe import Recipe
 
-    assert isinstance(recipe, Recipe)
-    cost = estimate(recipe)
+    cost = estimate(recipe_target(recipe.name, recipe))
     if as_json:
-        print_json({"recipe": to_dict(recipe), "estimate": cost})
+        print_json({"recipe": to_dict(recipe), "plan": to_json(cost)})
         return
     rows = [[knob.key, str(knob.value), knob.unit, knob.doc] for knob in describe(recipe)]
     print_table(["setting", "value", "unit", "meaning"], rows)
     print(
-        f"\n{cost['parameters'] / 1e6:.2f} M parameters, {cost['training_bytes'] / 1e9:.2f} GB to train, "
-        f"about {duration(cost['seconds'])} on this machine"
+        f"\n{count_text(cost.plan.total)} parameters, {bytes_text(sum(cost.memory.values()))} to train, "
+        f"pretraining about {duration(cost.seconds)} on this machine"
     )

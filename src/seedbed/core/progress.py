@@ -76,7 +76,7 @@ class _Silent:
 class _Plain:
     def __init__(self, title: str, total: float | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done, self.note = 0.0, ""
+        self.done, self.said, self.note = 0.0, -1.0, ""
         self.started = self.shown = time.monotonic()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -89,11 +89,11 @@ class _Plain:
         print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if time.monotonic() - self.started >= 2:
+        if time.monotonic() - self.started >= 2 and self.done != self.said:
             self._show()
 
     def _show(self) -> None:
-        self.shown = time.monotonic()
+        self.shown, self.said = time.monotonic(), self.done
         seconds = self.shown - self.started
         rate = self.done / seconds if seconds > 0 else 0.0
         parts = [f"{self.done:,.0f} {self.unit}".strip(), f"{rate:,.0f}/s"]

@@ -50,7 +50,7 @@ class ModelSettings:
 class FinetuneSettings:
     """Fine-tuning on conversations made from the corpus."""
 
-    train: TrainSettings = knob(TrainSettings(epochs=1.0), "how to train")
+    train: TrainSettings = knob(TrainSettings(minutes=1.0), "how to train")
     questions: QuestionSettings = knob(QuestionSettings(), "how questions are made")
     replay: float = knob(0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95)
 
@@ -63,7 +63,7 @@ class Recipe:
     corpus: CorpusSettings = knob(CorpusSettings(), "the text")
     tokenizer: TokenizerSettings = knob(TokenizerSettings(), "the tokenizer")
     model: ModelSettings = knob(ModelSettings(), "the model's shape")
-    pretrain: TrainSettings = knob(TrainSettings(tokens=10_000_000), "training on the text")
+    pretrain: TrainSettings = knob(TrainSettings(minutes=5.0), "training on the text")
     chat: bool = knob(True, "fine-tune on questions and answers made from the text")
     finetune: FinetuneSettings = knob(FinetuneSettings(), "training on conversations")
     baselines: bool = knob(True, "measure baselines beside the model")
