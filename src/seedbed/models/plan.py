@@ -52,8 +52,8 @@ class Plan:
     def training_bytes(self, tokens: int, width: int, layers: int, precision: str = "float32") -> float:
         """Weights, gradients and AdamW's two moments in float32, plus activations of ``tokens`` tokens in flight.
 
-        Activations: about 34 bytes at 16 bits for every channel, token and layer (Korthikanti et al. 2022, eq. 1, without the
-        attention matrix, which fused kernels never store).
+        Activations: about 34 bytes at 16 bits for every channel, token and layer (Korthikanti et al. 2022, eq. 1,
+        without the attention matrix, which fused kernels never store).
         """
         return self.total * 16.0 + tokens * width * layers * 34 / 2 * BYTES[precision]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from seedbed.core.errors import UsageError
@@ -56,15 +55,24 @@ def default_model(depth: int, vocab_size: int, context: int, **changes: Any) -> 
     Args:
         depth: blocks; the width is 64 a block, with one query head per 64 channels and half as many key/value heads.
         changes: fields to set otherwise.
+
+    Raises:
+        ValueError: two fields contradict.
     """
-    heads = max(1, changes.get("d_model", 64 * depth) // 64)
-    config = ModelConfig(
-        vocab_size=vocab_size,
-        d_model=64 * depth,
-        n_layers=depth,
-        n_heads=heads,
-        n_kv_heads=heads // 2 if heads % 2 == 0 else heads,
-        max_length=context,
-        qk_norm=True,
-    )
-    return dataclasses.replace(config, **changes)
+    return ModelConfig(**default_shape(depth, vocab_size, context, **changes))
+
+
+def default_shape(depth: int, vocab_size: int, context: int, **changes: Any) -> dict[str, Any]:
+    """The fields of :func:`default_model`, not yet checked."""
+    width = changes.get("d_model", 64 * depth)
+    heads = changes.get("n_heads", max(1, width // 64))
+    shape = {
+        "vocab_size": vocab_size,
+        "d_model": width,
+        "n_layers": depth,
+        "n_heads": heads,
+        "n_kv_heads": heads // 2 if heads % 2 == 0 else heads,
+        "max_length": context,
+        "qk_norm": True,
+    }
+    return shape | changes

@@ -12,7 +12,7 @@ from seedbed.core.config import knob
 from seedbed.corpus.questions import QuestionSettings
 from seedbed.corpus.settings import CorpusSettings
 from seedbed.models.config import ModelConfig
-from seedbed.models.presets import default_model, preset
+from seedbed.models.presets import default_shape, preset
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.train.settings import TrainSettings
 
@@ -36,13 +36,13 @@ class ModelSettings:
         """The model for a vocabulary.
 
         Raises:
-            UsageError: there is no such preset, or two fields contradict.
+            UsageError: there is no such preset, or two fields contradict (ConfigError).
         """
         changes = {name: getattr(self, name) for name in SHAPE if getattr(self, name) is not None}
         if self.preset:
             shape = config.to_dict(preset(self.preset))
         else:
-            shape = config.to_dict(default_model(self.depth, vocab_size, self.context, **changes))
+            shape = default_shape(self.depth, vocab_size, self.context, **changes)
         return config.parse(ModelConfig, shape | changes | {"vocab_size": vocab_size, "max_length": self.context})
 
 

@@ -24,7 +24,7 @@ class TrainSettings:
     micro_batch: int = knob(0, "sequences in one forward pass; 0: all of a step", unit="sequences", at_least=0)
     optimizer: OptimizerKind = knob("muon", "Muon for matrices with AdamW for the rest, or AdamW for all")
     lr: float = knob(0.02, "peak learning rate of the matrices (AdamW alone wants about 0.001)", at_least=0)
-    lr_embedding: float = knob(0.006, "peak learning rate of embeddings, gains and biases with Muon", at_least=0)
+    lr_embedding: float = knob(0.02, "peak learning rate of embeddings, gains and biases with Muon", at_least=0)
     beta1: float = knob(0.9, "AdamW's decay of the gradient's mean", at_least=0, at_most=1)
     beta2: float = knob(0.95, "AdamW's decay of the gradient's square", at_least=0, at_most=1)
     momentum: float = knob(0.95, "Muon's momentum", at_least=0, at_most=1)
