@@ -1,8 +1,8 @@
 """Learning quality: tinyshakespeare's characters with nanoGPT's published CPU settings, then with our own defaults.
 
 nanoGPT's README gives 1.88 nats a character after 2,000 steps of 12 x 64 characters with 4 layers, 4 heads, width 128.
-First our loop with its architecture and its optimizer settings, then our architecture, Muon and schedule with as many
-parameters and tokens. The loss is over the whole validation tenth, in windows of 64 characters.
+First our loop with its architecture and its optimizer settings, then its architecture with Muon and our schedule, then
+our architecture with as many parameters and tokens. The loss is over the whole validation tenth, in windows of 64 characters.
 
 What differs from nanoGPT in the first run: windows come without repetition, AdamW decays no embedding, LayerNorm has a
 bias.
@@ -118,9 +118,12 @@ def validation(tokens: Any, rows: int = 128) -> list[dict[str, Any]]:
 
 
 def compare(path: Path, steps: int, rates: list[float]) -> list[dict[str, Any]]:
-    """nanoGPT's settings, then ours for each Muon learning rate."""
+    """nanoGPT's settings; its model with our optimizer; our defaults for each Muon learning rate."""
     text = read_characters(path)
-    results = [train("nanoGPT's settings", text, *nanogpt_settings(text.vocab, steps))]
+    theirs, settings = nanogpt_settings(text.vocab, steps)
+    results = [train("nanoGPT's settings", text, theirs, settings)]
+    _, ours = our_settings(text.vocab, steps, {"lr": rates[0]})
+    results.append(train(f"nanoGPT's model, Muon {rates[0]:g}", text, theirs, ours))
     for rate in rates:
         results.append(train(f"our settings, Muon {rate:g}", text, *our_settings(text.vocab, steps, {"lr": rate})))
     return results

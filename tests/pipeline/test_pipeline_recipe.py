@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,13 @@ def recipe(folder: Path, *more: str) -> Recipe:
     return load_recipe(None, settings(folder, *more))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.pipeline.training.cores", lambda: 1)
-    torch.set_num_threads(1)
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Sums are made in another order with another number of threads: equal bits need an equal number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seedbed.pipeline.training.cores", lambda: 1)
+        torch.set_num_threads(1)
+        yield
 
 
 @pytest.fixture(scope="module")

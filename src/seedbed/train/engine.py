@@ -36,7 +36,6 @@ class Engine:
         self.device = next(model.parameters()).device
         self.precision = _precision(settings, self.device)
         self.optimizers = Optimizers(model, settings)
-        torch.set_flush_denormal(True)  # softmax tails below 1e-38 would cost ten times the arithmetic on CPUs
         if settings.checkpoint_activations:
             model.checkpoint_activations = True
         if settings.compile:

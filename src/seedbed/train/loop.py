@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+import torch
+
 from seedbed.core import files
 from seedbed.core.errors import InterruptedRun, UsageError
 from seedbed.core.progress import Bar, progress, say
@@ -76,6 +78,13 @@ class Run:
             TrainingError: the loss is not finite.
             UsageError: the folder holds an unfinished run and ``resume`` is false.
         """
+        with _no_denormals():
+            self._fit(resume)
+        if self.settings.keep_best and self.progress.best is not None:
+            load_weights(self.model, self.checkpoints / f"step-{self.progress.best_step:08d}" / checkpoint.WEIGHTS)
+        return self.progress
+
+    def _fit(self, resume: bool) -> None:
         self._start(resume)
         log = MetricsLog(self.folder)
         log.rewind(self.progress.step)
@@ -100,9 +109,6 @@ class Run:
                 if self._due(self.settings.save_every):
                     self._save()
         log.close()
-        if self.settings.keep_best and self.progress.best is not None:
-            load_weights(self.model, self.checkpoints / f"step-{self.progress.best_step:08d}" / checkpoint.WEIGHTS)
-        return self.progress
 
     def _start(self, resume: bool) -> None:
         checkpoint.clean(self.checkpoints)
@@ -213,6 +219,16 @@ def with_steps(settings: TrainSettings, tokens_per_step: int, steps_per_epoch: f
     if not steps and settings.epochs:
         steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
     return dataclasses.replace(settings, steps=steps)
+
+
+@contextmanager
+def _no_denormals() -> Iterator[None]:
+    """Take numbers below 1e-38 as zero: a softmax's tails would cost CPUs ten times the arithmetic."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager
