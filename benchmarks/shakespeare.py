@@ -2,7 +2,8 @@
 
 nanoGPT's README gives 1.88 nats a character after 2,000 steps of 12 x 64 characters with 4 layers, 4 heads, width 128.
 First our loop with its architecture and its optimizer settings, then its architecture with Muon and our schedule, then
-our architecture with as many parameters and tokens. The loss is over the whole validation tenth, in windows of 64 characters.
+our architecture with as many parameters and tokens. The loss is over the whole validation tenth, in windows of 64
+characters.
 
 What differs from nanoGPT in the first run: windows come without repetition, AdamW decays no embedding, LayerNorm has a
 bias.
