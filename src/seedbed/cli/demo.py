@@ -65,6 +65,6 @@ def _first_answer(outcome: object) -> tuple[str, str]:
 
     assert isinstance(outcome, Outcome)
     asked = read_json(outcome.evaluation.file("results.json"))["questions"]
-    question = asked[0]["prompt"] if asked else QUESTION
-    sampling = Sampling(max_tokens=80, temperature=0.0)
+    question = asked[len(asked) // 2]["prompt"] if asked else QUESTION
+    sampling = Sampling(max_tokens=80, temperature=0.0, repetition_penalty=1.2)
     return question, "".join(chat_reply(load_model(outcome.model), [{"role": "user", "content": question}], sampling))

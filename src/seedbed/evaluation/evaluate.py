@@ -144,7 +144,7 @@ def _report(
         lines=measured.lines,
         measured=_sentence(measured),
         remarks=_remarks(measured),
-        runs=[Run(f"run {run.id[:12]}", read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
+        runs=[Run(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
         samples=samples.continuations(loaded, corpus.documents("test"), total),
         questions=_answers(subject, loaded),
         lineage=tree,
@@ -152,6 +152,10 @@ def _report(
         machine=_machine_facts(),
         command=command,
     )
+
+
+def _title(run: Artifact) -> str:
+    return str(run.manifest.config.get("stage", f"run {run.id[:12]}"))
 
 
 def _answers(subject: Subject, loaded: LoadedModel) -> list[Sample]:

@@ -1,0 +1,84 @@
+"""`seedbed train`, `demo` and `runs` as a user meets them: names, flags, exit codes, and what is said."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.cli.recipes import load_with_corpus
+from seedbed.cli.runs import sparkline
+from seedbed.core.errors import NotFoundError
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "--set=model.depth=1", "--set=model.context=128", "--set=pretrain.steps=6", "--set=pretrain.batch=2",
+    "--set=finetune.train.steps=2", "--set=finetune.train.batch=2", "--set=pretrain.evaluate_every=3",
+]  # fmt: skip
+
+
+def seedbed(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"SEEDBED_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "seedbed", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> None:
+    report = tmp_path / "out.html"
+    done = seedbed(tmp_path, "demo", "--corpus", "docs", "--no-chat", "--json", "--report", str(report), "-q", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    result = json.loads(done.stdout)
+    assert result["model"] == "quickstart-docs"
+    assert {"this model", "base model", "Kneser-Ney 5-gram", "xz -9", "gzip -9"} <= set(result["table"])
+    assert result["question"]
+    assert "<!doctype html>" in report.read_text(encoding="utf-8")
+
+    listed = json.loads(seedbed(tmp_path, "runs", "ls", "--json").stdout)
+    assert {(run["name"], run["steps"]) for run in listed} == {
+        ("quickstart-docs-run", 2),
+        ("quickstart-docs-base-run", 6),
+    }
+    shown = seedbed(tmp_path, "runs", "show", "quickstart-docs-base-run")
+    assert "training loss" in shown.stdout
+    compared = json.loads(
+        seedbed(tmp_path, "runs", "compare", "quickstart-docs-run", "quickstart-docs-base-run", "--json").stdout
+    )
+    assert [run["stage"] for run in compared] == ["finetune", "pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "nothing.toml"], 4, "no recipe"),
+        (["train", "quickstart", "--set", "pretrain.lrr=1"], 2, "did you mean `lr`?"),
+        (["train", "quickstart", "--set", "pretrain.lr=fast"], 2, "must be a number"),
+        (["train", "quickstart", "--resume", "--restart"], 2, "contradict"),
+        (["train", "quickstart", "--resume"], 4, "no unfinished run"),
+        (["train", "quickstart", "--corpus", "no/such/folder"], 4, "no/such/folder"),
+        (["runs", "show", "nothing"], 4, "nothing"),
+    ],
+)
+def test_wrong_input_gives_three_lines_and_a_code(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    done = seedbed(tmp_path, *arguments)
+    assert done.returncode == code, done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[-3:]] == ["error", "why", "fix"]
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_model_is_called_after_its_text_unless_it_is_named(tmp_path: Path) -> None:
+    assert load_with_corpus("quickstart", [], None).name == "quickstart"
+    assert load_with_corpus("quickstart", [], "stdlib").name == "quickstart"
+    assert load_with_corpus("quickstart", [], str(tmp_path / "My notes")).name == "quickstart-My-notes"
+    assert load_with_corpus("quickstart", ["name=mine"], str(tmp_path)).name == "mine"
+    with pytest.raises(NotFoundError):
+        load_with_corpus("slowstart", [], None)
+
+
+def test_a_sparkline_goes_from_the_lowest_to_the_highest_bar() -> None:
+    assert sparkline([0.0, 3.5, 7.0]) == "▁▅█"
+    assert sparkline([2.0, 2.0]) == "▁▁"
+    assert len(sparkline([float(i) for i in range(1000)], width=50)) == 50
