@@ -28,7 +28,26 @@ class TokenReader(Protocol):
         """Tokens ``start … stop - 1``."""
 
 
-class PackedTokens:
+class _Epochs:
+    """Something that is gone through in epochs, each in an order of its own: its state is the epoch and the place."""
+
+    epoch = position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and position in it."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        """Draw the order of the epoch from (seed, epoch)."""
+        raise NotImplementedError
+
+
+class PackedTokens(_Epochs):
     """Windows of ``context`` tokens out of one row of documents.
 
     Each epoch cuts the row at another offset, closes it into a ring, and visits the windows in a new order; every
@@ -47,7 +66,6 @@ class PackedTokens:
             )
         self.tokens, self.context, self.batch, self.seed = tokens, context, batch, seed
         self.windows = -(-len(tokens) // context)
-        self.epoch = self.position = 0
         self._shuffle()
 
     def next(self) -> Batch:
@@ -60,15 +78,6 @@ class PackedTokens:
     def where(self) -> str:
         """For messages: the epoch and the window."""
         return f"epoch {self.epoch}, window {self.position} of {self.windows}"
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch and position in it."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
-        self._shuffle()
 
     def _shuffle(self) -> None:
         generator = np.random.default_rng((self.seed, self.epoch))
@@ -145,7 +154,7 @@ class Conversation:
     answered: list[bool]
 
 
-class ChatSource:
+class ChatSource(_Epochs):
     """Conversations, one a row, with labels on the assistant's tokens only.
 
     Batches hold conversations of similar length (so that little is padding): an epoch's order is cut into pools of 32
@@ -170,7 +179,6 @@ class ChatSource:
             )
         self.conversations = usable
         self.context, self.batch, self.pad, self.seed = context, batch, pad, seed
-        self.epoch = self.position = 0
         self._shuffle()
 
     def next(self) -> Batch:
@@ -186,15 +194,6 @@ class ChatSource:
     def where(self) -> str:
         """For messages: the epoch and the batch."""
         return f"epoch {self.epoch}, batch {self.position} of {len(self.batches)}"
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch and position in it."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
-        self._shuffle()
 
     def _shuffle(self) -> None:
         generator = np.random.default_rng((self.seed, self.epoch))
