@@ -100,11 +100,19 @@ def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
     assert norms[1] == pytest.approx(10.0 * math.sqrt(entries), rel=0.02)
 
 
-def test_clipping_bounds_the_step() -> None:
-    model = small_model()
-    engine = Engine(model, CausalLM(), TrainSettings(steps=1, clip=0.01))
-    norm = engine.step([ragged_batch()], 0.0).gradient_norm
-    assert norm > 0.01  # the reported norm is the one before clipping
+def test_clipping_scales_the_gradient_to_the_limit_and_reports_the_norm_before() -> None:
+    def gradient(clip: float) -> tuple[float, Tensor]:
+        model = small_model()
+        engine = Engine(model, CausalLM(), TrainSettings(steps=1, clip=clip))
+        engine._backward(ragged_batch(), {"tokens": 31})
+        reported = engine._gradient_norm()
+        return reported, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    (whole, unclipped), (reported, clipped) = gradient(0.0), gradient(0.01)
+    assert whole == pytest.approx(float(unclipped.norm()), rel=1e-5)
+    assert reported == pytest.approx(whole, rel=1e-6)
+    assert float(clipped.norm()) == pytest.approx(0.01, rel=1e-4)
+    assert torch.allclose(clipped, unclipped * (0.01 / whole), rtol=1e-3, atol=1e-8)
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
@@ -118,7 +126,8 @@ def test_a_loss_that_is_not_finite_changes_nothing(poison: float) -> None:
     with pytest.raises(TrainingError, match="not finite") as caught:
         engine.step([ragged_batch()], 1.0, "at step 17 (epoch 0, window 3 of 9)")
     assert "at step 17 (epoch 0, window 3 of 9)" in caught.value.why
-    assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, model.parameters(), strict=True))
+    for a, b in zip(before, model.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def test_chunked_loss_equals_cross_entropy() -> None:
