@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,9 +24,9 @@ import platformdirs
 
 from seedbed import __version__
 from seedbed.core import files
-from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 
-MANIFEST = "manifest.json"
+MANIFEST, VERIFIED = "manifest.json", "verified.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ID = re.compile(r"[0-9a-f]{6,64}")
 
@@ -85,19 +85,40 @@ class Artifact:
     def verify(self) -> None:
         """Compare every file with its digest in the manifest, and the manifest with the id.
 
+        A file that the file system has not touched since it was last found right is not read again: large models open
+        at once.
+
         Raises:
             CorruptError: a file is missing, truncated or changed, or the manifest was.
         """
         if _identity(self.kind, self.manifest.parents, self.manifest.files) != self.path.name:
             raise _corrupt(self, f"{self.path / MANIFEST} no longer fits the id")
-        for name, entry in self.manifest.files.items():
-            path = self.path / name
-            if not path.is_file():
-                raise _corrupt(self, f"{path} is missing")
-            if path.stat().st_size != entry["bytes"]:
-                raise _corrupt(self, f"{path} has {path.stat().st_size} bytes, {entry['bytes']} were written")
-            if files.sha256_file(path) != entry["sha256"]:
-                raise _corrupt(self, f"{path} no longer has the hash {entry['sha256'][:12]}… it was stored with")
+        seen = self._seen()
+        states = {name: self._verify_file(name, seen.get(name)) for name in self.manifest.files}
+        if states != seen:
+            with suppress(OSError, SeedbedError):  # a library may be read-only or its disk full
+                files.write_json(self.path / VERIFIED, states)
+
+    def _verify_file(self, name: str, seen: object) -> list[int]:
+        """Check one file; returns what the file system says of it."""
+        path, entry = self.path / name, self.manifest.files[name]
+        if not path.is_file():
+            raise _corrupt(self, f"{path} is missing")
+        found = path.stat()
+        if found.st_size != entry["bytes"]:
+            raise _corrupt(self, f"{path} has {found.st_size} bytes, {entry['bytes']} were written")
+        state = [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        if state != seen and files.sha256_file(path) != entry["sha256"]:
+            raise _corrupt(self, f"{path} no longer has the hash {entry['sha256'][:12]}… it was stored with")
+        return state
+
+    def _seen(self) -> dict[str, Any]:
+        """The states of files when they were last found right."""
+        try:
+            stored = files.read_json(self.path / VERIFIED)
+        except (OSError, ValueError):
+            return {}
+        return stored if isinstance(stored, dict) else {}
 
 
 @dataclass

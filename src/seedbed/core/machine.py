@@ -64,3 +64,18 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
         torch.mm(left, right)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
+
+
+def read_bandwidth(bytes_read: int = 2**29) -> float:
+    """Measured bytes a second that all threads read from memory (best of several sums)."""
+    import time
+
+    import torch
+
+    values = torch.ones(bytes_read // 4)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        values.sum()
+        best = min(best, time.perf_counter() - start)
+    return bytes_read / best

@@ -67,7 +67,7 @@ class Decoder(nn.Module):
         self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> list[State]:
         """Empty states for ``batch`` sequences of up to ``length`` positions, one per layer."""
-        weight = self.embedding.weight
+        weight = next(self.parameters())
         device, dtype = device or weight.device, dtype or weight.dtype
         heads, size = self.config.kv_heads, self.config.head_size
         return [

@@ -21,6 +21,7 @@ from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
+from seedbed.models.quantize import skeleton
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -33,10 +34,14 @@ class LoadedModel:
     model: Decoder
     tokenizer: Tokenizer
     artifact: Artifact
+    quantization: str | None = None
 
 
-def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer) -> None:
+def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer, quantization: str | None = None) -> None:
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
+
+    Args:
+        quantization: how ``models.quantize`` has treated the model.
 
     Raises:
         UsageError: the tokenizer has another number of tokens than the model.
@@ -48,7 +53,7 @@ def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer) -> None:
             fix="save the model with the tokenizer it was trained with",
         )
     save_weights(model, folder / WEIGHTS)
-    described = {"model": settings.to_dict(model.config), "tokenizer": tokenizer.hash}
+    described = {"model": settings.to_dict(model.config), "tokenizer": tokenizer.hash, "quantization": quantization}
     files.write_json(folder / CONFIG, described)
     tokenizer.save(folder)
 
@@ -64,8 +69,10 @@ def load_model(artifact: Artifact, device: torch.device | str = "cpu") -> Loaded
     described = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
     tokenizer = Tokenizer.from_file(artifact.file("tokenizer.json"))
     tokenizer.require(described["tokenizer"], f"model {artifact.id[:12]}")
-    model = build(read_config(described["model"]), artifact.file(WEIGHTS)).to(device)
-    return LoadedModel(model.eval(), tokenizer, artifact)
+    config, quantization = read_config(described["model"]), described.get("quantization")
+    weights = artifact.file(WEIGHTS)
+    model = map_quantized(config, quantization, weights) if quantization else build(config, weights)
+    return LoadedModel(model.to(device).eval(), tokenizer, artifact, quantization)
 
 
 def read_config(table: Mapping[str, Any]) -> ModelConfig:
@@ -83,6 +90,18 @@ def build(config: ModelConfig, weights: Path) -> Decoder:
     return model
 
 
+def map_quantized(config: ModelConfig, quantization: str, weights: Path) -> Decoder:
+    """A quantized model whose weights stay in the file: pages are read when they are first used, and can be dropped."""
+    with torch.device("meta"):
+        model = Decoder(config)
+        skeleton(model, quantization)
+    stored = _read(weights, _own_tensors(model))
+    model.load_state_dict(stored, strict=False, assign=True)  # strict: the tied output is not stored
+    if config.tied:
+        model.output.data, model.output.scale = model.embedding.data, model.embedding.scale
+    return model
+
+
 def save_weights(model: Decoder, path: Path) -> None:
     """Parameters by name as safetensors; a tied output embedding is left out."""
     with files.disk_errors(path.parent):
@@ -95,11 +114,18 @@ def load_weights(model: Decoder, path: Path) -> None:
     Raises:
         CorruptError: the file cannot be read, or its names and shapes are not the model's.
     """
+    wanted = _own_tensors(model)
+    stored = _read(path, wanted)
+    for name, tensor in wanted.items():
+        tensor.copy_(stored[name])
+
+
+def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A weights file, mapped into memory, if it holds exactly these names and shapes."""
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CorruptError(f"{path} cannot be read", why=str(error), fix="restore it or train again") from error
-    wanted = _own_tensors(model)
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
         different = sorted(stored.keys() ^ wanted.keys()) or sorted(
             name for name in wanted if stored[name].shape != wanted[name].shape
@@ -107,12 +133,10 @@ def load_weights(model: Decoder, path: Path) -> None:
         raise CorruptError(
             f"{path} is not this model", why=f"tensors differ: {', '.join(different[:4])}", fix="check its config.json"
         )
-    for name, tensor in wanted.items():
-        tensor.copy_(stored[name])
+    return stored
 
 
 def _own_tensors(model: Decoder) -> dict[str, torch.Tensor]:
+    """Everything a model stores; a tied output layer is the embedding's."""
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    if model.config.tied:
-        del tensors["output.weight"]
-    return tensors
+    return {name: t for name, t in tensors.items() if not (model.config.tied and name.startswith("output."))}

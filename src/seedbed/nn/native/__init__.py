@@ -1,0 +1,1 @@
+"""The C++ kernel for decoding on CPUs, compiled on first use, and the programs it runs."""
