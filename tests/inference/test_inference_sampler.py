@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -12,6 +13,7 @@ from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -103,6 +105,28 @@ def test_greedy_takes_the_best_after_penalties() -> None:
     assert sampler.choose(logits, [0], [1], Sampling(temperature=0, presence_penalty=0.5)) == 2
 
 
-def test_log_probability_is_the_models_own() -> None:
-    logits = torch.tensor([0.0, math.log(3.0)])
-    assert sampler.log_probability(logits, 1) == pytest.approx(math.log(0.75))
+def test_top_logprobs_are_the_models_own_best_first() -> None:
+    logits = torch.tensor([0.0, math.log(3.0), -50.0])
+    (best, first), (second, after) = sampler.top_logprobs(logits, float(logits.logsumexp(-1)), 2)
+    assert (best, second) == (1, 0)
+    assert [first, after] == pytest.approx([math.log(0.75), math.log(0.25)])
+    assert len(sampler.top_logprobs(logits, 0.0, 20)) == 3
+
+
+def test_biases_are_those_of_transformers(rows: torch.Tensor) -> None:
+    oracle = SequenceBiasLogitsProcessor({(3,): 5.0, (150,): -100.0})(torch.zeros(len(rows), 1, dtype=torch.long), rows)
+    got = torch.stack([sampler.bias(row, ((3, 5.0), (150, -100.0))) for row in rows])
+    torch.testing.assert_close(got, oracle)
+
+
+@pytest.mark.parametrize("temperature", [0, 5])
+def test_only_what_the_mask_allows_is_chosen(rows: torch.Tensor, temperature: float) -> None:
+    """A mask shorter than the row allows nothing beyond its end; a longer one is padding."""
+    allowed = np.zeros(VOCABULARY + 8, np.bool_)
+    allowed[[4, 17, VOCABULARY + 3]] = True
+    chosen = set()
+    for seed, row in enumerate(rows):
+        sampling = Sampling(temperature=temperature, seed=seed, logit_bias=((9, 100.0),))
+        chosen.add(sampler.choose(row, [9], [], sampling, allowed))
+        assert sampler.choose(row, [9], [], sampling, allowed[:10]) == 4
+    assert chosen == {4, 17}

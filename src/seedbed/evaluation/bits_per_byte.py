@@ -110,7 +110,7 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
         torch.inference_mode(),
         _evaluating(model),
     ):
-        for batch in _batches(windows):
+        for batch in batches(windows):
             documents, costs = _batch_bits(model, split, batch)
             np.add.at(bits, documents, costs)
             bar.advance(sum(window.length for window in batch))
@@ -145,7 +145,7 @@ def _evaluating(model: Decoder) -> Iterator[None]:
         model.train(training)
 
 
-def _batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
+def batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
     """Windows of like length together, the longest first, each batch at most ``BATCH_TOKENS`` with its padding."""
     ordered = sorted(windows, key=lambda window: -window.length)
     at = 0
@@ -162,18 +162,22 @@ def _batch_bits(
 
     Short windows are padded on the right, which a causal model cannot see.
     """
+    ids, chosen = batch_tokens(split, batch, next(model.parameters()).device)
+    hidden = model.hidden(ids[:, :-1])[0][chosen]  # (new predictions, D)
+    costs = _cross_entropy(model, hidden, ids[:, 1:][chosen])
+    documents = np.repeat(np.array([window.document for window in batch]), chosen.sum(1).cpu().numpy())
+    return documents, costs / np.log(2)
+
+
+def batch_tokens(split: TokenSplit, batch: Sequence[Window], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The ids of a batch of windows, (B, T + 1), and which of its predictions are new, (B, T)."""
     width = batch[0].length
     rows = np.zeros((len(batch), width + 1), dtype=np.int64)
     new = np.zeros((len(batch), width), dtype=bool)
     for row, window in enumerate(batch):
         rows[row, : window.length + 1] = split.read(window.start, window.start + window.length + 1)
         new[row, window.skip : window.length] = True
-    device = model.embedding.weight.device
-    ids, chosen = torch.from_numpy(rows).to(device), torch.from_numpy(new).to(device)
-    hidden = model.hidden(ids[:, :-1])[0][chosen]  # (new predictions, D)
-    costs = _cross_entropy(model, hidden, ids[:, 1:][chosen])
-    documents = np.repeat(np.array([window.document for window in batch]), new.sum(axis=1))
-    return documents, costs / np.log(2)
+    return torch.from_numpy(rows).to(device), torch.from_numpy(new).to(device)
 
 
 def _cross_entropy(model: Decoder, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ class Token:
     """Natural logarithm, under the model itself: before penalties, temperature and filters."""
     finish: Finish | None = None
     """Set on the last token. With ``"end"`` the token is the end token itself."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The most probable ids here with their log-probabilities, best first, as many as were asked for."""
 
 
 def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:

@@ -1,20 +1,24 @@
-"""One request at a time: prefill the prompt once, then one token a step over a static cache.
+"""Prompts in, a stream of token ids out, in the caller's own thread: the engine's in-process face.
 
-This is the face the serving engine takes over: ``stream(prompt_ids, sampling)`` yields tokens, the last of which says
-why it is the last. Ids alone: text, and with it stop strings, live one level up in ``text.py``.
-
-Left out here, because the serving engine brings it: batching of requests, prefix reuse, preemption.
+``stream(prompt_ids, sampling)`` yields tokens, the last of which says why it is the last. Streams that are read in
+turns are computed together. Ids alone: text, and with it stop strings, live one level up in ``text.py``.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 
-from seedbed.core.errors import CapacityError, UsageError
-from seedbed.inference import sampler
 from seedbed.inference.beam import beam_search
-from seedbed.inference.decoding import Token, finish_of, prefill, step
+from seedbed.inference.decoding import Token
+from seedbed.inference.engine import Engine
+from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Event, Request, check_prompt
+from seedbed.inference.runner import Runner
+from seedbed.inference.torch_runner import TorchRunner
 from seedbed.models.decoder import Decoder
 
 
@@ -24,15 +28,28 @@ class Generator:
     Args:
         model: a decoder in evaluation mode.
         end_ids: ids that end a reply.
+        runner: computes; by default the model's own modules.
+        grammars: for requests with a grammar.
     """
 
-    def __init__(self, model: Decoder, end_ids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        end_ids: Collection[int] = (),
+        *,
+        runner: Runner | None = None,
+        grammars: GrammarCompiler | None = None,
+    ) -> None:
         self.model = model
         self.end_ids = frozenset(end_ids)
+        self._runner, self._grammars = runner, grammars
+        self._ids = map(str, itertools.count())
+        self._inboxes: dict[str, deque[Event]] = {}
 
-    def room(self, prompt_length: int) -> int:
-        """How many tokens can follow a prompt of this length; the last one needs no position of its own."""
-        return self.model.config.max_length - prompt_length + 1
+    @cached_property
+    def engine(self) -> Engine:
+        """Made when the first reply is sampled: beams keep caches of their own."""
+        return Engine(self._runner or TorchRunner(self.model), self.end_ids, grammars=self._grammars)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield the reply's tokens as they are decided (with beams: all at the end).
@@ -41,40 +58,32 @@ class Generator:
             UsageError: the prompt is empty, or holds an id that the model does not know.
             CapacityError: the prompt is longer than the model's window.
         """
-        prompt = list(prompt_ids)
-        self._check(prompt)
-        limit = min(sampling.max_tokens, self.room(len(prompt)))
         if sampling.beams > 1:
-            return iter(beam_search(self.model, prompt, self.end_ids, limit, sampling.beams, sampling.length_penalty))
-        return self._sample(prompt, limit, sampling.seeded())
+            return iter(self._search(list(prompt_ids), sampling))
+        request = Request(next(self._ids), tuple(prompt_ids), sampling.seeded())
+        self.engine.prepare(request)  # refuse now, not at the first token
+        return self._stream(request)
 
-    def _sample(self, prompt: list[int], limit: int, sampling: Sampling) -> Iterator[Token]:
-        states = self.model.new_state(1, len(prompt) + limit - 1)
-        logits, states = prefill(self.model, prompt, states)
-        reply: list[int] = []
-        while True:
-            chosen = sampler.choose(logits[0], prompt, reply, sampling)
-            reply.append(chosen)
-            finish = finish_of(chosen, len(reply), self.end_ids, limit)
-            yield Token(chosen, sampler.log_probability(logits[0], chosen), finish)
-            if finish:
-                return
-            logits, states = step(self.model, [chosen], states)
+    def _stream(self, request: Request) -> Iterator[Token]:
+        inbox = self._inboxes[request.id] = deque()
+        self.engine.add(request)
+        try:
+            while True:
+                while not inbox:
+                    for event in self.engine.step():
+                        self._inboxes[event.request_id].append(event)
+                event = inbox.popleft()
+                if event.token is None:
+                    raise event.error or RuntimeError("an event without content")
+                yield event.token
+                if event.token.finish:
+                    return
+        finally:
+            self.engine.abort(request.id)
+            del self._inboxes[request.id]
 
-    def _check(self, prompt: list[int]) -> None:
-        if not prompt:
-            raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
-        config = self.model.config
-        if min(prompt) < 0 or max(prompt) >= config.vocab_size:
-            wrong = next(token for token in prompt if not 0 <= token < config.vocab_size)
-            raise UsageError(
-                f"token id {wrong} is not in the model's vocabulary",
-                why=f"the model knows ids 0 to {config.vocab_size - 1}; the prompt was made with another tokenizer",
-                fix="encode the prompt with the model's own tokenizer",
-            )
-        if self.room(len(prompt)) < 1:
-            raise CapacityError(
-                f"the prompt has {len(prompt)} tokens, {config.max_length} are allowed",
-                why=f"the model's window holds {config.max_length} positions",
-                fix="shorten the prompt, or use a model with a longer window",
-            )
+    def _search(self, prompt: list[int], sampling: Sampling) -> list[Token]:
+        window = self.model.config.max_length
+        check_prompt(prompt, self.model.config.vocab_size, window)
+        limit = min(sampling.max_tokens, window - len(prompt) + 1)
+        return beam_search(self.model, prompt, self.end_ids, limit, sampling.beams, sampling.length_penalty)

@@ -9,12 +9,39 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from seedbed.core.config import knob
 from seedbed.core.errors import UsageError
 
 _SEEDS = 2**63 - 1
+_BIASES, _GRAMMAR_LENGTH = 300, 65_536
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a reply must look like: a JSON schema, a regular expression, a Lark grammar, or a JSON list of texts.
+
+    Raises:
+        UsageError: it is too long.
+    """
+
+    kind: Literal["json_schema", "regex", "lark", "choice"]
+    text: str
+
+    def __post_init__(self) -> None:
+        if len(self.text) > _GRAMMAR_LENGTH:
+            raise UsageError(
+                f"the {self.kind} is too long",
+                why=f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed",
+                fix="simplify it",
+            )
+
+
+def _program(doc: str, at_least: float | None = None, at_most: float | None = None) -> dict[str, Any]:
+    """The metadata of a knob that only programs set: the command line makes no option of it."""
+    return {"doc": doc, "unit": "", "at_least": at_least, "at_most": at_most, "flag": False}
 
 
 @dataclass(frozen=True)
@@ -41,14 +68,23 @@ class Sampling:
     length_penalty: float = knob(
         1.0, "Beam scores are divided by length to this power; above 1 favours longer.", at_least=-5, at_most=5
     )
+    logit_bias: tuple[tuple[int, float], ...] = field(
+        default=(), metadata=_program("Pairs of a token id and what is added to its logit.")
+    )
+    top_logprobs: int = field(default=0, metadata=_program("Report this many most probable tokens.", 0, 20))
+    ignore_end: bool = field(default=False, metadata=_program("Go on past the end token; for benchmarks."))
+    grammar: Grammar | None = field(default=None, metadata=_program("What the reply must look like."))
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_range(field.name, getattr(self, field.name), field.metadata["at_least"], field.metadata["at_most"])
+        for one in dataclasses.fields(self):
+            _check_range(one.name, getattr(self, one.name), one.metadata["at_least"], one.metadata["at_most"])
         if any(not text for text in self.stop):
             raise UsageError("stop cannot be an empty text", why="every reply holds it", fix="leave it out")
         if self.beams > 1:
             self._check_beams()
+        if self.grammar is not None and self.ignore_end:
+            raise UsageError("a grammar needs the end token", why="it ends the reply", fix="leave out ignore_end")
+        self._check_biases()
 
     @property
     def greedy(self) -> bool:
@@ -58,6 +94,13 @@ class Sampling:
     def seeded(self) -> Sampling:
         """The same request with its seed fixed, chosen at random where there was none."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(2**31))
+
+    def _check_biases(self) -> None:
+        if len(self.logit_bias) > _BIASES:
+            why = f"{len(self.logit_bias)} are given, {_BIASES} are allowed"
+            raise UsageError("logit_bias has too many entries", why=why, fix="leave some out")
+        for token, bias in self.logit_bias:
+            _check_range(f"logit_bias of token {token}", bias, -100, 100)
 
     def _check_beams(self) -> None:
         """Beam search maximizes the model's own probability; settings that change the distribution would be ignored."""
@@ -69,6 +112,10 @@ class Sampling:
             "repetition_penalty": 1,
             "frequency_penalty": 0,
             "presence_penalty": 0,
+            "logit_bias": (),
+            "top_logprobs": 0,
+            "ignore_end": False,
+            "grammar": None,
         }
         for name, value in neutral.items():
             if getattr(self, name) != value:

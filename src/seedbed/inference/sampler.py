@@ -1,10 +1,10 @@
 """From logits to the next token id: pure functions on one row of logits, (V,) float32.
 
-The order is Hugging Face's: repetition, frequency and presence penalties, temperature, top-k, top-p, min-p, draw.
-Filtered tokens get -inf. The repetition penalty is CTRL's (Keskar et al. 2019, section 4.1) with the usual repair for
-negative logits (multiply instead of divide) and counts prompt and reply; frequency and presence penalties are those
-of the OpenAI API (``mu[j] -= c[j] * frequency + [c[j] > 0] * presence``) and count the reply alone. Min-p is Nguyen
-et al. 2024, top-p Holtzman et al. 2020.
+The order is Hugging Face's: repetition, frequency and presence penalties, logit bias, what a grammar allows,
+temperature, top-k, top-p, min-p, draw. Filtered tokens get -inf. The repetition penalty is CTRL's (Keskar et al. 2019,
+section 4.1) with the usual repair for negative logits (multiply instead of divide) and counts prompt and reply;
+frequency and presence penalties are those of the OpenAI API (``mu[j] -= c[j] * frequency + [c[j] > 0] * presence``)
+and count the reply alone. Min-p is Nguyen et al. 2024, top-p Holtzman et al. 2020.
 
 The draw is the Gumbel-max trick in its exponential form: with independent E_j ~ Exp(1), ``argmax p_j / E_j`` follows p.
 The noise comes from a counter-based generator (Philox; Salmon et al. 2011) keyed by (seed, position), not from a
@@ -22,9 +22,12 @@ from torch import Tensor
 from seedbed.inference.parameters import Sampling
 
 _TINY = 1e-300
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
-def choose(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> int:
+def choose(
+    logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling, allowed: Mask | None = None
+) -> int:
     """The id of the next token.
 
     Args:
@@ -32,8 +35,11 @@ def choose(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling
         prompt: ids given.
         reply: ids generated so far.
         sampling: with its seed fixed unless it is greedy.
+        allowed: whether each token may come next; those beyond its end may not.
     """
-    scores = penalize(logits.float(), prompt, reply, sampling)
+    scores = bias(penalize(logits.float(), prompt, reply, sampling), sampling.logit_bias)
+    if allowed is not None:
+        scores = mask(scores, allowed)
     if sampling.greedy:
         return int(scores.argmax())
     position = len(prompt) + len(reply)
@@ -48,6 +54,23 @@ def penalize(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampli
         counts = torch.bincount(torch.tensor(reply, device=logits.device), minlength=logits.numel())
         logits = logits - counts * sampling.frequency_penalty - (counts > 0) * sampling.presence_penalty
     return logits
+
+
+def bias(logits: Tensor, biases: Sequence[tuple[int, float]]) -> Tensor:
+    """Add to the logits of some tokens. Logits in and out: (V,)."""
+    if not biases:
+        return logits
+    ids, values = zip(*biases, strict=True)
+    place, added = torch.tensor(ids, device=logits.device), torch.tensor(values, device=logits.device)
+    return logits.index_put((place,), added.to(logits.dtype), accumulate=True)
+
+
+def mask(logits: Tensor, allowed: Mask) -> Tensor:
+    """Drop what is not allowed. Logits in and out: (V,); the mask may be shorter or padded to whole bytes."""
+    kept = np.zeros(logits.numel(), np.bool_)
+    size = min(kept.size, allowed.size)
+    kept[:size] = allowed[:size]
+    return logits.masked_fill(~torch.from_numpy(kept).to(logits.device), float("-inf"))
 
 
 def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -100,7 +123,8 @@ def exponential_noise(count: int, seed: int, position: int) -> np.ndarray[tuple[
     return np.maximum(np.random.Generator(philox).standard_exponential(count), _TINY)
 
 
-def log_probability(logits: Tensor, token: int) -> float:
-    """The natural log-probability of ``token`` under the model itself, before penalties and filters. Logits: (V,)."""
-    row = logits.float()
-    return float(row[token] - row.logsumexp(-1))
+def top_logprobs(logits: Tensor, logsumexp: float, count: int) -> tuple[tuple[int, float], ...]:
+    """The ``count`` most probable ids under the model itself with their log-probabilities, best first."""
+    best = logits.topk(min(count, logits.numel()))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return tuple((token, value - logsumexp) for token, value in pairs)

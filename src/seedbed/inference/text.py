@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from seedbed.core.errors import CapacityError
 from seedbed.inference.decoding import Finish, Token
 from seedbed.inference.generate import Generator
+from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
+from seedbed.inference.runner import make_runner
 from seedbed.inference.stops import StopScanner
 from seedbed.models.store import LoadedModel
 from seedbed.tokenizers.streaming import StreamDecoder
@@ -32,23 +34,39 @@ class Piece:
     """Set on the last piece."""
 
 
-def generate_text(loaded: LoadedModel, prompt: str, sampling: Sampling) -> Iterator[str]:
+def make_generator(loaded: LoadedModel, *, fast: bool = True) -> Generator:
+    """What continues a model's prompts. Keep it for several: it remembers what they begin with.
+
+    Args:
+        fast: on the kernel where there is one, which is built on first use and copies float weights into its own
+            order. False: with the model's own modules, for a model that is still changing.
+    """
+    runner = make_runner(loaded) if fast else None
+    grammars = GrammarCompiler(loaded.tokenizer)
+    return Generator(loaded.model, end_ids(loaded.tokenizer), runner=runner, grammars=grammars)
+
+
+def generate_text(
+    loaded: LoadedModel, prompt: str, sampling: Sampling, generator: Generator | None = None
+) -> Iterator[str]:
     """Continue a prompt, as text.
 
     Raises:
         CapacityError: the prompt is longer than the model's window.
     """
-    return _texts(stream_pieces(loaded, prompt_ids(loaded.tokenizer, prompt), sampling))
+    return _texts(stream_pieces(loaded, prompt_ids(loaded.tokenizer, prompt), sampling, generator))
 
 
-def chat_reply(loaded: LoadedModel, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+def chat_reply(
+    loaded: LoadedModel, messages: Sequence[Message], sampling: Sampling, generator: Generator | None = None
+) -> Iterator[str]:
     """Answer a conversation, as text. Nothing is cut: see :func:`fit_conversation`.
 
     Raises:
         CapacityError: the conversation is longer than the model's window.
     """
     ids, _ = loaded.tokenizer.encode_chat(messages, add_generation_prompt=True)
-    return _texts(stream_pieces(loaded, ids, sampling))
+    return _texts(stream_pieces(loaded, ids, sampling, generator))
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
@@ -56,14 +74,19 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
     return [tokenizer.bos_id, *tokenizer.encode(prompt)]
 
 
-def stream_pieces(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
+def stream_pieces(
+    loaded: LoadedModel, ids: Sequence[int], sampling: Sampling, generator: Generator | None = None
+) -> Iterator[Piece]:
     """Generate after ``ids``, and end at the first stop string.
+
+    Args:
+        generator: one made by :func:`make_generator`; a new one unless given.
 
     Raises:
         UsageError: the prompt is empty, or holds an id that the model does not know.
         CapacityError: the prompt is longer than the model's window.
     """
-    tokens = Generator(loaded.model, end_ids(loaded.tokenizer)).stream(ids, sampling)
+    tokens = (generator or make_generator(loaded)).stream(ids, sampling)
     return _pieces(tokens, StreamDecoder(loaded.tokenizer), StopScanner(sampling.stop))
 
 

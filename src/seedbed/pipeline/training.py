@@ -18,7 +18,7 @@ from seedbed.core.randomness import seed_everything
 from seedbed.corpus.pack import TokenShards
 from seedbed.corpus.questions import read_questions
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import chat_reply, generate_text
+from seedbed.inference.text import chat_reply, generate_text, make_generator
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
 from seedbed.pipeline.recipe import Recipe
@@ -187,7 +187,7 @@ def _tokens_of(model: Artifact, library: Library) -> Artifact:
 def _continuation(model: Decoder, encoder: Tokenizer) -> Callable[[], str]:
     """What the model writes from nothing, as a live sample."""
     loaded = LoadedModel(model, encoder, None)  # type: ignore[arg-type]
-    return lambda: "".join(generate_text(loaded, "", LIVE_SAMPLE))
+    return lambda: "".join(generate_text(loaded, "", LIVE_SAMPLE, make_generator(loaded, fast=False)))
 
 
 def _answer(loaded: LoadedModel, questions: Artifact) -> Callable[[], str]:
@@ -199,8 +199,9 @@ def _answer(loaded: LoadedModel, questions: Artifact) -> Callable[[], str]:
 
     def sample() -> str:
         if not short:
-            return "".join(generate_text(loaded, "", LIVE_SAMPLE))
+            return "".join(generate_text(loaded, "", LIVE_SAMPLE, make_generator(loaded, fast=False)))
         asked = short[next(turn) * 7919 % len(short)]
-        return f"{asked[0]['content']} → {''.join(chat_reply(loaded, asked, LIVE_SAMPLE))}"
+        reply = "".join(chat_reply(loaded, asked, LIVE_SAMPLE, make_generator(loaded, fast=False)))
+        return f"{asked[0]['content']} → {reply}"
 
     return sample

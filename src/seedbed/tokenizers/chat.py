@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers import template
@@ -116,8 +117,11 @@ def _cut(text: str, messages: Sequence[Mapping[str, str]], opening: str, closing
 
 def _marks(source: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     used = set(source).union(*(value for message in messages for value in message.values()))
-    free = (chr(code) for code in _PRIVATE if chr(code) not in used)
-    return next(free), next(free)
+    free = list(islice((chr(code) for code in _PRIVATE if chr(code) not in used), 2))
+    if len(free) < 2:
+        why = f"they hold all {len(_PRIVATE)} characters that could mark where contents begin and end"
+        raise UsageError("the messages cannot be encoded", why=why, fix="leave some of these characters out")
+    return free[0], free[1]
 
 
 def _check(message: Mapping[str, str], position: int) -> None:

@@ -1,0 +1,132 @@
+"""Replies that follow a grammar: llguidance says at every step which tokens may come next, and the rest is masked.
+
+JSON may hold at most eight spaces or line breaks in a row: a model that is unsure of itself would write them forever.
+The grammar ends with the tokenizer's end token, allowed as soon as the text is complete and forced when nothing else
+may follow. References: https://github.com/guidance-ai/llguidance; Willard & Louf 2023.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+
+from seedbed.core.errors import SeedbedError, UsageError
+from seedbed.inference.parameters import Grammar
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+_SPACE = "[ \\n]{0,8}"
+_LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
+
+
+class Matcher:
+    """How far one reply has come in its grammar."""
+
+    def __init__(self, inner: LLMatcher, vocab_size: int) -> None:
+        self._inner, self._vocab_size = inner, vocab_size
+
+    def allowed(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """(V,) whether each token may come next.
+
+        Raises:
+            SeedbedError: the grammar grew too complex for the library's limits, or leaves no token.
+        """
+        bits = np.frombuffer(self._inner.compute_bitmask(), np.uint8)
+        self._check()
+        found = np.unpackbits(bits, bitorder="little").astype(np.bool_)
+        if not found.any():
+            raise _stuck("no token of the vocabulary continues it")
+        return found
+
+    def consume(self, token: int) -> None:
+        """Go on with an allowed token."""
+        self._inner.consume_token(token)
+        self._check()
+
+    def agrees(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens, from the first on, may come next."""
+        known = itertools.takewhile(lambda token: token < self._vocab_size, tokens)  # a model may have padding rows
+        return self._inner.validate_tokens(list(known))
+
+    def _check(self) -> None:
+        if self._inner.is_error():
+            raise _stuck(self._inner.get_error())
+
+
+class GrammarCompiler:
+    """Grammars for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.end_id = tokenizer.end_id
+        self._tokenizer = tokenizer
+
+    def compile(self, grammar: Grammar) -> Matcher:
+        """A matcher at the beginning of a grammar.
+
+        Raises:
+            UsageError: it is no grammar of its kind, or asks for what is not supported.
+        """
+        inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=_LIMITS)
+        if inner.is_error():
+            raise _refused(grammar, inner.get_error())
+        return Matcher(inner, self._vocabulary.vocab_size)
+
+    @cached_property
+    def _vocabulary(self) -> LLTokenizer:
+        return LLTokenizer(TokenizerWrapper(_Vocabulary(self._tokenizer)))
+
+
+class _Vocabulary:
+    """The tokenizer as llguidance wants to see it."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.eos_token_id = tokenizer.end_id
+        self.special_token_ids = sorted(tokenizer.special_ids)
+        self.tokens = [_spelling(tokenizer, token) for token in range(tokenizer.vocab_size)]
+        self._encode = tokenizer.encode
+
+    def __call__(self, text: str) -> list[int]:
+        return self._encode(text)
+
+
+def _spelling(tokenizer: Tokenizer, token: int) -> bytes:
+    """A token's bytes, which for a special token are its name; b"" for a hole in the numbering."""
+    try:
+        special = token in tokenizer.special_ids
+        return tokenizer.decode([token], keep_special=True).encode() if special else tokenizer.token_bytes(token)
+    except UsageError:
+        return b""
+
+
+def _source(grammar: Grammar) -> str:
+    """The grammar in llguidance's own form."""
+    if grammar.kind == "regex":
+        return LLMatcher.grammar_from_regex(grammar.text)
+    if grammar.kind == "lark":
+        return LLMatcher.grammar_from_lark(grammar.text)
+    try:
+        value = json.loads(grammar.text)
+    except (ValueError, RecursionError) as error:
+        raise _refused(grammar, str(error)) from error
+    if grammar.kind == "json_schema":
+        try:
+            return LLMatcher.grammar_from_json_schema(grammar.text, overrides={"whitespace_pattern": _SPACE})
+        except ValueError as error:
+            raise _refused(grammar, str(error)) from error
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise _refused(grammar, "a choice is a list of texts, none of them empty")
+    return LLMatcher.grammar_from_lark("start: " + " | ".join(json.dumps(one) for one in value))
+
+
+def _refused(grammar: Grammar, why: str) -> UsageError:
+    return UsageError(f"this {grammar.kind} cannot be used", why=why, fix="correct or simplify the grammar")
+
+
+def _stuck(why: str) -> SeedbedError:
+    return SeedbedError("the reply cannot go on under its grammar", why=why, fix="simplify the grammar")

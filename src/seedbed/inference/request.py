@@ -1,0 +1,90 @@
+"""What the engine is asked, what it answers, and how it says that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seedbed.core.errors import CapacityError, SeedbedError, UsageError
+from seedbed.inference.decoding import Token
+from seedbed.inference.parameters import Sampling
+
+
+@dataclass(frozen=True)
+class Request:
+    """One reply asked for.
+
+    Attributes:
+        id: names it while it is running.
+        sampling: with its seed fixed.
+        salt: only requests with the same salt share cached prefixes, and salts take turns in the queue.
+        adapter: name of a LoRA adapter of the runner.
+        deadline: ``time.monotonic()`` after which it ends with an error.
+        echo: the log-probabilities of the prompt's own tokens are wanted.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    salt: str = ""
+    adapter: str | None = None
+    deadline: float | None = None
+    echo: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """A token of a reply, or the error that ends it.
+
+    Attributes:
+        prompt_logprobs: with the first token of a request with ``echo``; None for the prompt's first token.
+        prompt_top: the most probable tokens at each of these places, as in :class:`Token`.
+    """
+
+    request_id: str
+    token: Token | None = None
+    error: SeedbedError | None = None
+    prompt_logprobs: list[float | None] | None = None
+    prompt_top: list[tuple[tuple[int, float], ...]] | None = None
+
+
+class QueueFull(SeedbedError):
+    """Too many requests are waiting; ``retry_after`` estimates in how many seconds one more will find a place."""
+
+    retry_after: int = 1
+
+
+class DeadlineError(SeedbedError):
+    """A request took longer than it was allowed to."""
+
+
+def in_use(request_id: str) -> UsageError:
+    """What to say to a second request with the id of one that is not done."""
+    return UsageError(f"request {request_id} is running", why="an id names one request", fix="take another id")
+
+
+def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
+    """Refuse a prompt that a model cannot continue.
+
+    Args:
+        held: what holds ``max_length`` positions.
+
+    Raises:
+        UsageError: it is empty, or holds an id that the model does not know.
+        CapacityError: it is longer than the window.
+    """
+    if not prompt:
+        raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
+    if min(prompt) < 0 or max(prompt) >= vocab_size:
+        wrong = next(token for token in prompt if not 0 <= token < vocab_size)
+        raise UsageError(
+            f"token id {wrong} is not in the model's vocabulary",
+            why=f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer",
+            fix="encode the prompt with the model's own tokenizer",
+        )
+    if len(prompt) > max_length:
+        raise CapacityError(
+            f"the prompt has {len(prompt)} tokens, {max_length} are allowed",
+            why=f"{held} holds {max_length} positions",
+            fix="shorten the prompt, or use a model with a longer window",
+        )

@@ -1,0 +1,235 @@
+"""Which positions of which sequences are computed next: continuous batching without a tensor.
+
+Every step, sequences that only wait for their newest token go first, one row each (and a few more under speculation);
+what is left of the step's budget prefills prompts in chunks on the absolute grid, oldest first, and then admits from
+the queue: the salt with the fewest running sequences first, so that one key cannot starve the others, and within a
+salt first come, first served. When blocks run out the youngest sequence is preempted: it gives back everything and
+waits at the head of its queue to be computed again. The oldest always goes on, so everything ends.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from seedbed.inference.blocks import BlockPool, blocks_for, chain, chain_start
+from seedbed.inference.grammar import Matcher
+from seedbed.inference.request import Request
+from seedbed.inference.runner import BLOCK, Chunk, Want
+
+
+@dataclass(eq=False)
+class Running:
+    """A request on its way: what is known, what is computed, what it holds.
+
+    Attributes:
+        limit: tokens its reply may have.
+        ends: ids that end it.
+        plain: its tokens are the best ones and nothing else is wanted of the logits.
+        tokens: prompt and reply.
+        computed: positions whose keys and values are in the blocks.
+        slot: names it to the runner while it runs; -1 while it waits.
+        proposal: guesses at the next tokens, computed along with the newest one.
+        hashes: the chain over its full blocks, as far as it was needed.
+        published: how many of its blocks others may find.
+        echoed, echoed_top: the prompt's own log-probabilities collected so far.
+    """
+
+    request: Request
+    limit: int
+    ends: frozenset[int]
+    plain: bool
+    matcher: Matcher | None
+    arrival: int
+    tokens: list[int]
+    computed: int = 0
+    blocks: list[int] = field(default_factory=list)
+    slot: int = -1
+    proposal: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    published: int = 0
+    echoed: list[float | None] | None = None
+    echoed_top: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.request.prompt)
+
+    @property
+    def written(self) -> int:
+        """Tokens of the reply so far."""
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def decoding(self) -> bool:
+        """Whether only the newest token is not computed yet."""
+        return self.computed == len(self.tokens) - 1
+
+    @property
+    def echoing(self) -> bool:
+        """Whether the prompt's own log-probabilities are still to be collected."""
+        return self.request.echo and not self.written
+
+
+class Scheduler:
+    """Queue, running sequences and their blocks.
+
+    Args:
+        exact, paged: what the runner promises.
+        max_running: sequences at once. step_tokens: rows of one step.
+        release: told each slot that a sequence leaves.
+    """
+
+    def __init__(
+        self,
+        pool: BlockPool,
+        *,
+        exact: bool,
+        paged: bool,
+        max_running: int,
+        step_tokens: int,
+        release: Callable[[int], None],
+    ) -> None:
+        self.pool, self.exact, self.paged = pool, exact, paged
+        self.step_tokens, self._release = step_tokens, release
+        self.running: list[Running] = []
+        self.preemptions = self.prefix_hits = self.queued = self.queued_tokens = 0
+        self._waiting: dict[str, deque[Running]] = {}
+        self._slots = list(range(max_running))
+
+    def add(self, sequence: Running) -> None:
+        """Queue a new sequence."""
+        self._queue(sequence).append(sequence)
+
+    def remove(self, sequence: Running) -> None:
+        """Let a sequence go, whether it runs or waits."""
+        if sequence.slot >= 0:
+            self._vacate(sequence)
+        else:
+            self._dequeue(sequence)
+
+    def make_room(self) -> None:
+        """Give every running sequence a block for its newest token, from the youngest where none is free."""
+        for sequence in list(self.running):
+            while sequence.slot >= 0 and len(sequence.blocks) < blocks_for(len(sequence.tokens)):
+                if not self._grow(sequence):
+                    self._preempt(self.running[-1])
+
+    def plan(self) -> list[tuple[Running, Chunk]]:
+        """The chunks of the next step; call after :meth:`make_room` and the proposals."""
+        ready = [one for one in self.running if one.decoding]
+        work = [(one, self._decode(one)) for one in ready]
+        budget = self.step_tokens - sum(len(chunk.tokens) for _, chunk in work)
+        behind = iter([one for one in self.running if not one.decoding])
+        while budget > 0 and (sequence := next(behind, None) or self._admit()):
+            for chunk in self._prefill(sequence, budget):
+                work.append((sequence, chunk))
+                budget -= len(chunk.tokens)
+        return work
+
+    def publish(self, sequence: Running) -> None:
+        """Make known the full blocks that others may share."""
+        for index in range(sequence.published, min(sequence.computed // BLOCK, self._shareable(sequence))):
+            self.pool.publish(sequence.blocks[index], self._hashes(sequence, index + 1)[index])
+            sequence.published = index + 1
+
+    def _decode(self, sequence: Running) -> Chunk:
+        """The newest token and its proposals, as far as there are blocks without taking another's."""
+        proposed = len(sequence.tokens) + len(sequence.proposal)
+        while len(sequence.blocks) < blocks_for(proposed) and self._grow(sequence):
+            pass
+        del sequence.proposal[max(0, len(sequence.blocks) * BLOCK - len(sequence.tokens)) :]
+        tokens = [*sequence.tokens[sequence.computed :], *sequence.proposal]
+        return self._chunk(sequence, sequence.computed, tokens)
+
+    def _prefill(self, sequence: Running, budget: int) -> Iterator[Chunk]:
+        """Chunks of at most ``budget`` tokens together."""
+        start, known = sequence.computed, len(sequence.tokens)
+        if sequence.echoing:
+            budget = min(budget, BLOCK)  # every row's logits are kept
+        while start < known and (end := self._end(sequence, start, budget)) - start <= budget:
+            yield self._chunk(sequence, start, sequence.tokens[start:end])
+            budget -= end - start
+            start = end
+
+    def _end(self, sequence: Running, start: int, budget: int) -> int:
+        """Where the chunk that begins at ``start`` ends."""
+        if self.exact:
+            return min(start + max(budget, 1), len(sequence.tokens))
+        if start >= sequence.prompt_length:
+            return start + 1  # as it was computed the first time
+        return min(start - start % BLOCK + BLOCK, sequence.prompt_length)
+
+    def _chunk(self, sequence: Running, start: int, tokens: list[int]) -> Chunk:
+        last = start + len(tokens) >= len(sequence.tokens)
+        want: Want = "all" if sequence.echoing or sequence.proposal else "last" if last else "none"
+        return Chunk(tokens, start, sequence.blocks, want, sequence.slot, sequence.request.adapter)
+
+    def _admit(self) -> Running | None:
+        """Let the next waiting sequence run, if it fits with one spare block for each that runs."""
+        if not self._slots or not self._waiting:
+            return None
+        busy = Counter(one.request.salt for one in self.running)
+        salt = min(self._waiting, key=lambda salt: (busy[salt], self._waiting[salt][0].arrival))
+        sequence = self._waiting[salt][0]
+        shared: list[int] = []
+        if not sequence.echoing:  # at least one token is computed, for its logits
+            most = min((len(sequence.tokens) - 1) // BLOCK, self._shareable(sequence))
+            shared = self.pool.match(self._hashes(sequence, most))
+        blocks = self.pool.take(shared, blocks_for(len(sequence.tokens)) - len(shared), spare=len(self.running))
+        if blocks is None:
+            return None
+        self._dequeue(sequence)
+        sequence.blocks, sequence.slot = blocks, heapq.heappop(self._slots)
+        sequence.published, sequence.computed = len(shared), len(shared) * BLOCK
+        self.prefix_hits += sequence.computed
+        self.running.append(sequence)
+        return sequence
+
+    def _grow(self, sequence: Running) -> bool:
+        more = self.pool.take((), 1)
+        sequence.blocks += more or ()
+        return more is not None
+
+    def _preempt(self, sequence: Running) -> None:
+        self._vacate(sequence)
+        self._queue(sequence).appendleft(sequence)
+        self.preemptions += 1
+
+    def _vacate(self, sequence: Running) -> None:
+        self.publish(sequence)
+        self.pool.release(sequence.blocks)
+        self.running.remove(sequence)
+        self._release(sequence.slot)
+        heapq.heappush(self._slots, sequence.slot)
+        sequence.blocks, sequence.slot, sequence.computed = [], -1, 0
+        sequence.proposal, sequence.echoed, sequence.echoed_top = [], None, []
+
+    def _queue(self, sequence: Running) -> deque[Running]:
+        """Where a sequence is about to wait. Other threads read the counts."""
+        self.queued, self.queued_tokens = self.queued + 1, self.queued_tokens + sequence.prompt_length
+        return self._waiting.setdefault(sequence.request.salt, deque())
+
+    def _dequeue(self, sequence: Running) -> None:
+        queue = self._waiting[sequence.request.salt]
+        queue.remove(sequence)
+        self.queued, self.queued_tokens = self.queued - 1, self.queued_tokens - sequence.prompt_length
+        if not queue:
+            del self._waiting[sequence.request.salt]
+
+    def _shareable(self, sequence: Running) -> int:
+        """How many blocks from the first on may be shared: bits of a reply's positions only reproduce when exact."""
+        if not self.paged:
+            return 0
+        return (len(sequence.tokens) if self.exact else sequence.prompt_length) // BLOCK
+
+    def _hashes(self, sequence: Running, count: int) -> list[bytes]:
+        """The chain over the first ``count`` blocks."""
+        known = sequence.hashes
+        for index in range(len(known), count):
+            before = known[-1] if known else chain_start(sequence.request.salt, sequence.request.adapter)
+            known.append(chain(before, sequence.tokens[index * BLOCK : (index + 1) * BLOCK]))
+        return known[:count]

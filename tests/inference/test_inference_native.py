@@ -1,0 +1,134 @@
+"""The kernel's runner against the PyTorch decoder, and against itself cut and batched otherwise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seedbed.inference.native import NativeRunner
+from seedbed.inference.runner import Chunk
+from seedbed.models.decoder import Decoder
+from seedbed.models.quantize import quantize
+from seedbed.nn.lora import LowRank
+from seedbed.nn.native.library import library
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+GPT2: dict[str, Any] = {
+    "norm": "layer", "norm_eps": 1e-5, "mlp": "plain", "activation": "gelu_tanh", "position": "learned",
+    "qkv_bias": True, "out_bias": True, "mlp_bias": True, "n_kv_heads": None,
+}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "default": {"qk_norm": True},
+    "llama": {"tied": False, "vocab_size": 77, "n_heads": 8, "n_kv_heads": 1},
+    "gpt2": GPT2,
+    "gpt1": {**GPT2, "norm_place": "post", "final_norm": False, "activation": "gelu"},
+    "sliding": {"mixers": ("sliding", "attention"), "window": 23, "rope_share": 0.5, "embedding_norm": True},
+    "wide heads": {"head_dim": 24, "activation": "relu2", "d_ff": 50},
+    "no feed-forward": {"mlp": "none", "position": "none", "n_kv_heads": None},
+    "relu": {"mlp": "plain", "activation": "relu", "qk_norm": True, "norm": "layer"},
+}
+LENGTH = 150
+
+
+@pytest.fixture
+def small(make_decoder: Callable[..., Decoder]) -> Callable[..., Decoder]:
+    def make(**changes: Any) -> Decoder:
+        model = make_decoder(**{"d_model": 64, **changes})
+        for name, parameter in model.named_parameters():
+            parameter.data.mul_(0.3)
+            if "norm" in name and name.endswith("weight"):
+                parameter.data.add_(1.0)
+        return model
+
+    return make
+
+
+def tokens_of(model: Decoder, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(model.config.vocab_size, (LENGTH,), generator=generator).tolist()
+
+
+def whole(runner: NativeRunner, tokens: list[int]) -> Tensor:
+    return runner.forward([Chunk(tokens, 0, [2, 0, 1], "all", 0)]).logits.clone()
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_logits_are_the_decoders(small: Callable[..., Decoder], family: str) -> None:
+    torch.set_num_threads(2)
+    model = small(**FAMILIES[family])
+    tokens = tokens_of(model)
+    with torch.no_grad():
+        expected = model(torch.tensor([tokens]))[0][0]
+        hidden = model.hidden(torch.tensor([tokens]))[0][0]
+    runner = NativeRunner(model)
+    rows = runner.forward([Chunk(tokens, 0, [2, 0, 1], "all", 0)])
+    scale = float(expected.abs().max())
+    assert (rows.logits - expected).abs().max() < 1e-5 * scale
+    assert rows.best == rows.logits.argmax(-1).tolist()
+    torch.testing.assert_close(torch.tensor(rows.logsumexp), expected.logsumexp(-1), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(runner.hidden(tokens), hidden, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("quantization", [None, "int8", "int4", "int8-row"])
+@pytest.mark.parametrize("family", ["default", "gpt2", "sliding", "llama"])
+def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
+    small: Callable[..., Decoder], family: str, quantization: str | None
+) -> None:
+    torch.set_num_threads(2)
+    model = small(**FAMILIES[family])
+    if quantization:
+        quantize(model, quantization)
+    runner, choose = NativeRunner(model, 2**24), random.Random(1)
+    tokens, other = tokens_of(model), tokens_of(model, seed=1)
+    expected = whole(runner, tokens)
+    at, beside, parts = 0, 0, []
+    while at < LENGTH:
+        count = min(choose.choice([1, 1, 2, 3, 5, 8, 17, 40]), LENGTH - at)
+        more = min(choose.choice([1, 2, 7, 30]), LENGTH - beside)
+        chunks = [Chunk(tokens[at : at + count], at, [4, 3, 7], "all", 0)]
+        if more:
+            chunks.append(Chunk(other[beside : beside + more], beside, [8, 5, 9], "last", 1))
+        last = choose.random() < 0.5
+        logits = runner.forward(chunks[::-1] if last else chunks).logits
+        parts.append((logits[-count:] if last else logits[:count]).clone())
+        at, beside = at + count, beside + more
+    assert torch.equal(torch.cat(parts), expected)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+def test_a_quantized_model_is_the_decoders(small: Callable[..., Decoder], quantization: str) -> None:
+    """The last bits of activations differ, so a few round the other way: by one of 127 steps of a group."""
+    model = small(**FAMILIES["default"])
+    quantize(model, quantization)
+    tokens = tokens_of(model)
+    with torch.no_grad():
+        expected = model(torch.tensor([tokens]))[0][0]
+    difference = (whole(NativeRunner(model), tokens) - expected).abs() / expected.abs().max()
+    assert difference.max() < 0.05
+    assert difference.median() < 1e-5
+
+
+def test_adapters_add_to_the_layers_of_their_rows_alone(small: Callable[..., Decoder]) -> None:
+    model = small(**FAMILIES["default"])
+    generator = torch.Generator().manual_seed(3)
+    adapter = {}
+    for path in ("blocks.0.mixer.q", "blocks.1.mixer.v", "blocks.0.mixer.out", "blocks.1.feedforward.gate"):
+        n, k = model.get_submodule(path).weight.shape  # type: ignore[union-attr, misc]
+        parts = torch.randn(4, k, generator=generator) * 0.1, torch.randn(n, 4, generator=generator) * 0.1
+        adapter[path] = LowRank(*parts, scale=0.5)
+    tokens = tokens_of(model)
+    plain = whole(NativeRunner(model), tokens)
+    runner = NativeRunner(model, 2**24, {"tuned": adapter})
+    rows = runner.forward([Chunk(tokens, 0, [0, 1, 2], "all", 0), Chunk(tokens, 0, [3, 4, 5], "all", 1, "tuned")])
+    assert torch.equal(rows.logits[:LENGTH], plain)
+    with torch.no_grad():
+        for path, part in adapter.items():
+            model.get_submodule(path).weight += part.scale * part.up @ part.down  # type: ignore[operator]
+        merged = model(torch.tensor([tokens]))[0][0]
+    assert (rows.logits[LENGTH:] - merged).abs().max() < 1e-5 * float(merged.abs().max())
+    assert (merged - plain).abs().max() > 0.1
