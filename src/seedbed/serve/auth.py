@@ -1,0 +1,80 @@
+"""API keys: 256 random bits each, kept only as SHA-256, in one file that only its owner may read.
+
+A plain hash is right for a random key: there is nothing to guess that a slow hash would protect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seedbed.core import files
+from seedbed.core.artifacts import check_name
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+
+
+class Keys:
+    """The keys in a file, which may change at any time, and those that live only as long as this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._session: list[str] = []
+
+    def create(self, name: str) -> str:
+        """Make a key and keep its hash. Returns the key, which cannot be had again.
+
+        Raises:
+            UsageError: the name is taken, or is no name.
+        """
+        entries = self.entries()
+        if any(entry["name"] == check_name(name) for entry in entries):
+            raise UsageError(f"there is a key {name!r}", why="names are unique", fix="choose another, or remove it")
+        key, created = _new_key(), datetime.now(UTC).isoformat(timespec="seconds")
+        self._write([*entries, {"name": name, "hash": _hash(key), "created": created}])
+        return key
+
+    def remove(self, name: str) -> None:
+        """Forget a key. Raises NotFoundError where there is none of that name."""
+        entries = self.entries()
+        if name not in (names := [entry["name"] for entry in entries]):
+            why = f"there are {', '.join(names) or 'none'}"
+            raise NotFoundError(f"there is no key {name!r}", why=why, fix="see `seedbed keys ls`")
+        self._write([entry for entry in entries if entry["name"] != name])
+
+    def for_session(self) -> str:
+        """A key that is good until the process ends, and is written nowhere."""
+        key = _new_key()
+        self._session.append(_hash(key))
+        return key
+
+    def entries(self) -> list[dict[str, str]]:
+        """Name, hash and time of every stored key. Raises CorruptError where the file is damaged."""
+        try:
+            stored = files.read_json(self._path)["keys"]
+            return [{part: str(entry[part]) for part in ("name", "hash", "created")} for entry in stored]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            fix = "restore the file, or delete it and make new keys"
+            raise CorruptError(f"{self._path} cannot be read", why=repr(error), fix=fix) from error
+
+    def owner(self, key: str) -> str | None:
+        """Who a key belongs to: its hash, or None for no key of ours. Takes as long whichever it is."""
+        wanted = _hash(key)
+        known = [*self._session, *(entry["hash"] for entry in self.entries())]
+        return wanted if any([hmac.compare_digest(one, wanted) for one in known]) else None  # noqa: C419 (all compared)
+
+    def _write(self, entries: list[dict[str, str]]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(self._path, {"keys": entries})  # through a temporary file, whose mode is 0600
+
+
+def _new_key() -> str:
+    return "sb-" + secrets.token_urlsafe(32)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,40 @@
+/** One reply: asks the server, and fills a message as the answer streams in. Whatever happens, what arrived stays. */
+
+import { complete } from "./api.js";
+import { TokenReader } from "./confidence.js";
+import { askForKey, parameters } from "./dialogs.js";
+
+const STREAM = { stream: true, stream_options: { include_usage: true }, logprobs: true, top_logprobs: 5 };
+
+/** Fill `node` (text, tokens, finish, stats or error); `changed` is called after every chunk. Never rejects. */
+export async function receive(node, messages, signal, changed) {
+  const reader = new TokenReader();
+  try {
+    const body = { model: node.model, messages, ...STREAM, ...parameters() };
+    const { sent, chunks } = await complete(body, signal, askForKey);
+    for await (const chunk of chunks) {
+      take(node, chunk, reader, sent);
+      changed();
+    }
+  } catch (error) {
+    if (error.name === "AbortError") node.finish = "stopped";
+    else node.error = error.message;
+  }
+  node.tokens.push(...reader.end());
+}
+
+function take(node, { choices: [choice], usage }, reader, sent) {
+  node.text += choice?.delta.content ?? "";
+  node.finish = choice?.finish_reason ?? node.finish;
+  const entries = choice?.logprobs?.content ?? [];
+  node.tokens.push(...reader.read(entries));
+  if (entries.length || choice?.delta.content || usage) measure(node, entries.length, usage, sent);
+}
+
+/** Time to the first token, and the rate from there. Tokens are counted until the server says how many there were. */
+function measure(node, count, usage, sent) {
+  const seconds = (performance.now() - sent) / 1000;
+  const first = node.stats?.first ?? seconds;
+  const tokens = usage?.completion_tokens ?? (node.stats?.tokens ?? 0) + count;
+  node.stats = { tokens, first, rate: tokens > 1 && seconds > first ? (tokens - 1) / (seconds - first) : 0 };
+}

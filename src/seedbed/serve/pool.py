@@ -1,0 +1,127 @@
+"""The models of a server: loaded when first asked for; the longest unused idle ones make room for others."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.inference.engine import Engine, Limits, Stats
+from seedbed.inference.engine_thread import EngineThread
+from seedbed.inference.grammar import GrammarCompiler
+from seedbed.inference.runner import make_runner
+from seedbed.inference.text import end_ids
+from seedbed.models.store import LoadedModel, load_model
+from seedbed.serve.errors import ApiError
+from seedbed.serve.settings import ServeSettings
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that answers."""
+
+    name: str
+    loaded: LoadedModel
+    engine: EngineThread
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The one it was trained with."""
+        return self.loaded.tokenizer
+
+    @property
+    def window(self) -> int:
+        """Positions of prompt and reply."""
+        return self.loaded.model.config.max_length
+
+    @property
+    def fingerprint(self) -> str:
+        """What a reply depends on besides the request: weights, tokenizer, quantization."""
+        parts = (self.loaded.artifact.id[:12], self.tokenizer.hash[:12], self.loaded.quantization or "none")
+        return "-".join(("sb", *parts))
+
+
+@dataclass
+class _Entry:
+    """A model that is loaded or being loaded; ``users`` requests hold it."""
+
+    size: int
+    task: asyncio.Task[Served]
+    users: int = 0
+    used: int = 0
+
+
+class ModelPool:
+    """Serves the models of a library, or only those named."""
+
+    def __init__(self, library: Library, names: Sequence[str], settings: ServeSettings) -> None:
+        self._library, self._names, self._settings = library, tuple(names), settings
+        self._entries: dict[str, _Entry] = {}
+        self._loading, self._clock = asyncio.Lock(), itertools.count()
+
+    def models(self) -> dict[str, Artifact]:
+        """What may be served, by name, or by the beginning of its id where it has none."""
+        if self._names:
+            return {name: self._library.get(name, "model") for name in self._names}
+        found = self._library.all("model")
+        return {name: one for one in found for name in self._library.names_of(one) or [one.id[:12]]}
+
+    def find(self, name: str) -> Artifact:
+        """The model of that name. Raises ApiError where it is not served."""
+        if (found := self.models().get(name)) is None:
+            why, fix = f"this server has no model {name!r}", "see /v1/models"
+            raise ApiError(404, "unknown model", why=why, fix=fix, code="model_not_found", param="model")
+        return found
+
+    def stats(self) -> dict[str, Stats]:
+        """Where the engines of loaded models stand."""
+        done = (one.task for one in self._entries.values() if one.task.done() and not one.task.exception())
+        return {task.result().name: task.result().engine.stats() for task in done}
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Served]:
+        """A loaded model that stays loaded meanwhile. Raises ApiError where it is unknown or has no room."""
+        artifact = await asyncio.to_thread(self.find, name)
+        if (entry := self._entries.get(artifact.id)) is None:
+            size = artifact.size + self._settings.cache_bytes
+            entry = _Entry(size, asyncio.create_task(self._load(name, artifact, size)))
+            self._entries[artifact.id] = entry
+        entry.users += 1
+        try:
+            yield await asyncio.shield(entry.task)  # who waits may leave; the others still want it
+        finally:
+            entry.users, entry.used = entry.users - 1, next(self._clock)
+            if entry.task.done() and entry.task.exception() and self._entries.get(artifact.id) is entry:
+                del self._entries[artifact.id]
+
+    async def close(self) -> None:
+        """Stop all engines."""
+        for entry in self._entries.values():
+            if entry.task.done() and not entry.task.exception():
+                await asyncio.to_thread(entry.task.result().engine.close)
+
+    async def _load(self, name: str, artifact: Artifact, size: int) -> Served:
+        async with self._loading:  # one after another: each needs to know what room the others left
+            await self._make_room(size)
+            return await asyncio.to_thread(self._open, name, artifact)
+
+    async def _make_room(self, size: int) -> None:
+        while sum(one.size for one in self._entries.values() if one.task.done()) + size > self._settings.memory_bytes:
+            idle = {key: one for key, one in self._entries.items() if one.task.done() and not one.users}
+            if not idle:
+                why = f"it needs {size >> 20} MiB of {self._settings.memory_bytes >> 20}, and others are in use"
+                raise ApiError(503, "no memory for the model", why=why, fix="raise --memory, or wait", code="no_memory")
+            oldest = min(idle, key=lambda key: idle[key].used)
+            await asyncio.to_thread(self._entries.pop(oldest).task.result().engine.close)
+
+    def _open(self, name: str, artifact: Artifact) -> Served:
+        loaded = load_model(artifact)
+        limits = Limits(cache_bytes=self._settings.cache_bytes)
+        runner = make_runner(loaded, cache_bytes=limits.cache_bytes)
+        grammars = GrammarCompiler(loaded.tokenizer)
+        engine = Engine(runner, end_ids(loaded.tokenizer), limits=limits, grammars=grammars)
+        return Served(name, loaded, EngineThread(engine))

@@ -1,0 +1,93 @@
+"""The server process: uvicorn with a time limit for headers, and a graceful end.
+
+When told to stop it first answers what is running, and everything new with 503, so that a load balancer can take it
+out; a second signal, or the end of ``drain_seconds``, ends what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from seedbed.serve.app import create_app
+from seedbed.serve.context import Server
+
+
+async def run(server: Server, listening: socket.socket, models: Sequence[str], ready: Callable[[], None]) -> None:
+    """Load ``models``, call ``ready``, and serve until told to stop."""
+    for name in models:
+        async with server.pool.lease(name):
+            pass
+    ready()
+    await HttpServer(server).serve([listening])
+
+
+class HttpServer(uvicorn.Server):
+    """Drains before it exits."""
+
+    def __init__(self, server: Server) -> None:
+        config = uvicorn.Config(
+            create_app(server),
+            http=GuardedProtocol,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # whoever connects is who asks
+            limit_concurrency=1000,
+            timeout_graceful_shutdown=1,
+        )
+        super().__init__(config)
+        self._state, self._until = server, 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; stop at once when told twice."""
+        self.should_exit = self._state.draining
+        self._state.draining = True
+        self._until = time.monotonic() + self._state.settings.drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop now; asked ten times a second."""
+        idle = not self._state.metrics.in_flight
+        if self._state.draining and (idle or time.monotonic() > self._until):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+class GuardedProtocol(H11Protocol):
+    """Closes connections whose headers take too long: uvicorn limits only the pause between requests."""
+
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect headers."""
+        super().connection_made(transport)
+        self._expect_headers(True)
+
+    def handle_events(self) -> None:
+        """Stop waiting once a request is there."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._expect_headers(False)
+
+    def on_response_complete(self) -> None:
+        """Expect the next headers."""
+        self._expect_headers(True)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._expect_headers(False)
+        super().connection_lost(exc)
+
+    def _expect_headers(self, wanted: bool) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        seconds = self.config.app.server.settings.header_seconds  # type: ignore[union-attr]
+        self._due = self.loop.call_later(seconds, self.timeout_keep_alive_handler) if wanted else None

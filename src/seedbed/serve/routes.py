@@ -1,0 +1,102 @@
+"""The small routes: models, embeddings, the tokenizer, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from seedbed.core.artifacts import Artifact
+from seedbed.inference.text import prompt_ids
+from seedbed.serve.completions import encode_prompts
+from seedbed.serve.context import Here, provenance
+from seedbed.serve.errors import refuse
+from seedbed.serve.replies import plain_messages
+from seedbed.serve.schemas.bodies import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+
+router = APIRouter()
+
+
+@router.get("/health")
+async def health(context: Here) -> Response:
+    """Whether the server takes requests."""
+    status = "draining" if context.server.draining else "ok"
+    body = {"status": status, "instance": context.server.instance, "in_flight": context.server.metrics.in_flight - 1}
+    return JSONResponse(body, 503 if context.server.draining else 200)
+
+
+@router.get("/metrics")
+async def metrics(context: Here) -> Response:
+    """Counters for Prometheus."""
+    text = context.server.metrics.text(context.server.pool.stats())
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+@router.get("/v1/models")
+async def list_models(context: Here) -> Response:
+    """The models that may be used."""
+    found = await asyncio.to_thread(context.server.pool.models)
+    return JSONResponse({"object": "list", "data": [_model(name, artifact) for name, artifact in found.items()]})
+
+
+@router.get("/v1/models/{name}")
+async def get_model(name: str, context: Here) -> Response:
+    """One model."""
+    return JSONResponse(_model(name, await asyncio.to_thread(context.server.pool.find, name)))
+
+
+def _model(name: str, artifact: Artifact) -> dict[str, Any]:
+    created = int(datetime.fromisoformat(artifact.manifest.created).timestamp())
+    return {"id": name, "object": "model", "created": created, "owned_by": "seedbed", "artifact": artifact.id}
+
+
+@router.post("/v1/embeddings")
+async def embeddings(body: EmbeddingRequest, context: Here) -> Response:
+    """The mean of a text's last hidden states, of length 1."""
+    served = await context.model(body.model)
+    size = served.loaded.model.config.d_model
+    if body.dimensions not in (None, size):
+        raise refuse("dimensions", why=f"the model has {size}", fix="leave it out", param="dimensions")
+    prompts = await encode_prompts(served.tokenizer, body.input)
+    data = []
+    for index, prompt in enumerate(prompts):
+        found = np.asarray((await asyncio.to_thread(served.engine.embed, prompt)).float().cpu(), np.float32)
+        found /= max(float(np.linalg.norm(found)), 1e-12)
+        coded = base64.b64encode(found.astype("<f4").tobytes()).decode()
+        embedding = coded if body.encoding_format == "base64" else found.tolist()
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
+    read = sum(map(len, prompts))
+    context.server.metrics.prompt_tokens += read
+    used = {"prompt_tokens": read, "total_tokens": read}
+    table = {"object": "list", "data": data, "model": body.model, "usage": used}
+    return JSONResponse(table, headers=provenance(served))
+
+
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, context: Here) -> Response:
+    """The ids of a prompt or a conversation."""
+    if (body.prompt is None) == (body.messages is None):
+        raise refuse("prompt or messages", why="one of them is tokenized", fix="give one", param="prompt")
+    served = await context.model(body.model)
+    tokenizer = served.tokenizer
+    if body.messages is not None:
+        messages, prompt = plain_messages(body.messages), body.add_generation_prompt
+        ids, _ = await asyncio.to_thread(tokenizer.encode_chat, messages, add_generation_prompt=prompt)
+    else:
+        text = body.prompt or ""
+        ids = await asyncio.to_thread(prompt_ids, tokenizer, text)
+        ids = ids if body.add_special_tokens else ids[1:]
+    strings = {"token_strs": tokenizer.pieces(ids)} if body.return_token_strs else {}
+    return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
+
+
+@router.post("/detokenize")
+async def detokenize(body: DetokenizeRequest, context: Here) -> Response:
+    """The text of ids."""
+    served = await context.model(body.model)
+    return JSONResponse({"prompt": served.tokenizer.decode(body.tokens)})
