@@ -13,7 +13,7 @@ help:
 	@echo "make slow                             the proofs that take minutes"
 
 demo: .venv/installed
-	$(BIN)/seedbed demo --recipe $(RECIPE) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-chat,)
+	$(BIN)/seedbed demo --recipe $(RECIPE) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
 
 test: check
 	$(BIN)/pytest

@@ -1,7 +1,8 @@
 """Training speed: our step against a Hugging Face loop and a nanoGPT-style loop, in turns, in one run.
 
 Same model (GPT-2's shape, float32), batch and sequence; each competitor in a process of its own, written as its users
-write it. The differences that remain are small: Hugging Face's GPT-2 has biases everywhere, our LayerNorm has one.
+write it. The differences that remain are small: Hugging Face's GPT-2 has biases everywhere, our LayerNorm has one;
+GELU is GPT-2's with tanh for Hugging Face (its default) and for us, nanoGPT's exact one for the nanoGPT-style loop.
 What each may bring to the speed (fused optimizers, chunked losses, allocator settings) is the point of the comparison.
 """
 
@@ -51,7 +52,7 @@ SHAPES = {
 def _model_config(shape: Shape) -> Any:
     from seedbed.models.config import ModelConfig
 
-    kinds: dict[str, Any] = {"norm": "layer", "norm_eps": 1e-5, "mlp": "plain", "activation": "gelu"}
+    kinds: dict[str, Any] = {"norm": "layer", "norm_eps": 1e-5, "mlp": "plain", "activation": "gelu_tanh"}
     return ModelConfig(
         shape.vocab, shape.width, shape.layers, shape.heads, max_length=SEQUENCE, position="learned", **kinds
     )
@@ -98,7 +99,6 @@ def _transformers(shape: Shape) -> Step:
         n_embd=shape.width,
         n_layer=shape.layers,
         n_head=shape.heads,
-        activation_function="gelu",
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,

@@ -48,7 +48,9 @@ def test_every_page_has_commands() -> None:
 def test_the_commands_on_a_page_run(page: Path, trained: Path, tmp_path: Path) -> None:
     """Pages that talk about `quickstart` get a library that has it; the others begin with an empty one."""
     lines = commands(page)
-    needs_model = any(re.search(r"\bseedbed (run|chat|eval|show|plan) quickstart", line) for line in lines)
+    needs_model = any(
+        re.search(r"\bseedbed (run|chat|eval|show|plan|quantize|bench|serve) quickstart", line) for line in lines
+    )
     home = trained if needs_model else tmp_path
     for line in lines:
         assert "seedbed " in line, line

@@ -20,6 +20,7 @@ from seedbed.core.errors import NotFoundError, UsageError
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import decode  # noqa: E402
 import shakespeare  # noqa: E402
 import time_to_loss  # noqa: E402
 import train  # noqa: E402
@@ -55,6 +56,22 @@ def test_train_refuses_an_unknown_shape() -> None:
     done = CliRunner().invoke(train.main, ["--shapes", "3M,5M"])
     assert done.exit_code == 2
     assert "5M is none of 3M" in done.output
+
+
+def test_decode_lets_ours_and_a_peer_take_turns() -> None:
+    pytest.importorskip("transformers")
+    arguments = ("--shapes", "tiny", "--bits", "int8", "--peers", "transformers", "--rounds", "2")
+    result = answer("decode.py", *arguments)["results"]["tiny int8"]
+    assert set(result["speeds"]) == {"decode", "prefill", "2 at once"}
+    for task, by in result["speeds"].items():
+        expected = [a / b for a, b in zip(by["seedbed"], by["transformers"], strict=True)]
+        assert result["ratios"][task]["transformers"] == expected
+        assert len(expected) == 2
+
+
+def test_decode_refuses_an_unknown_peer() -> None:
+    done = CliRunner().invoke(decode.main, ["--peers", "vllm"])
+    assert isinstance(done.exception, UsageError)
 
 
 def test_time_to_loss_on_packed_tokens(tmp_path: Path) -> None:

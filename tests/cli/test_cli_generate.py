@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -79,7 +80,7 @@ def test_run_json_holds_ids_logprobs_and_the_seed_to_repeat_it(seedbed: Run, lib
     code, out, _ = seedbed("run", "short", "abc", "--json", "--max-tokens", "8")
     first = json.loads(out)
     assert code == 0
-    assert first["finish"] == "length"
+    assert first["finish"] in {"length", "end"}  # the seed is drawn, and a rare one ends the reply
     assert first["prompt_tokens"] == 4
     assert len(first["tokens"]) == 8
     assert all(token["logprob"] < 0 for token in first["tokens"])
@@ -213,10 +214,12 @@ def test_in_a_terminal_control_c_stops_the_answer_and_control_d_leaves(library: 
         os.write(master, b"\x03")
         read_until(master, b"(stopped)")
         read_until(master, b"> ")
-        os.write(master, b"\x03")
-        read_until(master, b"/quit leaves)")
-        os.write(master, b"\x04")
-        read_until(master, b"", to_the_end=True)
+        press_until(master, b"\x03", b"/quit leaves)")
+        while process.poll() is None:  # Ctrl-D, until it is seen
+            with contextlib.suppress(OSError):  # the other side is closed
+                os.write(master, b"\x04")
+                if select.select([master], [], [], 1)[0]:
+                    os.read(master, 4096)
         assert process.wait(timeout=60) == 0
     finally:
         process.kill()
@@ -231,6 +234,16 @@ def take_terminal(terminal: int) -> None:
 
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+def press_until(terminal: int, key: bytes, wanted: bytes) -> None:
+    """Press a key until it is answered: readline misses a signal that comes just before it begins to wait."""
+    seen, deadline = b"", time.monotonic() + 60
+    while wanted not in seen:
+        assert time.monotonic() < deadline, f"no {wanted!r} in {seen!r}"
+        os.write(terminal, key)
+        while wanted not in seen and select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096)
 
 
 def read_until(terminal: int, wanted: bytes, at_least: int = 0, to_the_end: bool = False) -> bytes:

@@ -17,6 +17,7 @@ from seedbed.core.errors import SeedbedError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
+    from seedbed.inference.generate import Generator
     from seedbed.inference.parameters import Sampling
     from seedbed.inference.text import Piece
     from seedbed.models.store import LoadedModel
@@ -69,6 +70,7 @@ class Conversation:
 
     def __init__(self, loaded: LoadedModel, sampling: Sampling, system: str, as_json: bool) -> None:
         self.loaded, self.sampling, self.as_json = loaded, sampling, as_json
+        self.generator: Generator | None = None  # kept, so that each turn finds the conversation so far computed
         self.messages: list[dict[str, str]] = []
         self.reset(system)
 
@@ -94,7 +96,7 @@ class Conversation:
         Raises:
             CapacityError: the question alone does not fit in the window; it is not remembered.
         """
-        from seedbed.inference.text import fit_conversation, stream_pieces
+        from seedbed.inference.text import fit_conversation, make_generator, stream_pieces
 
         messages = [*self.messages, {"role": "user", "content": question}]
         window = self.loaded.model.config.max_length
@@ -102,7 +104,8 @@ class Conversation:
         if cut:
             say(f"(the oldest {cut} messages no longer fit in the window of {window} tokens and were left out)")
         started = time.perf_counter()
-        pieces = stream_pieces(self.loaded, ids, self.sampling)
+        self.generator = self.generator or make_generator(self.loaded)
+        pieces = stream_pieces(self.loaded, ids, self.sampling, self.generator)
         if self.as_json:
             values = report(pieces, len(ids), self.sampling, started)
             print_json({**values, "messages_left_out": cut})

@@ -1,9 +1,8 @@
-"""`seedbed demo`: the main job. Text in; a model, its report and a chat out."""
+"""`seedbed demo`: the main job. Text in; a model, its report, a chat page and an API out."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import click
@@ -18,18 +17,18 @@ QUESTION = "What does `json.dumps` do?"
 @click.option("--recipe", default="quickstart", show_default=True, help="The recipe to run.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated.")
 @click.option("--report", default="report.html", show_default=True, help="Where to put a copy of the report.")
-@click.option("--chat/--no-chat", default=True, help="End with a chat in the terminal.")
+@click.option("--serve/--no-serve", default=True, help="End by serving the model: a chat page and an API.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted demo.")
 @common_flags
 def demo_command(
-    corpus: str, recipe: str, overrides: tuple[str, ...], report: str, chat: bool, resume: bool, as_json: bool
+    corpus: str, recipe: str, overrides: tuple[str, ...], report: str, serve: bool, resume: bool, as_json: bool
 ) -> None:
     """Train a small model on your text in minutes, measure it, and talk to it.
 
     \b
     Example:
       seedbed demo --corpus path/to/folder
-      seedbed demo --no-chat --json
+      seedbed demo --no-serve --json
     """
     from seedbed.core.allocator import keep_pages
 
@@ -48,11 +47,11 @@ def demo_command(
         print_json(result | {"question": question, "answer": answer})
         return
     show_summary(result)
-    print(f"\nyou     {question}\nmodel   {answer}\n\ntalk    seedbed chat {resolved.name}")
-    if chat and sys.stdin.isatty():
-        from seedbed.cli.chat import chat_command
+    print(f"\nyou     {question}\nmodel   {answer}\n\ntalk    seedbed chat {resolved.name}\n")
+    if serve:
+        from seedbed.cli.serve import serve_command
 
-        chat_command.main([resolved.name], standalone_mode=False)
+        serve_command.main([resolved.name], standalone_mode=False)
 
 
 def _first_answer(outcome: object) -> tuple[str, str]:

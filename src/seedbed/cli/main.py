@@ -13,16 +13,22 @@ from seedbed.core.errors import SeedbedError
 
 # command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "Text in, a model you can talk to out: the whole recipe, then a chat."),
+    "demo": ("demo", "Text in, a model you can talk to out: the whole recipe, then a server."),
     "train": ("train", "Run a recipe: corpus, tokenizer, pretraining, fine-tuning, report."),
     "chat": ("chat", "Talk to a model in the terminal."),
     "run": ("run", "Continue a prompt with a model."),
+    "serve": ("serve", "Serve models: an OpenAI-compatible API and a chat page."),
+    "ps": ("serve", "List running servers."),
+    "stop": ("serve", "Stop a running server."),
+    "keys": ("keys", "Make, list and remove API keys of servers."),
     "plan": ("plan", "Count a model's parameters, memory, FLOPs and time before training it."),
     "eval": ("evaluate", "Measure bits per byte beside baselines, and write a report."),
     "show": ("show", "Show an artifact and its family tree."),
     "ls": ("show", "List every artifact in the library."),
     "corpus": ("corpus", "Build, show, list and remove corpora."),
     "tokenizer": ("tokenizer", "Train, show, try and compare tokenizers."),
+    "quantize": ("quantize", "Make a smaller, faster copy of a model, and measure what it costs."),
+    "bench": ("bench", "Measure how fast a model runs on this machine."),
     "runs": ("runs", "List, show and compare training runs."),
 }
 

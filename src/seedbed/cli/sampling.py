@@ -22,9 +22,10 @@ def sampling_options(function: Function) -> Function:
         given = {name: kwargs.pop(name) for name in names}
         return function(*args, sampling=_sampling(given), **kwargs)
 
-    names = [field.name for field in dataclasses.fields(Sampling)]
+    fields = [field for field in dataclasses.fields(Sampling) if field.metadata.get("flag", True)]
+    names = [field.name for field in fields]
     command: Callable[..., Any] = wrapped
-    for field in reversed(dataclasses.fields(Sampling)):
+    for field in reversed(fields):
         command = _option(field)(command)
     return cast(Function, command)
 

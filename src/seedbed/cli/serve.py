@@ -1,0 +1,250 @@
+"""`seedbed serve`, `ps` and `stop`: start an OpenAI-compatible server, see which ones run, and end one."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.core import files
+from seedbed.core.errors import CapacityError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Library
+    from seedbed.serve.context import Server
+
+CURL = """curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """What a server writes about itself while it runs."""
+
+    pid: int
+    url: str
+    models: tuple[str, ...]
+    instance: str
+    started: str
+
+
+@click.command("serve")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--host", default="127.0.0.1", help="Address to listen on. Default: 127.0.0.1, this machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port; 0 takes a free one. Default: 8000.")
+@click.option("--memory", type=click.FloatRange(0.1), help="GB for models and caches. Default: 60 % of the machine.")
+@click.option("--cache", type=click.FloatRange(0.001), default=1.0, help="GB of a model's key/value cache. Default: 1.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Answer to this host name too.")
+@click.option("--no-auth", is_flag=True, help="Ask for no key; only on a loopback address.")
+@click.option("--drain", type=click.FloatRange(0), default=30.0, help="Seconds for running replies at the end.")
+@common_flags
+def serve_command(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    memory: float | None,
+    cache: float,
+    allow_host: tuple[str, ...],
+    no_auth: bool,
+    drain: float,
+    as_json: bool,
+) -> None:
+    """Serve MODELs, or all in the library, with an OpenAI-compatible API and a chat page.
+
+    Without keys (`seedbed keys`) one is made that is good until the server ends.
+
+    \b
+    Example:
+      seedbed serve quickstart
+      seedbed serve --port 8080 --memory 4
+    """
+    import asyncio
+
+    from seedbed.core.artifacts import Library
+    from seedbed.core.machine import memory_bytes
+    from seedbed.serve import process
+    from seedbed.serve.auth import Keys
+    from seedbed.serve.context import Server
+    from seedbed.serve.pool import ModelPool
+    from seedbed.serve.settings import ServeSettings
+    from seedbed.serve.store import Store
+
+    if no_auth and not _is_loopback(host):
+        why = f"{host} can be reached from other machines"
+        raise UsageError("--no-auth is for loopback addresses", why=why, fix="leave it out, or listen on 127.0.0.1")
+    library = Library()
+    settings = ServeSettings(
+        memory_bytes=int(memory * 1e9) if memory else int(0.6 * memory_bytes()) or 4 << 30,
+        cache_bytes=int(cache * 1e9),
+        hosts=tuple(name.lower() for name in (*allow_host, host)),
+        drain_seconds=drain,
+    )
+    pool = ModelPool(library, models, settings)
+    names = list(pool.models())
+    if not names:
+        raise NotFoundError("there is no model to serve", why=f"{library.root} has none", fix="train one")
+    keys = None if no_auth else Keys(keys_path(library))
+    key = keys.for_session() if keys and not keys.entries() else ""
+    store = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
+    server = Server(settings, keys, pool, store)
+    with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
+        asyncio.run(process.run(server, listening, models, lambda: _greet(running, keys is not None, key, as_json)))
+
+
+@click.command("ps")
+@common_flags
+def ps_command(as_json: bool) -> None:
+    """List running servers.
+
+    \b
+    Example:
+      seedbed ps
+    """
+    from seedbed.core.artifacts import Library
+
+    found = [(running, _health(running)) for running in running_servers(Library())]
+    if as_json:
+        print_json([{**asdict(one), "status": status, "in_flight": busy} for one, (status, busy) in found])
+        return
+    rows = [[str(one.pid), one.url, ", ".join(one.models), status, busy] for one, (status, busy) in found]
+    print_table(["pid", "address", "models", "status", "in flight"], rows)
+
+
+@click.command("stop")
+@click.argument("pid", type=int, required=False)
+@common_flags
+def stop_command(pid: int | None, as_json: bool) -> None:
+    """Stop a running server; PID (see `seedbed ps`) is needed only where there are several.
+
+    Replies that are being written end first.
+
+    \b
+    Example:
+      seedbed stop
+    """
+    from seedbed.core.artifacts import Library
+
+    found = [one for one in running_servers(Library()) if pid in (None, one.pid)]
+    if not found:
+        raise NotFoundError("no such server is running", why="`seedbed ps` lists none", fix="nothing is needed")
+    if len(found) > 1:
+        why = ", ".join(f"{one.pid} ({one.url})" for one in found)
+        raise UsageError("several servers are running", why=why, fix="name one by its pid")
+    [running] = found
+    if _health(running)[0] == "no answer":  # its pid may belong to another program by now
+        fix = f"look at process {running.pid}, and end it yourself"
+        raise SeedbedError(f"{running.url} does not answer", why="it may be another program's pid", fix=fix)
+    os.kill(running.pid, signal.SIGTERM)
+    while _alive(running.pid) and _run_file(Library(), running.pid).exists():
+        time.sleep(0.1)
+    if as_json:
+        print_json(asdict(running))
+    say(f"stopped {running.url}")
+
+
+def home(library: Library) -> Path:
+    """The folder of what servers keep."""
+    return library.root / "serve"
+
+
+def keys_path(library: Library) -> Path:
+    """The file of API keys."""
+    return home(library) / "keys.json"
+
+
+def running_servers(library: Library) -> list[RunningServer]:
+    """The servers of a library that run; files that killed ones left behind are removed."""
+    found = []
+    for path in sorted(home(library).glob("running/*.json")):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            one = RunningServer(**files.read_json(path))
+            if _alive(one.pid):
+                found.append(one)
+            else:
+                path.unlink(missing_ok=True)
+    return found
+
+
+def _run_file(library: Library, pid: int) -> Path:
+    return home(library) / "running" / f"{pid}.json"
+
+
+@contextlib.contextmanager
+def _announced(
+    library: Library, server: Server, host: str, listening: socket.socket, names: list[str]
+) -> Iterator[RunningServer]:
+    """Keep a file about this server for as long as it runs."""
+    port = listening.getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{shown}]" if ":" in shown else shown
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    running = RunningServer(os.getpid(), f"http://{shown}:{port}", tuple(names), server.instance, started)
+    path = _run_file(library, running.pid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, asdict(running))
+    try:
+        yield running
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _greet(running: RunningServer, locked: bool, key: str, as_json: bool) -> None:
+    page = f"{running.url}/#key={key}" if key else f"{running.url}/"
+    if as_json:
+        print_json({**asdict(running), "page": page, "key": key})
+    else:
+        shown = key or ("$SEEDBED_KEY" if locked else "none")
+        print(f"{', '.join(running.models)} at {running.url}/v1\n\nChat page:  {page}\n")
+        print(CURL.format(url=running.url, key=shown, model=running.models[0]))
+    sys.stdout.flush()
+
+
+def _health(running: RunningServer) -> tuple[str, str]:
+    """Status and requests in flight, if it is that server that answers."""
+    import httpx
+
+    with contextlib.suppress(httpx.HTTPError, ValueError):
+        told = httpx.get(f"{running.url}/health", timeout=5, trust_env=False).json()
+        if told.get("instance") == running.instance:
+            return str(told["status"]), str(told["in_flight"])
+    return "no answer", ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises CapacityError where the address cannot be had."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        fix = "choose another --port or --host, or stop what is there (`seedbed ps`)"
+        raise CapacityError(f"cannot listen on {host}, port {port}", why=str(error), fix=fix) from error
