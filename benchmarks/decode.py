@@ -88,15 +88,21 @@ def _llama(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
     model = api.llama_model_load_from_file(
         str(folder / f"{BITS[bits]}.gguf").encode(), api.llama_model_default_params()
     )
-    settings = api.llama_context_default_params()
-    settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = 4096, 512, 512, 32
-    settings.n_threads = settings.n_threads_batch = 2
-    context = api.llama_init_from_model(model, settings)
+
+    @functools.cache
+    def context_of(sequences: int) -> Any:  # one sequence has the whole window, each of several the room it needs
+        settings = api.llama_context_default_params()
+        room = WINDOW if sequences == 1 else -(-(PROMPT + shape.new) // 256) * 256
+        settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = sequences * room, 512, 512, sequences
+        settings.n_threads = settings.n_threads_batch = 2
+        return api.llama_init_from_model(model, settings)
+
+    context_of(1)
     loaded = time.perf_counter() - started
     batch = api.llama_batch_init(512, 0, 1)
     random = np.random.default_rng(0)
 
-    def decode(entries: list[tuple[int, int, int, bool]]) -> None:
+    def decode(context: Any, entries: list[tuple[int, int, int, bool]]) -> None:
         batch.n_tokens = len(entries)
         for place, (token, position, sequence, wanted) in enumerate(entries):
             batch.token[place], batch.pos[place] = token, position
@@ -104,22 +110,23 @@ def _llama(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
         if api.llama_decode(context, batch) != 0:
             raise RuntimeError("llama_decode failed")
 
-    def best(place: int) -> int:
+    def best(context: Any, place: int) -> int:
         logits = api.llama_get_logits_ith(context, place)
         return int(np.ctypeslib.as_array(logits, (shape.vocab,)).argmax())
 
     def run(length: int, new: int, sequences: int) -> tuple[float, float]:
+        context = context_of(sequences)
         api.llama_memory_clear(api.llama_get_memory(context), True)
         prompts = random.integers(shape.vocab, size=(sequences, length)).tolist()
         started = time.perf_counter()
         tokens = []
         for sequence, prompt in enumerate(prompts):
-            decode([(token, at, sequence, at == length - 1) for at, token in enumerate(prompt)])
-            tokens.append(best(length - 1))
+            decode(context, [(token, at, sequence, at == length - 1) for at, token in enumerate(prompt)])
+            tokens.append(best(context, length - 1))
         first = time.perf_counter()
         for step in range(new - 1):
-            decode([(token, length + step, sequence, True) for sequence, token in enumerate(tokens)])
-            tokens = [best(place) for place in range(sequences)]
+            decode(context, [(token, length + step, sequence, True) for sequence, token in enumerate(tokens)])
+            tokens = [best(context, place) for place in range(sequences)]
         return first - started, time.perf_counter() - first
 
     run.__dict__["kept"] = silent  # the callback must outlive the library's use of it

@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from seedbed.core.errors import CorruptError
+from seedbed.inference.engine import Engine
 from seedbed.inference.native import NativeRunner
+from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Request
 from seedbed.inference.runner import Chunk
 from seedbed.models.decoder import Decoder
 from seedbed.models.quantize import quantize
@@ -132,3 +136,18 @@ def test_adapters_add_to_the_layers_of_their_rows_alone(small: Callable[..., Dec
         merged = model(torch.tensor([tokens]))[0][0]
     assert (rows.logits[LENGTH:] - merged).abs().max() < 1e-5 * float(merged.abs().max())
     assert (merged - plain).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_request_whose_numbers_overflow_fails_alone(small: Callable[..., Decoder], temperature: int) -> None:
+    model = small(**FAMILIES["llama"])
+    model.embedding.weight.data[7] = float("nan")
+    engine = Engine(NativeRunner(model, 2**24), [7])
+    sampling = Sampling(temperature=temperature, max_tokens=5, logit_bias=((7, -100.0),))
+    engine.add(Request("sound", [1, 2, 3], sampling))
+    engine.add(Request("poisoned", [1, 7], Sampling(temperature=temperature, max_tokens=5)))
+    events = []
+    while not engine.idle:
+        events += engine.step()
+    assert [type(event.error) for event in events if event.request_id == "poisoned"] == [CorruptError]
+    assert len([event.token for event in events if event.request_id == "sound" and event.token]) == 5

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from seedbed.core.errors import NotFoundError, SeedbedError, UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference import sampler
 from seedbed.inference.blocks import BlockPool
 from seedbed.inference.decoding import Token, finish_of
@@ -281,6 +281,9 @@ class Engine:
         """Choose the next token from a row of logits, and append it."""
         sampling, prompt = sequence.request.sampling, sequence.request.prompt
         top: tuple[tuple[int, float], ...] = ()
+        if not math.isfinite(rows.logsumexp[row]):
+            why = "a weight is not a number, or a product overflowed"
+            raise CorruptError("the model's scores are not numbers", why=why, fix="train or quantize it anew")
         if sequence.plain:
             chosen, logit = rows.best[row], best[row]
         else:

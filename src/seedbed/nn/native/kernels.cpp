@@ -27,8 +27,8 @@ namespace {
 constexpr int TILE = 16;    // output rows of a weight tile; keys of a cache tile
 constexpr int PAGE = 64;    // positions of a cache page
 constexpr int VECTORS = 8;  // query vectors that share one pass over keys and values
-constexpr int MAX_MR = 6;   // rows advanced together
-constexpr int MANY = 8;     // rows from which weights are taken in parts
+constexpr int MAX_MR = 6;   // rows advanced together with two tiles
+constexpr int FEW = 8;      // rows up to which weights are not taken in parts
 constexpr int PART = 512;   // bytes of inputs of two tiles: 16 KiB, half of a first-level cache
 constexpr int ROWS = 510;   // rows whose sums wait in scratch memory: whole blocks
 static_assert(ROWS % MAX_MR == 0, "a block of rows must not be cut");
@@ -234,8 +234,8 @@ inline void dots(const Part &part, const uint16_t *ws, const Quantized &x, vec (
       if (BITS == 8) {
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++)
-          for (int t = 0; t < T; t++)
-            for (int m = 0; m < MR; m++) a[t][m] = dot4(a[t][m], w + t * part.stride + j * 64, q + (j * MR + m) * 4);
+          for (int m = 0; m < MR; m++)  // tiles innermost: one broadcast input at a time fits beside the sums
+            for (int t = 0; t < T; t++) a[t][m] = dot4(a[t][m], w + t * part.stride + j * 64, q + (j * MR + m) * 4);
       } else {
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++)
@@ -281,15 +281,14 @@ inline void put(const Op &op, int row, int tile, vec value) {
   }
 }
 
-// Rows stand in blocks of MAX_MR, 4, 2 or 1 that go through the weights together.
+// Rows that go through the weights together: few rows as one block, so that each weight is unpacked once; many in
+// blocks of MAX_MR and a rest.
 struct Block {
   int start, size;
   Block(int row, int rows) {
-    const int whole = rows / MAX_MR * MAX_MR;
-    start = row / MAX_MR * MAX_MR, size = MAX_MR;
-    if (row < whole) return;
-    for (start = whole, size = 4; size > rows - start || row >= start + size; size /= 2)
-      if (size <= rows - start) start += size;
+    const int whole = rows <= FEW ? 0 : rows / MAX_MR * MAX_MR;
+    start = row < whole ? row / MAX_MR * MAX_MR : whole;
+    size = row < whole ? MAX_MR : rows - whole;
   }
 };
 
@@ -326,14 +325,19 @@ inline void tiles(const Input &input, const Part &part, int first_row, int row, 
         store(sums + (m * T + t) * TILE, f[t][m]);
 }
 
+// The last MR or fewer rows against T tiles.
+template <int MR, int T, int BITS>
+void rest(const Input &input, const Part &part, int from, int row, int to, int tile) {
+  if (to - row == MR) tiles<MR, T, BITS>(input, part, from, row, tile);
+  else if constexpr (MR > 1) rest<MR - 1, T, BITS>(input, part, from, row, to, tile);
+}
+
 // All rows against T tiles, block by block.
 template <int T, int BITS>
 void columns(const Input &input, const Part &part, int from, int to, int tile) {
   int row = from;
   for (; row + MAX_MR <= to; row += MAX_MR) tiles<MAX_MR, T, BITS>(input, part, from, row, tile);
-  if (row + 4 <= to) tiles<4, T, BITS>(input, part, from, row, tile), row += 4;
-  if (row + 2 <= to) tiles<2, T, BITS>(input, part, from, row, tile), row += 2;
-  if (row < to) tiles<1, T, BITS>(input, part, from, row, tile);
+  rest<MAX_MR - 1, T, BITS>(input, part, from, row, to, tile);
 }
 
 // int4 as int8, once for many rows. The integers are the same, so the results are.
@@ -363,25 +367,28 @@ void panels(const Input &input, int from, int to, int64_t tile, float *sums, uin
   }
 }
 
-// Few rows: T tiles side by side keep as many sums in flight.
-template <int T, int BITS>
-int64_t few(const Input &input, int rows, int64_t tile, int64_t last) {
-  for (; tile + T <= last; tile += T) {
-    const Part part{input.tile(tile), input.tile_bytes(), 0, input.units(), nullptr};
-    if constexpr (T == 8) tiles<1, T, BITS>(input, part, 0, 0, tile);
-    else columns<T, BITS>(input, part, 0, rows, tile);
-  }
+template <int MR, int T, int BITS>
+int64_t strips(const Input &input, int64_t tile, int64_t last) {
+  for (; tile + T <= last; tile += T)
+    tiles<MR, T, BITS>(input, Part{input.tile(tile), input.tile_bytes(), 0, input.units(), nullptr}, 0, 0, tile);
   return tile;
+}
+
+// MR or fewer rows: one block, and as many tiles side by side as keep enough sums in flight.
+template <int MR, int BITS>
+void few(const Input &input, int rows, int64_t tile, int64_t last) {
+  if (rows == MR) {
+    if constexpr (MR == 1) tile = strips<MR, 8, BITS>(input, tile, last);
+    if constexpr (MR <= MAX_MR) tile = strips<MR, 2, BITS>(input, tile, last);
+    strips<MR, 1, BITS>(input, tile, last);
+  } else if constexpr (MR > 1) {
+    few<MR - 1, BITS>(input, rows, tile, last);
+  }
 }
 
 template <int BITS>
 void linear_tiles(const Input &input, int rows, float *scratch, int64_t tile, int64_t last) {
-  if (rows <= MANY) {
-    if (rows == 1) tile = few<8, BITS>(input, rows, tile, last);
-    tile = few<2, BITS>(input, rows, tile, last);
-    few<1, BITS>(input, rows, tile, last);
-    return;
-  }
+  if (rows <= FEW) return few<FEW, BITS>(input, rows, tile, last);
   uint8_t *wide = (uint8_t *)(scratch + 2 * ROWS * TILE);
   for (; tile < last; tile += 2)
     for (int row = 0; row < rows; row += ROWS) {
@@ -442,13 +449,18 @@ void prepare(const Input &input, int rows, const Team &team) {
     return;
   }
   team.share((int64_t)rows * input.groups, from, to);
-  for (int64_t i = from; i < to; i++) {
-    const int row = i / input.groups, g = i % input.groups, start = g * op.group;
+  while (from < to) {  // the groups of one row
+    const int row = from / input.groups, first = from % input.groups;
+    const int last = std::min<int64_t>(input.groups, first + to - from);
     const Block block(row, rows);
-    const int64_t at = (int64_t)block.start * input.groups + (int64_t)g * block.size + row - block.start;
-    int8_t *q = input.batch.quants + (int64_t)block.start * input.padded + start * block.size + (row - block.start) * 4;
-    quantize(op.in + (int64_t)row * op.in_stride + start, std::min(op.group, op.k - start), op.group,
-             op.bits == 8 ? 128 : 8, block.size, q, input.batch.scales + at, input.batch.sums + at);
+    const int64_t at = (int64_t)block.start * input.groups + row - block.start;
+    const float *x = op.in + (int64_t)row * op.in_stride;
+    int8_t *q = input.batch.quants + (int64_t)block.start * input.padded + (row - block.start) * 4;
+    for (int g = first, start = g * op.group; g < last; g++, start += op.group)
+      quantize(x + start, std::min(op.group, op.k - start), op.group, op.bits == 8 ? 128 : 8, block.size,
+               q + start * block.size, input.batch.scales + at + (int64_t)g * block.size,
+               input.batch.sums + at + (int64_t)g * block.size);
+    from += last - first;
   }
 }
 
@@ -487,23 +499,32 @@ void adapt(const Op &op, const Batch &batch, int rows, const Team &team) {
 
 // ---- embedding, norms, activations ----------------------------------------------------------------------------------
 
+// One row of a packed table, unpacked.
+void unpack_row(const Op &op, int token, float *out) {
+  const int tile = token / TILE, r = token % TILE;
+  if (op.bits == 32) {
+    const float *w = (const float *)op.weight + (int64_t)tile * op.k * TILE + r;
+    for (int i = 0; i < op.k; i++) out[i] = w[i * TILE];
+    return;
+  }
+  const int groups = (op.k + op.group - 1) / op.group;
+  const uint8_t *w = (const uint8_t *)op.weight + (int64_t)tile * groups * op.group * TILE * op.bits / 8 + r * 4;
+  for (int g = 0; g < groups; g++) {
+    const float scale = half(op.scale[((int64_t)tile * groups + g) * TILE + r]);
+    const int to = std::min(op.k, (g + 1) * op.group);
+    for (int i = g * op.group; i < to; i++) {
+      const int byte = op.bits == 8 ? w[i / 4 * 64 + i % 4] - 128 : (w[i / 8 * 64 + i % 4] >> (i & 4) & 15) - 8;
+      out[i] = byte * scale;
+    }
+  }
+}
+
 void embed(const Op &op, const Batch &batch, int rows, const Team &team) {
   int64_t from, to;
   team.share(rows, from, to);
   for (int64_t row = from; row < to; row++) {
-    const int tile = batch.token[row] / TILE, r = batch.token[row] % TILE;
-    const int groups = op.bits == 32 ? 0 : (op.k + op.group - 1) / op.group, padded = groups * op.group;
     float *out = op.out + row * op.out_stride;
-    for (int i = 0; i < op.k; i++) {
-      if (op.bits == 32) {
-        out[i] = ((const float *)op.weight)[((int64_t)tile * op.k + i) * TILE + r];
-        continue;
-      }
-      float scale = half(op.scale[((int64_t)tile * groups + i / op.group) * TILE + r]);
-      const uint8_t *w = (const uint8_t *)op.weight + (int64_t)tile * padded * TILE * op.bits / 8;
-      int byte = op.bits == 8 ? w[i / 4 * 64 + r * 4 + i % 4] : w[i / 8 * 64 + r * 4 + i % 4] >> (i % 8 < 4 ? 0 : 4) & 15;
-      out[i] = (byte - (op.bits == 8 ? 128 : 8)) * scale;
-    }
+    unpack_row(op, batch.token[row], out);
     if (op.extra) {
       const float *position = op.extra + (int64_t)batch.position[row] * op.k;
       for (int i = 0; i < op.k; i++) out[i] += position[i];
@@ -779,7 +800,7 @@ void best(const Op &op, const Batch &batch, int rows, const Team &team) {
     for (int i = 0; i < whole; i += TILE) sums = sums + exponential(load(x + i) - splat(top));
     float sum = total(sums);
     for (int i = whole; i < op.n; i++) sum += std::exp(x[i] - top);
-    batch.best[row] = (int32_t)(std::find(x, x + op.n, top) - x);
+    batch.best[row] = (int32_t)std::min<int64_t>(std::find(x, x + op.n, top) - x, op.n - 1);  // none equals if all are NaN
     batch.logsumexp[row] = top + std::log(sum);
   }
 }
