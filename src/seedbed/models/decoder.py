@@ -22,14 +22,22 @@ from seedbed.nn.position import rotation
 from seedbed.nn.recurrent import Recurrent
 
 
+class _Embedding(nn.Embedding):
+    """Random numbers are not drawn on the meta device: there, they cost the import of PyTorch's compiler, a second."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Decoder(nn.Module):
     """A causal language model over token ids."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.position = nn.Embedding(config.max_length, config.d_model) if config.position == "learned" else None
+        self.embedding = _Embedding(config.vocab_size, config.d_model)
+        self.position = _Embedding(config.max_length, config.d_model) if config.position == "learned" else None
         self.embedding_norm = self._norm() if config.embedding_norm else None
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.n_layers))

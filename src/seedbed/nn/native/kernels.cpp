@@ -30,6 +30,7 @@ constexpr int VECTORS = 8;  // query vectors that share one pass over keys and v
 constexpr int MAX_MR = 6;   // rows advanced together with two tiles
 constexpr int FEW = 8;      // rows up to which weights are not taken in parts
 constexpr int PART = 512;   // bytes of inputs of two tiles: 16 KiB, half of a first-level cache
+constexpr int AHEAD = 2048; // bytes that few rows ask for before they need them
 constexpr int ROWS = 510;   // rows whose sums wait in scratch memory: whole blocks
 static_assert(ROWS % MAX_MR == 0, "a block of rows must not be cut");
 
@@ -226,11 +227,16 @@ template <int MR, int T, int BITS>
 inline void dots(const Part &part, const uint16_t *ws, const Quantized &x, vec (&f)[T][MR]) {
   const int8_t *q = x.q + (int64_t)part.from * x.group * MR;
   const uint8_t *w = part.weight;
+  const int bytes = x.group * TILE * BITS / 8;
   for (int g = part.from; g < part.to; g++) {
     ivec a[T][MR];
     for (int t = 0; t < T; t++)
       for (int m = 0; m < MR; m++) a[t][m] = ivec{} + x.sum[g * MR + m];
+    const int64_t ahead = AHEAD + (part.to - g <= AHEAD / bytes ? (T - 1) * part.stride : 0);
     for (int at = 0; at < x.group; at += 32, q += 32 * MR, w += 2 * TILE * 2 * BITS) {
+      if (!part.sums)
+        for (int t = 0; t < T; t++)
+          for (int line = 0; line < 4 * TILE * BITS; line += 64) __builtin_prefetch(w + t * part.stride + ahead + line);
       if (BITS == 8) {
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++)
@@ -379,7 +385,7 @@ template <int MR, int BITS>
 void few(const Input &input, int rows, int64_t tile, int64_t last) {
   if (rows == MR) {
     if constexpr (MR == 1) tile = strips<MR, 8, BITS>(input, tile, last);
-    if constexpr (MR <= MAX_MR) tile = strips<MR, 2, BITS>(input, tile, last);
+    tile = strips<MR, 2, BITS>(input, tile, last);
     strips<MR, 1, BITS>(input, tile, last);
   } else if constexpr (MR > 1) {
     few<MR - 1, BITS>(input, rows, tile, last);
