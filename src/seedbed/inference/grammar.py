@@ -15,12 +15,13 @@ from functools import cached_property
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
-from seedbed.core.errors import SeedbedError, UsageError
+from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Grammar
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 _SPACE = "[ \\n]{0,8}"
 _LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
+_MOST_FORCED = 65_536  # each step looks through all of them, and a grammar as short as a{1000000} has a million
 
 
 class Matcher:
@@ -33,7 +34,7 @@ class Matcher:
         """(V,) whether each token may come next.
 
         Raises:
-            SeedbedError: the grammar grew too complex for the library's limits, or leaves no token.
+            UsageError: the grammar grew too complex for the library's limits, or leaves no token.
         """
         bits = np.frombuffer(self._inner.compute_bitmask(), np.uint8)
         self._check()
@@ -73,6 +74,8 @@ class GrammarCompiler:
         inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=_LIMITS)
         if inner.is_error():
             raise _refused(grammar, inner.get_error())
+        if (forced := len(inner.compute_ff_bytes())) > _MOST_FORCED:
+            raise _refused(grammar, f"its first {forced} bytes can only be written one way, {_MOST_FORCED} may be")
         return Matcher(inner, self._vocabulary.vocab_size)
 
     @cached_property
@@ -128,5 +131,5 @@ def _refused(grammar: Grammar, why: str) -> UsageError:
     return UsageError(f"this {grammar.kind} cannot be used", why=why, fix="correct or simplify the grammar")
 
 
-def _stuck(why: str) -> SeedbedError:
-    return SeedbedError("the reply cannot go on under its grammar", why=why, fix="simplify the grammar")
+def _stuck(why: str) -> UsageError:
+    return UsageError("the reply cannot go on under its grammar", why=why, fix="simplify the grammar")
