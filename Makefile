@@ -5,12 +5,13 @@ CORPUS ?= stdlib
 SERVE ?= 1
 RECIPE ?= recipes/quickstart.toml
 
-.PHONY: demo test slow check clean help
+.PHONY: demo test slow clients check clean help
 
 help:
 	@echo "make demo [CORPUS=folder] [SERVE=0]   train a small model on your text and talk to it"
 	@echo "make test                             ruff, mypy, import-linter, pytest"
 	@echo "make slow                             the proofs that take minutes"
+	@echo "make clients                          other people's clients against the server (needs the network)"
 
 demo: .venv/installed
 	$(BIN)/seedbed demo --recipe $(RECIPE) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
@@ -27,6 +28,16 @@ check: .venv/installed-dev
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
 
+# An environment of their own: some hold back what the other tests need (LiteLLM and llm the version of openai).
+clients: .venv-clients/installed
+	.venv-clients/bin/pytest -m slow tests/clients
+
+.venv-clients/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet "torch==2.13.0"
+	.venv-clients/bin/pip install --quiet -e ".[clients]"
+	touch $@
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -e .
@@ -37,4 +48,4 @@ slow: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Random LLaMA weights on disk for both sides of ``decode.py``: our quantized safetensors, and GGUF."""
+"""Random LLaMA weights on disk for both sides of ``decode.py`` and ``serve.py``: our safetensors, and GGUF."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from seedbed.models.config import ModelConfig
 
 FILE_TYPES = {"q8_0": 7, "q4_0": 2}
 """llama.cpp's ``llama_ftype``."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""Of the made-up vocabulary, what a text is read as: each letter is a token."""
+END = 2
+"""The token that ends a reply in the made-up vocabulary."""
 
 
 def write_seedbed(config: ModelConfig, scheme: str, folder: Path) -> None:
@@ -63,13 +67,30 @@ def _write_full(config: ModelConfig, path: Path) -> None:
     writer.add_rope_dimension_count(config.head_size)
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
+    _add_vocabulary(writer, config.vocab_size)
     for name, shape in _tensors(config):
         writer.add_tensor(name, _random(shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _add_vocabulary(writer: Any, size: int) -> None:
+    """Unknown, begin, end, the letters, and words that no text is read as: their halves are no tokens."""
+    import gguf
+
+    tokens = ["<unk>", "<s>", "</s>", *LETTERS]
+    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
+    tokens += [f"w{token}," for token in range(len(tokens), size)]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * size)
+    writer.add_token_types([*kinds, *[gguf.TokenType.NORMAL] * (size - len(kinds))])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(END)
+    writer.add_unk_token_id(0)
+    writer.add_add_space_prefix(False)
 
 
 def _random(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

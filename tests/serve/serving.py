@@ -30,10 +30,10 @@ WINDOW = 1024
 SMALL = ServeSettings(memory_bytes=1 << 30, cache_bytes=16 << 20)
 
 
-def add_model(library: Library, name: str, seed: int) -> None:
+def add_model(library: Library, name: str, seed: int, window: int = WINDOW) -> None:
     """Store a decoder with large random weights, so that what it predicts differs from token to token."""
     tokenizer = train_tokenizer(TEXTS, TokenizerSettings(kind="byte"))
-    shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "max_length": WINDOW}
+    shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "max_length": window}
     model = Decoder(ModelConfig(vocab_size=tokenizer.vocab_size, **shape)).eval()
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():

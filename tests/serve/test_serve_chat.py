@@ -185,7 +185,7 @@ def test_json_object_and_vllms_forms(live: Live) -> None:
         {"temperature": "1"},
         {"top_p": 1.1},
         {"top_k": -1},
-        {"seed": -1},
+        {"seed": -(2**63) - 1},
         {"seed": 2**63},
         {"logprobs": True, "top_logprobs": 21},
         {"top_logprobs": 2},
@@ -332,6 +332,14 @@ def test_provenance_names_what_made_a_reply(live: Live, loaded: LoadedModel) -> 
     seed = int(unseeded.headers["x-seedbed-provenance"].rpartition("=")[2])
     again = live.ok(PATH, messages=ASK, max_tokens=12, seed=seed)
     assert again["choices"][0]["message"] == unseeded.json()["choices"][0]["message"]
+
+
+def test_a_seed_may_be_negative(live: Live) -> None:
+    """As OpenAI's may; the header names the seed that the engine used, which gives the same reply."""
+    response = live.post(PATH, **{**HOT, "seed": -7})
+    seed = int(response.headers["x-seedbed-provenance"].rpartition("=")[2])
+    texts = [live.ok(PATH, **{**HOT, "seed": one})["choices"][0]["message"]["content"] for one in (-7, seed, 7)]
+    assert response.json()["choices"][0]["message"]["content"] == texts[0] == texts[1] != texts[2]
 
 
 def test_the_official_client_talks_with_it(live: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -162,6 +163,32 @@ def test_a_killed_server_loses_nothing_and_its_successor_can_be_stopped(
     assert again.process.returncode == 0
     assert json.loads(seedbed("ps", "--json")[1]) == []
     assert seedbed("stop")[0] == 4
+
+
+def test_what_was_answered_before_a_kill_is_stored(start: Start, seedbed: Callable[..., Ran]) -> None:
+    """kill -9 while four clients get one response after another: each answer that arrived is there again."""
+    key = seedbed("keys", "create", "laptop")[1].strip()
+    server, answers = start("tiny"), list[dict[str, Any]]()
+    enough = threading.Event()
+
+    def ask() -> None:
+        with server.client(key) as client, contextlib.suppress(httpx.TransportError):
+            while True:
+                found = client.post("/v1/responses", json={"model": "tiny", "input": "Hi", "max_output_tokens": 2})
+                answers.append(found.json())
+                if len(answers) >= 40:
+                    enough.set()
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for one in clients:
+        one.start()
+    enough.wait()
+    server.process.kill()
+    for one in clients:
+        one.join()
+    again = start("tiny").client(key)
+    for answer in answers:
+        assert again.get(f"/v1/responses/{answer['id']}").json() == answer
 
 
 def test_keys_are_made_listed_and_removed(seedbed: Callable[..., Ran]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from seedbed.serve.context import Here, Job, provenance, sse, stream
 from seedbed.serve.errors import refuse
-from seedbed.serve.replies import Part, Reply, Toolbox, encode, grammar_of, plain_messages, usage
-from seedbed.serve.schemas.bodies import ChatRequest, NamedTool
+from seedbed.serve.replies import Part, Reply, Toolbox, encode, grammar_of, head_of, plain_messages, usage
+from seedbed.serve.schemas.bodies import ChatRequest
 from seedbed.tokenizers.tools import CallReader
 
 router = APIRouter()
@@ -22,7 +20,7 @@ router = APIRouter()
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, context: Here) -> Response:
     """Answer a conversation."""
-    limit, toolbox = _check(body), _toolbox(body)
+    limit, toolbox = _check(body), Toolbox.of([tool.function for tool in body.tools], body.tool_choice)
     served = await context.model(body.model)
     wanted = body.response_format
     grammar = grammar_of(wanted.type, wanted.json_schema, toolbox)
@@ -30,14 +28,7 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
     prompt = await encode(served, plain_messages(body.messages), toolbox)
     job = await context.start(served, body.salt(context.owner), [prompt], sampling, body.n)
     replies = [Reply(served.tokenizer, CallReader() if toolbox else None, body.logprobs) for _ in range(body.n)]
-    head = {
-        "id": f"chatcmpl-{secrets.token_hex(12)}",
-        "created": int(time.time()),
-        "model": body.model,
-        "system_fingerprint": served.fingerprint,
-        "metadata": body.metadata,
-        "service_tier": "default",
-    }
+    head = {**head_of("chatcmpl", body, served), "metadata": body.metadata, "service_tier": "default"}
     headers = provenance(served, sampling)
     if body.stream:
         return stream(_chunks(body, job, replies, head, len(prompt)), headers)
@@ -58,12 +49,6 @@ def _check(body: ChatRequest) -> int | None:
     if (body.response_format.type == "json_schema") != bool(body.response_format.json_schema):
         raise refuse("a json_schema that does not fit its type", why="type and schema belong together", fix="give both")
     return newer or limit
-
-
-def _toolbox(body: ChatRequest) -> Toolbox | None:
-    named = body.tool_choice.function.name if isinstance(body.tool_choice, NamedTool) else None
-    mode = body.tool_choice if isinstance(body.tool_choice, str) else None
-    return Toolbox.of([tool.function for tool in body.tools], mode, named)
 
 
 def _choice(index: int, reply: Reply, logprobs: bool) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,7 @@ from seedbed.inference.request import Event
 from seedbed.inference.text import Piece, prompt_ids
 from seedbed.serve.context import Here, Job, provenance, sse, stream
 from seedbed.serve.errors import refuse
-from seedbed.serve.replies import finish_reason, finite, usage
+from seedbed.serve.replies import finish_reason, finite, head_of, usage
 from seedbed.serve.schemas.bodies import CompletionRequest, Prompts
 from seedbed.tokenizers.streaming import StreamDecoder
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -93,13 +91,7 @@ async def completions(body: CompletionRequest, context: Here) -> Response:
     echo = body.echo and body.logprobs is not None
     job = await context.start(served, body.salt(context.owner), prompts, sampling, body.n, echo)
     replies = [_Continuation(served.tokenizer, prompt) for prompt in prompts for _ in range(body.n)]
-    head = {
-        "id": f"cmpl-{secrets.token_hex(12)}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": body.model,
-        "system_fingerprint": served.fingerprint,
-    }
+    head = {**head_of("cmpl", body, served), "object": "text_completion"}
     headers = provenance(served, sampling)
     if body.stream:
         return stream(_chunks(body, job, replies, head), headers)

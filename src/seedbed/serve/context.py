@@ -152,7 +152,7 @@ def _here(request: HttpRequest) -> Context:
     if request.query_params and not request.url.path.endswith("/input_items"):
         name = next(iter(request.query_params))
         what = f"unknown query parameter {name[:100]!r}"
-        raise refuse(what, why="this route has none", fix="use the body", param=name)
+        raise refuse(what, why="this route reads none", fix="leave it out", param=name)
     context = request.scope["seedbed.context"]
     assert isinstance(context, Context)
     return context

@@ -26,8 +26,7 @@ _STATUS: tuple[tuple[type[SeedbedError], int, str], ...] = (
     (DataError, 400, "invalid_value"),
     (SeedbedError, 500, "server_error"),
 )
-_CLOSE = {"Connection": "close"}  # what the client still sends is not read
-_SENT = {401: {"WWW-Authenticate": "Bearer"}, 408: _CLOSE, 413: _CLOSE, 503: {"Retry-After": "5"}}
+_SENT = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}, 503: {"Retry-After": "5"}}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -73,8 +72,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
-        param = first.get("ctx", {}).get("field") or place or None
+        field = first.get("ctx", {}).get("field")
+        param = ".".join(str(part) for part in (*first["loc"][1:], *([field] if field else []))) or None
         return JSONResponse(_shape(400, f"{param or 'the body'}: {first['msg']}", "invalid_value", param), 400)
 
     @app.exception_handler(HTTPException)

@@ -66,8 +66,9 @@ class GuardedProtocol(H11Protocol):
     _due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect headers."""
+        """Expect headers, and send what is small at once: asyncio sees to that only for sockets it made itself."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_headers(True)
 
     def handle_events(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,9 @@ from seedbed.inference.parameters import Grammar
 from seedbed.inference.text import Piece, fit_conversation
 from seedbed.serve.errors import refuse
 from seedbed.serve.pool import Served
-from seedbed.serve.schemas.bodies import ChatMessage, Content, Function, JsonFormat
+from seedbed.serve.schemas.base import Controls
+from seedbed.serve.schemas.bodies import ChatMessage, Content, FlatNamedTool, Function, JsonFormat, NamedTool
+from seedbed.serve.strict_schemas import strict_schema
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.tools import CallReader, call_grammar, describe_functions, write_call, write_result
 
@@ -65,8 +68,9 @@ class Toolbox:
     required: bool
 
     @classmethod
-    def of(cls, functions: Sequence[Function], choice: str | None, named: str | None) -> Toolbox | None:
+    def of(cls, functions: Sequence[Function], choice: str | NamedTool | FlatNamedTool | None) -> Toolbox | None:
         """What a request's tools and tool_choice ask for; None where there is nothing to call."""
+        named = choice.name if isinstance(choice, (NamedTool, FlatNamedTool)) else None
         if named is not None or choice == "required":
             chosen = tuple(one for one in functions if named in (None, one.name))
             if not chosen:
@@ -92,10 +96,11 @@ def grammar_of(kind: str, wanted: JsonFormat | None, toolbox: Toolbox | None) ->
     """What a reply must look like, from its format and the functions it may call."""
     schema: dict[str, Any] | None = None
     if kind != "text":
-        schema = {"type": "object"} if kind == "json_object" else wanted.schema_ if wanted else {}
+        schema = {"type": "object"} if kind == "json_object" else strict_schema(wanted.schema_) if wanted else {}
     if toolbox:
         otherwise = None if toolbox.required else "text" if schema is None else schema
-        return Grammar("lark", call_grammar({one.name: one.parameters for one in toolbox.functions}, otherwise))
+        parameters = {one.name: strict_schema(one.parameters) for one in toolbox.functions}
+        return Grammar("lark", call_grammar(parameters, otherwise))
     return None if schema is None else Grammar("json_schema", json.dumps(schema))
 
 
@@ -158,6 +163,12 @@ def _entry(tokenizer: Tokenizer, token: int, logprob: float) -> dict[str, Any]:
 def finite(logprob: float) -> float:
     """A log-probability as JSON can hold it, which knows no infinity (OpenAI's convention)."""
     return max(logprob, -9999.0)
+
+
+def head_of(kind: str, body: Controls, served: Served) -> dict[str, Any]:
+    """What all chunks of an answer begin with."""
+    made = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time())}
+    return {**made, "model": body.model, "system_fingerprint": served.fingerprint}
 
 
 def usage(prompt: int, written: int) -> dict[str, int]:

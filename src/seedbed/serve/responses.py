@@ -15,7 +15,7 @@ from seedbed.core.errors import SeedbedError
 from seedbed.serve.context import Context, Here, Job, provenance, sse, stream
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.replies import Part, Reply, Toolbox, encode, grammar_of, plain_messages, usage
-from seedbed.serve.schemas.bodies import ChatMessage, FlatNamedTool, ItemsQuery, ResponseRequest
+from seedbed.serve.schemas.bodies import ChatMessage, ItemsQuery, ResponseRequest
 from seedbed.serve.store import Stored
 from seedbed.tokenizers.tools import CallReader
 
@@ -26,8 +26,7 @@ Table = dict[str, Any]
 @router.post("/v1/responses")
 async def create_response(body: ResponseRequest, context: Here) -> Response:
     """Answer a conversation, and keep the answer unless told not to."""
-    named = body.tool_choice.name if isinstance(body.tool_choice, FlatNamedTool) else None
-    toolbox = Toolbox.of(body.tools, body.tool_choice if isinstance(body.tool_choice, str) else None, named)
+    toolbox = Toolbox.of(body.tools, body.tool_choice)
     if body.top_logprobs and not body.include:
         fix = "include message.output_text.logprobs"
         raise refuse("top_logprobs without logprobs", why="they are asked for together", fix=fix, param="top_logprobs")
@@ -93,24 +92,24 @@ async def cancel_response(identity: str, context: Here) -> Response:
     return JSONResponse(writer.record)
 
 
-async def _stored(identity: str, context: Context) -> Stored:
+async def _stored(identity: str, context: Context, param: str | None = None) -> Stored:
     found = await asyncio.to_thread(context.server.store.get, context.owner, identity)
     if found is None:
-        raise _unknown(identity)
+        raise _unknown(identity, param)
     return found
 
 
-def _unknown(identity: str) -> ApiError:
+def _unknown(identity: str, param: str | None = None) -> ApiError:
     why = "it was deleted, is too old, was not stored, or belongs to another key"
     what, fix = f"no response {identity[:100]!r}", "send the whole conversation"
-    return ApiError(404, what, why=why, fix=fix, code="not_found")
+    return ApiError(404, what, why=why, fix=fix, code="not_found", param=param)
 
 
 async def _before(body: ResponseRequest, context: Context) -> list[Table]:
     """The conversation that a request goes on with."""
     if body.previous_response_id is None:
         return []
-    stored = await _stored(body.previous_response_id, context)
+    stored = await _stored(body.previous_response_id, context, "previous_response_id")
     return [*stored.items, *stored.body["output"]]
 
 

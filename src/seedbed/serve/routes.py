@@ -91,7 +91,7 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
         text = body.prompt or ""
         ids = await asyncio.to_thread(prompt_ids, tokenizer, text)
         ids = ids if body.add_special_tokens else ids[1:]
-    strings = {"token_strs": tokenizer.pieces(ids)} if body.return_token_strs else {}
+    strings = {"token_strs": await asyncio.to_thread(tokenizer.pieces, ids)} if body.return_token_strs else {}
     return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
 
 
@@ -99,4 +99,4 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
 async def detokenize(body: DetokenizeRequest, context: Here) -> Response:
     """The text of ids."""
     served = await context.model(body.model)
-    return JSONResponse({"prompt": served.tokenizer.decode(body.tokens)})
+    return JSONResponse({"prompt": await asyncio.to_thread(served.tokenizer.decode, body.tokens)})

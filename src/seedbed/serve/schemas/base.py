@@ -18,16 +18,7 @@ from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.serve.errors import refuse
 
 _KNOBS = {field.name: field for field in dataclasses.fields(Sampling)}
-_PLAIN = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-)
+_PLAIN = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
 _SALTS = ("user", "safety_identifier", "prompt_cache_key", "cache_salt")
 Refused = Mapping[str, tuple[list[Any], str]]
 
@@ -44,7 +35,7 @@ class Strict(BaseModel):
         if not isinstance(data, dict):
             return data
         given = {name: value for name, value in data.items() if value is not None}
-        for name in cls.refused.keys() & given.keys():
+        for name in [one for one in cls.refused if one in given]:
             neutral, why = cls.refused[name]
             if not any(value == given[name] and type(value) is type(given[name]) for value in neutral):
                 raise PydanticCustomError("refused", "{field} is not supported: {why}", {"field": name, "why": why})
@@ -91,7 +82,7 @@ class Controls(Strict):
     repetition_penalty: float = _knob("repetition_penalty")
     frequency_penalty: float = _knob("frequency_penalty")
     presence_penalty: float = _knob("presence_penalty")
-    seed: int | None = _knob("seed")
+    seed: int | None = _knob("seed", ge=-(2**63), description="Any whole number: the same one draws the same tokens.")
     logit_bias: dict[str, float] = Field({}, max_length=300, description="Token ids, and what to add to their logits.")
     stop: str | list[str] = Field([], description="End before any of these texts: at most 16 of 256 characters.")
     ignore_eos: bool = Field(False, description="Go on past the end token; for benchmarks.")
@@ -115,6 +106,7 @@ class Controls(Strict):
             raise refuse("a reply can follow one grammar", why=why, fix="keep one of them")
         return Sampling(
             **{name: getattr(self, name) for name in _PLAIN},
+            seed=None if self.seed is None else self.seed % 2**63,  # OpenAI's may be negative, the engine's are not
             max_tokens=max_tokens,
             top_logprobs=top_logprobs,
             stop=self._stops(),
@@ -126,7 +118,8 @@ class Controls(Strict):
     @model_validator(mode="after")
     def _streams(self) -> Self:
         if self.stream_options and not self.stream:
-            raise ValueError("stream_options are for streams: set stream")
+            message = "they are for streams: set stream"
+            raise PydanticCustomError("refused", message, {"field": "stream_options"})
         return self
 
     def _stops(self) -> tuple[str, ...]:

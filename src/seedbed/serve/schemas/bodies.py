@@ -96,6 +96,11 @@ class NamedTool(Strict):
     type: Literal["function"]
     function: FunctionName
 
+    @property
+    def name(self) -> str:
+        """Where the flat form has it."""
+        return self.function.name
+
 
 class ChatRequest(Controls):
     refused: ClassVar[Refused] = {

@@ -1,0 +1,81 @@
+"""A fuzzer that knows the API's own description: no answer is a server error, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import SMALL, Live, add_model
+
+from seedbed.core.artifacts import Library
+
+SHORT = "short"
+
+
+@pytest.fixture
+def live(start: Callable[..., Live], library: Library) -> Live:
+    """A server whose model "short" has a window of 128, so that unlimited replies end soon."""
+    add_model(library, SHORT, 5, window=128)
+    return start(replace(SMALL, request_seconds=20))
+
+
+def described(live: Live) -> dict[str, Any]:
+    """The API's description, which names the model and a stored response where any name is allowed.
+
+    Else almost every request would end with 404, before anything is computed.
+    """
+    stored = live.ok("/v1/responses", model=SHORT, input="Hi", max_output_tokens=2)["id"]
+    api: dict[str, Any] = live.client.get("/openapi.json").json()
+    for schema in api["components"]["schemas"].values():
+        if "model" in schema.get("properties", {}):
+            schema["properties"]["model"] = {"type": "string", "enum": [SHORT]}
+    for operations in api["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                known = {"identity": stored, "name": SHORT}
+                if parameter["name"] in known:
+                    parameter["schema"] = {"type": "string", "enum": [known[parameter["name"]]]}
+    return api
+
+
+def fuzz(live: Live, folder: Path, *options: str) -> dict[tuple[str, int], int]:
+    """Run schemathesis. Returns how many answers each path gave, by status."""
+    (folder / "openapi.json").write_text(json.dumps(described(live)))
+    before = dict(live.state.metrics.requests)
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run", "openapi.json", "--url", live.url]
+    given = ["--header", f"Authorization: Bearer {live.key}", "--checks", "not_a_server_error", "--mode", "all"]
+    limits = ["--request-timeout", "60", "--generation-database", "none", "--warnings", "off", "--seed", "1"]
+    done = subprocess.run(
+        [*command, *given, *limits, "--no-color", "--max-failures", "5", *options],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    live.until(live.idle)
+    return {key: count - before.get(key, 0) for key, count in live.state.metrics.requests.items()}
+
+
+def test_a_few_generated_requests_for_every_route(live: Live, tmp_path: Path) -> None:
+    answers = fuzz(live, tmp_path, "--phases", "fuzzing", "--max-examples", "6", "--no-shrink")
+    paths = set(live.client.get("/openapi.json").json()["paths"])
+    assert paths <= {path for path, _ in answers}
+    assert not [key for key in answers if key[1] >= 500]
+    assert sum(count for (_, status), count in answers.items() if status == 200) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_generated_request_makes_the_server_fail(live: Live, tmp_path: Path) -> None:
+    """At least 5,000 requests, valid and not; of the valid ones most reach the model."""
+    answers = fuzz(live, tmp_path, "--phases", "examples,coverage,fuzzing", "--max-examples", "350")
+    assert sum(answers.values()) >= 5000
+    assert not [key for key in answers if key[1] >= 500]
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"):
+        assert answers[path, 200] >= 50, (path, answers)
