@@ -10,10 +10,13 @@
 // with a float16 scale each. Activations are quantized to int8 in the same groups on the fly; products are summed
 // exactly in integers (AVX-512 VNNI where there is one, plain loops elsewhere) and scaled in float32.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <thread>
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && !defined(SEEDBED_PORTABLE)
 #include <immintrin.h>
 #define SEEDBED_VNNI 1
@@ -27,9 +30,11 @@ namespace {
 constexpr int TILE = 16;    // output rows of a weight tile; keys of a cache tile
 constexpr int PAGE = 64;    // positions of a cache page
 constexpr int VECTORS = 8;  // query vectors that share one pass over keys and values
+constexpr int STRIP = 8;    // tiles advanced together with one row
 constexpr int MAX_MR = 6;   // rows advanced together with two tiles
 constexpr int FEW = 8;      // rows up to which weights are not taken in parts
 constexpr int PART = 512;   // bytes of inputs of two tiles: 16 KiB, half of a first-level cache
+constexpr int PATIENCE = 1000;  // looks at work that another thread does before the processor is offered to others
 constexpr int AHEAD = 2048; // bytes that few rows ask for before they need them
 constexpr int ROWS = 510;   // rows whose sums wait in scratch memory: whole blocks
 static_assert(ROWS % MAX_MR == 0, "a block of rows must not be cut");
@@ -83,16 +88,43 @@ extern "C" struct Batch {
   float *logsumexp;
 };
 
+struct alignas(64) Phase {  // of the work between two barriers: how much is taken, and how much is done
+  std::atomic<int64_t> next{0}, done{0}, total{0};
+};
+
+// Threads take work in pieces, and wait for work rather than for each other: one that the system has put aside (others
+// use the processor too) holds up no more than the piece it has. Who does what changes no bit.
 struct Team {
   int id, size;
-  void barrier() const {
-#ifdef _OPENMP
-#pragma omp barrier
-#endif
+  Phase *phases;
+  mutable int entered = 0, awaited = 0;
+
+  // Calls work(from, to) until all of ``total`` is taken, in ``pieces`` for each thread.
+  template <class Work>
+  void each(int64_t total, int64_t pieces, Work work) const {
+    Phase &phase = phases[entered++];
+    const int64_t piece = (total + pieces * size - 1) / (pieces * size);
+    phase.total.store(total, std::memory_order_relaxed);
+    for (int64_t from; (from = phase.next.fetch_add(piece, std::memory_order_relaxed)) < total;) {
+      const int64_t to = std::min(from + piece, total);
+      work(from, to);
+      phase.done.fetch_add(to - from, std::memory_order_release);
+    }
   }
-  void share(int64_t total, int64_t &from, int64_t &to) const {
-    from = total * id / size;
-    to = total * (id + 1) / size;
+
+  void barrier() const {
+    for (; awaited < entered; awaited++) {
+      const Phase &phase = phases[awaited];
+      for (int turns = 0; phase.done.load(std::memory_order_acquire) < phase.total.load(std::memory_order_relaxed); turns++)
+        if (turns < PATIENCE) rest();
+        else std::this_thread::yield();
+    }
+  }
+
+  static void rest() {
+#ifdef SEEDBED_VNNI
+    _mm_pause();
+#endif
   }
 };
 
@@ -384,7 +416,7 @@ int64_t strips(const Input &input, int64_t tile, int64_t last) {
 template <int MR, int BITS>
 void few(const Input &input, int rows, int64_t tile, int64_t last) {
   if (rows == MR) {
-    if constexpr (MR == 1) tile = strips<MR, 8, BITS>(input, tile, last);
+    if constexpr (MR == 1) tile = strips<MR, STRIP, BITS>(input, tile, last);
     tile = strips<MR, 2, BITS>(input, tile, last);
     strips<MR, 1, BITS>(input, tile, last);
   } else if constexpr (MR > 1) {
@@ -443,31 +475,30 @@ inline void quantize(const float *x, int count, int group, int offset, int mr, i
 
 void prepare(const Input &input, int rows, const Team &team) {
   const Op &op = input.op;
-  int64_t from, to;
-  if (op.bits == 32) {
-    team.share(rows, from, to);
-    for (int64_t row = from; row < to; row++) {
+  if (op.bits == 32)
+    return team.each(rows, 1, [&](int64_t from, int64_t to) {
+      for (int64_t row = from; row < to; row++) {
+        const Block block(row, rows);
+        float *out = input.floats(block.start) + (row - block.start);
+        const float *x = op.in + row * op.in_stride;
+        for (int i = 0; i < op.k; i++) out[(int64_t)i * block.size] = x[i];
+      }
+    });
+  team.each((int64_t)rows * input.groups, 1, [&](int64_t from, int64_t to) {
+    while (from < to) {  // the groups of one row
+      const int row = from / input.groups, first = from % input.groups;
+      const int last = std::min<int64_t>(input.groups, first + to - from);
       const Block block(row, rows);
-      float *out = input.floats(block.start) + (row - block.start);
-      const float *x = op.in + row * op.in_stride;
-      for (int i = 0; i < op.k; i++) out[(int64_t)i * block.size] = x[i];
+      const int64_t at = (int64_t)block.start * input.groups + row - block.start;
+      const float *x = op.in + (int64_t)row * op.in_stride;
+      int8_t *q = input.batch.quants + (int64_t)block.start * input.padded + (row - block.start) * 4;
+      for (int g = first, start = g * op.group; g < last; g++, start += op.group)
+        quantize(x + start, std::min(op.group, op.k - start), op.group, op.bits == 8 ? 128 : 8, block.size,
+                 q + start * block.size, input.batch.scales + at + (int64_t)g * block.size,
+                 input.batch.sums + at + (int64_t)g * block.size);
+      from += last - first;
     }
-    return;
-  }
-  team.share((int64_t)rows * input.groups, from, to);
-  while (from < to) {  // the groups of one row
-    const int row = from / input.groups, first = from % input.groups;
-    const int last = std::min<int64_t>(input.groups, first + to - from);
-    const Block block(row, rows);
-    const int64_t at = (int64_t)block.start * input.groups + row - block.start;
-    const float *x = op.in + (int64_t)row * op.in_stride;
-    int8_t *q = input.batch.quants + (int64_t)block.start * input.padded + (row - block.start) * 4;
-    for (int g = first, start = g * op.group; g < last; g++, start += op.group)
-      quantize(x + start, std::min(op.group, op.k - start), op.group, op.bits == 8 ? 128 : 8, block.size,
-               q + start * block.size, input.batch.scales + at + (int64_t)g * block.size,
-               input.batch.sums + at + (int64_t)g * block.size);
-    from += last - first;
-  }
+  });
 }
 
 void linear(const Op &op, const Batch &batch, int rows, const Team &team) {
@@ -478,29 +509,29 @@ void linear(const Op &op, const Batch &batch, int rows, const Team &team) {
     team.barrier();
   }
   float *scratch = batch.scratch + team.id * batch.scratch_floats;
-  int64_t from, to;
-  team.share((op.n + TILE - 1) / TILE, from, to);
-  if (op.bits == 32) linear_tiles<32>(input, rows, scratch, from, to);
-  if (op.bits == 8) linear_tiles<8>(input, rows, scratch, from, to);
-  if (op.bits == 4) linear_tiles<4>(input, rows, scratch, from, to);
+  team.each((op.n + TILE - 1) / TILE, 1, [&](int64_t from, int64_t to) {
+    if (op.bits == 32) linear_tiles<32>(input, rows, scratch, from, to);
+    if (op.bits == 8) linear_tiles<8>(input, rows, scratch, from, to);
+    if (op.bits == 4) linear_tiles<4>(input, rows, scratch, from, to);
+  });
 }
 
 // Low-rank additions (LoRA): out += scale * up (down in), for rows that have an adapter.
 void adapt(const Op &op, const Batch &batch, int rows, const Team &team) {
-  int64_t from, to;
-  team.share(rows, from, to);
-  for (int64_t row = from; row < to; row++) {
-    if (batch.adapter[row] < 0) continue;
-    const Adapter &a = op.adapters[batch.adapter[row]];
-    const float *x = op.in + row * op.in_stride;
-    float *out = op.out + row * op.out_stride;
-    for (int r = 0; r < a.rank; r++) {
-      float narrow = 0;
-      for (int i = 0; i < op.k; i++) narrow += a.down[(int64_t)r * op.k + i] * x[i];
-      narrow *= a.scale;
-      for (int i = 0; i < op.n; i++) out[i] += narrow * a.up[(int64_t)i * a.rank + r];
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++) {
+      if (batch.adapter[row] < 0) continue;
+      const Adapter &a = op.adapters[batch.adapter[row]];
+      const float *x = op.in + row * op.in_stride;
+      float *out = op.out + row * op.out_stride;
+      for (int r = 0; r < a.rank; r++) {
+        float narrow = 0;
+        for (int i = 0; i < op.k; i++) narrow += a.down[(int64_t)r * op.k + i] * x[i];
+        narrow *= a.scale;
+        for (int i = 0; i < op.n; i++) out[i] += narrow * a.up[(int64_t)i * a.rank + r];
+      }
     }
-  }
+  });
 }
 
 // ---- embedding, norms, activations ----------------------------------------------------------------------------------
@@ -526,16 +557,16 @@ void unpack_row(const Op &op, int token, float *out) {
 }
 
 void embed(const Op &op, const Batch &batch, int rows, const Team &team) {
-  int64_t from, to;
-  team.share(rows, from, to);
-  for (int64_t row = from; row < to; row++) {
-    float *out = op.out + row * op.out_stride;
-    unpack_row(op, batch.token[row], out);
-    if (op.extra) {
-      const float *position = op.extra + (int64_t)batch.position[row] * op.k;
-      for (int i = 0; i < op.k; i++) out[i] += position[i];
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++) {
+      float *out = op.out + row * op.out_stride;
+      unpack_row(op, batch.token[row], out);
+      if (op.extra) {
+        const float *position = op.extra + (int64_t)batch.position[row] * op.k;
+        for (int i = 0; i < op.k; i++) out[i] += position[i];
+      }
     }
-  }
+  });
 }
 
 inline float mean(const float *x, int count, float centre, bool squares) {
@@ -557,11 +588,11 @@ void normalize(const float *x, float *out, int count, bool layer, float eps, con
 }
 
 void norm(const Op &op, int rows, const Team &team) {
-  int64_t from, to;
-  team.share(rows, from, to);
-  for (int64_t row = from; row < to; row++)
-    normalize(op.in + row * op.in_stride, op.out + row * op.out_stride, op.k, op.flags & LAYER_NORM, op.eps,
-              (const float *)op.weight, op.bias);
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++)
+      normalize(op.in + row * op.in_stride, op.out + row * op.out_stride, op.k, op.flags & LAYER_NORM, op.eps,
+                (const float *)op.weight, op.bias);
+  });
 }
 
 inline vec activation(int kind, vec x) {
@@ -582,14 +613,14 @@ inline vec activation(int kind, vec x) {
 
 void activate(const Op &op, int rows, const Team &team) {  // strides leave room for whole vectors
   const int64_t vectors = (op.n + TILE - 1) / TILE;
-  int64_t from, to;
-  team.share(rows * vectors, from, to);
-  for (int64_t i = from; i < to; i++) {
-    int64_t row = i / vectors, at = i % vectors * TILE;
-    vec v = activation(op.activation, load(op.in + row * op.in_stride + at));
-    if (op.flags & GATED) v = v * load(op.extra + row * op.in_stride + at);
-    store(op.out + row * op.out_stride + at, v);
-  }
+  team.each(rows * vectors, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      int64_t row = i / vectors, at = i % vectors * TILE;
+      vec v = activation(op.activation, load(op.in + row * op.in_stride + at));
+      if (op.flags & GATED) v = v * load(op.extra + row * op.in_stride + at);
+      store(op.out + row * op.out_stride + at, v);
+    }
+  });
 }
 
 // ---- attention ------------------------------------------------------------------------------------------------------
@@ -615,42 +646,42 @@ inline int padded_head(const Op &op) { return (op.k + TILE - 1) / TILE * TILE; }
 // Queries, keys and values of new positions: norm, rotation, scale; queries to a buffer, the rest to the cache.
 void store_heads(const Op &op, const Batch &batch, int rows, const Team &team) {
   const int width = padded_head(op), all = op.heads + 2 * op.kv_heads, half_turn = op.rotated / 2;
-  int64_t from, to;
-  team.share((int64_t)rows * all, from, to);
-  for (int64_t i = from; i < to; i++) {
-    const int row = i / all, head = i % all;
-    const bool is_q = head < op.heads, is_k = !is_q && head < op.heads + op.kv_heads;
-    const float *x = op.in + (int64_t)row * op.in_stride + head * op.k;
-    float h[1024];
-    std::copy(x, x + op.k, h);
-    std::fill(h + op.k, h + width, 0.0f);
-    const int position = batch.position[row];
-    if (is_q || is_k) {
-      const float *weight = is_q ? op.extra : op.extra2, *bias = is_q ? op.extra3 : op.extra4;
-      if (weight) normalize(h, h, op.k, op.flags & LAYER_NORM, op.eps, weight, bias);
-      if (op.rotated) {
-        const float *cosine = (const float *)op.weight + (int64_t)position * op.rotated, *sine = cosine + half_turn;
-        for (int d = 0; d < half_turn; d++) {
-          float a = h[d], b = h[d + half_turn];
-          h[d] = a * cosine[d] - b * sine[d];
-          h[d + half_turn] = b * cosine[d] + a * sine[d];
+  team.each((int64_t)rows * all, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      const int row = i / all, head = i % all;
+      const bool is_q = head < op.heads, is_k = !is_q && head < op.heads + op.kv_heads;
+      const float *x = op.in + (int64_t)row * op.in_stride + head * op.k;
+      float h[1024];
+      std::copy(x, x + op.k, h);
+      std::fill(h + op.k, h + width, 0.0f);
+      const int position = batch.position[row];
+      if (is_q || is_k) {
+        const float *weight = is_q ? op.extra : op.extra2, *bias = is_q ? op.extra3 : op.extra4;
+        if (weight) normalize(h, h, op.k, op.flags & LAYER_NORM, op.eps, weight, bias);
+        if (op.rotated) {
+          const float *cosine = (const float *)op.weight + (int64_t)position * op.rotated, *sine = cosine + half_turn;
+          for (int d = 0; d < half_turn; d++) {
+            float a = h[d], b = h[d + half_turn];
+            h[d] = a * cosine[d] - b * sine[d];
+            h[d + half_turn] = b * cosine[d] + a * sine[d];
+          }
         }
       }
+      if (is_q) {
+        float *q = op.out + (int64_t)row * op.out_stride + head * width;
+        for (int d = 0; d < width; d++) q[d] = h[d] * op.factor;
+        continue;
+      }
+      const Segment &s = batch.segment[batch.segment_of[row]];
+      const Cache cache{op, batch, (head - op.heads) % op.kv_heads, width};
+      if (is_k) {
+        float *keys = cache.keys(s, position / TILE) + position % TILE;
+        for (int d = 0; d < width; d++) keys[d * TILE] = h[d];
+      } else {
+        std::copy(h, h + width, cache.value(s, position));
+      }
     }
-    if (is_q) {
-      float *q = op.out + (int64_t)row * op.out_stride + head * width;
-      for (int d = 0; d < width; d++) q[d] = h[d] * op.factor;
-      continue;
-    }
-    const Segment &s = batch.segment[batch.segment_of[row]];
-    const Cache cache{op, batch, (head - op.heads) % op.kv_heads, width};
-    if (is_k) {
-      float *keys = cache.keys(s, position / TILE) + position % TILE;
-      for (int d = 0; d < width; d++) keys[d * TILE] = h[d];
-    } else {
-      std::copy(h, h + width, cache.value(s, position));
-    }
-  }
+  });
 }
 
 // Scores of R query vectors against T tiles of keys: every lane is one key's sum over channels in order.
@@ -753,62 +784,66 @@ void attend(const Op &op, const Batch &batch, const Team &team) {
   const int width = padded_head(op), share = op.heads / op.kv_heads;
   float *scratch = batch.scratch + team.id * batch.scratch_floats;
   const int64_t stride = batch.score_floats / VECTORS;
-  int64_t item = 0;
-  for (int i = 0; i < batch.segments; i++) {
-    const Segment &s = batch.segment[i];
-    const int vectors = s.rows * share, parts = (vectors + VECTORS - 1) / VECTORS;
-    for (int part = 0; part < parts; part++)
-      for (int head = 0; head < op.kv_heads; head++, item++) {
-        if (item % team.size != team.id) continue;
-        const int from = part * VECTORS, count = std::min(VECTORS, vectors - from);
-        const Cache cache{op, batch, head, width};
-        const float *q[VECTORS];
-        float *out[VECTORS];
-        int position[VECTORS];
-        for (int v = 0; v < VECTORS; v++) {  // missing vectors repeat the last one: same result, written twice
-          const int at = from + std::min(v, count - 1), row = s.row + at / share, h = head * share + at % share;
-          q[v] = op.in + (int64_t)row * op.in_stride + h * width;
-          out[v] = op.out + (int64_t)row * op.out_stride + h * op.k;
-          position[v] = s.start + at / share;
-        }
-        if (count == 1) attend_vectors<1>(cache, s, q, out, position, scratch, stride);
-        else if (count == 2) attend_vectors<2>(cache, s, q, out, position, scratch, stride);
-        else if (count <= 4) attend_vectors<4>(cache, s, q, out, position, scratch, stride);
-        else attend_vectors<8>(cache, s, q, out, position, scratch, stride);
+  auto parts = [&](int segment) { return (batch.segment[segment].rows * share + VECTORS - 1) / VECTORS; };
+  auto items = [&](int segment) { return (int64_t)op.kv_heads * parts(segment); };
+  int64_t total = 0;
+  for (int i = 0; i < batch.segments; i++) total += items(i);
+  int segment = 0;
+  int64_t before = 0;  // items of earlier segments
+  team.each(total, 16, [&](int64_t from, int64_t to) {  // a head's parts together: they read the same keys
+    for (int64_t item = from; item < to; item++) {
+      while (item - before >= items(segment)) before += items(segment++);
+      const Segment &s = batch.segment[segment];
+      const int head = (item - before) / parts(segment), first = (item - before) % parts(segment) * VECTORS;
+      const int count = std::min(VECTORS, s.rows * share - first);
+      const Cache cache{op, batch, head, width};
+      const float *q[VECTORS];
+      float *out[VECTORS];
+      int position[VECTORS];
+      for (int v = 0; v < VECTORS; v++) {  // missing vectors repeat the last one: same result, written twice
+        const int at = first + std::min(v, count - 1), row = s.row + at / share, h = head * share + at % share;
+        q[v] = op.in + (int64_t)row * op.in_stride + h * width;
+        out[v] = op.out + (int64_t)row * op.out_stride + h * op.k;
+        position[v] = s.start + at / share;
       }
-  }
+      if (count == 1) attend_vectors<1>(cache, s, q, out, position, scratch, stride);
+      else if (count == 2) attend_vectors<2>(cache, s, q, out, position, scratch, stride);
+      else if (count <= 4) attend_vectors<4>(cache, s, q, out, position, scratch, stride);
+      else attend_vectors<8>(cache, s, q, out, position, scratch, stride);
+    }
+  });
 }
 
 // ---- output ---------------------------------------------------------------------------------------------------------
 
 void pick(const Op &op, const Batch &batch, const Team &team) {
-  int64_t from, to;
-  team.share(batch.picks, from, to);
-  for (int64_t i = from; i < to; i++)
-    std::copy_n(op.in + (int64_t)batch.pick[i] * op.in_stride, op.k, op.out + i * op.out_stride);
+  team.each(batch.picks, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++)
+      std::copy_n(op.in + (int64_t)batch.pick[i] * op.in_stride, op.k, op.out + i * op.out_stride);
+  });
 }
 
 // The best id (the first of equals) and log(sum(exp)) of every row of logits.
 void best(const Op &op, const Batch &batch, int rows, const Team &team) {
-  int64_t from, to;
-  team.share(rows, from, to);
-  for (int64_t row = from; row < to; row++) {
-    const float *x = op.in + row * op.in_stride;
-    vec largest = splat(-INFINITY), sums = vec{};
-    const int whole = op.n / TILE * TILE;
-    for (int i = 0; i < whole; i += TILE) {
-      vec v = load(x + i);
-      largest = v > largest ? v : largest;
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++) {
+      const float *x = op.in + row * op.in_stride;
+      vec largest = splat(-INFINITY), sums = vec{};
+      const int whole = op.n / TILE * TILE;
+      for (int i = 0; i < whole; i += TILE) {
+        vec v = load(x + i);
+        largest = v > largest ? v : largest;
+      }
+      float top = -INFINITY;
+      for (int r = 0; r < TILE; r++) top = std::max(top, largest[r]);
+      for (int i = whole; i < op.n; i++) top = std::max(top, x[i]);
+      for (int i = 0; i < whole; i += TILE) sums = sums + exponential(load(x + i) - splat(top));
+      float sum = total(sums);
+      for (int i = whole; i < op.n; i++) sum += std::exp(x[i] - top);
+      batch.best[row] = (int32_t)std::min<int64_t>(std::find(x, x + op.n, top) - x, op.n - 1);  // none equals if all are NaN
+      batch.logsumexp[row] = top + std::log(sum);
     }
-    float top = -INFINITY;
-    for (int r = 0; r < TILE; r++) top = std::max(top, largest[r]);
-    for (int i = whole; i < op.n; i++) top = std::max(top, x[i]);
-    for (int i = 0; i < whole; i += TILE) sums = sums + exponential(load(x + i) - splat(top));
-    float sum = total(sums);
-    for (int i = whole; i < op.n; i++) sum += std::exp(x[i] - top);
-    batch.best[row] = (int32_t)std::min<int64_t>(std::find(x, x + op.n, top) - x, op.n - 1);  // none equals if all are NaN
-    batch.logsumexp[row] = top + std::log(sum);
-  }
+  });
 }
 
 void execute(const Op *ops, int count, const Batch &batch, const Team &team) {
@@ -851,11 +886,12 @@ void seedbed_layout(int64_t *out) {
 }
 
 void seedbed_run(const Op *ops, int count, const Batch *batch) {
+  const std::unique_ptr<Phase[]> phases(new Phase[2 * count]);  // an operation has one or two
 #ifdef _OPENMP
 #pragma omp parallel num_threads(batch->threads)
-  execute(ops, count, *batch, Team{omp_get_thread_num(), omp_get_num_threads()});
+  execute(ops, count, *batch, Team{omp_get_thread_num(), omp_get_num_threads(), phases.get()});
 #else
-  execute(ops, count, *batch, Team{0, 1});
+  execute(ops, count, *batch, Team{0, 1, phases.get()});
 #endif
 }
 }
