@@ -19,6 +19,9 @@ from seedbed.inference.grammar import Matcher
 from seedbed.inference.request import Request
 from seedbed.inference.runner import BLOCK, Chunk, Want
 
+BESIDE = 128
+"""Positions of prompts in a step that also writes replies: their readers wait for the whole step."""
+
 
 @dataclass(eq=False)
 class Running:
@@ -123,6 +126,7 @@ class Scheduler:
         ready = [one for one in self.running if one.decoding]
         work = [(one, self._decode(one)) for one in ready]
         budget = self.step_tokens - sum(len(chunk.tokens) for _, chunk in work)
+        budget = min(budget, BESIDE) if ready else budget
         behind = iter([one for one in self.running if not one.decoding])
         while budget > 0 and (sequence := next(behind, None) or self._admit()):
             for chunk in self._prefill(sequence, budget):
