@@ -4,40 +4,71 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import common_flags, print_json
-from seedbed.cli.run import load, report, show
+from seedbed.cli.common import common_flags
 from seedbed.cli.sampling import sampling_options
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
-    from seedbed.inference.generate import Generator
+    from seedbed.chat.memory import Memory
+    from seedbed.chat.trace_log import TraceLog
+    from seedbed.cli.conversation import Conversation
     from seedbed.inference.parameters import Sampling
-    from seedbed.inference.text import Piece
-    from seedbed.models.store import LoadedModel
 
-HELP = """\
-/help           this list
-/reset          forget the conversation; the system message stays
-/system TEXT    set the system message and start again; without TEXT, remove it
-/quit           leave (also Ctrl-D)
-Ctrl-C stops an answer; what was said so far stays in the conversation."""
+TURNS = 4
+"""Of a window whose size is not given."""
 
 
 @click.command("chat")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--once", metavar="QUESTION", help="Answer one question and leave.")
 @click.option("--system", metavar="TEXT", default="", help="What the model is told before the conversation.")
+@click.option(
+    "--memory",
+    type=click.Choice(["buffer", "window", "tokens", "summary"]),
+    default="buffer",
+    help="What the model is shown of earlier turns: all, the latest, as many as fit in a number of tokens, or these "
+    "and a summary of those before. Default: buffer.",
+)
+@click.option(
+    "--memory-size",
+    metavar="N",
+    type=int,
+    help=f"Turns of a window (default: {TURNS}), or tokens (default: half the model's window; summary: a quarter).",
+)
+@click.option("--save", metavar="NAME", help="Save the conversation under a new name.")
+@click.option("--resume", metavar="NAME", help="Go on with a saved conversation, and go on saving it.")
+@click.option("--list", "listing", is_flag=True, help="List saved conversations and leave.")
+@click.option("--delete", metavar="NAME", help="Delete a saved conversation and leave.")
+@click.option("--trace", is_flag=True, help="Log what happens, without texts, for `seedbed runs traces`.")
+@click.option("--trace-content", is_flag=True, help="Log it with prompts and replies.")
+@click.option("--window", metavar="N", type=int, help="Tokens of the model's window, for a server that does not say.")
 @sampling_options
 @common_flags
-def chat_command(model: str, once: str | None, system: str, sampling: Sampling, as_json: bool) -> None:
-    """Talk to MODEL, a name or id. From a pipe, each line is a turn.
+def chat_command(
+    model: str | None,
+    once: str | None,
+    system: str,
+    memory: str,
+    memory_size: int | None,
+    save: str | None,
+    resume: str | None,
+    listing: bool,
+    delete: str | None,
+    trace: bool,
+    trace_content: bool,
+    window: int | None,
+    sampling: Sampling,
+    as_json: bool,
+) -> None:
+    """Talk to MODEL, a name, an id, or the URL of an OpenAI-compatible server.
+
+    From a pipe, each line is a turn. A server with several models is URL#NAME; its key is in SEEDBED_KEY.
 
     Answers go to standard output, everything else to standard error. A conversation that outgrows the model's window
     loses its oldest turns, and a line says so. /help lists the commands.
@@ -46,8 +77,42 @@ def chat_command(model: str, once: str | None, system: str, sampling: Sampling, 
     Example:
       seedbed chat quickstart
       seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
+      seedbed chat quickstart --save notes
+      seedbed chat http://127.0.0.1:8000 --resume notes --memory summary
     """
-    conversation = Conversation(load(model), sampling, system, as_json)
+    if listing or delete is not None:
+        from seedbed.cli.saved import manage_saved
+
+        manage_saved(delete, as_json)
+        return
+    if model is None:
+        raise UsageError("no model is named", why="there is nobody to talk to", fix="name one: seedbed chat MODEL")
+    if resume is not None and (system or save is not None):
+        other = "--system" if system else "--save"
+        why = "a saved conversation has a system message and a name already"
+        raise UsageError(f"--resume and {other} contradict each other", why=why, fix=f"leave out {other}")
+    from seedbed.cli.chat_model import open_chat_model
+    from seedbed.cli.conversation import Conversation
+
+    found, options = open_chat_model(model, sampling, window, as_json)
+    remembers = make_memory(memory, memory_size, found.context_window)
+    with contextlib.ExitStack() as opened:
+        log = opened.enter_context(trace_log(trace_content)) if trace or trace_content else None
+        conversation = Conversation(
+            found, remembers, options, sampling.max_tokens, sampling.seed, as_json, system=system, trace=log
+        )
+        opened.callback(conversation.close)
+        if save is not None:
+            conversation.begin(save)
+        if resume is not None:
+            conversation.resume(resume)
+        talk(conversation, once)
+    if log is not None:
+        say("traced: see `seedbed runs traces`")
+
+
+def talk(conversation: Conversation, once: str | None) -> None:
+    """Answer one question, or each line until the end."""
     if once is not None:
         conversation.turn(once)
         return
@@ -65,64 +130,33 @@ def chat_command(model: str, once: str | None, system: str, sampling: Sampling, 
             print(error, file=sys.stderr)  # the conversation is as it was before the turn
 
 
-class Conversation:
-    """The messages so far, and how the next one is answered."""
+def make_memory(kind: str, size: int | None, window: int) -> Memory:
+    """The memory of that name; a size that is not given is a part of the model's window.
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, system: str, as_json: bool) -> None:
-        self.loaded, self.sampling, self.as_json = loaded, sampling, as_json
-        self.generator: Generator | None = None  # kept, so that each turn finds the conversation so far computed
-        self.messages: list[dict[str, str]] = []
-        self.reset(system)
+    Raises:
+        UsageError: the size is out of range, or the memory has none.
+    """
+    from seedbed.chat.memory import Buffer, TokenBudget, Window
+    from seedbed.chat.summary import SummaryMemory
 
-    def reset(self, system: str) -> None:
-        """Start again with that system message, or with none where it is empty."""
-        self.messages = [{"role": "system", "content": system}] if system else []
-
-    def command(self, line: str) -> None:
-        """Do what a line that begins with a slash says."""
-        name, _, text = line.partition(" ")
-        if name == "/reset":
-            self.reset(self.messages[0]["content"] if self.messages and self.messages[0]["role"] == "system" else "")
-            say("(the conversation is forgotten)")
-        elif name == "/system":
-            self.reset(text.strip())
-            say("(the system message is set; the conversation starts again)")
-        else:
-            say(HELP if name == "/help" else f"there is no command {name}\n{HELP}")
-
-    def turn(self, question: str) -> None:
-        """Ask, print the answer and remember both.
-
-        Raises:
-            CapacityError: the question alone does not fit in the window; it is not remembered.
-        """
-        from seedbed.inference.text import fit_conversation, make_generator, stream_pieces
-
-        messages = [*self.messages, {"role": "user", "content": question}]
-        window = self.loaded.model.config.max_length
-        ids, cut = fit_conversation(self.loaded.tokenizer, messages, window, self.sampling.max_tokens)
-        if cut:
-            say(f"(the oldest {cut} messages no longer fit in the window of {window} tokens and were left out)")
-        started = time.perf_counter()
-        self.generator = self.generator or make_generator(self.loaded)
-        pieces = stream_pieces(self.loaded, ids, self.sampling, self.generator)
-        if self.as_json:
-            values = report(pieces, len(ids), self.sampling, started)
-            print_json({**values, "messages_left_out": cut})
-            answer = str(values["text"])
-        else:
-            answer = answer_of(pieces)
-        self.messages = [*messages, {"role": "assistant", "content": answer}]
+    if kind == "window":
+        return Window(TURNS if size is None else size)
+    if kind == "tokens":
+        return TokenBudget(window // 2 if size is None else size)
+    if kind == "summary":
+        return SummaryMemory(window // 4 if size is None else size, summary_tokens=max(1, window // 8))
+    if size is not None:
+        why = "a buffer holds everything"
+        raise UsageError("--memory-size says nothing here", why=why, fix="choose another --memory, or leave it out")
+    return Buffer()
 
 
-def answer_of(pieces: Iterator[Piece]) -> str:
-    """Print an answer as it comes; Ctrl-C ends it early. Returns what was shown."""
-    shown: list[str] = []
-    try:
-        show(pieces, shown)
-    except KeyboardInterrupt:
-        say("(stopped)")
-    return "".join(shown)
+def trace_log(content: bool) -> TraceLog:
+    """The library's log of traces."""
+    from seedbed.chat.trace_log import TraceLog
+    from seedbed.core.artifacts import Library
+
+    return TraceLog.of(Library(), content=content)
 
 
 def read_lines(terminal: bool) -> Iterator[str]:

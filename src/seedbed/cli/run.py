@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from seedbed.models.store import LoadedModel
 
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+class Shown(Protocol):
+    """A piece of a reply."""
+
+    @property
+    def text(self) -> str:
+        """What it adds."""
 
 
 @click.command("run")
@@ -81,7 +89,7 @@ def load(name: str) -> LoadedModel:
     return load_model(artifact)
 
 
-def show(pieces: Iterator[Piece], shown: list[str]) -> None:
+def show(pieces: Iterator[Shown], shown: list[str]) -> None:
     """Print a reply as it comes, keep its pieces in ``shown``, and end its line even when it is interrupted.
 
     On a terminal, control characters are shown as U+FFFD: a model must not steer the terminal.

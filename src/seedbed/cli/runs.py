@@ -1,4 +1,4 @@
-"""`seedbed runs`: list, show and compare training runs, finished and unfinished."""
+"""`seedbed runs`: list, show and compare training runs, finished and unfinished; and traces of chats and answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @click.group("runs")
 def runs_command() -> None:
-    """List, show and compare training runs.
+    """List, show and compare training runs; show traces of chats and answers.
 
     \b
     Example:
       seedbed runs ls
       seedbed runs compare quickstart-base-run other-base-run
+      seedbed runs traces
     """
 
 
@@ -102,6 +103,29 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
     table = [[key, *(_cell(row.get(key)) for row in rows)] for key in keys]
     table += [[key, *(_cell(setting[key]) for setting in settings)] for key in changed]
     print_table(["", *names], table)
+
+
+@runs_command.command("traces")
+@click.argument("identity", metavar="[ID]", required=False)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, help="List this many. Default: 20.")
+@common_flags
+def show_traces(identity: str | None, limit: int, as_json: bool) -> None:
+    """List the latest traces, or show one as a tree. `--trace` of chat and ask makes them.
+
+    \b
+    Example:
+      seedbed runs traces
+      seedbed runs traces 3f2a
+    """
+    from seedbed.chat.trace_log import TraceLog
+    from seedbed.cli.traces import print_traces, print_tree
+    from seedbed.core.artifacts import Library
+
+    with TraceLog.of(Library()) as log:
+        if identity is None:
+            print_traces(log.latest(limit), as_json)
+        else:
+            print_tree(log.tree(identity), as_json)
 
 
 def sparkline(values: list[float], width: int = 60) -> str:

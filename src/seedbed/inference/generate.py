@@ -10,6 +10,9 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from typing import Protocol
+
+from torch import Tensor
 
 from seedbed.inference.beam import beam_search
 from seedbed.inference.decoding import Token
@@ -20,6 +23,19 @@ from seedbed.inference.request import Event, Request, check_prompt
 from seedbed.inference.runner import Runner
 from seedbed.inference.torch_runner import TorchRunner
 from seedbed.models.decoder import Decoder
+
+
+class TokenSource(Protocol):
+    """What continues prompts: a generator, or a running engine behind the same face (``threaded.py``)."""
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Token]:
+        """A reply's tokens as they are decided."""
+
+    def prompt_logprobs(self, prompt_ids: Sequence[int]) -> list[float]:
+        """Natural log-probabilities of a prompt's tokens but the first."""
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The mean (D,) of a text's last hidden states."""
 
 
 class Generator:
@@ -62,9 +78,29 @@ class Generator:
             return iter(self._search(list(prompt_ids), sampling))
         request = Request(next(self._ids), tuple(prompt_ids), sampling.seeded())
         self.engine.prepare(request)  # refuse now, not at the first token
-        return self._stream(request)
+        return (event.token for event in self._events(request) if event.token)
 
-    def _stream(self, request: Request) -> Iterator[Token]:
+    def prompt_logprobs(self, prompt_ids: Sequence[int]) -> list[float]:
+        """Natural log-probabilities of a prompt's tokens but the first, each given those before it.
+
+        Raises:
+            UsageError, CapacityError: as for :meth:`stream`.
+        """
+        request = Request(next(self._ids), tuple(prompt_ids), Sampling(max_tokens=1, temperature=0, seed=0), echo=True)
+        [event] = self._events(request)
+        return [one for one in event.prompt_logprobs or [] if one is not None]
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The mean (D,) of a text's last hidden states.
+
+        Raises:
+            UsageError, CapacityError: the text cannot be read by the model.
+        """
+        runner = self.engine.runner
+        check_prompt(tokens, runner.vocab_size, runner.max_length)
+        return runner.hidden(tokens).mean(0)
+
+    def _events(self, request: Request) -> Iterator[Event]:
         inbox = self._inboxes[request.id] = deque()
         self.engine.add(request)
         try:
@@ -75,7 +111,7 @@ class Generator:
                 event = inbox.popleft()
                 if event.token is None:
                     raise event.error or RuntimeError("an event without content")
-                yield event.token
+                yield event
                 if event.token.finish:
                     return
         finally:

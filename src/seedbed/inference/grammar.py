@@ -133,3 +133,18 @@ def _refused(grammar: Grammar, why: str) -> UsageError:
 
 def _stuck(why: str) -> UsageError:
     return UsageError("the reply cannot go on under its grammar", why=why, fix="simplify the grammar")
+
+
+def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
+    """How many characters of a text follow a grammar, and whether all do and the text may end there.
+
+    Raises:
+        UsageError: it is no grammar of its kind.
+    """
+    matcher = LLMatcher(LLTokenizer("byte"), _source(grammar), log_level=0, limits=_LIMITS)
+    if matcher.is_error():
+        raise _refused(grammar, matcher.get_error())
+    data = text.encode(errors="replace")
+    agreed = matcher.validate_tokens(list(data))
+    complete = agreed == len(data) and matcher.consume_tokens(list(data)) and matcher.is_accepting()
+    return len(data[:agreed].decode(errors="ignore")), bool(complete)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from seedbed.core.errors import CapacityError
 from seedbed.inference.decoding import Finish, Token
-from seedbed.inference.generate import Generator
+from seedbed.inference.generate import Generator, TokenSource
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.runner import make_runner
@@ -75,7 +75,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 
 def stream_pieces(
-    loaded: LoadedModel, ids: Sequence[int], sampling: Sampling, generator: Generator | None = None
+    loaded: LoadedModel, ids: Sequence[int], sampling: Sampling, generator: TokenSource | None = None
 ) -> Iterator[Piece]:
     """Generate after ``ids``, and end at the first stop string.
 

@@ -1,0 +1,1 @@
+"""Messages, models that answer them, prompts, parsed output, memory and tracing."""

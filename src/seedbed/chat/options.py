@@ -1,0 +1,74 @@
+"""The options of a reply: checked by name and type, as the engine takes them, and as traces tell them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seedbed.chat.messages import Message, Reply
+from seedbed.chat.model import ReplyOptions
+from seedbed.core.errors import UsageError
+from seedbed.inference.parameters import Grammar, Sampling
+
+_SAMPLED = {field.name: field for field in dataclasses.fields(Sampling) if field.name in ReplyOptions.__annotations__}
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say something; None is as good as left out.
+
+    Raises:
+        UsageError: there is no such option.
+    """
+    known = list(ReplyOptions.__annotations__)
+    if unknown := [name for name in options if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+        why = "a model would ignore it, and nobody would know"
+        raise UsageError(f"there is no option {', '.join(unknown)}", why=why, fix=fix)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def sampling_of(options: Mapping[str, Any], default: Sampling, grammar: Grammar | None) -> Sampling:
+    """Options as the engine takes them; what is left out is as in ``default``.
+
+    Raises:
+        UsageError: a value is of the wrong type or out of range.
+    """
+    changes = {name: _typed(name, value) for name, value in options.items() if name in _SAMPLED and name != "grammar"}
+    return dataclasses.replace(default, **changes, grammar=grammar)
+
+
+def stop_texts(value: object) -> tuple[str, ...]:
+    """One stop text or several. Raises UsageError for what is neither."""
+    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
+    if not all(isinstance(text, str) for text in found):
+        raise _wrong("stop", value, "texts")
+    return tuple(str(text) for text in found)
+
+
+def start_data(messages: Sequence[Message], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the start of a model's work tells a trace."""
+    plain = {name: value for name, value in options.items() if isinstance(value, (int, float, str))}
+    return {**plain, "content": {"messages": [message.to_wire() for message in messages]}}
+
+
+def end_data(reply: Reply) -> dict[str, Any]:
+    """What the end of a model's work tells a trace."""
+    content = {"text": reply.text, "tool_calls": [call.to_wire() for call in reply.tool_calls]}
+    counts = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
+    return {**counts, "finish": reply.finish, "content": content}
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name == "stop":
+        return stop_texts(value)
+    real = isinstance(_SAMPLED[name].default, float)
+    if isinstance(value, bool) or not isinstance(value, (int, float) if real else int):
+        raise _wrong(name, value, "a number" if real else "a whole number")
+    return value
+
+
+def _wrong(name: str, value: object, wanted: str) -> UsageError:
+    return UsageError(f"{name} is not {wanted}", why=f"it is {value!r}"[:200], fix=f"give {wanted}")

@@ -1,0 +1,192 @@
+"""The conversation of `seedbed chat`: what was said, what the model is shown of it, and where it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from seedbed.chat.conversations import Conversations, Entry
+from seedbed.chat.memory import Memory, View, fit_window
+from seedbed.chat.messages import Message, Reply
+from seedbed.chat.model import ChatModel, ReplyOptions
+from seedbed.chat.summary import Summary, SummaryMemory
+from seedbed.chat.tracing import Trace, span
+from seedbed.cli.answer import StreamedAnswer
+from seedbed.cli.common import print_json
+from seedbed.cli.run import show
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import say, track
+
+HELP = """\
+/help           this list
+/reset          forget the conversation; the system message stays
+/system TEXT    set the system message and start again; without TEXT, remove it
+/save NAME      save the conversation, and go on saving it
+/resume NAME    go on with a saved one; /list lists them
+/rename NAME    give this one, which is saved, another name
+/delete NAME    delete a saved one
+/quit           leave (also Ctrl-D)
+Ctrl-C stops an answer; what was said so far stays in the conversation."""
+
+
+@dataclass
+class Conversation:
+    """What was said so far, and how the next question is answered.
+
+    Attributes:
+        options: of every reply.
+        room: tokens that a reply may have.
+        name: under which it is saved; empty where it is not.
+        system: the system message it begins with.
+    """
+
+    model: ChatModel
+    memory: Memory
+    options: ReplyOptions
+    room: int
+    seed: int | None = None
+    as_json: bool = False
+    system: str = ""
+    trace: Trace | None = None
+    name: str = ""
+    entries: list[Entry] = field(init=False)
+    _written: bool = field(default=False, init=False)  # whether there is something saved under its name
+
+    def __post_init__(self) -> None:
+        self.reset(self.system)
+
+    @cached_property
+    def saved(self) -> Conversations:
+        """The library's conversations; the file is made when it is needed."""
+        return Conversations.of(Library())
+
+    def close(self) -> None:
+        """Let go of the file of conversations, if it was opened."""
+        if "saved" in self.__dict__:
+            self.saved.close()
+
+    def reset(self, system: str) -> None:
+        """Start again with that system message, or with none where it is empty."""
+        self.entries = [Entry(Message("system", system))] if system else []
+        self._remember(Summary())
+
+    def begin(self, name: str) -> None:
+        """Save from the first turn on. Raises UsageError where the name is taken."""
+        self.saved.check_free(name)
+        self.name, self._written = name, False
+
+    def resume(self, name: str) -> None:
+        """Go on with a saved one. Raises NotFoundError where there is none."""
+        self.entries = self.saved.read(name)
+        self.name, self._written = name, True
+        self._remember(self.saved.summary(name))
+        say(f"(going on with {name}: {len(self.entries)} messages)")
+
+    def command(self, line: str) -> None:
+        """Do what a line that begins with a slash says."""
+        name, _, text = line.partition(" ")
+        actions = {"/save": self._save, "/resume": self.resume, "/rename": self._rename, "/delete": self._delete}
+        if name == "/reset":
+            first = self.entries[0].message if self.entries else None
+            self._start_again(first.content if first and first.role == "system" else "")
+            say("(the conversation is forgotten)")
+        elif name == "/system":
+            self._start_again(text.strip())
+            say("(the system message is set; the conversation starts again)")
+        elif name == "/list":
+            say(", ".join(one.name for one in self.saved.all()) or "(none is saved)")
+        elif name in actions:
+            actions[name](text.strip())
+        else:
+            say(HELP if name == "/help" else f"there is no command {name}\n{HELP}")
+
+    def turn(self, question: str) -> None:
+        """Ask, print the answer, save both where that is wanted, and remember them.
+
+        Raises:
+            CapacityError: the question alone does not fit in the window; it is not remembered.
+            SeedbedError: the model does not answer, or the turn cannot be saved.
+        """
+        asked = Entry(Message("user", question))
+        messages = [entry.message for entry in (*self.entries, asked)]
+        with span(self.trace, "chain", "chat", conversation=self.name) as work:
+            view = self.memory.view(messages, self.model, self.trace)
+            shown = fit_window(view.messages, self.model, self.room).messages
+            kept = set(map(id, shown))
+            left_out = sum(id(one) not in kept for one in messages)
+            work.data["messages_left_out"] = left_out
+            self._say_left_out(left_out, view)
+            reply = self._answer(shown, left_out)
+        answered = Entry(reply.message, reply.model, reply.usage)
+        self._keep([asked, answered])
+        self.entries += [asked, answered]
+
+    def _say_left_out(self, count: int, view: View) -> None:
+        if not count:
+            return
+        if count > view.left_out:
+            why = f"no longer fit in the window of {self.model.context_window} tokens and were left out"
+        else:
+            why = "are summarized" if view.summary else "were left out"
+        say(f"(the oldest {count} messages {why})")
+
+    def _answer(self, messages: Sequence[Message], left_out: int) -> Reply:
+        """Print an answer: as it comes, where Ctrl-C ends it early, or as JSON."""
+        answer = StreamedAnswer()
+        options = self.options.copy()
+        options["trace"] = self.trace
+        with closing(answer.read(self.model.stream(messages, **options))) as pieces:
+            if self.as_json:
+                for _ in track(pieces, "answering", self.room, "pieces"):
+                    pass
+                print_json({**answer.report(), "seed": self.seed, "messages_left_out": left_out})
+            else:
+                try:
+                    show(pieces, [])
+                except KeyboardInterrupt:
+                    say("(stopped)")
+        return answer.reply or Reply("".join(answer.texts), model=self.model.name)
+
+    def _keep(self, turn: Sequence[Entry]) -> None:
+        """Save a turn; the first one with what stands before it."""
+        if not self.name:
+            return
+        if self._written:
+            self.saved.append(self.name, turn)
+        else:
+            self.saved.create(self.name, [*self.entries, *turn])
+            self._written = True
+        if isinstance(self.memory, SummaryMemory):
+            self.saved.keep_summary(self.name, self.memory.summary)
+
+    def _save(self, name: str) -> None:
+        self.saved.create(name, self.entries)
+        self.name, self._written = name, True
+        say(f"(saved as {name}, and so is what follows)")
+
+    def _rename(self, name: str) -> None:
+        if not self._written:
+            raise UsageError("this conversation is not saved", why="only a saved one has a name", fix="/save NAME")
+        self.saved.rename(self.name, name)
+        self.name = name
+        say(f"(it is called {name} now)")
+
+    def _delete(self, name: str) -> None:
+        self.saved.delete(name)
+        if name == self.name:
+            self.name, self._written = "", False
+        say(f"({name} is deleted)")
+
+    def _start_again(self, system: str) -> None:
+        """What is saved stays as it is; what follows is another conversation."""
+        if self.name:
+            say(f"({self.name} stays saved; what follows is not: /save NAME saves it)")
+        self.name, self._written = "", False
+        self.reset(system)
+
+    def _remember(self, summary: Summary) -> None:
+        if isinstance(self.memory, SummaryMemory):
+            self.memory = replace(self.memory, summary=summary)
