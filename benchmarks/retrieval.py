@@ -1,0 +1,201 @@
+"""Retrieval quality: nDCG@10 and recall@100 of TF-IDF, BM25, vectors and both fused, on judged questions.
+
+Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAME_queries_dev.jsonl``,
+``NAME_qrels_dev.jsonl``); a document is one chunk, its title before its text. bm25s (Lù 2024) gets the same words,
+k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. How rankings
+are joined, and that rare words stay, was chosen with these judgements in sight; no number was fitted to them. nDCG is
+Järvelin and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from seedbed.core.artifacts import Library
+from seedbed.core.progress import say
+from seedbed.rag.contracts import Embedder
+from seedbed.rag.document import Chunk
+from seedbed.rag.embedders import open_embedder
+from seedbed.rag.retrieval import MODES, Retriever
+from seedbed.rag.store import Store
+from seedbed.rag.tfidf import SIZE, Latent, Tfidf, stems
+
+DEPTH = 100
+RESAMPLES = 2000
+Search = Callable[[str], list[int]]
+"""A question to the places of documents, best first."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Documents, questions, and the grade of each judged document for each question."""
+
+    name: str
+    texts: list[str]
+    questions: list[str]
+    grades: list[dict[int, int]]
+
+
+def main() -> None:
+    """Measure all sets, print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = os.environ.get("SEEDBED_DATA", Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=Path(data) / "tasks" / "retrieval", help="folder of the sets")
+    parser.add_argument("--embedder", metavar="MODEL|URL", help="also measure its vectors")
+    parser.add_argument("--size", type=int, default=SIZE, help=f"numbers of a latent vector [{SIZE}]")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    options = parser.parse_args()
+    results = {one.name: measure(one, options.embedder, options.size) for one in test_sets(options.data)}
+    print(json.dumps(results, indent=2) if options.json else "\n\n".join(tables(results)))
+
+
+def test_sets(folder: Path) -> Iterator[TestSet]:
+    """The sets of a folder, by name."""
+    for path in sorted(folder.glob("*_docs.jsonl.xz")):
+        name = path.name.removesuffix("_docs.jsonl.xz")
+        documents = rows(path)
+        place = {row["id"]: number for number, row in enumerate(documents)}
+        questions = {row["qid"]: row["query"] for row in rows(folder / f"{name}_queries_dev.jsonl")}
+        grades: dict[str, dict[int, int]] = {question: {} for question in questions}
+        for row in rows(folder / f"{name}_qrels_dev.jsonl"):
+            if row["qid"] in grades and row["rel"] > 0:
+                grades[row["qid"]][place[row["doc"]]] = int(row["rel"])
+        judged = [question for question in questions if grades[question]]
+        texts = [content(row["title"], row["text"]) for row in documents]
+        yield TestSet(name, texts, [questions[one] for one in judged], [grades[one] for one in judged])
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file, packed or not."""
+    with lzma.open(path, "rt") if path.suffix == ".xz" else path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def content(title: str, text: str) -> str:
+    """Some texts begin with their title."""
+    return text if text.startswith(title) else f"{title}\n{text}"
+
+
+def measure(one: TestSet, embedder: str | None, size: int) -> dict[str, Any]:
+    """Each system's figures for each question."""
+    say(f"{one.name}: {len(one.texts):,} documents, {len(one.questions)} questions")
+    found = {name: score(search, one) for name, search in systems(one, embedder, size)}
+    return {"documents": len(one.texts), "questions": len(one.questions), "systems": found}
+
+
+def systems(one: TestSet, embedder: str | None, size: int) -> Iterator[tuple[str, Search]]:
+    """What is compared, by name."""
+    yield "TF-IDF", tfidf(one.texts)
+    yield from in_store(one, "latent", Latent.fit(one.texts, size))
+    if embedder is not None:
+        yield from in_store(one, embedder, open_embedder(embedder, Library()))
+    try:
+        yield "bm25s", bm25s(one.texts)
+    except ImportError:
+        say("bm25s is not installed: left out")
+
+
+def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str, Search]]:
+    """Our store with an embedder's vectors, in all its modes."""
+    chunks = [Chunk(str(place), 0, len(text), text) for place, text in enumerate(one.texts)]
+    store = Store(":memory:")
+    store.add(chunks, embedder.embed_documents(one.texts))
+    for mode in MODES:
+        if mode == "words" and name != "latent":
+            continue
+        if mode == "hybrid":
+            ranks = Retriever(store, embedder, mode, fusion="ranks")
+            yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
+        label = {"hybrid": f"hybrid BM25 + {name}", "words": "BM25", "vector": name}[mode]
+        retriever = Retriever(store, embedder, mode)
+        yield label, lambda query, found=retriever: places_of(found, query)
+    store.close()
+
+
+def places_of(retriever: Retriever, query: str) -> list[int]:
+    """What a retriever finds, as places."""
+    return [int(hit.chunk.source) for hit in retriever.search(query, DEPTH)]
+
+
+def tfidf(texts: Sequence[str]) -> Search:
+    """Cosines of the weights themselves, without latent axes."""
+    fitted = Tfidf.fit(texts, most=10**9)
+    matrix = fitted.weights(texts).dense(len(fitted.terms))
+    return lambda query: best(matrix @ fitted.weights([query]).dense(len(fitted.terms))[0])
+
+
+def bm25s(texts: Sequence[str]) -> Search:
+    """The library bm25s with FTS5's constants and idf, on our words."""
+    import bm25s as library
+
+    index = library.BM25(method="robertson", k1=1.2, b=0.75)
+    index.index([list(count.elements()) for count in stems(texts)], show_progress=False)
+    return lambda query: best(index.get_scores(list(stems([query])[0])))
+
+
+def best(scores: Any) -> list[int]:
+    """The places of the highest scores above 0."""
+    order = np.argsort(-scores, kind="stable")[:DEPTH]
+    return [int(place) for place in order if scores[place] > 0]
+
+
+def score(search: Search, one: TestSet) -> dict[str, list[float]]:
+    """nDCG@10 and recall@100 of each question."""
+    found = [search(question) for question in one.questions]
+    return {
+        "ndcg@10": [ndcg(places, grades) for places, grades in zip(found, one.grades, strict=True)],
+        "recall@100": [recall(places, grades) for places, grades in zip(found, one.grades, strict=True)],
+    }
+
+
+def ndcg(places: Sequence[int], grades: Mapping[int, int], depth: int = 10) -> float:
+    """The discounted gain of a ranking, over that of the best one."""
+    gains = [grades.get(place, 0) for place in places[:depth]]
+    ideal = sorted(grades.values(), reverse=True)[:depth]
+    return _discounted(gains) / _discounted(ideal)
+
+
+def recall(places: Sequence[int], grades: Mapping[int, int], depth: int = 100) -> float:
+    """The share of the relevant documents that a ranking has."""
+    return sum(place in grades for place in places[:depth]) / len(grades)
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % of the means of resampled questions (bootstrap)."""
+    chance = random.Random(seed)
+    means = sorted(fmean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
+
+
+def tables(results: Mapping[str, Any]) -> Iterator[str]:
+    """A table for each set."""
+    for name, result in results.items():
+        lines = [f"{name}: {result['documents']:,} documents, {result['questions']} questions", ""]
+        lines += [f"{'':24s}  {'nDCG@10':>7s}  {'95 %':^13s}  {'recall@100':>10s}  {'95 %':^13s}"]
+        for system, figures in result["systems"].items():
+            cells = []
+            for key, width in (("ndcg@10", 7), ("recall@100", 10)):
+                low, high = interval(figures[key])
+                cells.append(f"{fmean(figures[key]):{width}.4f}  {low:.3f} – {high:.3f}")
+            lines.append(f"{system:24s}  {'  '.join(cells)}")
+        yield "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

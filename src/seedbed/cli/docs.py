@@ -1,0 +1,309 @@
+"""`seedbed docs`: add documents to a collection, look at what is there, search it, remove from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.rag.adding import Report
+    from seedbed.rag.collection import Collection
+    from seedbed.rag.contracts import Hit
+
+# As in rag.split and rag.retrieval, written again so that --help imports neither; a test compares them.
+SPLITS = ("heading", "paragraph", "sentence", "characters", "recursive", "tokens")
+MODES = ("hybrid", "words", "vector")
+_SIGNS = {"!=": "ne", ">=": "gte", "<=": "lte", "=": "eq", ">": "gt", "<": "lt"}
+_CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+_LISTED = ("name", "documents", "chunks", "bytes", "embedder", "digest")
+_SHOWN_SKIPS = 20
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+@click.group("docs")
+def docs_command() -> None:
+    """Collections of your own documents, to search and to ask.
+
+    \b
+    Example:
+      seedbed docs add guide docs/ notes.pdf
+      seedbed docs search guide "how to install"
+      seedbed ask "How do I install it?" --docs guide
+    """
+
+
+@docs_command.command("add")
+@click.argument("collection")
+@click.argument("sources", nargs=-1, required=True, metavar="PATH|URL...")
+@click.option("--embedder", metavar="tfidf|MODEL|URL", help="What makes the vectors; also URL#MODEL. [tfidf]")
+@click.option("--split", type=click.Choice(SPLITS), help="Where documents are cut. [paragraph]")
+@click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
+@click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
+@click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
+@click.option("--allow-private", is_flag=True, help="Read web pages from this machine and private networks too.")
+@common_flags
+def add_command(
+    collection: str,
+    sources: tuple[str, ...],
+    embedder: str | None,
+    split: str | None,
+    chunk_size: int | None,
+    chunk_overlap: int | None,
+    server: str | None,
+    allow_private: bool,
+    as_json: bool,
+) -> None:
+    """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION.
+
+    What has not changed is not read again; files that went from a folder go from the collection. A new collection
+    keeps its embedder, splitter and server.
+
+    \b
+    Example:
+      seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
+      seedbed docs add code src/ --split heading --embedder http://127.0.0.1:8000
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.rag.adding import check_paths
+    from seedbed.rag.collection import Collection
+
+    check_paths(sources)  # before a collection is made
+    cut = {"by": split, "chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
+    given: dict[str, Any] = {"embedder": embedder, "server": server, "split": _given(cut)}
+    with _closing(Collection.create(Library(), collection, _given(given))) as made:
+        report = made.add(sources, allow_private=allow_private)
+        if as_json:
+            print_json({**_summary(made), **_report(report)})
+            return
+        _tell(report)
+        facts = _summary(made)
+        print(f"{collection}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
+
+
+@docs_command.command("ls")
+@common_flags
+def ls_command(as_json: bool) -> None:
+    """List the collections.
+
+    \b
+    Example:
+      seedbed docs ls
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.rag.collection import Collection, names
+
+    library, rows = Library(), []
+    for name in names(library):
+        with _closing(Collection.open(library, name)) as found:
+            rows.append(_summary(found))
+    if as_json:
+        print_json(rows)
+        return
+    cells = [[_cell(key, row[key]) for key in _LISTED] for row in rows]
+    print_table(list(_LISTED), cells, right=(1, 2, 3))
+
+
+@docs_command.command("show")
+@click.argument("collection")
+@click.argument("source", required=False)
+@common_flags
+def show_command(collection: str, source: str | None, as_json: bool) -> None:
+    """Show what is in COLLECTION, or the chunks of one document, SOURCE.
+
+    \b
+    Example:
+      seedbed docs show guide
+      seedbed docs show guide docs/install.md
+    """
+    with _opened(collection) as found:
+        if source is None:
+            _show_documents(found, as_json)
+        else:
+            _show_chunks(found, source, as_json)
+
+
+@docs_command.command("search")
+@click.argument("collection")
+@click.argument("query")
+@click.option("-k", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="Passages to find.")
+@click.option("--mode", type=click.Choice(MODES), default="hybrid", show_default=True, help="How to find them.")
+@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only where this holds; also != > >= < <=.")
+@click.option("--diversity", type=click.FloatRange(0, 1), default=0.0, help="Prefer passages unlike each other. [0]")
+@common_flags
+def search_command(
+    collection: str, query: str, count: int, mode: str, where: tuple[str, ...], diversity: float, as_json: bool
+) -> None:
+    """Find the passages of COLLECTION that fit QUERY.
+
+    A VALUE is a number, true, false or a text ("2020" with quotes is a text). Fields are `source`, `page`, `heading`
+    and those that the readers found, such as a mail's `from`.
+
+    \b
+    Example:
+      seedbed docs search guide "how to install" -k 3
+      seedbed docs search mails "invoice" --where 'year>=2020' --mode words
+    """
+    from seedbed.rag.retrieval import Mode
+
+    chosen: Mode = mode  # type: ignore[assignment]
+    with _opened(collection) as found:
+        hits = found.search(query, count, mode=chosen, where=_filter(where), diversity=diversity)
+    if as_json:
+        print_json([_hit(hit) for hit in hits])
+        return
+    for rank, hit in enumerate(hits, start=1):
+        print(f"[{rank}] {_place(hit)}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n")
+    if not hits:
+        say("nothing found")
+
+
+@docs_command.command("rm")
+@click.argument("collection")
+@click.argument("source", required=False)
+@common_flags
+def rm_command(collection: str, source: str | None, as_json: bool) -> None:
+    """Remove COLLECTION, or only SOURCE (a document, a file, all of a folder) from it. Your own files stay.
+
+    \b
+    Example:
+      seedbed docs rm guide docs/old.md
+      seedbed docs rm guide
+    """
+    from seedbed.core.artifacts import Library
+    from seedbed.rag.collection import remove
+
+    if source is None:
+        remove(Library(), collection)
+        removed: dict[str, Any] = {"removed": collection}
+    else:
+        with _opened(collection) as found:
+            removed = {"removed": source, "documents": found.forget(source)}
+    if as_json:
+        print_json(removed)
+    say(f"removed {source or collection}")
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Collection]:
+    from seedbed.core.artifacts import Library
+    from seedbed.rag.collection import Collection
+
+    with _closing(Collection.open(Library(), name)) as found:
+        yield found
+
+
+@contextmanager
+def _closing(collection: Collection) -> Iterator[Collection]:
+    try:
+        yield collection
+    finally:
+        collection.close()
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value not in (None, {})}
+
+
+def _filter(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    from seedbed.core.errors import UsageError
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        parts = _CONDITION.fullmatch(text)
+        if parts is None:
+            fix = "write FIELD=VALUE, or with != > >= < <="
+            raise UsageError(f"--where {text} cannot be read", why="there is no comparison in it", fix=fix)
+        found.setdefault(parts[1].strip(), {})[_SIGNS[parts[2]]] = _value(parts[3].strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (str, int, float)) else text
+
+
+def _summary(collection: Collection) -> dict[str, Any]:
+    documents = collection.store.documents()
+    return {
+        "name": collection.name,
+        "documents": len(documents),
+        "chunks": collection.store.count(),
+        "without_vector": collection.store.pending(),
+        "bytes": collection.size,
+        "embedder": collection.settings.embedder,
+        "digest": collection.digest,
+    }
+
+
+def _cell(key: str, value: Any) -> str:
+    if key == "bytes":
+        return bytes_text(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)[: 12 if key == "digest" else None]
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {**vars(report), "skipped": [vars(one) for one in report.skipped]}
+
+
+def _tell(report: Report) -> None:
+    for one in report.skipped[:_SHOWN_SKIPS]:
+        say(f"skipped {one.source}: {one.reason}")
+    if len(report.skipped) > _SHOWN_SKIPS:
+        say(f"skipped {len(report.skipped) - _SHOWN_SKIPS} more (--json lists them)")
+    counts = {key: len(value) for key, value in vars(report).items()}
+    say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count))
+
+
+def _show_documents(collection: Collection, as_json: bool) -> None:
+    documents = collection.store.documents()
+    if as_json:
+        print_json({**_summary(collection), "sources": [vars(one) for one in documents]})
+        return
+    rows = [[one.source, one.title, f"{one.chunks:,}", _time(one.added), one.sha256[:12]] for one in documents]
+    print_table(["source", "title", "chunks", "added", "sha256"], rows, right=(2,))
+    if pending := collection.store.pending():
+        say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
+
+
+def _show_chunks(collection: Collection, source: str, as_json: bool) -> None:
+    chunks = collection.chunks_of(source)
+    if as_json:
+        print_json([{"id": chunk.id, **vars(chunk)} for chunk in chunks])
+        return
+    for chunk in chunks:
+        page = f", page {chunk.page}" if chunk.page is not None else ""
+        heading = f"  {chunk.heading}" if chunk.heading else ""
+        print(f"[{chunk.start}-{chunk.end}{page}]{heading}\n{_indented(chunk.text)}\n")
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)}
+
+
+def _place(hit: Hit) -> str:
+    chunk = hit.chunk
+    page = f", page {chunk.page}" if chunk.page is not None else ""
+    return f"{chunk.source}{page}" + (f", {chunk.heading}" if chunk.heading else "")
+
+
+def _indented(text: str) -> str:
+    """On a terminal, control characters are shown as U+FFFD: a document must not steer it."""
+    shown = text.translate(_CONTROLS) if sys.stdout.isatty() else text
+    return "\n".join(f"    {line}" for line in shown.splitlines())
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,1 @@
+"""Adapters that make seedbed's parts usable in other frameworks."""

@@ -1,0 +1,1 @@
+"""Documents, readers, splitters, stores, retrieval, chains and citations."""

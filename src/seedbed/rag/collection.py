@@ -1,0 +1,280 @@
+"""A named collection of documents: a folder in the library with its settings and its store.
+
+What cuts the documents and what makes the vectors is fixed when the collection is made, since chunks and vectors of
+different kinds cannot be compared. How documents come in is in ``adding.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from seedbed.chat.tracing import Trace
+from seedbed.core import config, files
+from seedbed.core.artifacts import Library, check_name
+from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
+from seedbed.rag import adding, mirror
+from seedbed.rag.contracts import Embedder, Filter, Hit, VectorStore
+from seedbed.rag.document import Chunk
+from seedbed.rag.embedders import TFIDF, open_embedder
+from seedbed.rag.limits import Limits
+from seedbed.rag.retrieval import BALANCE, Mode, Rerank, Retriever
+from seedbed.rag.settings import CollectionSettings
+from seedbed.rag.split import split
+from seedbed.rag.store import Store
+from seedbed.rag.stores import open_server
+from seedbed.rag.tfidf import Latent
+
+STORE, SETTINGS = "store.sqlite", "collection.json"
+
+
+class Collection:
+    """Documents to ask, opened by :meth:`open` or :meth:`create`.
+
+    Args:
+        folder: holds the settings and the store.
+        key: for the embedder's server.
+    """
+
+    def __init__(self, folder: Path, settings: CollectionSettings, library: Library, key: str | None = None) -> None:
+        self.folder, self.settings, self.name = folder, settings, folder.name
+        self._library, self._key = library, key
+        self.store = Store(folder / STORE)
+        self._learnt: tuple[str, Latent] | None = None
+
+    @classmethod
+    def create(
+        cls, library: Library, name: str, given: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Collection:
+        """Make a collection, or open the one that is there.
+
+        Args:
+            given: settings (:class:`~seedbed.rag.settings.CollectionSettings`) as a table; the rest is as it is, or at
+                its default.
+
+        Raises:
+            UsageError: one is there, and was made with other settings than those given; or the name cannot be one.
+            NotFoundError: there is no such model to embed with.
+        """
+        folder, origin = home(library) / check_name(name), config.Origin("the settings of a collection", "")
+        if (folder / SETTINGS).is_file():
+            there = _read_settings(folder / SETTINGS)
+            wanted = config.parse(CollectionSettings, _merged(config.to_dict(there), given or {}), origin)
+            if wanted != there:
+                raise _other_settings(name, config.to_dict(there), config.to_dict(wanted))
+            return cls(folder, there, library, key)
+        settings = config.parse(CollectionSettings, given or {}, origin)
+        if settings.embedder != TFIDF:
+            open_embedder(settings.embedder, library, key)  # fail before anything is written
+        elif settings.split.by == "tokens":
+            why = "TF-IDF has no tokenizer, and a model's tokens are counted by the embedder"
+            raise UsageError("chunks of tokens need a model", why=why, fix="choose a model as the embedder")
+        files.write_json(folder / SETTINGS, config.to_dict(settings))
+        return cls(folder, settings, library, key)
+
+    @classmethod
+    def open(cls, library: Library, name: str, key: str | None = None) -> Collection:
+        """The collection of that name.
+
+        Raises:
+            NotFoundError: there is none. CorruptError: its files are damaged.
+        """
+        folder = home(library) / check_name(name)
+        if not (folder / SETTINGS).is_file():
+            raise _missing(library, name)
+        return cls(folder, _read_settings(folder / SETTINGS), library, key)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return (self.folder / STORE).stat().st_size
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the hashes of all that was read, in order: the same documents have the same digest."""
+        return hashlib.sha256("\n".join(sorted(self.store.origins().values())).encode()).hexdigest()
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What made the vectors; None while TF-IDF has learnt nothing.
+
+        Raises:
+            UsageError: the model of that name is not the one that made them.
+        """
+        return self._model if self.settings.embedder != TFIDF else self._tfidf()
+
+    def add(
+        self,
+        sources: Iterable[str],
+        limits: Limits | None = None,
+        *,
+        allow_private: bool = False,
+    ) -> adding.Report:
+        """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``adding.py``.
+
+        Raises:
+            NotFoundError: a path does not exist; nothing was read.
+            CapacityError: the disk is full; what was there before is there still.
+            SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
+        """
+        report = adding.read_changed(self.store, self._split, list(sources), limits, allow_private)
+        self.complete()
+        return report
+
+    def complete(self) -> None:
+        """Give every chunk its vector, here and on the server."""
+        if self.settings.embedder == TFIDF:
+            adding.complete_tfidf(self.store)
+        elif self.store.pending():
+            adding.complete(self.store, self._model)
+        if self._server is not None:
+            mirror.update(self.store, self._server)
+
+    def forget(self, source: str) -> int:
+        """Forget a document, or all of a file, folder or address. Returns how many documents that were.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        origins = adding.origins_of(self.store, source)
+        if not origins:
+            raise no_document(self, source)
+        count = self.store.drop(origins)
+        if self._server is not None:
+            mirror.update(self.store, self._server)
+        return count
+
+    def chunks_of(self, source: str) -> list[Chunk]:
+        """A document's chunks, in its order; the path of a file may be relative.
+
+        Raises:
+            NotFoundError: there is no such document.
+        """
+        names = adding.names_of(source)
+        chunks = next((found for name in names if (found := self.store.chunks_of(name))), None)
+        if chunks is None:
+            raise no_document(self, source)
+        return chunks
+
+    def search(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        mode: Mode = "hybrid",
+        where: Filter | None = None,
+        diversity: float = 0.0,
+        rerank: Rerank | None = None,
+        trace: Trace | None = None,
+    ) -> list[Hit]:
+        """The ``k`` best chunks for a question, best first; see :class:`~seedbed.rag.retrieval.Retriever`."""
+        embedder = None if mode == "words" else self.embedder
+        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, balance=self.balance)
+        return retriever.search(query, k, where, trace)
+
+    @cached_property
+    def _split(self) -> adding.Splitter:
+        """Tokens are counted by the model that makes the vectors."""
+        count = None
+        if self.settings.split.by == "tokens":
+            count = getattr(self.embedder, "count_tokens", None)
+        return partial(split, settings=self.settings.split, count=count)
+
+    @property
+    def balance(self) -> float:
+        """The vectors' share when words and vectors are fused: measured for TF-IDF, even for a model's."""
+        return BALANCE if self.settings.embedder == TFIDF else 0.5
+
+    def _tfidf(self) -> Latent | None:
+        """Read again after another process has fitted it anew."""
+        maker = self.store.maker
+        if self._learnt is None or self._learnt[0] != maker:
+            data = self.store.learnt
+            self._learnt = (maker, Latent.from_bytes(data)) if data else None
+        return self._learnt[1] if self._learnt else None
+
+    @cached_property
+    def _model(self) -> Embedder:
+        made = open_embedder(self.settings.embedder, self._library, self._key)
+        self.store.bind(made.name, made.size)
+        return made
+
+    @property
+    def _server(self) -> VectorStore | None:
+        if not self.settings.server or not self.store.size:
+            return None
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> VectorStore:
+        return open_server(self.settings.server, self.name, self.store.size)
+
+
+def home(library: Library) -> Path:
+    """The folder of a library's collections."""
+    return library.root / "docs"
+
+
+def names(library: Library) -> list[str]:
+    """The names of a library's collections."""
+    return sorted(path.parent.name for path in home(library).glob(f"*/{SETTINGS}"))
+
+
+def remove(library: Library, name: str) -> None:
+    """Remove a collection.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    folder = home(library) / check_name(name)
+    if not (folder / SETTINGS).is_file():
+        raise _missing(library, name)
+    grave = folder.with_name(f".removed-{os.urandom(4).hex()}")
+    folder.rename(grave)
+    shutil.rmtree(grave)
+
+
+def no_document(collection: Collection, source: str) -> NotFoundError:
+    """For a source that a collection does not have."""
+    return NotFoundError(
+        f"{collection.name} has no document {source!r}",
+        why="no document, file or folder of that name was added",
+        fix=f"see `seedbed docs show {collection.name}`",
+    )
+
+
+def _read_settings(path: Path) -> CollectionSettings:
+    try:
+        return config.parse(CollectionSettings, files.read_json(path), config.Origin(str(path), ""))
+    except (OSError, ValueError, TypeError, AttributeError, SeedbedError) as error:
+        fix = "put back a copy, or remove the collection and add its documents again"
+        raise CorruptError("the settings of a collection cannot be read", why=f"{path}: {error}", fix=fix) from error
+
+
+def _missing(library: Library, name: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no collection {name!r}",
+        why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
+        fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
+    )
+
+
+def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables in tables are merged too."""
+    nested = {key: _merged(table[key], value) for key, value in given.items() if isinstance(value, Mapping)}
+    return {**table, **given, **nested}
+
+
+def _other_settings(name: str, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> UsageError:
+    differing = [f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in there if there[key] != wanted[key]]
+    why, fix = "; ".join(differing), "leave it out, or add the documents to a collection of another name"
+    return UsageError(f"the collection {name} was made otherwise", why=why, fix=fix)

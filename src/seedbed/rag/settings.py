@@ -1,0 +1,17 @@
+"""How a collection is made: what cuts its documents, what makes its vectors, where these are searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedbed.core.config import knob
+from seedbed.rag.split import SplitSettings
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """Fixed when a collection is made."""
+
+    embedder: str = knob("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL')
+    server: str = knob("", 'search vectors on a server: "KIND:PLACE", such as "qdrant:http://127.0.0.1:6333"')
+    split: SplitSettings = knob(SplitSettings(), "how documents are cut")

@@ -1,0 +1,181 @@
+"""`seedbed docs` as a user meets it: results, JSON, exit codes, and what is asked for wrongly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from seedbed.cli import docs
+from seedbed.cli.main import main
+from seedbed.rag.retrieval import MODES
+from seedbed.rag.split import By
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def seedbed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line: exit code, standard output, standard error."""
+    monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "sea.txt").write_text("Ships sail on the wide sea.\n")
+    (tmp_path / "texts" / "food.md").write_text("# Meals\n\nBread and cheese are eaten at noon.\n")
+    (tmp_path / "mail.eml").write_text(
+        "From: ada@example.org\nSubject: Invoice\nDate: Mon, 6 Jan 2020 10:00:00 +0000\n\nPay it.\n"
+    )
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["docs", *arguments])
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def as_json(result: tuple[int, str, str]) -> Any:
+    assert result[0] == 0, result
+    return json.loads(result[1])
+
+
+def test_documents_are_added_listed_shown_searched_and_removed(seedbed: Run, tmp_path: Path) -> None:
+    code, out, err = seedbed("add", "notes", "texts")
+    assert (code, out) == (0, "notes: 2 documents, 2 chunks, tfidf\n")
+    assert "2 read" in err
+    code, out, _ = seedbed("ls")
+    assert (code, out.split()[:2], out.splitlines()[1].split()[:3]) == (0, ["name", "documents"], ["notes", "2", "2"])
+    code, out, _ = seedbed("show", "notes")
+    assert code == 0
+    assert str(tmp_path / "texts" / "sea.txt") in out
+    code, out, _ = seedbed("show", "notes", "texts/food.md")
+    assert code == 0
+    assert "Meals" in out
+    assert "    Bread and cheese are eaten at noon." in out
+    code, out, _ = seedbed("search", "notes", "where do ships sail?", "-k", "1")
+    assert code == 0
+    assert out.startswith(f"[1] {tmp_path / 'texts' / 'sea.txt'}")
+    assert "    Ships sail on the wide sea." in out
+    assert seedbed("rm", "notes", "texts/sea.txt")[0] == 0
+    assert seedbed("search", "notes", "ships", "--mode", "words")[1:] == ("", "nothing found\n")
+    assert seedbed("rm", "notes")[0] == 0
+    assert as_json(seedbed("ls", "--json")) == []
+    assert (tmp_path / "texts" / "sea.txt").exists()
+
+
+def test_json_holds_it_all(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts" / "bad.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    path = str(tmp_path / "texts" / "sea.txt")
+    added = as_json(seedbed("add", "notes", "texts", "--json"))
+    assert (added["documents"], added["chunks"], added["without_vector"]) == (2, 2, 0)
+    assert path in added["read"]
+    assert added["skipped"][0]["source"].endswith("bad.pdf")
+    assert added["skipped"][0]["reason"]
+    again = as_json(seedbed("add", "notes", "texts", "--json"))
+    assert (again["read"], path in again["unchanged"], again["digest"]) == ([], True, added["digest"])
+    assert [row["name"] for row in as_json(seedbed("ls", "--json"))] == ["notes"]
+    shown = as_json(seedbed("show", "notes", "--json"))
+    assert shown["sources"][1]["source"] == path
+    (chunk,) = as_json(seedbed("show", "notes", "texts/sea.txt", "--json"))
+    assert (chunk["text"], chunk["start"], chunk["end"]) == ("Ships sail on the wide sea.", 0, 27)
+    hits = as_json(seedbed("search", "notes", "ships", "--json"))
+    assert hits[0]["id"] == chunk["id"]
+    assert hits[0]["score"] > 0
+    assert as_json(seedbed("rm", "notes", "texts", "--json")) == {"removed": "texts", "documents": 2}
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        (("source!=x",), 3),
+        (("subject=Invoice",), 1),
+        (("subject!=Invoice",), 2),
+        (("heading=Meals",), 1),
+        (("page>=1",), 0),
+        (('subject="Invoice"',), 1),
+        (("subject>=A", "subject<Z"), 1),
+    ],
+)
+def test_where_chooses(seedbed: Run, where: tuple[str, ...], count: int) -> None:
+    seedbed("add", "all", "texts", "mail.eml")
+    flags = [flag for one in where for flag in ("--where", one)]
+    assert len(as_json(seedbed("search", "all", "ships bread pay", "--json", *flags))) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("year>=2020", {"year": {"gte": 2020}}),
+        ("a=b=c", {"a": {"eq": "b=c"}}),
+        ("draft=true", {"draft": {"eq": True}}),
+        ('year="2020"', {"year": {"eq": "2020"}}),
+        ("x<=-1.5", {"x": {"lte": -1.5}}),
+        ("x!=", {"x": {"ne": ""}}),
+        ("x=[1]", {"x": {"eq": "[1]"}}),
+    ],
+)
+def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
+    assert docs._filter((text,)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["show", "absent"], 4, "absent"),
+        (["search", "absent", "x"], 4, "absent"),
+        (["rm", "absent"], 4, "absent"),
+        (["rm", "notes", "absent.txt"], 4, "absent.txt"),
+        (["show", "notes", "absent.txt"], 4, "absent.txt"),
+        (["add", "fresh", "absent.txt"], 4, "absent.txt"),
+        (["add", "fresh", "texts", "--embedder", "absent"], 4, "absent"),
+        (["add", "notes", "texts", "--chunk-size", "7"], 2, "made otherwise"),
+        (["add", "../x", "texts"], 2, "cannot be a name"),
+        (["add", "fresh"], 2, "PATH|URL"),
+        (["add", "fresh", "texts", "--split", "verse"], 2, "verse"),
+        (["add", "fresh", "texts", "--chunk-size", "5", "--chunk-overlap", "9"], 2, "overlap"),
+        (["search", "notes", "x", "--where", "year"], 2, "--where year"),
+        (["search", "notes", "x", "-k", "0"], 2, "0"),
+        (["search", "notes", "x", "--mode", "best"], 2, "best"),
+    ],
+)
+def test_what_is_wrong_is_said_in_three_lines(seedbed: Run, arguments: list[str], code: int, says: str) -> None:
+    seedbed("add", "notes", "texts")
+    found, out, err = seedbed(*arguments)
+    assert (found, out) == (code, "")
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["error", "why", "fix"]
+    assert says in err
+    assert [row["name"] for row in as_json(seedbed("ls", "--json"))] == ["notes"]
+
+
+def test_a_page_of_this_machine_needs_permission(seedbed: Run) -> None:
+    added = as_json(seedbed("add", "notes", "http://127.0.0.1:9/page", "--json"))
+    assert added["documents"] == 0
+    assert added["skipped"][0]["source"] == "http://127.0.0.1:9/page"
+
+
+def test_quiet_says_nothing(seedbed: Run) -> None:
+    assert seedbed("add", "notes", "texts", "-q")[2] == ""
+
+
+def test_the_choices_are_those_of_the_library() -> None:
+    assert get_args(By) == docs.SPLITS
+    assert MODES == docs.MODES
+
+
+def test_a_search_does_not_wait_for_torch(tmp_path: Path, seedbed: Run) -> None:
+    seedbed("add", "notes", "texts")
+    script = (
+        "import sys\nfrom seedbed.cli.main import cli\n"
+        "cli.main(['docs', 'search', 'notes', 'ships'], standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "Ships sail" in done.stdout
