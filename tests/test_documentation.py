@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 TINY = (
-    "seedbed train quickstart --corpus docs --set name=quickstart --set model.depth=1 --set model.context=128 "
+    "seedbed train quickstart --corpus docs --set name=quickstart --set model.depth=1 --set model.context=256 "
     "--set pretrain.steps=4 --set pretrain.batch=2 --set finetune.train.steps=2 --set finetune.train.batch=2"
 )
 
@@ -49,10 +49,19 @@ def test_the_commands_on_a_page_run(page: Path, trained: Path, tmp_path: Path) -
     """Pages that talk about `quickstart` get a library that has it; the others begin with an empty one."""
     lines = commands(page)
     needs_model = any(
-        re.search(r"\bseedbed (run|chat|eval|show|plan|quantize|bench|serve) quickstart", line) for line in lines
+        re.search(r"\bseedbed (run|chat|eval|show|plan|quantize|bench|serve|ask) .*quickstart", line) for line in lines
     )
     home = trained if needs_model else tmp_path
     for line in lines:
         assert "seedbed " in line, line
         done = run(line, home)
         assert done.returncode == 0, f"$ {line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_python_on_the_documents_page_runs(trained: Path) -> None:
+    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        done = run(f"{sys.executable} - <<'END'\n{block}END\n", trained)
+        assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from seedbed.core.artifacts import Library
 from seedbed.models.store import save_model
 from seedbed.tokenizers.tools import describe_functions, write_call
 
-pytest.importorskip("langchain_tests")
+pytest.importorskip("langchain_openai")
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI

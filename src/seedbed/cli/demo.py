@@ -1,14 +1,26 @@
-"""`seedbed demo`: the main job. Text in; a model, its report, a chat page and an API out."""
+"""`seedbed demo`: the main job. Text in; a model, its report, cited answers, a chat page and an API out."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seedbed.cli.common import common_flags, print_json
 
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Library
+    from seedbed.pipeline.recipe import Recipe
+    from seedbed.pipeline.run import Outcome
+    from seedbed.rag.answer import Answer
+
+STDLIB_QUESTIONS = (
+    "How does copyfile copy the contents of a file?",
+    "What does heappop return?",
+    "When is FileExistsError raised?",
+)
 QUESTION = "What does `json.dumps` do?"
 
 
@@ -23,7 +35,7 @@ QUESTION = "What does `json.dumps` do?"
 def demo_command(
     corpus: str, recipe: str, overrides: tuple[str, ...], report: str, serve: bool, resume: bool, as_json: bool
 ) -> None:
-    """Train a small model on your text in minutes, measure it, and talk to it.
+    """Train a small model on your text in minutes, measure it, talk to it, and ask the text itself.
 
     \b
     Example:
@@ -43,27 +55,67 @@ def demo_command(
     shutil.copyfile(result["report"], report)
     result["report"] = str(Path(report).absolute())
     question, answer = _first_answer(outcome)
+    answers = _answers_from_documents(resolved, library, outcome)
     if as_json:
-        print_json(result | {"question": question, "answer": answer})
+        documents = {"collection": resolved.name, "answers": [one.to_json() for one in answers]}
+        print_json(result | {"question": question, "answer": answer, "documents": documents})
         return
     show_summary(result)
-    print(f"\nyou     {question}\nmodel   {answer}\n\ntalk    seedbed chat {resolved.name}\n")
+    print(f"\nyou     {question}\nmodel   {answer}\n\ntalk    seedbed chat {resolved.name}")
+    _show_answers(answers, resolved.name)
     if serve:
         from seedbed.cli.serve import serve_command
 
         serve_command.main([resolved.name], standalone_mode=False)
 
 
-def _first_answer(outcome: object) -> tuple[str, str]:
+def _first_answer(outcome: Outcome) -> tuple[str, str]:
     """A first turn of the chat: a question of the held-out ones, so that nothing is learned by heart."""
-    from seedbed.core.files import read_json
     from seedbed.inference.parameters import Sampling
     from seedbed.inference.text import chat_reply
     from seedbed.models.store import load_model
-    from seedbed.pipeline.run import Outcome
 
-    assert isinstance(outcome, Outcome)
-    asked = read_json(outcome.evaluation.file("results.json"))["questions"]
-    question = asked[len(asked) // 2]["prompt"] if asked else QUESTION
+    asked = _held_out(outcome)
+    question = asked[len(asked) // 2] if asked else QUESTION
     sampling = Sampling(max_tokens=80, temperature=0.0, repetition_penalty=1.2)
     return question, "".join(chat_reply(load_model(outcome.model), [{"role": "user", "content": question}], sampling))
+
+
+def _held_out(outcome: Outcome) -> list[str]:
+    from seedbed.core.files import read_json
+
+    return [one["prompt"] for one in read_json(outcome.evaluation.file("results.json"))["questions"]]
+
+
+def _answers_from_documents(recipe: Recipe, library: Library, outcome: Outcome) -> list[Answer]:
+    """Index the recipe's text as the collection of its name, and ask it three questions.
+
+    The answers are sentences of the documents: what a model of a few minutes writes of them is no use.
+    """
+    from seedbed.corpus.settings import STDLIB
+    from seedbed.rag.answer import ask
+    from seedbed.rag.collection import Collection
+
+    paths = [source.path for source in recipe.corpus.sources]
+    questions: Any = STDLIB_QUESTIONS if paths == [STDLIB] else _held_out(outcome)[:3]
+    collection = Collection.create(library, recipe.name)
+    try:
+        collection.add([found for path in paths for found in _files_of(path)])
+        return [ask(question, collection.search, chain="extract") for question in questions]
+    finally:
+        collection.close()
+
+
+def _files_of(path: str) -> list[str]:
+    """A folder, a file or "stdlib" as it is; what a glob fits."""
+    import glob
+
+    return sorted(glob.iglob(path, recursive=True)) if glob.has_magic(path) else [path]  # noqa: PTH207 (any root)
+
+
+def _show_answers(answers: list[Answer], name: str) -> None:
+    from seedbed.cli.ask import answer_lines, show
+
+    for answer in answers:
+        show(f"\nyou     {answer.question}\ntext    " + "\n        ".join(answer_lines(answer)))
+    print(f'\nask     seedbed ask "…" --docs {name}\n')

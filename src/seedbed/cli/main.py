@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Text in, a model you can talk to out: the whole recipe, then a server."),
     "train": ("train", "Run a recipe: corpus, tokenizer, pretraining, fine-tuning, report."),
     "chat": ("chat", "Talk to a model in the terminal."),
+    "docs": ("docs", "Add, list, show, search and remove your own documents."),
+    "ask": ("ask", "Answer a question from documents, with sources."),
     "run": ("run", "Continue a prompt with a model."),
     "serve": ("serve", "Serve models: an OpenAI-compatible API and a chat page."),
     "ps": ("serve", "List running servers."),
@@ -29,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tokenizer": ("tokenizer", "Train, show, try and compare tokenizers."),
     "quantize": ("quantize", "Make a smaller, faster copy of a model, and measure what it costs."),
     "bench": ("bench", "Measure how fast a model runs on this machine."),
-    "runs": ("runs", "List, show and compare training runs."),
+    "runs": ("runs", "List, show and compare training runs, and traces of answers."),
 }
 
 

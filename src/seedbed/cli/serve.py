@@ -80,6 +80,7 @@ def serve_command(
     from seedbed.serve.context import Server
     from seedbed.serve.pool import ModelPool
     from seedbed.serve.settings import ServeSettings
+    from seedbed.serve.shelf import Shelf
     from seedbed.serve.store import Store
 
     if no_auth and not _is_loopback(host):
@@ -99,7 +100,7 @@ def serve_command(
     keys = None if no_auth else Keys(keys_path(library))
     key = keys.for_session() if keys and not keys.entries() else ""
     store = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
-    server = Server(settings, keys, pool, store)
+    server = Server(settings, keys, pool, store, Shelf(library))
     with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
         asyncio.run(process.run(server, listening, models, lambda: _greet(running, keys is not None, key, as_json)))
 

@@ -20,7 +20,7 @@ def html_text(markup: str) -> str:
     """The prose of a page. Headings become ``#`` lines, list items ``-`` lines, ``pre`` keeps its layout."""
     soup = BeautifulSoup(markup, "html.parser")
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for node in soup.find_all([*_FURNITURE, "head"]):
+    for node in soup.find_all([*_FURNITURE, "head", "title"]):
         node.decompose()
     for node in soup.find_all("pre"):
         code = node.get_text().strip("\n").replace("\n", _LINE).replace(" ", _SPACE).replace("\t", _SPACE * 4)

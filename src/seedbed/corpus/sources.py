@@ -72,8 +72,16 @@ def _folder_files(folder: Path, root: Path) -> Iterator[SourceFile]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _folder_files(Path(entry.path), root)
-        elif not entry.is_dir():
+        elif not _is_folder(entry):
             yield SourceFile(Path(entry.path), _relative(Path(entry.path), root))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether a link leads to a folder; one that leads to itself is reported when it is read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _glob_files(pattern: str) -> Iterator[SourceFile]:

@@ -17,12 +17,13 @@ from seedbed.serve.gate import Gate
 
 
 def create_app(server: Server) -> Gate:
-    """An ASGI application over a server's state; its models are unloaded when it shuts down."""
+    """An ASGI application over a server's state; its models and collections are closed when it shuts down."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await server.pool.close()
+        server.shelf.close()
 
     app = FastAPI(
         title="seedbed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False

@@ -9,8 +9,9 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from seedbed.serve.context import Here, Job, provenance, sse, stream
+from seedbed.serve.documents import complete_from_documents
 from seedbed.serve.errors import refuse
-from seedbed.serve.replies import Part, Reply, Toolbox, encode, grammar_of, head_of, plain_messages, usage
+from seedbed.serve.replies import Part, Reply, encode, grammar_of, head_of, plain_messages, toolbox_of, usage
 from seedbed.serve.schemas.bodies import ChatRequest
 from seedbed.tokenizers.tools import CallReader
 
@@ -19,8 +20,10 @@ router = APIRouter()
 
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, context: Here) -> Response:
-    """Answer a conversation."""
-    limit, toolbox = _check(body), Toolbox.of([tool.function for tool in body.tools], body.tool_choice)
+    """Answer a conversation, or its last question from documents."""
+    limit, toolbox = _check(body), toolbox_of([tool.function for tool in body.tools], body.tool_choice)
+    if body.documents:
+        return await complete_from_documents(body, limit, context)
     served = await context.model(body.model)
     wanted = body.response_format
     grammar = grammar_of(wanted.type, wanted.json_schema, toolbox)

@@ -27,6 +27,7 @@ from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.metrics import Metrics
 from seedbed.serve.pool import ModelPool, Served
 from seedbed.serve.settings import ServeSettings
+from seedbed.serve.shelf import Shelf
 from seedbed.serve.store import Store
 from seedbed.tokenizers.streaming import StreamDecoder
 
@@ -39,6 +40,7 @@ class Server:
     keys: Keys | None
     pool: ModelPool
     store: Store
+    shelf: Shelf
     metrics: Metrics = field(default_factory=Metrics)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False

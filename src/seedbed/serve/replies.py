@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from seedbed.chat import rendering
+from seedbed.chat.messages import Message, Role, Tool, ToolCall
+from seedbed.chat.rendering import PlainMessages, Toolbox, reply_grammar
 from seedbed.inference.decoding import Token
 from seedbed.inference.parameters import Grammar
 from seedbed.inference.text import Piece, fit_conversation
@@ -17,11 +20,8 @@ from seedbed.serve.errors import refuse
 from seedbed.serve.pool import Served
 from seedbed.serve.schemas.base import Controls
 from seedbed.serve.schemas.bodies import ChatMessage, Content, FlatNamedTool, Function, JsonFormat, NamedTool
-from seedbed.serve.strict_schemas import strict_schema
 from seedbed.tokenizers.tokenizer import Tokenizer
-from seedbed.tokenizers.tools import CallReader, call_grammar, describe_functions, write_call, write_result
-
-Messages = list[dict[str, str]]
+from seedbed.tokenizers.tools import CallReader
 
 
 def text_of(content: Content | None) -> str:
@@ -29,63 +29,33 @@ def text_of(content: Content | None) -> str:
     return "".join(part.text for part in content) if isinstance(content, list) else content or ""
 
 
-def plain_messages(messages: Sequence[ChatMessage]) -> Messages:
-    """Messages as chat templates know them: calls and their results are text. Raises ApiError for one that is none."""
-    calls: dict[str, str] = {}
-    plain = []
+def plain_messages(messages: Sequence[ChatMessage]) -> PlainMessages:
+    """Messages as chat templates know them: calls and their results are text. Raises DataError for one that is none."""
     for place, message in enumerate(messages):
-        where, content = f"messages.{place}", f"{message.name}: " if message.name else ""
-        content += text_of(message.content)
-        role = {"developer": "system", "tool": "user"}.get(message.role, message.role)
-        if (message.tool_calls and message.role != "assistant") or (message.tool_call_id and message.role != "tool"):
-            raise refuse(f"{where} has a call", why=f"its role is {message.role}", fix="leave it out", param=where)
         if message.content is None and not message.tool_calls:
+            where = f"messages.{place}"
             raise refuse(f"{where} has no content", why="a message says something", fix="give some", param=where)
-        for call in message.tool_calls:
-            calls[call.id] = call.function.name
-            content += write_call(call.function.name, _arguments(call.function.arguments, where))
-        if message.role == "tool":
-            if message.tool_call_id not in calls:
-                why = "no message before it made such a call"
-                raise refuse(f"{where} answers {message.tool_call_id}", why=why, fix="give the call too", param=where)
-            content = write_result(calls[message.tool_call_id], content)
-        plain.append({"role": role, "content": content})
-    return plain
+    return rendering.plain_messages([_message(message) for message in messages])
 
 
-def _arguments(text: str, where: str) -> str:
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError) as error:
-        raise refuse(f"{where} calls without JSON", why=str(error), fix="give JSON", param=where) from error
+def _message(message: ChatMessage) -> Message:
+    content = (f"{message.name}: " if message.name else "") + text_of(message.content)
+    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls)
+    role: Role = "system" if message.role == "developer" else message.role
+    return Message(role, content, calls, message.tool_call_id)
 
 
-@dataclass(frozen=True)
-class Toolbox:
-    """The functions a reply may or must call."""
-
-    functions: tuple[Function, ...]
-    required: bool
-
-    @classmethod
-    def of(cls, functions: Sequence[Function], choice: str | NamedTool | FlatNamedTool | None) -> Toolbox | None:
-        """What a request's tools and tool_choice ask for; None where there is nothing to call."""
-        named = choice.name if isinstance(choice, (NamedTool, FlatNamedTool)) else None
-        if named is not None or choice == "required":
-            chosen = tuple(one for one in functions if named in (None, one.name))
-            if not chosen:
-                raise refuse("tool_choice has no tool", why="tools holds none such", fix="add it", param="tool_choice")
-            return cls(chosen, True)
-        return cls(tuple(functions), False) if functions and choice != "none" else None
+def toolbox_of(functions: Sequence[Function], choice: str | NamedTool | FlatNamedTool | None) -> Toolbox | None:
+    """What a request's tools and tool_choice ask for; None where there is nothing to call."""
+    tools = [Tool(one.name, one.description, one.parameters) for one in functions]
+    return Toolbox.of(tools, choice.name if isinstance(choice, (NamedTool, FlatNamedTool)) else choice)
 
 
-async def encode(served: Served, messages: Messages, toolbox: Toolbox | None, room: int | None = None) -> list[int]:
+async def encode(
+    served: Served, messages: PlainMessages, toolbox: Toolbox | None, room: int | None = None
+) -> list[int]:
     """The prompt of a conversation; with ``room`` for a reply, its oldest turns are left out until that fits."""
-    if toolbox:
-        told = [one.model_dump(include={"name", "description", "parameters"}) for one in toolbox.functions]
-        system = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
-        rest = messages[1:] if system else messages
-        messages = [{"role": "system", "content": system + describe_functions(told)}, *rest]
+    messages = toolbox.describe(messages) if toolbox else messages
     if room is not None:
         return (await asyncio.to_thread(fit_conversation, served.tokenizer, messages, served.window, room))[0]
     ids, _ = await asyncio.to_thread(served.tokenizer.encode_chat, messages, add_generation_prompt=True)
@@ -94,14 +64,10 @@ async def encode(served: Served, messages: Messages, toolbox: Toolbox | None, ro
 
 def grammar_of(kind: str, wanted: JsonFormat | None, toolbox: Toolbox | None) -> Grammar | None:
     """What a reply must look like, from its format and the functions it may call."""
-    schema: dict[str, Any] | None = None
-    if kind != "text":
-        schema = {"type": "object"} if kind == "json_object" else strict_schema(wanted.schema_) if wanted else {}
-    if toolbox:
-        otherwise = None if toolbox.required else "text" if schema is None else schema
-        parameters = {one.name: strict_schema(one.parameters) for one in toolbox.functions}
-        return Grammar("lark", call_grammar(parameters, otherwise))
-    return None if schema is None else Grammar("json_schema", json.dumps(schema))
+    if kind == "text":
+        return reply_grammar(None, toolbox)
+    schema = {"type": "object"} if kind == "json_object" else wanted.schema_ if wanted else {}
+    return reply_grammar(Grammar("json_schema", json.dumps(schema)), toolbox)
 
 
 @dataclass(frozen=True)

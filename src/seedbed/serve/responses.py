@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from seedbed.core.errors import SeedbedError
 from seedbed.serve.context import Context, Here, Job, provenance, sse, stream
 from seedbed.serve.errors import ApiError, error_body, refuse
-from seedbed.serve.replies import Part, Reply, Toolbox, encode, grammar_of, plain_messages, usage
+from seedbed.serve.replies import Part, Reply, encode, grammar_of, plain_messages, toolbox_of, usage
 from seedbed.serve.schemas.bodies import ChatMessage, ItemsQuery, ResponseRequest
 from seedbed.serve.store import Stored
 from seedbed.tokenizers.tools import CallReader
@@ -26,7 +26,7 @@ Table = dict[str, Any]
 @router.post("/v1/responses")
 async def create_response(body: ResponseRequest, context: Here) -> Response:
     """Answer a conversation, and keep the answer unless told not to."""
-    toolbox = Toolbox.of(body.tools, body.tool_choice)
+    toolbox = toolbox_of(body.tools, body.tool_choice)
     if body.top_logprobs and not body.include:
         fix = "include message.output_text.logprobs"
         raise refuse("top_logprobs without logprobs", why="they are asked for together", fix=fix, param="top_logprobs")

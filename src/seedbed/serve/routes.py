@@ -50,6 +50,13 @@ async def get_model(name: str, context: Here) -> Response:
     return JSONResponse(_model(name, await asyncio.to_thread(context.server.pool.find, name)))
 
 
+@router.get("/v1/collections")
+async def list_collections(context: Here) -> Response:
+    """The collections of documents that a chat completion may be asked from."""
+    found = await asyncio.to_thread(context.server.shelf.list)
+    return JSONResponse({"object": "list", "data": found})
+
+
 def _model(name: str, artifact: Artifact) -> dict[str, Any]:
     created = int(datetime.fromisoformat(artifact.manifest.created).timestamp())
     return {"id": name, "object": "model", "created": created, "owned_by": "seedbed", "artifact": artifact.id}

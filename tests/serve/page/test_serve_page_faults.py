@@ -24,8 +24,8 @@ class Faulty(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.lstrip("/") or "index.html"
-        models = json.dumps({"data": [{"id": "tiny"}]}).encode()
-        body = models if name == "v1/models" else (PAGE / name).read_bytes()
+        lists: dict[str, list[Any]] = {"v1/models": [{"id": "tiny"}], "v1/collections": []}
+        body = json.dumps({"data": lists[name]}).encode() if name in lists else (PAGE / name).read_bytes()
         self.answer(200, mimetypes.guess_type(name)[0] or "application/json", [body])
 
     def do_POST(self) -> None:

@@ -22,6 +22,12 @@ export async function listModels(askForKey) {
   return (await response.json()).data.map((model) => model.id);
 }
 
+/** Names of the collections of documents that can be asked. */
+export async function listCollections(askForKey) {
+  const { response } = await request("v1/collections", {}, askForKey);
+  return (await response.json()).data.map((collection) => collection.id);
+}
+
 /** Start a chat completion. Resolves to when it was asked for (ms) and the chunks as they arrive. */
 export async function complete(body, signal, askForKey) {
   const options = { method: "POST", body: JSON.stringify(body), signal };

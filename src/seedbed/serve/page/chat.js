@@ -1,6 +1,6 @@
 /** The chat page: which conversation is shown, one reply at a time, and what keys and buttons do. */
 
-import { listModels, takeKeyFromAddress } from "./api.js";
+import { listCollections, listModels, takeKeyFromAddress } from "./api.js";
 import { hidePeek } from "./confidence.js";
 import { askForKey, dialogOpen, openSettings, openShortcuts, prepareDialogs, settings } from "./dialogs.js";
 import { $, announce, grow, h, toast } from "./dom.js";
@@ -11,6 +11,7 @@ import { drawConversations, openDrawer, prepareSidebar } from "./sidebar.js";
 import * as store from "./store.js";
 
 const MODEL = "seedbed.model";
+const DOCUMENTS = "seedbed.documents";
 const CONFIDENCE = "seedbed.confidence";
 const input = $("#input");
 let current = store.newConversation();
@@ -98,7 +99,8 @@ async function reply(parent) {
   await stop();
   const conversation = current;
   const messages = store.transcript(store.path(conversation), settings().system);
-  const node = store.add(parent, { role: "assistant", text: "", tokens: [], model: $("#model").value });
+  const asked = { model: $("#model").value, documents: JSON.parse($("#documents").value || "null") };
+  const node = store.add(parent, { role: "assistant", text: "", tokens: [], ...asked });
   const controller = new AbortController();
   running = { conversation, node, controller, done: receive(node, messages, controller.signal, repaint) };
   keep(conversation);
@@ -225,12 +227,24 @@ async function loadModels() {
     if (!ids.length) throw new Error("This server has no model yet. Train or pull one, then load the models again.");
     select.replaceChildren(...ids.map((id) => h("option", { value: id }, id)));
     if (ids.includes(localStorage.getItem(MODEL))) select.value = localStorage.getItem(MODEL);
+    await loadCollections();
   } catch (error) {
     const again = h("button", { type: "button", onclick: loadModels }, "Load the models");
     notice.replaceChildren(h("p", {}, error.message), again);
     notice.hidden = false;
     announce(error.message, true);
   }
+}
+
+/** Where there are documents, a question can be asked of them: for their own words, or for the model's from them. */
+async function loadCollections() {
+  const [select, names] = [$("#documents"), await listCollections(askForKey)];
+  const option = (collection, chain, words) =>
+    h("option", { value: JSON.stringify({ collection, chain }) }, `${words} ${collection}`);
+  const ways = names.flatMap((name) => [option(name, "extract", "Quote from"), option(name, "stuff", "Answer from")]);
+  select.replaceChildren(h("option", { value: "" }, "No documents"), ...ways);
+  if (ways.some((way) => way.value === localStorage.getItem(DOCUMENTS))) select.value = localStorage.getItem(DOCUMENTS);
+  select.parentElement.hidden = !names.length;
 }
 
 /** Another tab changed a conversation: show it, unless this one is writing into it. */
@@ -257,6 +271,7 @@ $("#help").addEventListener("click", openShortcuts);
 $("#settings-open").addEventListener("click", openSettings);
 $("#confidence").addEventListener("click", toggleConfidence);
 $("#model").addEventListener("change", () => localStorage.setItem(MODEL, $("#model").value));
+$("#documents").addEventListener("change", () => localStorage.setItem(DOCUMENTS, $("#documents").value));
 loadModels();
 draw();
 input.focus();

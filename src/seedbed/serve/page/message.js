@@ -3,6 +3,7 @@
 import { renderTokens } from "./confidence.js";
 import { copy, grow, h } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
+import { marked, sourceList } from "./sources.js";
 
 const ENDINGS = {
   length: "Cut off at the limit of tokens: raise “Most tokens in a reply” in Settings, or ask it to go on.",
@@ -22,7 +23,7 @@ export function messageView(node, siblings, place, shown, act) {
   const update = () => {
     if (node.role === "user") body.textContent = node.text;
     else if (shown.confidence && node.tokens?.length) renderTokens(body, node.tokens);
-    else renderMarkdown(body, node.text);
+    else renderMarkdown(body, marked(node.text, node.answer));
   };
   update();
   element.classList.toggle("running", shown.running);
@@ -37,7 +38,7 @@ function remarks(node) {
   if (node.role === "user") return [];
   const words = node.finish || node.error ? ENDINGS[node.finish] : UNFINISHED;
   const failure = node.error && h("p", { class: "error" }, node.error);
-  return [failure, words && h("p", { class: "remark" }, words)].filter(Boolean);
+  return [sourceList(node.answer), failure, words && h("p", { class: "remark" }, words)].filter(Boolean);
 }
 
 function footer(node, siblings, place, element, act) {
@@ -71,7 +72,7 @@ function versions(siblings, at, button, act) {
 
 /** "42 tokens · 31 tokens/s · first after 0.21 s" */
 function facts({ stats }) {
-  if (!stats) return "";
+  if (!stats?.tokens) return "";
   const rate = stats.rate && `${stats.rate.toFixed(stats.rate < 10 ? 1 : 0)} tokens/s`;
   const tokens = `${stats.tokens} ${stats.tokens === 1 ? "token" : "tokens"}`;
   return [tokens, rate, `first after ${stats.first.toFixed(2)} s`].filter(Boolean).join(" · ");

@@ -4,13 +4,15 @@ import { complete } from "./api.js";
 import { TokenReader } from "./confidence.js";
 import { askForKey, parameters } from "./dialogs.js";
 
-const STREAM = { stream: true, stream_options: { include_usage: true }, logprobs: true, top_logprobs: 5 };
+const STREAM = { stream: true, stream_options: { include_usage: true } };
+const CONFIDENCE = { logprobs: true, top_logprobs: 5 };
 
-/** Fill `node` (text, tokens, finish, stats or error); `changed` is called after every chunk. Never rejects. */
+/** Fill `node` (text, tokens, finish, answer, stats or error); `changed` is called after every chunk. Never rejects. */
 export async function receive(node, messages, signal, changed) {
   const reader = new TokenReader();
   try {
-    const body = { model: node.model, messages, ...STREAM, ...parameters() };
+    const from = node.documents ? { documents: node.documents } : CONFIDENCE;
+    const body = { model: node.model, messages, ...STREAM, ...from, ...parameters() };
     const { sent, chunks } = await complete(body, signal, askForKey);
     for await (const chunk of chunks) {
       take(node, chunk, reader, sent);
@@ -23,7 +25,8 @@ export async function receive(node, messages, signal, changed) {
   node.tokens.push(...reader.end());
 }
 
-function take(node, { choices: [choice], usage }, reader, sent) {
+function take(node, { choices: [choice], usage, documents }, reader, sent) {
+  node.answer = documents ?? node.answer;
   node.text += choice?.delta.content ?? "";
   node.finish = choice?.finish_reason ?? node.finish;
   const entries = choice?.logprobs?.content ?? [];

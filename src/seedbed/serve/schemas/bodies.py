@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
+from seedbed.rag.answer import PASSAGES, Chain
+from seedbed.rag.retrieval import Mode
 from seedbed.serve.schemas.base import Controls, Refused, Strict
 
 _REFUSED: Refused = {
@@ -102,6 +104,17 @@ class NamedTool(Strict):
         return self.function.name
 
 
+class DocumentOptions(Strict):
+    """Answer the last message from a collection of documents (an extension of ours)."""
+
+    collection: str = Field(max_length=100, description="A name that /v1/collections lists.")
+    chain: Chain = "stuff"
+    k: int = Field(PASSAGES, ge=1, le=50, description="Passages to look for.")
+    mode: Mode = "hybrid"
+    where: dict[str, Any] | None = Field(None, max_length=20, description="Conditions on the documents' metadata.")
+    evidence: bool = Field(False, description="Also say how much less probable the answer is without each source.")
+
+
 class ChatRequest(Controls):
     refused: ClassVar[Refused] = {
         **_REFUSED,
@@ -125,6 +138,7 @@ class ChatRequest(Controls):
     tools: list[Tool] = Field([], max_length=128)
     tool_choice: ToolMode | NamedTool | None = None
     metadata: Metadata = Field({})
+    documents: DocumentOptions | None = None
 
 
 class CompletionRequest(Controls):

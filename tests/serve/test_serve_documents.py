@@ -1,0 +1,141 @@
+"""Chat completions that answer from a collection: what they say is what the library's own `ask` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import Live
+
+from seedbed.chat.local import LocalModel
+from seedbed.core.artifacts import Library
+from seedbed.inference.parameters import Sampling
+from seedbed.models.store import LoadedModel
+from seedbed.rag.answer import ask
+from seedbed.rag.chains.asking import NOT_FOUND
+from seedbed.rag.collection import Collection, remove
+
+CHAT = "/v1/chat/completions"
+TEXTS = {
+    "beans.md": "# Beans\n\nBeans are sown in May, when frost is over. They climb on poles of hazel.\n",
+    "carrots.md": "# Carrots\n\nCarrots need loose, sandy soil. Sow carrots two centimetres deep.\n",
+}
+QUESTION = "How deep are carrots sown?"
+
+
+@pytest.fixture(scope="module")
+def garden(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of documents of the collection "garden"."""
+    folder = tmp_path_factory.mktemp("garden")
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text)
+    collection = Collection.create(library, "garden")
+    collection.add([str(folder)])
+    collection.close()
+    yield folder
+    remove(library, "garden")
+
+
+def body(question: str = QUESTION, **documents: Any) -> dict[str, Any]:
+    asked = {"collection": "garden", "chain": "extract", **documents}
+    return {"messages": [{"role": "user", "content": question}], "documents": asked}
+
+
+@pytest.mark.usefixtures("garden")
+def test_an_answer_quotes_its_source(live: Live) -> None:
+    found = live.ok(CHAT, **body())
+    message, answer = found["choices"][0]["message"], found["documents"]
+    assert message["content"] == "Sow carrots two centimetres deep."
+    [citation] = answer["citations"]
+    assert Path(citation["source"]).name == "carrots.md"
+    assert citation["heading"] == "Carrots"
+    text = Path(citation["source"]).read_text()
+    assert text[citation["source_start"] : citation["source_end"]] == citation["quote"] == message["content"]
+    [annotation] = message["annotations"]
+    place = annotation["url_citation"]
+    assert (place["url"], place["title"]) == (citation["source"], "Carrots")
+    assert message["content"][place["start_index"] : place["end_index"]] == citation["quote"]
+
+
+@pytest.mark.usefixtures("garden")
+def test_a_stream_says_the_same(live: Live) -> None:
+    whole = live.ok(CHAT, **body())
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    lines = live.post(CHAT, **body(), **options).text.split("\n\n")
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
+    assert chunks[-2]["documents"] == whole["documents"]
+    assert chunks[-1]["usage"] == whole["usage"]
+    assert lines[-2] == "data: [DONE]"
+
+
+@pytest.mark.usefixtures("garden")
+def test_what_the_documents_do_not_tell_is_said(live: Live) -> None:
+    found = live.ok(CHAT, **body("Which enzyme splits lactose in milk?"))
+    assert found["choices"][0]["message"]["content"] == NOT_FOUND
+    assert found["documents"]["found"] is False
+    assert found["documents"]["citations"] == []
+
+
+@pytest.mark.usefixtures("garden")
+@pytest.mark.parametrize("chain", ["stuff", "refine", "map-reduce", "map-rerank"])
+def test_a_chain_writes_what_it_writes_alone(live: Live, library: Library, loaded: LoadedModel, chain: Any) -> None:
+    """The same model in this process, without a server: equal to the bit, usage and all."""
+    found = live.ok(CHAT, **body(chain=chain, evidence=True), max_tokens=12, temperature=0)
+    model = LocalModel(loaded, name="tiny", sampling=Sampling(temperature=0, seed=1))
+    collection = Collection.open(library, "garden")
+    expected = ask(QUESTION, collection.search, model, chain=chain, evidence=True, max_tokens=12, temperature=0.0)
+    collection.close()
+    assert found["documents"] == json.loads(json.dumps(expected.to_json()))
+    assert found["usage"]["completion_tokens"] > 0
+
+
+@pytest.mark.usefixtures("garden")
+@pytest.mark.parametrize(
+    ("change", "status", "param"),
+    [
+        ({"documents": {"collection": "nothing"}}, 404, None),
+        ({"documents": {"collection": "../docs"}}, 400, None),
+        ({"documents": {"collection": "garden", "chain": "guess"}}, 400, "documents.chain"),
+        ({"documents": {"collection": "garden", "k": 0}}, 400, "documents.k"),
+        ({"documents": {"collection": "garden", "where": {"year": {"like": 1}}}}, 400, None),
+        ({"n": 2}, 400, "n"),
+        ({"logprobs": True}, 400, "logprobs"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "tools"),
+        ({"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
+        ({"messages": [{"role": "assistant", "content": "Hi"}]}, 400, "messages"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(live: Live, change: dict[str, Any], status: int, param: str | None) -> None:
+    response = live.post(CHAT, **{**body(), **change})
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param), response.text
+
+
+def test_collections_are_listed_and_follow_the_library(live: Live, library: Library, garden: Path) -> None:
+    def listed() -> dict[str, Any]:
+        return {one["id"]: one for one in live.client.get("/v1/collections").json()["data"]}
+
+    assert listed()["garden"]["documents"] == len(TEXTS)
+    for answer in ("Peas are sown in March.", "Peas are sown in April."):
+        (garden.parent / "peas.txt").write_text(answer)
+        one = Collection.create(library, "peas")
+        one.add([str(garden.parent / "peas.txt")])
+        one.close()
+        asked = body("When are peas sown?", collection="peas")
+        assert live.ok(CHAT, **asked)["choices"][0]["message"]["content"] == answer
+        remove(library, "peas")
+    assert "peas" not in listed()
+    assert live.post(CHAT, **body(collection="peas")).status_code == 404
+
+
+@pytest.mark.usefixtures("garden")
+def test_work_ends_with_its_client(live: Live) -> None:
+    asked = {"model": "tiny", **body(chain="map-reduce"), "max_tokens": 200, "temperature": 0}
+    with pytest.raises(httpx.ReadTimeout):
+        live.client.post(CHAT, json=asked, timeout=httpx.Timeout(60, read=0.005))
+    live.until(live.idle)
