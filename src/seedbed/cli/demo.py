@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STDLIB_QUESTIONS = (
     "How does copyfile copy the contents of a file?",
     "What does heappop return?",
-    "When is FileExistsError raised?",
+    "How do I create a temporary directory?",
 )
 QUESTION = "What does `json.dumps` do?"
 
@@ -117,5 +117,6 @@ def _show_answers(answers: list[Answer], name: str) -> None:
     from seedbed.cli.ask import answer_lines, show
 
     for answer in answers:
-        show(f"\nyou     {answer.question}\ntext    " + "\n        ".join(answer_lines(answer)))
+        lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
+        show(f"\nyou     {answer.question}\ntext    " + "\n        ".join(lines))
     print(f'\nask     seedbed ask "…" --docs {name}\n')
