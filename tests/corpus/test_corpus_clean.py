@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedbed.corpus.boilerplate import LineCounts, document_lines
@@ -51,6 +51,7 @@ def test_a_gutenberg_frame_is_taken_off() -> None:
 
 
 @given(st.text(max_size=200), st.sampled_from(["prose", "code"]))
+@example("\xadÞ\x80", "prose")  # without the soft hyphen it is mojibake
 def test_cleaning_is_idempotent_and_gives_nfc(text: str, kind: Kind) -> None:
     once = clean_text(text, kind, Counter())
     assert clean_text(once, kind, Counter()) == once

@@ -24,12 +24,22 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\u200b\u2
 _ASCII_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _BLANK_RUN = re.compile(r"\n{4,}")
 _TRAILING = re.compile(r"[ \t]\n")
+_PASSES = 8  # two have always been enough
 _GUTENBERG_START = re.compile(r"^\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG .*\n", re.MULTILINE)
 _GUTENBERG_END = re.compile(r"^\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG ", re.MULTILINE)
 
 
 def clean_text(text: str, kind: Kind, counts: Counter[str]) -> str:
     """A text in plain form; ``counts`` gets what was repaired. Cleaning twice changes nothing more."""
+    once = _clean(text, kind, counts)
+    for _ in range(_PASSES):  # what one step takes away may be what kept another from seeing mojibake
+        if once == text or once.isascii():
+            break
+        text, once = once, _clean(once, kind, counts)
+    return once
+
+
+def _clean(text: str, kind: Kind, counts: Counter[str]) -> str:
     if not text.isascii():
         text = _repair_mojibake(text, counts)
         text = unicodedata.normalize("NFC", text)
