@@ -83,7 +83,7 @@ def test_run_json_holds_ids_logprobs_and_the_seed_to_repeat_it(seedbed: Run, lib
     assert code == 0
     assert first["finish"] in {"length", "end"}  # the seed is drawn, and a rare one ends the reply
     assert first["prompt_tokens"] == 4
-    assert len(first["tokens"]) == 8
+    assert len(first["tokens"]) == 8 or first["finish"] == "end"
     assert all(token["logprob"] < 0 for token in first["tokens"])
     assert first["model"] == library.get("short").id
     _, out, _ = seedbed("run", "short", "abc", "--json", "--max-tokens", "8", "--seed", str(first["seed"]))
