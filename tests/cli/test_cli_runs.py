@@ -34,6 +34,14 @@ def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> No
     assert result["model"] == "quickstart-docs"
     assert {"this model", "base model", "Kneser-Ney 5-gram", "xz -9", "gzip -9"} <= set(result["table"])
     assert result["question"]
+    assert result["documents"]["collection"] == "quickstart-docs"
+    answers = result["documents"]["answers"]
+    assert len(answers) == 3
+    for citation in (one for answer in answers for one in answer["citations"]):
+        source = (ROOT / citation["source"]).read_text(encoding="utf-8")
+        assert source[citation["source_start"] : citation["source_end"]] == citation["quote"]
+    asked = json.loads(seedbed(tmp_path, "ask", "Who pins threads?", "--docs", "quickstart-docs", "--json").stdout)
+    assert {Path(hit["chunk"]["source"]).parent.name for hit in asked["hits"]} == {"docs"}
     assert "<!doctype html>" in report.read_text(encoding="utf-8")
 
     listed = json.loads(seedbed(tmp_path, "runs", "ls", "--json").stdout)

@@ -144,6 +144,10 @@ def test_a_page_keeps_its_prose_and_loses_its_furniture() -> None:
     )
 
 
+def test_a_title_in_the_body_is_said_once() -> None:
+    assert html_text("<p>Boil water.</p><title>Tea</title>") == "# Tea\n\nBoil water.\n"
+
+
 def test_a_deeply_nested_page_is_no_trouble() -> None:
     assert html_text("<div>" * 2_000 + "deep" + "</div>" * 2_000) == "deep\n"
 
@@ -160,11 +164,12 @@ def test_sources_list_files_in_order_without_hidden_ones(tmp_path: Path) -> None
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("text")
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "b" / "self").symlink_to("self")  # reported when it is read
 
     def listed(path: str) -> list[str]:
         return [file.path for file in source_files(SourceSettings("s", path))]
 
-    assert listed(str(tmp_path)) == ["a.md", "b/10.txt", "b/2.txt", "c/d/e.rst"]
+    assert listed(str(tmp_path)) == ["a.md", "b/10.txt", "b/2.txt", "b/self", "c/d/e.rst"]
     assert listed(str(tmp_path / "b/*.txt")) == ["10.txt", "2.txt"]
     assert listed(str(tmp_path / "c/**/*.rst")) == ["d/e.rst"]
     assert listed(str(tmp_path / "a.md")) == ["a.md"]

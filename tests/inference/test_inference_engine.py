@@ -159,6 +159,19 @@ def test_running_replies_go_on_while_a_long_prompt_is_read() -> None:
     assert names[9] == ["short", "long"]  # 99 rows a step are left for 900 tokens
 
 
+def test_readers_of_replies_do_not_wait_for_whole_prompts() -> None:
+    """Alone, a prompt of 900 tokens takes two steps of 512; beside a reply, 128 of its tokens a step."""
+    for beside, steps in ((False, 2), (True, 8)):
+        engine = Engine(HashRunner(exact=True), [], limits=Limits(max_running=2), speculate=False)
+        if beside:
+            engine.add(Request("short", ids(5, seed=1), Sampling(temperature=0, max_tokens=30)))
+            engine.step()
+        engine.add(Request("long", ids(900, seed=2), GREEDY))
+        names = [{event.request_id for event in engine.step()} for _ in range(steps)]
+        assert ["long" in step for step in names] == [False] * (steps - 1) + [True]
+        assert all("short" in step for step in names) == beside
+
+
 def test_echo_gives_the_prompts_own_log_probabilities() -> None:
     runner = HashRunner(exact=True)
     engine = Engine(runner, [])

@@ -187,6 +187,14 @@ def test_extract_answers_with_the_sentence_that_was_asked_for() -> None:
     assert len(best_sentences("bridge", chunks_of(*texts))) == 5
 
 
+def test_a_heading_is_no_answer_without_the_sentence_below_it() -> None:
+    text = "## shutil.copyfile(src, dst)\n\nCopies the contents. It returns the destination.\n\n## Bridges"
+    result = extract("What does copyfile do?", chunks_of(text))
+    assert result.text == "shutil.copyfile(src, dst) Copies the contents."
+    assert extract("Which bridges?", chunks_of(text)).text == "Bridges"
+    assert extract("What does it return?", chunks_of(text)).text == "It returns the destination."
+
+
 def test_chains_tell_a_trace_what_they_do_and_where_they_fail() -> None:
     told: list[Event] = []
     model = Recorder(lambda prompt: "An answer.")
