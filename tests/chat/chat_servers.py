@@ -1,36 +1,17 @@
-"""Servers that the tests of models talk with: ours with a tiny model, and one that answers what it is told to."""
+"""A server that answers what a test tells it to, and what it is asked."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import socket
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from seedbed.chat.messages import Message
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries
-from seedbed.core.artifacts import Library
-from seedbed.models.config import ModelConfig
-from seedbed.models.decoder import Decoder
-from seedbed.models.store import save_model
-from seedbed.serve.auth import Keys
-from seedbed.serve.context import Server
-from seedbed.serve.pool import ModelPool
-from seedbed.serve.process import HttpServer
-from seedbed.serve.settings import ServeSettings
-from seedbed.serve.shelf import Shelf
-from seedbed.serve.store import Store
-from seedbed.tokenizers.settings import TokenizerSettings
-from seedbed.tokenizers.train import train_tokenizer
 
-WINDOW = 1024
 CHAT = "/v1/chat/completions"
 ASK = [Message("system", "Be brief."), Message("user", "What is a seed?")]
 ANSWER = {
@@ -45,39 +26,6 @@ def chunk(text: str = "", finish: str | None = None) -> bytes:
     """An event of a streamed reply."""
     data = {"model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
-
-
-def add_model(library: Library, name: str, seed: int, window: int) -> None:
-    """Store a decoder with large random weights, so that what it predicts differs from token to token."""
-    texts = ["Größe, naïve café, 日本語のテキスト, 🌱 seeds in a bed. " * 5]
-    tokenizer = train_tokenizer(texts, TokenizerSettings(kind="byte"))
-    shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "max_length": window}
-    model = Decoder(ModelConfig(vocab_size=tokenizer.vocab_size, **shape)).eval()
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        parameter.data.normal_(0.0, 0.3, generator=generator)
-    with library.writing("model", name=name) as draft:
-        save_model(draft.path, model, tokenizer)
-
-
-class Live:
-    """Our server on a real socket, and the key to it."""
-
-    def __init__(self, library: Library, home: Path) -> None:
-        keys = Keys(home / "keys.json")
-        settings = ServeSettings(memory_bytes=1 << 30, cache_bytes=16 << 20)
-        self.key = keys.create("test")
-        store = Store(home / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
-        state = Server(settings, keys, ModelPool(library, ("tiny",), settings), store, Shelf(library))
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self._http = HttpServer(state)
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._http.serve([listening])))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.should_exit = True
-        self._thread.join()
 
 
 class Scripted:

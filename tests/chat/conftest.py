@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from chat_servers import WINDOW, Live, Scripted, add_model
+from chat_servers import Scripted
+from serving import SMALL, WINDOW, Live, add_model
 
 from seedbed.chat.local import LocalModel
 from seedbed.chat.remote import RemoteModel
@@ -57,7 +58,7 @@ def logprobs(loaded: LoadedModel) -> Callable[[list[int]], torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def live(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    one = Live(library, tmp_path_factory.mktemp("serve"))
+    one = Live(library, tmp_path_factory.mktemp("serve"), SMALL, ("tiny",))
     yield one
     one.close()
 

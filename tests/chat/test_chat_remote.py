@@ -9,7 +9,8 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from chat_servers import ASK, CHAT, OK, Live, Scripted, chunk
+from chat_servers import ASK, CHAT, OK, Scripted, chunk
+from serving import Live
 
 from seedbed.chat import transport
 from seedbed.chat.choose import open_model

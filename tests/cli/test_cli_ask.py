@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 from seedbed.cli import ask as command
-from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -59,18 +57,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 @pytest.fixture
-def seedbed(library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def seedbed(library: Library, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command line: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(library.root))
-
-    def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return invoke
 
 
 def test_without_a_model_the_best_sentence_answers_with_its_place(seedbed: Run, library: Library) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +12,6 @@ import pytest
 import torch
 
 from seedbed.chat.conversations import Conversations
-from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -51,18 +48,10 @@ def library(model_library: Library) -> Iterator[Library]:
 
 
 @pytest.fixture
-def seedbed(library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def seedbed(library: Library, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command line: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(library.root))
-
-    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return invoke
 
 
 def answers(text: str) -> list[dict[str, Any]]:

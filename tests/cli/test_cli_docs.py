@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from seedbed.cli import docs
-from seedbed.cli.main import main
 from seedbed.rag.retrieval import MODES
 from seedbed.rag.split import By
 
@@ -20,7 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def seedbed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def seedbed(tmp_path: Path, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command line: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -30,14 +30,7 @@ def seedbed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     (tmp_path / "mail.eml").write_text(
         "From: ada@example.org\nSubject: Invoice\nDate: Mon, 6 Jan 2020 10:00:00 +0000\n\nPay it.\n"
     )
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(["docs", *arguments])
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return partial(invoke, "docs")
 
 
 def as_json(result: tuple[int, str, str]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import select
@@ -16,7 +15,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 from seedbed.inference.generate import Generator
 from seedbed.inference.parameters import Sampling
@@ -48,18 +46,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 @pytest.fixture
-def seedbed(library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def seedbed(library: Library, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command line: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(library.root))
-
-    def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return invoke
 
 
 def open_model(library: Library, name: str) -> LoadedModel:

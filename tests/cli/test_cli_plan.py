@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from seedbed.cli.main import main
 from seedbed.core import machine
 from seedbed.core.artifacts import Library
 from seedbed.models.decoder import Decoder
@@ -22,18 +22,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def seedbed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def seedbed(invoke: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs `seedbed plan` with an empty library: exit code, standard output, standard error."""
     torch.set_num_threads(1)
     monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(["plan", *arguments])
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return partial(invoke, "plan")
 
 
 def plan(seedbed: Run, *arguments: str) -> dict:

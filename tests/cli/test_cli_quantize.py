@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -21,7 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def seedbed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def seedbed(tmp_path: Path, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A library with the model `small`; runs a command line: exit code, standard output, standard error."""
     torch.set_num_threads(1)
     tokenizer = train_tokenizer(["some text"], TokenizerSettings(kind="byte"))
@@ -30,14 +29,7 @@ def seedbed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     with Library(tmp_path).writing("model", name="small") as draft:
         save_model(draft.path, model, tokenizer)
     monkeypatch.setenv("SEEDBED_HOME", str(tmp_path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return invoke
 
 
 def test_copies_are_models_of_their_own(seedbed: Run) -> None:

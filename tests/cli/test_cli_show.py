@@ -9,24 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def seedbed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def seedbed(invoke: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command line with a new library: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+    return invoke
 
 
 @pytest.fixture

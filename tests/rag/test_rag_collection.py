@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from embedding_server import add_model
+from serving import add_model
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NotFoundError, UsageError
@@ -293,7 +293,7 @@ def test_damaged_settings_are_said(library: Library, collection: Collection, tex
 
 def test_a_model_embeds_and_cuts_by_its_tokens(library: Library, folder: Path) -> None:
     torch.set_num_threads(1)
-    add_model(library, "tiny", 5)
+    add_model(library, "tiny", 5, window=64)
     given = {"embedder": "tiny", "split": {"by": "tokens", "chunk_size": 20}}
     made = Collection.create(library, "notes", given)
     made.add([str(folder)])
@@ -307,11 +307,11 @@ def test_a_model_embeds_and_cuts_by_its_tokens(library: Library, folder: Path) -
 
 def test_another_model_under_the_same_name_is_refused(library: Library, folder: Path) -> None:
     torch.set_num_threads(1)
-    add_model(library, "tiny", 5)
+    add_model(library, "tiny", 5, window=64)
     made = Collection.create(library, "notes", {"embedder": "tiny"})
     made.add([str(folder / "sea.txt")])
     made.close()
-    add_model(library, "tiny", 6)
+    add_model(library, "tiny", 6, window=64)
     again = Collection.open(library, "notes")
     with pytest.raises(UsageError, match="not made by"):
         again.search("ships", 1)

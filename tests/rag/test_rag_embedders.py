@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from embedding_server import WIDTH, WINDOW, Answering, Live, add_model
+from embedding_server import Answering
+from serving import SMALL, Live, add_model
 
 from seedbed.chat.failures import RemoteError
 from seedbed.core.artifacts import Library
@@ -16,6 +17,7 @@ from seedbed.core.errors import NotFoundError, SeedbedError, UsageError
 from seedbed.models.store import load_model
 from seedbed.rag.embedders import LocalEmbedder, RemoteEmbedder, open_embedder
 
+WIDTH, WINDOW = 32, 64
 TEXTS = ["a short text", "another, a little longer than the first", "größer 🌱"]
 
 
@@ -23,8 +25,8 @@ TEXTS = ["a short text", "another, a little longer than the first", "größer �
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     torch.set_num_threads(1)
     library = Library(tmp_path_factory.mktemp("library"))
-    add_model(library, "tiny", 5)
-    add_model(library, "other", 6)
+    add_model(library, "tiny", 5, WINDOW)
+    add_model(library, "other", 6, WINDOW)
     return library
 
 
@@ -37,7 +39,7 @@ def local(library: Library) -> LocalEmbedder:
 
 @pytest.fixture(scope="module")
 def live(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    one = Live(library, tmp_path_factory.mktemp("serve"))
+    one = Live(library, tmp_path_factory.mktemp("serve"), SMALL, ("tiny",))
     yield one
     one.close()
 
