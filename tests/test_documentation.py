@@ -58,10 +58,11 @@ def test_the_commands_on_a_page_run(page: Path, trained: Path, tmp_path: Path) -
         assert done.returncode == 0, f"$ {line}\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_python_on_the_documents_page_runs(trained: Path) -> None:
-    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+@pytest.mark.parametrize(("page", "count"), [("chat.md", 1), ("documents.md", 2)])
+def test_the_python_on_a_page_runs(page: str, count: int, trained: Path) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == count
     for block in blocks:
         done = run(f"{sys.executable} - <<'END'\n{block}END\n", trained)
         assert done.returncode == 0, done.stderr
