@@ -87,6 +87,8 @@ def test_it_counts_as_the_local_model_does(remote: RemoteModel, local: LocalMode
 def test_it_scores_as_the_local_model_does(remote: RemoteModel, local: LocalModel, answer: str) -> None:
     assert scoring(remote) is remote
     assert remote.score(ASK, answer) == local.score(ASK, answer)
+    assert remote.score(ASK, answer, end=True) == local.score(ASK, answer, end=True)
+    assert len(remote.score(ASK, "", end=True)) == 1
 
 
 def test_the_only_model_of_a_server_needs_no_name(live: Live) -> None:

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from seedbed.chat.database import Database
 from seedbed.chat.messages import Message, Usage
 from seedbed.chat.summary import Summary
 from seedbed.core.artifacts import Library, check_name
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.sqlite import File
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS conversations (
@@ -68,11 +68,11 @@ class Conversations:
     """Conversations by name.
 
     Raises:
-        CorruptError: the file is damaged; it stays as it is. Others as :class:`~seedbed.chat.database.Database`.
+        CorruptError: the file is damaged; it stays as it is. Others as :class:`~seedbed.core.sqlite.File`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = File(path, _SCHEMA)
 
     @classmethod
     def of(cls, library: Library) -> Self:
@@ -82,14 +82,14 @@ class Conversations:
     def create(self, name: str, entries: Sequence[Entry] = ()) -> None:
         """Begin a conversation. Raises UsageError where the name is taken or cannot be one."""
         check_name(name)
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             _check_free(database, name)
             added = database.execute("INSERT INTO conversations (name, created) VALUES (?, ?)", (name, time.time()))
             _write(database, int(added.lastrowid or 0), entries)
 
     def append(self, name: str, entries: Sequence[Entry]) -> None:
         """Add a turn: all of its messages or none. Raises NotFoundError where there is no such conversation."""
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             _write(database, _find(database, name), entries)
 
     def read(self, name: str) -> list[Entry]:
@@ -114,14 +114,14 @@ class Conversations:
     def rename(self, old: str, new: str) -> None:
         """Raises NotFoundError where there is no such conversation, UsageError as :meth:`create`."""
         check_name(new)
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             identity = _find(database, old)
             _check_free(database, new)
             database.execute("UPDATE conversations SET name = ? WHERE id = ?", (new, identity))
 
     def delete(self, name: str) -> None:
         """Forget a conversation; what it held is overwritten. Raises NotFoundError where there is none."""
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             database.execute("DELETE FROM conversations WHERE id = ?", (_find(database, name),))
 
     def summary(self, name: str) -> Summary:
@@ -133,7 +133,7 @@ class Conversations:
 
     def keep_summary(self, name: str, summary: Summary) -> None:
         """Keep a running summary with its conversation."""
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             row = (json.dumps(asdict(summary)), _find(database, name))
             database.execute("UPDATE conversations SET summary = ? WHERE id = ?", row)
 

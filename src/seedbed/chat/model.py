@@ -66,8 +66,12 @@ class ChatModel(Protocol):
 class ScoringModel(Protocol):
     """Knows how probable an answer is."""
 
-    def score(self, messages: Sequence[Message], answer: str) -> tuple[float, ...]:
-        """Natural logarithms of the probability of each token of ``answer`` as the reply to ``messages``."""
+    def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
+        """Natural logarithms of the probability of each token of ``answer`` as the reply to ``messages``.
+
+        Args:
+            end: count the end token too: the probability that this is the whole answer, not how one begins.
+        """
 
 
 def scoring(model: object) -> ScoringModel | None:

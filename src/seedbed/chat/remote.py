@@ -111,8 +111,11 @@ class RemoteModel:
         """Whether the server gives what :meth:`score` needs: ours does. Asked once."""
         return self._server.echoes
 
-    def score(self, messages: Sequence[Message], answer: str) -> tuple[float, ...]:
-        """Natural logarithms of the probability of each token of an answer; the end token is not counted.
+    def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
+        """Natural logarithms of the probability of each token of an answer.
+
+        Args:
+            end: count the end token too: the probability that this is the whole answer, not how one begins.
 
         Raises:
             UsageError: the server does not give the log-probabilities of a prompt.
@@ -124,7 +127,7 @@ class RemoteModel:
         if not head or not tail or not self.can_score():
             why = f"{self.url} tokenizes no messages, or gives no log-probabilities of a prompt"
             raise UsageError(f"{self.name} cannot score answers", why=why, fix="use a local model or our server")
-        ids = tail["tokens"]
+        ids = [*tail["tokens"], *([self._server.end_id] if end else [])]
         return tuple(self._server.echo([*head["tokens"], *ids])[-len(ids) :]) if ids else ()
 
     def close(self) -> None:

@@ -77,6 +77,23 @@ class ModelServer:
         except (UsageError, NotFoundError):
             return False
 
+    @cached_property
+    def end_id(self) -> int:
+        """The token that ends a reply: what the chat template has after one. Raises UsageError where it has none."""
+        asked: list[dict[str, str]] = [{"role": "user", "content": "a"}]
+        told = {"add_generation_prompt": False, "messages": [*asked, {"role": "assistant", "content": "b"}]}
+        parts = (
+            self.tokenize(messages=asked, add_generation_prompt=True),
+            self.tokenize(prompt="b", add_special_tokens=False),
+            self.tokenize(**told),
+        )
+        head, reply, whole = ((part or {}).get("tokens") or [] for part in parts)
+        before = [*head, *reply]
+        if whole[: len(before)] != before or len(whole) == len(before):
+            why = f"the chat template of {self.url} has no token after a reply"
+            raise UsageError("the end of an answer cannot be scored", why=why, fix="use a local model or our server")
+        return int(whole[len(before)])
+
     def echo(self, ids: Sequence[int]) -> list[float]:
         """Natural log-probabilities of a prompt's tokens but the first. Raises UsageError where they are not given."""
         body = {"model": self.model, "prompt": list(ids), "echo": True, "logprobs": 0, "max_tokens": 0}

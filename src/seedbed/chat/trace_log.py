@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from seedbed.chat.database import Database
 from seedbed.chat.tracing import Event
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.sqlite import File
 
 ROOM = 64 * 2**20
 """Bytes of a trace log."""
@@ -88,7 +88,7 @@ class TraceLog:
     """
 
     def __init__(self, path: Path, *, content: bool = False, room: int = ROOM) -> None:
-        self._database = Database(path, _SCHEMA, durable=False)
+        self._database = File(path, _SCHEMA, durable=False)
         self._content, self._room = content, room
 
     @classmethod
@@ -100,7 +100,7 @@ class TraceLog:
         """Keep what an event tells."""
         if event.kind == "token":
             return
-        with self._database.transaction() as database:
+        with self._database.writing() as database:
             if event.kind == "start":
                 self._trim(database)
                 row = {"id": event.span, "parent": event.parent, "what": event.what, "name": event.name}

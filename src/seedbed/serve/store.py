@@ -7,13 +7,12 @@ other. Rows belong to a key; each key has room for so many bytes, and the oldest
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from seedbed.core.sqlite import File
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -40,36 +39,29 @@ class Store:
     """Responses by id and owner, from any thread; ``room`` bytes a key, and none older than ``age`` seconds."""
 
     def __init__(self, path: Path, room: int, age: float) -> None:
-        self._path, self._room, self._age = path, room, age
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        with self._open() as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.executescript(_SCHEMA)
+        self._file, self._room, self._age = File(path, _SCHEMA, wait=10.0), room, age
 
     def put(self, owner: str, stored: Stored) -> None:
         """Keep a response, and delete what is too old or too much."""
         body, items, now = json.dumps(stored.body), json.dumps(stored.items), time.time()
-        with self._open() as database:
+        with self._file.writing() as database:
             row = (stored.body["id"], owner, now, len(body) + len(items), body, items)
             database.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?)", row)
             database.execute(_TRIM, {"owner": owner, "oldest": now - self._age, "room": self._room})
 
     def get(self, owner: str, identity: str) -> Stored | None:
         """A response of this owner."""
-        with self._open() as database:
+        with self._file.reading() as database:
             query = "SELECT body, items FROM responses WHERE id = ? AND owner = ? AND created >= ?"
             row = database.execute(query, (identity, owner, time.time() - self._age)).fetchone()
         return Stored(json.loads(row[0]), json.loads(row[1])) if row else None
 
     def delete(self, owner: str, identity: str) -> bool:
         """Delete a response. Returns whether there was one."""
-        with self._open() as database:
+        with self._file.writing() as database:
             done = database.execute("DELETE FROM responses WHERE id = ? AND owner = ?", (identity, owner))
             return done.rowcount > 0
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection of one's own, one transaction long."""
-        with closing(sqlite3.connect(self._path, timeout=10)) as database, database:
-            yield database
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
