@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -109,7 +112,7 @@ def test_where_chooses(seedbed: Run, where: tuple[str, ...], count: int) -> None
         ("draft=true", {"draft": {"eq": True}}),
         ('year="2020"', {"year": {"eq": "2020"}}),
         ("x<=-1.5", {"x": {"lte": -1.5}}),
-        ("x!=", {"x": {"ne": ""}}),
+        ('x!=""', {"x": {"ne": ""}}),
         ("x=[1]", {"x": {"eq": "[1]"}}),
     ],
 )
@@ -129,10 +132,18 @@ def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
         (["add", "fresh", "texts", "--embedder", "absent"], 4, "absent"),
         (["add", "notes", "texts", "--chunk-size", "7"], 2, "made otherwise"),
         (["add", "../x", "texts"], 2, "cannot be a name"),
-        (["add", "fresh"], 2, "PATH|URL"),
+        (["add", "fresh"], 2, "no path or address"),
+        (["add", "fresh", "--sql", "sqlite:///x.db"], 2, "--query"),
+        (["add", "fresh", "--query", "SELECT 1"], 2, "--sql"),
+        (["add", "fresh", "texts", "--sql", "sqlite:///x.db", "--query", "SELECT 1"], 2, "paths are added"),
+        (["add", "fresh", "texts", "--id", "id"], 2, "--sql"),
+        (["add", "fresh", "--sql", "sqlite:///x.db", "--query", "DELETE FROM x"], 2, "DELETE"),
+        (["add", "fresh", "--sql", "sqlite:///x.db", "--query", "SELECT 1"], 4, "x.db"),
+        (["add", "fresh", "--sql", "mysql://x/y", "--query", "SELECT 1"], 2, "mysql"),
         (["add", "fresh", "texts", "--split", "verse"], 2, "verse"),
         (["add", "fresh", "texts", "--chunk-size", "5", "--chunk-overlap", "9"], 2, "overlap"),
         (["search", "notes", "x", "--where", "year"], 2, "--where year"),
+        *((["search", "notes", "x", "--where", f"year{sign} "], 2, "no value") for sign in ("=", "!=", ">", ">=", "<")),
         (["search", "notes", "x", "-k", "0"], 2, "0"),
         (["search", "notes", "x", "--mode", "best"], 2, "best"),
     ],
@@ -147,9 +158,24 @@ def test_what_is_wrong_is_said_in_three_lines(seedbed: Run, arguments: list[str]
 
 
 def test_a_page_of_this_machine_needs_permission(seedbed: Run) -> None:
-    added = as_json(seedbed("add", "notes", "http://127.0.0.1:9/page", "--json"))
-    assert added["documents"] == 0
+    code, out, err = seedbed("add", "notes", "http://127.0.0.1:9/page", "--json")
+    added = json.loads(out)
+    assert (code, added["documents"]) == (1, 0)
     assert added["skipped"][0]["source"] == "http://127.0.0.1:9/page"
+    assert "127.0.0.1 is not on the public web" in err
+    assert "127.0.0.1 is 127.0.0.1" not in err + out
+
+
+def test_nothing_but_skipped_sources_is_a_failure(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.pdf").write_bytes(b"no PDF")
+    (tmp_path / "texts" / "empty.txt").write_text("")
+    code, out, err = seedbed("add", "notes", "bad.pdf", "texts/empty.txt")
+    assert (code, out) == (1, "notes: 0 documents, 0 chunks, tfidf\n")
+    assert err.count("bad.pdf") == 2  # where it was skipped, and in the error
+    assert "empty.txt: there is no text in it" in err
+    assert "error: nothing was read" in err
+    assert seedbed("add", "notes", "bad.pdf", "texts")[0] == 0  # something was
+    assert seedbed("add", "notes", "bad.pdf", "texts")[0] == 0  # and is there still
 
 
 def test_quiet_says_nothing(seedbed: Run) -> None:
@@ -172,3 +198,43 @@ def test_a_search_does_not_wait_for_torch(tmp_path: Path, seedbed: Run) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "False"
     assert "Ships sail" in done.stdout
+
+
+def _rivers(path: Path, rows: list[tuple[int, str, int]]) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE IF EXISTS rivers")
+        connection.execute("CREATE TABLE rivers (id INTEGER, name TEXT, km INTEGER)")
+        connection.executemany("INSERT INTO rivers VALUES (?, ?, ?)", rows)
+
+
+def test_rows_of_a_database_are_documents_that_follow_it(seedbed: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="the optional extra sql is not installed")
+    query = "SELECT id, name, km FROM rivers"
+    add = ("add", "water", "--sql", "sqlite:///rivers.db", "--query", query, "--id", "id")
+    _rivers(tmp_path / "rivers.db", [(1, "Elbe", 1094), (2, "Nile", 6650), (3, "Rhine", 1230)])
+    code, out, _ = seedbed(*add)
+    assert (code, out) == (0, "water: 3 documents, 3 chunks, tfidf\n")
+    digest = hashlib.sha256(query.encode()).hexdigest()[:8]
+    name = f"sql:{tmp_path / 'rivers.db'}/{digest}"
+    [found] = as_json(seedbed("search", "water", "Nile river", "--mode", "words", "--json"))
+    assert (found["source"], found["text"]) == (f"{name}#2", "id: 2\nname: Nile\nkm: 6650")
+    assert len(as_json(seedbed("search", "water", "name", "--where", "km<2000", "--json"))) == 2
+
+    _rivers(tmp_path / "rivers.db", [(1, "Elbe", 1094), (2, "Nile", 6671), (4, "Oder", 840)])
+    report = as_json(seedbed(*add, "--json"))
+    kinds = {kind: [one.rpartition("#")[2] for one in report[kind]] for kind in ("read", "updated", "unchanged")}
+    assert kinds == {"read": ["4"], "updated": ["2"], "unchanged": ["1"]}
+    assert report["deleted"] == [f"{name}#3"]
+    assert "6671" in seedbed("search", "water", "Nile", "--mode", "words")[1]
+    assert seedbed("search", "water", "Rhine", "--mode", "words")[1] == ""
+
+    assert seedbed("rm", "water", f"{name}#1")[0] == 0
+    assert as_json(seedbed("rm", "water", name, "--json"))["documents"] == 2  # the rest of that query
+
+
+def test_the_library_for_databases_is_named_where_it_is_missing(seedbed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    code, out, err = seedbed("add", "water", "--sql", "sqlite:///rivers.db", "--query", "SELECT 1")
+    assert (code, out) == (2, "")
+    assert "pip install 'seedbed[sql]'" in err
+    assert as_json(seedbed("ls", "--json")) == []

@@ -59,7 +59,7 @@ class Scorer(Recorder):
 
     logprob: Callable[[str, str], float] = lambda prompt, word: -1.0
 
-    def score(self, messages: Sequence[Message], answer: str) -> tuple[float, ...]:
+    def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
         return tuple(self.logprob(said(messages), word) for word in answer.split())
 
 

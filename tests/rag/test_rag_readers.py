@@ -496,8 +496,10 @@ def test_postgresql_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(document, Document)
     assert document.text == "one: 1"
     monkeypatch.setattr("seedbed.rag.readers.sql.require_select", lambda query: None)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError):
         list(read_sql(address, "CREATE TABLE seedbed_test (x INTEGER)"))
+    with pytest.raises(DataError) as caught:
+        list(read_sql(address, "SELECT lo_create(0)"))  # a SELECT, but one that writes
     assert "read-only" in caught.value.why
     with pytest.raises(CapacityError):
         list(read_sql(address, "SELECT pg_sleep(60)", Limits(query_seconds=0.2)))

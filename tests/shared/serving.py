@@ -105,7 +105,12 @@ class Live:
         stats = self.state.pool.stats().values()
         return all(one.running == one.waiting == 0 and one.free_blocks == one.blocks for one in stats)
 
+    def sockets(self) -> list[Any]:
+        """The server's ends of its open connections."""
+        return [one.transport.get_extra_info("socket") for one in self._http.server_state.connections]
+
     def close(self) -> None:
         self.client.close()
         self._http.should_exit = True
         self._thread.join()
+        self.state.store.close()

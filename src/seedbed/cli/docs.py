@@ -16,6 +16,7 @@ from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
+    from seedbed.core.errors import SeedbedError
     from seedbed.rag.adding import Report
     from seedbed.rag.collection import Collection
     from seedbed.rag.contracts import Hit
@@ -44,7 +45,10 @@ def docs_command() -> None:
 
 @docs_command.command("add")
 @click.argument("collection")
-@click.argument("sources", nargs=-1, required=True, metavar="PATH|URL...")
+@click.argument("sources", nargs=-1, metavar="[PATH|URL...]")
+@click.option("--sql", "database", metavar="ADDRESS", help="Add rows of a database: sqlite:///FILE or postgresql://….")
+@click.option("--query", metavar="SELECT", help="With --sql: one SELECT that gives the rows.")
+@click.option("--id", "column", metavar="COLUMN", help="With --sql: what tells one row from another. [the whole row]")
 @click.option("--embedder", metavar="tfidf|MODEL|URL", help="What makes the vectors; also URL#MODEL. [tfidf]")
 @click.option("--split", type=click.Choice(SPLITS), help="Where documents are cut. [paragraph]")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
@@ -55,6 +59,9 @@ def docs_command() -> None:
 def add_command(
     collection: str,
     sources: tuple[str, ...],
+    database: str | None,
+    query: str | None,
+    column: str | None,
     embedder: str | None,
     split: str | None,
     chunk_size: int | None,
@@ -63,31 +70,31 @@ def add_command(
     allow_private: bool,
     as_json: bool,
 ) -> None:
-    """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION.
+    """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION; or a database's rows.
 
-    What has not changed is not read again; files that went from a folder go from the collection. A new collection
-    keeps its embedder, splitter and server.
+    What has not changed is not read again; files that went from a folder, and rows that went from a query, go from the
+    collection. A new collection keeps its embedder, splitter and server.
 
     \b
     Example:
       seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
       seedbed docs add code src/ --split heading --embedder http://127.0.0.1:8000
+      seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
     from seedbed.core.artifacts import Library
-    from seedbed.rag.adding import check_paths
     from seedbed.rag.collection import Collection
 
-    check_paths(sources)  # before a collection is made
+    _check(sources, database, query, column)  # before a collection is made
     cut = {"by": split, "chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
     given: dict[str, Any] = {"embedder": embedder, "server": server, "split": _given(cut)}
     with _closing(Collection.create(Library(), collection, _given(given))) as made:
-        report = made.add(sources, allow_private=allow_private)
-        if as_json:
-            print_json({**_summary(made), **_report(report)})
-            return
-        _tell(report)
-        facts = _summary(made)
-        print(f"{collection}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
+        if database is None or query is None:
+            report = made.add(sources, allow_private=allow_private)
+        else:
+            report = made.add_rows(database, query, column or "")
+        _print_report(made, report, as_json)
+    if report.skipped and not (report.read or report.updated or report.unchanged or report.deleted):
+        raise _nothing_read(report)
 
 
 @docs_command.command("ls")
@@ -210,6 +217,24 @@ def _closing(collection: Collection) -> Iterator[Collection]:
         collection.close()
 
 
+def _check(sources: tuple[str, ...], database: str | None, query: str | None, column: str | None) -> None:
+    """Refuse what cannot be added."""
+    from seedbed.core.errors import UsageError
+    from seedbed.rag.adding import check_paths
+    from seedbed.rag.readers.sql import check_query
+
+    if database is None and query is None and column is None:
+        if not sources:
+            raise UsageError("there is nothing to add", why="no path or address is given", fix="give one, or --sql")
+        check_paths(sources)
+    elif database is None or query is None or sources:
+        why = "paths are added for themselves" if sources else "--sql and --query are not both given"
+        fix = "write --sql ADDRESS --query SELECT, with no path"
+        raise UsageError("rows need a database and a query", why=why, fix=fix)
+    else:
+        check_query(database, query)
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value not in (None, {})}
 
@@ -223,6 +248,9 @@ def _filter(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         if parts is None:
             fix = "write FIELD=VALUE, or with != > >= < <="
             raise UsageError(f"--where {text} cannot be read", why="there is no comparison in it", fix=fix)
+        if not parts[3].strip():
+            fix = f"""write a value after {parts[2]}, or "" for an empty text"""
+            raise UsageError(f"--where {text} cannot be read", why="there is no value to compare with", fix=fix)
         found.setdefault(parts[1].strip(), {})[_SIGNS[parts[2]]] = _value(parts[3].strip())
     return found
 
@@ -256,6 +284,24 @@ def _cell(key: str, value: Any) -> str:
 
 def _report(report: Report) -> dict[str, Any]:
     return {**vars(report), "skipped": [vars(one) for one in report.skipped]}
+
+
+def _print_report(collection: Collection, report: Report, as_json: bool) -> None:
+    if as_json:
+        print_json({**_summary(collection), **_report(report)})
+        return
+    _tell(report)
+    facts = _summary(collection)
+    print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
+
+
+def _nothing_read(report: Report) -> SeedbedError:
+    from seedbed.core.errors import DataError
+
+    first = report.skipped[0]
+    others = f", and {len(report.skipped) - 1:,} more" if len(report.skipped) > 1 else ""
+    fix = "add what can be read, or convert these first"
+    return DataError("nothing was read", why=f"skipped {first.source}: {first.reason}{others}", fix=fix)
 
 
 def _tell(report: Report) -> None:

@@ -99,10 +99,11 @@ def serve_command(
         raise NotFoundError("there is no model to serve", why=f"{library.root} has none", fix="train one")
     keys = None if no_auth else Keys(keys_path(library))
     key = keys.for_session() if keys and not keys.entries() else ""
-    store = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
-    server = Server(settings, keys, pool, store, Shelf(library))
-    with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
-        asyncio.run(process.run(server, listening, models, lambda: _greet(running, keys is not None, key, as_json)))
+    stored = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
+    with contextlib.closing(stored) as store:
+        server = Server(settings, keys, pool, store, Shelf(library))
+        with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
+            asyncio.run(process.run(server, listening, models, lambda: _greet(running, keys is not None, key, as_json)))
 
 
 @click.command("ps")

@@ -20,7 +20,8 @@ from seedbed.inference.parameters import Grammar
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 _SPACE = "[ \\n]{0,8}"
-_LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
+LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
+"""How much work a grammar may make, counted, not timed; the library's own numbers."""
 _MOST_FORCED = 65_536  # each step looks through all of them, and a grammar as short as a{1000000} has a million
 
 
@@ -71,7 +72,7 @@ class GrammarCompiler:
         Raises:
             UsageError: it is no grammar of its kind, or asks for what is not supported.
         """
-        inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=_LIMITS)
+        inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=LIMITS)
         if inner.is_error():
             raise _refused(grammar, inner.get_error())
         if (forced := len(inner.compute_ff_bytes())) > _MOST_FORCED:
@@ -141,7 +142,7 @@ def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
     Raises:
         UsageError: it is no grammar of its kind.
     """
-    matcher = LLMatcher(LLTokenizer("byte"), _source(grammar), log_level=0, limits=_LIMITS)
+    matcher = LLMatcher(LLTokenizer("byte"), _source(grammar), log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise _refused(grammar, matcher.get_error())
     data = text.encode(errors="replace")

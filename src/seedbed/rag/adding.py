@@ -107,7 +107,7 @@ def origins_of(store: Store, source: str) -> list[str]:
     """The origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
     known = store.origins()
     for name in names_of(source):
-        found = [one for one in known if one == name or _inside(one, name)]
+        found = [one for one in known if one == name or _inside(one, name) or _row_of(one, name)]
         found = found or [one.origin for one in store.documents() if one.source == name]
         if found:
             return found
@@ -204,6 +204,11 @@ def _absolute(source: str) -> Path:
 
 def _origin(source: str | Path) -> str:
     return name_of(source) if isinstance(source, Path) else source
+
+
+def _row_of(origin: str, query: str) -> bool:
+    """Whether an origin is a row of a database's query; see ``rows.py``."""
+    return query.startswith("sql:") and origin.startswith(f"{query}#")
 
 
 def _inside(origin: str, folder: str) -> bool:

@@ -12,18 +12,39 @@ import math
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seedbed.rag.nearest import Ranked, Rows, best, within
+from seedbed.rag.highest import best
+from seedbed.rag.nearest import Ranked, Rows, within
 
 K1, B = 1.2, 0.75
 MEMORY = 256 * 2**20
 """Bytes of scores that are kept."""
 _LEAST = 1e-6
-Part = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""Places of chunks and what a word adds to their scores."""
+_DENSE = 8  # a word in more than one of so many chunks has a share for each: added at once, not place by place
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a word adds to the scores of chunks: of those at ``places`` (n,), or of all where that is None."""
+
+    places: NDArray[np.int32] | None
+    shares: NDArray[np.float32]
+
+    def add_to(self, scores: NDArray[np.float32]) -> None:
+        """Add it."""
+        if self.places is None:
+            scores += self.shares
+        else:
+            scores[self.places] += self.shares
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.shares.nbytes + (0 if self.places is None else self.places.nbytes)
 
 
 class WordIndex:
@@ -33,6 +54,7 @@ class WordIndex:
         self._memory, self._held = memory, 0
         self._state: object = None
         self._parts: OrderedDict[str, Part] = OrderedDict()
+        self._counts: dict[str, int] = {}
         self._rows: Rows = np.empty(0, np.int64)
         self._norms = np.empty(0, np.float32)
 
@@ -47,8 +69,8 @@ class WordIndex:
         """
         self._refresh(connection, state)
         scores = np.zeros(len(self._rows), np.float32)
-        for places, shares in self._telling(connection, stems):
-            scores[places] += shares
+        for part in self._telling(connection, stems):
+            part.add_to(scores)
         if allowed is not None:
             scores[~within(self._rows, allowed)] = 0
         found = best(scores, k)
@@ -63,28 +85,53 @@ class WordIndex:
         lengths = np.fromiter((_tokens(size) for _, size in found), np.float32, len(found))
         self._norms = K1 * (1 - B + B * lengths / max(1e-9, float(lengths.mean()) if len(found) else 1.0))
         self._parts.clear()
+        self._counts.clear()
         self._state, self._held = state, 0
 
     def _telling(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[Part]:
-        parts = [self._part(connection, stem) for stem in dict.fromkeys(stems)]
-        return [part for part in parts if len(part[0]) <= len(self._rows) / 2] or parts
+        """The parts of all words that are in at most half of the chunks, or of all; others are not even read."""
+        different = list(dict.fromkeys(stems))
+        rare = [stem for stem in different if self._chunks_with(connection, stem) <= len(self._rows) / 2]
+        return [self._part(connection, stem) for stem in rare or different]
+
+    def _chunks_with(self, connection: sqlite3.Connection, stem: str) -> int:
+        if stem not in self._counts:
+            found = connection.execute("SELECT doc FROM temp.totals WHERE term = ?", (stem,)).fetchone()
+            self._counts[stem] = found[0] if found else 0
+        return self._counts[stem]
 
     def _part(self, connection: sqlite3.Connection, stem: str) -> Part:
         if stem in self._parts:
             self._parts.move_to_end(stem)
             return self._parts[stem]
-        select = "SELECT doc, count(*) FROM temp.instances WHERE term = ? GROUP BY doc"
-        found = np.array(connection.execute(select, (stem,)).fetchall(), np.int64).reshape(-1, 2)
-        places, times = np.searchsorted(self._rows, found[:, 0]), found[:, 1].astype(np.float32)
-        odds = (len(self._rows) - len(found) + 0.5) / (len(found) + 0.5)
-        idf = max(math.log(odds), _LEAST) if odds > 0 else _LEAST
-        part = places.astype(np.int32), (idf * times * (K1 + 1) / (times + self._norms[places])).astype(np.float32)
+        part = self._weighed(*_occurrences(connection, stem))
         self._parts[stem] = part
-        self._held += 8 * len(places)
+        self._held += part.size
         while self._held > self._memory and len(self._parts) > 1:
-            _, (dropped, _) = self._parts.popitem(last=False)
-            self._held -= 8 * len(dropped)
+            self._held -= self._parts.popitem(last=False)[1].size
         return part
+
+    def _weighed(self, rows: Rows, times: NDArray[np.float32]) -> Part:
+        places, count = np.searchsorted(self._rows, rows), len(self._rows)
+        odds = (count - len(rows) + 0.5) / (len(rows) + 0.5)
+        idf = max(math.log(odds), _LEAST) if odds > 0 else _LEAST
+        shares = (idf * times * (K1 + 1) / (times + self._norms[places])).astype(np.float32)
+        if _DENSE * len(rows) <= count:
+            return Part(places.astype(np.int32), shares)
+        dense = np.zeros(count, np.float32)
+        dense[places] = shares
+        return Part(None, dense)
+
+
+def _occurrences(connection: sqlite3.Connection, stem: str) -> tuple[Rows, NDArray[np.float32]]:
+    """The rows of the chunks with a word, ascending, and how often each has it.
+
+    SQLite writes all rows into one text: a fifth of the time that a Python number for each occurrence takes.
+    """
+    text = connection.execute("SELECT group_concat(doc) FROM temp.instances WHERE term = ?", (stem,)).fetchone()[0]
+    every = np.fromstring(text or "", np.int64, sep=",")
+    first = np.flatnonzero(np.diff(every, prepend=0))  # rows begin at 1
+    return every[first], np.diff(first, append=len(every)).astype(np.float32)
 
 
 def _tokens(sizes: bytes) -> int:

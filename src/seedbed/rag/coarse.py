@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from seedbed.rag.contracts import Vectors
+from seedbed.rag.highest import floor
 
 _ROUNDING = np.float32(1e-5)  # of the sums themselves
 
@@ -41,12 +42,15 @@ class Coarse:
 
         codes, scales, _ = _coded(query[None])
         products = torch._int_mm(self.codes, torch.from_numpy(codes.T)).numpy()[:, 0]
-        found = products * (self.scales * scales[0])
+        found = np.multiply(products, self.scales, dtype=np.float32, casting="unsafe")  # not the double it would be
+        found *= scales[0]
         missed = np.float32(np.linalg.norm(query - codes[0] * scales[0]))
         # |qv - cd| <= |q - c| |v| + |c| |v - d|; a stored vector's length is at most 1
-        bounds = missed + self.errors * (np.float32(np.linalg.norm(query)) + missed) + _ROUNDING
-        surest = np.partition(found - bounds, len(found) - k)[len(found) - k]
-        return np.flatnonzero(found + bounds >= max(surest, least))
+        bounds = self.errors * (np.float32(np.linalg.norm(query)) + missed)
+        bounds += missed + _ROUNDING
+        surest = floor(found - bounds, k)
+        found += bounds
+        return np.flatnonzero(found >= max(surest, least))
 
 
 def _coded(vectors: Vectors) -> tuple[Any, Vectors, Vectors]:

@@ -18,7 +18,7 @@ from seedbed.chat.tracing import Trace
 from seedbed.core import config, files
 from seedbed.core.artifacts import Library, check_name
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
-from seedbed.rag import adding, mirror
+from seedbed.rag import adding, mirror, rows
 from seedbed.rag.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.rag.document import Chunk
 from seedbed.rag.embedders import TFIDF, open_embedder
@@ -127,6 +127,16 @@ class Collection:
             SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
         """
         report = adding.read_changed(self.store, self._split, list(sources), limits, allow_private)
+        self.complete()
+        return report
+
+    def add_rows(self, database: str, query: str, column: str = "", limits: Limits | None = None) -> adding.Report:
+        """Read what is new or has changed of a database query's rows, each a document; see ``rows.py``.
+
+        Raises:
+            UsageError, NotFoundError, DataError, CapacityError: as :func:`~seedbed.rag.rows.read_rows`.
+        """
+        report = rows.read_rows(self.store, self._split, database, query, column, limits)
         self.complete()
         return report
 

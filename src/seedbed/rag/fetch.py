@@ -129,7 +129,8 @@ def _pin(address: httpx.URL, allow_private: bool, resolve: Resolve) -> str:
         raise unreadable(str(address), f"{address.host} has no address: {error}", "check the name") from error
     for ip in found:
         if not check_address(ip, allow_private=allow_private):
-            raise _not_allowed(str(address), f"{address.host} is {ip}, which is not on the public web")
+            what = f"{address.host} is {ip}, which" if address.host != ip else ip
+            raise _not_allowed(str(address), f"{what} is not on the public web")
     if not found:
         raise unreadable(str(address), f"{address.host} has no address", "check the name")
     return found[0]

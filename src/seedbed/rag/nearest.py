@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from seedbed.rag.coarse import Coarse
 from seedbed.rag.contracts import Vectors
+from seedbed.rag.highest import best
 
 Rows = NDArray[np.int64]
 Ranked = list[tuple[int, float]]
@@ -73,16 +74,6 @@ def _scores(block: Block, query: Vectors, k: int, least: float, allowed: Rows | 
     if 4 * len(kept) < len(block.rows):  # few: do not read the others' vectors
         return block.rows[kept], block.vectors[kept] @ query
     return block.rows[kept], (block.vectors @ query)[kept]
-
-
-def best(scores: Vectors, k: int) -> Rows:
-    """Places of the ``k`` highest, in order of the places, so that of equals the first stay."""
-    if len(scores) <= k:
-        return np.arange(len(scores))
-    limit = np.partition(scores, len(scores) - k)[len(scores) - k]
-    above = np.flatnonzero(scores > limit)
-    equal = np.flatnonzero(scores == limit)[: k - len(above)]
-    return np.sort(np.concatenate([above, equal]))
 
 
 def within(rows: Rows, others: Rows) -> NDArray[np.bool_]:

@@ -1,9 +1,10 @@
 """Finding chunks for a question: by words, by vector, or both; different ones rather than the same thing thrice.
 
-Two rankings become one by their scores, each scaled to 0 … 1 (the convex combination of Bruch, Gai and Ingber 2023,
-with their 0.8 for vectors), or by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009, k = 60), which needs no
-scores. Diversity is maximal marginal relevance (Carbonell and Goldstein 1998). A reranker is any function that scores
-chunks for a question. What it leaves out: rewriting of the question.
+Two rankings become one by their scores, each scaled to 0 … 1 (the convex combination of Bruch, Gai and Ingber 2023),
+or by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009, k = 60), which needs no scores. Only the best by words
+have a part in a fused score: far down the vectors' scores hardly differ, so that words alone would decide who is in,
+and they know less (docs/log.md has the figures). Diversity is maximal marginal relevance (Carbonell and Goldstein
+1998). A reranker is any function that scores chunks for a question. What it leaves out: rewriting of the question.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ Rerank = Callable[[str, Sequence[Chunk]], Sequence[float]]
 """A question and chunks to a score for each; the highest is the best."""
 DEPTH = 100
 """How many of each ranking are fused, diversified and reranked, or four times what is wanted where that is more."""
+WORDS_DEPTH = 50
+"""How many of the ranking by words have a part in a fused score."""
 RANK_OFFSET = 60
-BALANCE = 0.8
+BALANCE = 0.9
 """The vectors' share in a fused score."""
 
 
@@ -102,7 +105,7 @@ class Retriever:
         return fuse_ranks([by_words, by_vector]) if self.fusion == "ranks" else self._fused(by_words, by_vector)
 
     def _fused(self, by_words: Ranked, by_vector: Ranked) -> Ranked:
-        return fuse_scores([(by_words, 1 - self.balance), (by_vector, self.balance)])
+        return fuse_scores([(by_words[:WORDS_DEPTH], 1 - self.balance), (by_vector, self.balance)])
 
     def _nearest(self, vector: Vectors, k: int, where: Filter | None) -> Ranked:
         if self.server is None:

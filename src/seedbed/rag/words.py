@@ -48,5 +48,4 @@ class Stemmer:
         self._database.executemany("INSERT INTO words (rowid, word) VALUES (?, ?)", enumerate(unknown))
         for row, stem in self._database.execute("SELECT doc, term FROM stems WHERE offset = 0"):
             self._stems[unknown[row]] = stem
-        self._database.execute("DELETE FROM words")
-        self._database.commit()
+        self._database.rollback()  # the index is empty again

@@ -1,4 +1,4 @@
-"""The answer to a database query as a document: each row a paragraph of ``column: value`` lines.
+"""The answer to a database query: as one document with a paragraph for each row, or row by row.
 
 Reading only, behind three fences. The query must be one SELECT (or WITH … SELECT) by its words; the connection is
 read-only (SQLite: ``mode=ro``, ``query_only`` and an authorizer that allows nothing but reading; PostgreSQL: a
@@ -10,11 +10,13 @@ that no fence here sees. The query is the caller's own and must never be built f
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,38 @@ _TICKS = 10_000  # steps of SQLite's machine between two looks at the clock
 _MAX_CELL = 10_000_000  # bytes
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of an answer; values that are bytes are None, for they are no text."""
+
+    columns: tuple[str, ...]
+    values: tuple[object, ...]
+
+
 def read_sql(database: str, query: str, limits: Limits | None = None) -> Iterator[Item]:
-    """The rows of a query.
+    """The rows of a query as paragraphs of ``column: value`` lines. The query is the document's source.
+
+    Raises as :func:`select`.
+    """
+    limits, skips = limits or Limits(), list[Skipped]()
+
+    def texts() -> Iterator[str]:
+        for row in select(database, query, limits):
+            if isinstance(row, Skipped):
+                skips.append(row)
+            else:
+                yield row_text(row.columns, row.values)
+
+    yield from rows_documents(texts(), query, limits)
+    yield from skips
+
+
+def select(database: str, query: str, limits: Limits) -> Iterator[Row | Skipped]:
+    """The rows of a query; after as many as ``limits.rows``, what was left out.
 
     Args:
         database: an SQLAlchemy address: ``sqlite:///folder/file.db``, ``postgresql+psycopg://…``.
-        query: one SELECT. It is the document's source.
+        query: one SELECT.
 
     Raises:
         UsageError: it is no single SELECT; the database is of another kind; SQLAlchemy is not installed.
@@ -50,21 +78,43 @@ def read_sql(database: str, query: str, limits: Limits | None = None) -> Iterato
         DataError: the database refuses the query.
         CapacityError: it takes more than ``limits.query_seconds``.
     """
-    limits = limits or Limits()
     require_select(query)
     sqlalchemy = _library()
     try:
-        engine = _engine(sqlalchemy, database, limits)
-        with closing(engine.connect()) as connection:
-            rows = _Rows(connection.execution_options(stream_results=True).exec_driver_sql(query), query, limits)
-            yield from rows_documents(rows, query, limits)
-            if rows.cut:
-                yield Skipped(query, f"rows after the first {limits.rows:,} (limit `rows`)")
+        with closing(_engine(sqlalchemy, database, limits).connect()) as connection:
+            found = connection.exec_driver_sql(query, execution_options={"stream_results": True})
+            columns = tuple(found.keys())
+            for number, row in enumerate(found):
+                if number == limits.rows:
+                    yield Skipped(query, f"rows after the first {limits.rows:,} (limit `rows`)")
+                    return
+                yield Row(columns, _values(row))
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         if re.search("interrupted|statement timeout", reason):
             raise too_large(query, f"it takes more than {limits.query_seconds:g} s", "query_seconds") from error
         raise unreadable(query, reason, "correct the query, or the address of the database") from error
+
+
+def check_query(database: str, query: str) -> None:
+    """Refuse what can be refused without asking the database. Raises UsageError, NotFoundError as :func:`select`."""
+    require_select(query)
+    url = _address(_library(), database)
+    if url.get_backend_name() == "sqlite":
+        _existing(url)
+
+
+def name_of(database: str) -> str:
+    """What a database is called in sources: an SQLite file's path; else kind, host and name, but nobody's password.
+
+    Raises:
+        UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
+    """
+    url = _address(_library(), database)
+    if url.get_backend_name() == "sqlite":
+        return os.path.abspath(str(url.database or ""))  # noqa: PTH100 (a link keeps its name)
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()}://{url.host or 'localhost'}{port}/{url.database or ''}"
 
 
 def require_select(query: str) -> None:
@@ -88,25 +138,8 @@ def require_select(query: str) -> None:
         raise _refused(f"it says {found[0].upper()}")
 
 
-class _Rows:
-    """Rows as texts, up to the limit; ``cut`` says whether there were more."""
-
-    def __init__(self, result: Any, query: str, limits: Limits) -> None:
-        self.cut = False
-        self._result, self._query, self._limits = result, query, limits
-
-    def __iter__(self) -> Iterator[str]:
-        columns = list(self._result.keys())
-        for number, row in enumerate(self._result):
-            if number == self._limits.rows:
-                self.cut = True
-                return
-            yield row_text(columns, _texts(row))
-
-
-def _texts(row: Any) -> list[object]:
-    """Values; bytes are no text and left out."""
-    return [None if isinstance(value, (bytes, memoryview)) else value for value in row]
+def _values(row: Any) -> tuple[object, ...]:
+    return tuple(None if isinstance(value, (bytes, memoryview)) else value for value in row)
 
 
 def _library() -> Any:
@@ -118,7 +151,7 @@ def _library() -> Any:
         ) from error
 
 
-def _engine(sqlalchemy: Any, database: str, limits: Limits) -> Any:
+def _address(sqlalchemy: Any, database: str) -> Any:
     try:
         url = sqlalchemy.engine.make_url(database)
         kind = url.get_backend_name()
@@ -126,32 +159,39 @@ def _engine(sqlalchemy: Any, database: str, limits: Limits) -> Any:
         raise UsageError(
             "this is no address of a database", why=str(error), fix="write it as sqlite:///folder/file.db"
         ) from error
-    pool = sqlalchemy.pool.NullPool
-    if kind == "sqlite":
-        return sqlalchemy.create_engine(
-            "sqlite://", creator=lambda: _open_sqlite(str(url.database or ""), limits), poolclass=pool
+    if kind not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"queries to {kind} are not supported",
+            why="only SQLite and PostgreSQL can be opened read-only here",
+            fix="export the rows as CSV and read that",
         )
-    if kind == "postgresql":
-        engine = sqlalchemy.create_engine(url, poolclass=pool, execution_options={"postgresql_readonly": True})
-        milliseconds = int(limits.query_seconds * 1000)
-
-        @sqlalchemy.event.listens_for(engine, "begin")  # type: ignore[untyped-decorator]
-        def _cap(connection: Any) -> None:
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-
-        return engine
-    raise UsageError(
-        f"queries to {kind} are not supported",
-        why="only SQLite and PostgreSQL can be opened read-only here",
-        fix="export the rows as CSV and read that",
-    )
+    return url
 
 
-def _open_sqlite(path: str, limits: Limits) -> sqlite3.Connection:
-    file = Path(path)
+def _engine(sqlalchemy: Any, database: str, limits: Limits) -> Any:
+    url, pool = _address(sqlalchemy, database), sqlalchemy.pool.NullPool
+    if url.get_backend_name() == "sqlite":
+        return sqlalchemy.create_engine("sqlite://", creator=lambda: _open_sqlite(url, limits), poolclass=pool)
+    engine = sqlalchemy.create_engine(url, poolclass=pool, execution_options={"postgresql_readonly": True})
+    milliseconds = int(limits.query_seconds * 1000)
+
+    @sqlalchemy.event.listens_for(engine, "begin")  # type: ignore[untyped-decorator]
+    def _cap(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+
+    return engine
+
+
+def _existing(url: Any) -> Path:
+    file = Path(str(url.database or ""))
     if not file.is_file():
-        raise NotFoundError(f"there is no database {path or '(in memory)'}", why="no such file", fix="check the path")
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        what = f"there is no database {url.database or '(in memory)'}"
+        raise NotFoundError(what, why="no such file", fix="check the path")
+    return file
+
+
+def _open_sqlite(url: Any, limits: Limits) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{_existing(url).absolute().as_uri()}?mode=ro", uri=True)
     connection.execute("PRAGMA query_only = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL)
     connection.set_authorizer(_authorize)
