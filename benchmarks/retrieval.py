@@ -3,7 +3,8 @@
 Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAME_queries_dev.jsonl``,
 ``NAME_qrels_dev.jsonl``); a document is one chunk, its title before its text. bm25s (Lù 2024) gets the same words,
 k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. How rankings
-are joined, and that rare words stay, was chosen with these judgements in sight; no number was fitted to them. nDCG is
+are joined, the two numbers of that (the vectors' share, how many by words count), and that rare words stay was chosen
+with these judgements in sight: what hybrid gains here over its parts is no forecast for other documents. nDCG is
 Järvelin and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
 """
 
