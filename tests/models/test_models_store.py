@@ -56,9 +56,10 @@ def test_another_tokenizer_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> N
     assert caught.value.exit_code == 2
 
 
-def test_a_tokenizer_of_another_size_cannot_be_saved_with_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_tokenizer_with_more_tokens_cannot_be_saved_with_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model, _ = stored(tmp_path, tokenizer)
-    other = train_tokenizer(["abc abd"], TokenizerSettings(kind="char"))
+    more = "".join(map(chr, range(0x4E00, 0x4E00 + tokenizer.vocab_size)))
+    other = train_tokenizer([more], TokenizerSettings(kind="char"))
     with pytest.raises(UsageError, match="not the model's"):
         save_model(tmp_path, model, other)
 

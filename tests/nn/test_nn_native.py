@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seedbed.nn.native import program as native
 from seedbed.nn.native.library import compiled, library
-from seedbed.nn.native.program import AdapterStruct, BatchStruct, Op, Segment, linear
+from seedbed.nn.native.program import AdapterStruct, BatchStruct, Op, RoutesStruct, Segment, linear
 from seedbed.nn.packed import SCHEMES, Packed, pack, pack_float, quantize_rows, unpack
 from seedbed.nn.quantized import QuantizedEmbedding, QuantizedLinear
 
@@ -40,10 +40,11 @@ def packings(n: int, k: int) -> dict[str, Packed]:
 def test_structures_are_laid_out_as_in_the_source() -> None:
     kernel = library()
     assert kernel is not None
-    found = (ctypes.c_int64 * 6)()
+    found = (ctypes.c_int64 * 7)()
     kernel.seedbed_layout(found)
     ours = [ctypes.sizeof(Op), Op.adapters.offset, ctypes.sizeof(Segment), ctypes.sizeof(BatchStruct)]
-    assert list(found) == [*ours, BatchStruct.logsumexp.offset, ctypes.sizeof(AdapterStruct)]
+    more = [ctypes.sizeof(AdapterStruct), ctypes.sizeof(RoutesStruct)]
+    assert list(found) == [*ours, BatchStruct.logsumexp.offset, *more]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

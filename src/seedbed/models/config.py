@@ -7,45 +7,80 @@ from typing import Literal
 
 from seedbed.core.config import knob
 from seedbed.nn.block import NormPlace
+from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.feedforward import Activation
 from seedbed.nn.norm import NormKind
+from seedbed.nn.position import RopeScaling
 
 MixerKind = Literal["attention", "sliding", "rnn", "lstm", "gru"]
-PositionKind = Literal["rope", "learned", "none"]
+PositionKind = Literal["rope", "learned", "sinusoidal", "alibi", "relative", "none"]
 MlpKind = Literal["gated", "plain", "none"]
+HeadKind = Literal["lm", "mlm", "sequence", "token", "span", "none"]
+PoolKind = Literal["first", "last", "mean"]
+_MANY = 2**27
+"""More than any size of a model; what is larger is a mistake, and sizes up to it can be multiplied."""
+_MOST_EXPERTS = 100_000
+"""In all layers together; each is a module, which takes memory even before it has weights."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape and behaviour of a decoder language model. Raises ValueError where two fields contradict."""
+    """The shape and behaviour of a stack of blocks over tokens. Raises ValueError where two fields contradict."""
 
-    vocab_size: int = knob(4096, "tokens the model knows", unit="tokens", at_least=2)
-    d_model: int = knob(256, "width of the residual stream", unit="channels", at_least=1)
-    n_layers: int = knob(4, "blocks", at_least=1)
-    n_heads: int = knob(4, "query heads", at_least=1)
+    vocab_size: int = knob(4096, "tokens the model knows", unit="tokens", at_least=2, at_most=_MANY)
+    d_model: int = knob(256, "width of the residual stream", unit="channels", at_least=1, at_most=_MANY)
+    n_layers: int = knob(4, "blocks", at_least=1, at_most=10_000)
+    n_heads: int = knob(4, "query heads", at_least=1, at_most=_MANY)
     n_kv_heads: int | None = knob(None, "key/value heads; default as many as query heads", at_least=1)
-    head_dim: int | None = knob(None, "channels a head; default d_model / n_heads", at_least=2)
+    head_dim: int | None = knob(None, "channels a head; default d_model / n_heads", at_least=2, at_most=_MANY)
     d_ff: int | None = knob(
-        None, "hidden width of the feed-forward layer; default 4 d, or 8/3 d when gated", at_least=1
+        None, "hidden width of the feed-forward layer; default 4 d, or 8/3 d when gated", at_least=1, at_most=_MANY
     )
-    max_length: int = knob(512, "longest context", unit="tokens", at_least=1)
+    max_length: int = knob(512, "longest context", unit="tokens", at_least=1, at_most=_MANY)
     mixers: tuple[MixerKind, ...] = knob(("attention",), "mixer of each layer; a shorter list repeats")
     window: int | None = knob(None, "positions a sliding-window layer sees, itself included", at_least=1)
+    causal: bool = knob(True, "a position sees those before it only")
+    cross: bool = knob(False, "blocks attend to an encoder's output too")
     norm: NormKind = knob("rms", "kind of norm")
     norm_eps: float = knob(1e-6, "added to the variance in norms", at_least=0)
-    norm_place: NormPlace = knob("pre", "norms before the parts of a block, or after each addition")
+    norm_place: NormPlace = knob("pre", "where norms stand in a block, and whether its two parts are parallel")
     final_norm: bool = knob(True, "a norm after the last block")
     embedding_norm: bool = knob(False, "a norm after the embedding")
+    embedding_scale: float | None = knob(None, "what embedded tokens are multiplied with")
+    segments: int = knob(
+        0, "kinds of segment told apart by an embedding (BERT's sentence A and B)", at_least=0, at_most=_MANY
+    )
     qk_norm: bool = knob(False, "norms over each head's queries and keys")
+    attention_scale: float | None = knob(None, "what attention's scores are multiplied with; default 1/sqrt(head size)")
+    attention_cap: float | None = knob(None, "attention's scores are squashed to this magnitude", at_least=0)
     position: PositionKind = knob("rope", "how positions are told apart")
+    position_offset: int = knob(
+        0, "rows of the table of learned positions before position 0", at_least=0, at_most=_MANY
+    )
     rope_theta: float = knob(10000.0, "base of the rotary wavelengths", at_least=1)
+    rope_theta_local: float | None = knob(None, "the same in sliding-window layers, which are then not scaled")
     rope_share: float = knob(1.0, "share of each head that is rotated", at_least=0, at_most=1)
+    rope_scaling: RopeScaling | None = knob(None, "stretched wavelengths for long contexts")
+    relative_buckets: int = knob(32, "relative positions: buckets of distances", at_least=2, at_most=_MANY)
+    relative_distance: int = knob(128, "relative positions: where the last bucket begins", unit="tokens", at_least=1)
     mlp: MlpKind = knob("gated", "kind of feed-forward layer")
     activation: Activation = knob("silu", "non-linearity of the feed-forward layer")
+    experts: ExpertsConfig | None = knob(None, "a mixture of experts in the feed-forward layer's place")
+    dense_layers: tuple[int, ...] = knob((), "layers that keep one feed-forward layer in spite of experts")
     qkv_bias: bool = knob(False, "biases on the q, k, v projections")
     out_bias: bool = knob(False, "a bias on attention's output projection")
     mlp_bias: bool = knob(False, "biases in the feed-forward layer")
+    head: HeadKind = knob(
+        "lm", "what is put out: next token, masked token, classes of a text or token, a span, nothing"
+    )
+    head_bias: bool = knob(False, "a bias on the output layer")
+    head_dense: bool = knob(False, "a layer before the classes")
+    head_activation: Activation = knob("tanh", "the non-linearity after it")
+    labels: int = knob(2, "classes of a text or token", at_least=1, at_most=_MANY)
+    pool: PoolKind = knob("first", "the position that stands for a text: first, last, or the mean")
     tied: bool = knob(True, "output embedding = input embedding")
+    logit_scale: float | None = knob(None, "what hidden states are multiplied with before the output embedding")
+    logit_cap: float | None = knob(None, "logits are squashed to this magnitude", at_least=0)
     dropout: float = knob(0.0, "share of activations dropped in training", at_least=0, at_most=0.99)
 
     def __post_init__(self) -> None:
@@ -57,10 +92,29 @@ class ModelConfig:
             raise ValueError("mixers has 'sliding' but window is not set")
         if not self.mixers:
             raise ValueError("mixers is empty")
-        if self.position == "learned" and not {"attention", "sliding"} & set(self.mixers):
-            raise ValueError("learned positions need an attention layer, whose cache counts them")
+        if self.position in ("learned", "sinusoidal") and not {"attention", "sliding"} & set(self.mixers):
+            raise ValueError(f"{self.position} positions need an attention layer, whose cache counts them")
         if self.position == "rope" and self.rotated % 2:
             raise ValueError(f"rope rotates pairs of channels, but rope_share x head size is {self.rotated}")
+        if self.experts is not None and self.n_layers * self.experts.count > _MOST_EXPERTS:
+            raise ValueError(f"{self.n_layers} layers of {self.experts.count} experts are too many")
+        if self.n_heads * self.head_size > _MANY:
+            raise ValueError(f"{self.n_heads} heads of {self.head_size} channels are too wide")
+        self._check_scaling()
+        if not self.causal and set(self.mixers) != {"attention"}:
+            raise ValueError("layers that see the whole text are attention layers; mixers has others")
+        if self.cross and self.norm_place not in ("pre", "post"):
+            raise ValueError(f"cross-attention needs norms before or after its parts, not {self.norm_place!r}")
+
+    def _check_scaling(self) -> None:
+        scaling = self.rope_scaling
+        if scaling is None or self.position != "rope":
+            return
+        factors = {len(scaling.factors), len(scaling.short_factors)}
+        if scaling.kind == "longrope" and factors != {self.rotated // 2}:
+            raise ValueError(f"longrope needs {self.rotated // 2} factors for long contexts and for short ones")
+        if scaling.kind == "yarn" and self.rope_theta <= 1:
+            raise ValueError("yarn needs a rope_theta above 1")
 
     @property
     def kv_heads(self) -> int:
@@ -87,3 +141,29 @@ class ModelConfig:
     def mixer(self, layer: int) -> MixerKind:
         """The mixer of a layer."""
         return self.mixers[layer % len(self.mixers)]
+
+    def experts_of(self, layer: int) -> ExpertsConfig | None:
+        """The mixture of experts of a layer, or None where it has one feed-forward layer."""
+        return None if layer in self.dense_layers else self.experts
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """An encoder, and a decoder that attends to it; both embed tokens with the decoder's table."""
+
+    encoder: ModelConfig = knob(ModelConfig(causal=False, head="none"), "reads the text")
+    decoder: ModelConfig = knob(ModelConfig(cross=True), "writes the answer")
+
+    def __post_init__(self) -> None:
+        if self.encoder.causal or not self.decoder.cross:
+            raise ValueError("the encoder must see the whole text (causal = false), the decoder the encoder (cross)")
+        if self.encoder.d_model != self.decoder.d_model or self.encoder.vocab_size != self.decoder.vocab_size:
+            raise ValueError("encoder and decoder must have one width and one vocabulary")
+
+
+AnyConfig = ModelConfig | EncoderDecoderConfig
+
+
+def stacks(config: AnyConfig) -> list[ModelConfig]:
+    """The one stack of most models, or the two of an encoder–decoder."""
+    return [config] if isinstance(config, ModelConfig) else [config.encoder, config.decoder]

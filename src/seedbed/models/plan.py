@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+from torch.nn import Parameter
 
-from seedbed.models.config import ModelConfig
-from seedbed.models.decoder import Decoder
+from seedbed.models.building import AnyModel, skeleton
+from seedbed.models.config import AnyConfig, ModelConfig, stacks
+from seedbed.models.stack import attends
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes a parameter."""
 
-KINDS = ("embedding", "attention", "recurrent", "feed-forward", "norm", "bias")
+KINDS = ("embedding", "attention", "recurrent", "feed-forward", "norm", "bias", "head")
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,39 @@ class Plan:
         return self.total * 16.0 + tokens * width * layers * 34 / 2 * BYTES[precision]
 
 
-def plan(config: ModelConfig) -> Plan:
+def plan(config: AnyConfig) -> Plan:
     """Count a model on the meta device."""
-    with torch.device("meta"):
-        model = Decoder(config)
+    model = skeleton(config)
+    shared = set(model.shared())
     counts = dict.fromkeys(KINDS, 0)
     matrices = 0
     for name, parameter in model.named_parameters():  # a tied parameter comes once
         counts[_kind(name)] += parameter.numel()
-        if parameter.ndim == 2 and not name.startswith(("embedding.", "position.")):
-            matrices += parameter.numel()
-    if config.tied:
-        matrices += model.embedding.weight.numel()
-    attention = sum(config.mixer(layer) in ("attention", "sliding") for layer in range(config.n_layers))
-    channels = attention * config.n_heads * config.head_size
-    return Plan(counts, matrices, channels, config.max_length)
+        if parameter.ndim == 2 and not looked_up(name):
+            matrices += round(parameter.numel() * active_share(config, name))
+    matrices += sum(parameter.numel() for name, parameter in _all_parameters(model) if name in shared and "out" in name)
+    parts = stacks(config)
+    return Plan(counts, matrices, sum(map(_attention_channels, parts)), parts[-1].max_length)
+
+
+def _all_parameters(model: AnyModel) -> list[tuple[str, Parameter]]:
+    return list(model.named_parameters(remove_duplicate=False))
+
+
+def _attention_channels(config: ModelConfig) -> int:
+    layers = sum(attends(config.mixer(layer)) for layer in range(config.n_layers))
+    return layers * (1 + config.cross) * config.n_heads * config.head_size
+
+
+def active_share(config: AnyConfig, name: str) -> float:
+    """The share of a matrix's positions that go through it: of experts, only a few are active."""
+    experts = stacks(config)[-1].experts
+    return experts.active / experts.count if experts is not None and ".experts." in name else 1.0
+
+
+def looked_up(name: str) -> bool:
+    """Whether a table is read row by row and multiplies nothing."""
+    return any(part in name.split(".") for part in ("embedding", "position", "segment", "relative"))
 
 
 def _kind(name: str) -> str:
@@ -80,8 +99,8 @@ def _kind(name: str) -> str:
         return "norm"
     if name.endswith("bias"):
         return "bias"
-    if name.startswith(("embedding.", "position.", "output.")):
-        return "embedding"
+    if looked_up(name) or ".blocks." not in f".{name}":
+        return "embedding" if not name.startswith("head.") else "head"
     if ".mixer.cell." in name:
         return "bias" if ".bias_" in name else "recurrent"
-    return "attention" if ".mixer." in name else "feed-forward"
+    return "attention" if ".mixer." in name or ".cross." in name else "feed-forward"

@@ -7,7 +7,6 @@ come ``final`` (the norm of all rows, into ``hidden``) or a head (final norm and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,59 +14,72 @@ from torch import Tensor, nn
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
+from seedbed.models.operations import Adapters, Operations, as_float, head_norms, packed_of, rows_of, up
+from seedbed.models.stack import attends
 from seedbed.nn.attention import Attention
+from seedbed.nn.bias import alibi_slopes
 from seedbed.nn.block import Block
+from seedbed.nn.experts import Experts
 from seedbed.nn.feedforward import FeedForward
-from seedbed.nn.lora import LowRank
-from seedbed.nn.native.program import ACTIVATIONS, PAGE, VECTORS, AdapterStruct, Flag, Kind, Program, Scratch, scratch
-from seedbed.nn.norm import RMSNorm
-from seedbed.nn.packed import TILE, Packed, pack_float
-from seedbed.nn.position import rotation
-from seedbed.nn.quantized import QuantizedEmbedding, QuantizedLinear
+from seedbed.nn.native.program import ACTIVATIONS, PAGE, VECTORS, Flag, Kind, Program, RoutesStruct, Scratch, scratch
+from seedbed.nn.position import rotation, sinusoids
 
-Adapters = Sequence[Mapping[str, LowRank]]
+_POSITIONS = ("rope", "learned", "sinusoidal", "alibi", "none")
+_SIDE_BY_SIDE = ("parallel", "shared")
 
 
 def supported(config: ModelConfig) -> bool:
     """Whether the kernel has every operation of such a model."""
-    attends = all(config.mixer(layer) in ("attention", "sliding") for layer in range(config.n_layers))
-    return attends and config.head_size <= 1024
+    attention = all(attends(config.mixer(layer)) for layer in range(config.n_layers)) and config.head_size <= 1024
+    known = config.position in _POSITIONS and config.activation in ACTIVATIONS
+    routed = config.experts is None or config.norm_place in ("pre", *_SIDE_BY_SIDE)  # experts add to the stream itself
+    return attention and known and routed and config.causal and not config.cross and not config.segments
 
 
 def page_floats(config: ModelConfig) -> int:
     """Floats of one page: keys and values of PAGE positions in all layers."""
-    return config.n_layers * config.kv_heads * 2 * PAGE * _up(config.head_size)
+    return config.n_layers * config.kv_heads * 2 * PAGE * up(config.head_size)
 
 
 class DecoderProgram:
     """The operations of one decoder.
 
     Args:
-        model: float32 or quantized.
+        model: one that is ``supported``, float or quantized.
         rows: rows at once.
         adapters: low-rank additions by layer path; a row names one by its place here.
+        known: ids among which the best one is looked for; all unless given.
+        window: positions there is room for; the model's longest context unless given.
     """
 
-    def __init__(self, model: Decoder, rows: int, adapters: Adapters = ()) -> None:
-        self.config, self.model, self.rows, self.adapters = model.config, model, rows, adapters
+    def __init__(
+        self,
+        model: Decoder,
+        rows: int,
+        adapters: Adapters = (),
+        known: int | None = None,
+        window: int | None = None,
+    ) -> None:
+        self.config, self.model, self.rows = model.config, model, rows
+        self.known, self.window = known or model.config.vocab_size, window or model.config.max_length
         config = model.config
         self.table = packed_of(model.embedding)
         self.output = self.table if config.tied else packed_of(model.output)
         self.matrices = [self.table, self.output]
-        self.x = torch.zeros(rows, _up(config.d_model))
-        self.y = torch.zeros(rows, _up(max(config.d_model, config.n_heads * config.head_size)))
-        attention = (config.n_heads + 2 * config.kv_heads) * config.head_size
-        self.wide = torch.zeros(rows, max(_up(attention), 2 * _up(config.hidden)))
-        self.queries = torch.zeros(rows, max(config.n_heads * _up(config.head_size), _up(config.hidden)))
-        self.turns = _turns(config)
-        self.body, self.final = self._body(), Program()
+        self.operations = Operations(adapters, self.matrices)
+        self._buffers()
+        self.turns = {local: _turns(config, local, self.window) for local in (False, True)}
+        self.slopes = torch.tensor(alibi_slopes(config.n_heads)) if config.position == "alibi" else None
+        self._body()
+        self.body, final = self.operations.program, Operations((), self.matrices)
         self.hidden = self.x if isinstance(model.norm, nn.Identity) else self.y
-        self._norm(self.final, model.norm, self.x, self.hidden)
+        final.norm(model.norm, self.x, self.hidden)
+        self.final = final.program
         self._head: tuple[Program, Tensor] | None = None
 
     def scratch(self) -> tuple[Scratch, int]:
         """Working memory, and how many of a thread's floats are for scores."""
-        scores = VECTORS * (-(-self.config.max_length // PAGE) * PAGE + PAGE)
+        scores = VECTORS * (-(-self.window // PAGE) * PAGE + PAGE)
         return scratch(self.matrices, self.rows, scores), scores
 
     def head(self, picks: int) -> tuple[Program, Tensor]:
@@ -76,181 +88,152 @@ class DecoderProgram:
             self._head = self._build_head(max(picks, 16))
         return self._head
 
-    def _body(self) -> Program:
-        program, model, size = Program(), self.model, self.config.d_model
-        position = model.position.weight.detach() if model.position is not None else None
-        into: dict[str, Any] = {"target": self.x, "out_stride": self.x.shape[1]}
-        program.add(Kind.EMBED, k=size, n=0, **program.matrix(self.table), extra=position, **into)
+    def _buffers(self) -> None:
+        config, rows, width = self.config, self.rows, self.config.d_model
+        experts = config.experts
+        hidden = max(config.hidden, experts.hidden or 0) if experts else config.hidden
+        attention = (config.n_heads + 2 * config.kv_heads) * config.head_size
+        self.x = rows_of(rows, width)
+        self.y = rows_of(rows, max(width, config.n_heads * config.head_size))
+        self.wide = rows_of(rows, max(attention, 2 * up(hidden), width, experts.count if experts else 0))
+        self.queries = rows_of(rows, max(config.n_heads * up(config.head_size), hidden))
+        if config.norm_place in _SIDE_BY_SIDE:
+            self.second = rows_of(rows, width)  # what the feed-forward layer reads, while attention uses the rest
+        if experts:
+            self.gathered = rows_of(rows, width)
+            chosen, most = rows * experts.active, rows * experts.count
+            integers = {"chosen": torch.zeros(chosen, dtype=torch.int32), "row": torch.zeros(most, dtype=torch.int32)}
+            self.routes = {**integers, "weight": torch.zeros(chosen), "share": torch.zeros(most)}
+
+    def _body(self) -> None:
+        program, model, config = self.operations.program, self.model, self.config
+        into: dict[str, Any] = {"target": self.x, "out_stride": self.x.shape[1], "extra": self._positions()}
+        scale = 1.0 if config.embedding_scale is None else config.embedding_scale
+        program.add(Kind.EMBED, k=config.d_model, n=0, factor=scale, **program.matrix(self.table), **into)
         if model.embedding_norm is not None:
-            self._norm(program, model.embedding_norm, self.x, self.x)
+            self.operations.norm(model.embedding_norm, self.x, self.x)
         for layer, block in enumerate(model.blocks):
             assert isinstance(block, Block)
-            self._block(program, layer, block)
-        return program
+            (self._parallel_block if block.place in _SIDE_BY_SIDE else self._block)(layer, block)
+
+    def _positions(self) -> Tensor | None:
+        """(at least window, D): what is added to embedded tokens."""
+        if self.model.position is not None:
+            return as_float(self.model.position.weight[self.config.position_offset :])
+        if self.config.position == "sinusoidal":
+            return sinusoids(0, self.window, self.config.d_model)
+        return None
 
     def _build_head(self, picks: int) -> tuple[Program, Tensor]:
-        program, size = Program(), self.config.d_model
+        config, head = self.config, Operations((), self.matrices)
         picked = torch.zeros(picks, self.x.shape[1])
-        logits = torch.empty(picks, self.config.vocab_size)
-        strides = {"in_stride": self.x.shape[1], "out_stride": picked.shape[1]}
-        program.add(Kind.PICK, k=size, source=self.x, target=picked, **strides)
-        self._norm(program, self.model.norm, picked, picked)
-        self._linear(program, self.output, None, picked, logits)
-        program.add(Kind.BEST, n=self.config.vocab_size, source=logits, in_stride=logits.shape[1])
-        return program, logits
+        logits = torch.empty(picks, config.vocab_size)
+        head.add(Kind.PICK, self.x, picked, k=config.d_model)
+        head.norm(self.model.norm, picked, picked)
+        head.scale(picked, config.d_model, config.logit_scale, None)
+        bias = self.model.output.bias
+        head.multiply(self.output, as_float(bias) if isinstance(bias, Tensor) else None, picked, logits)
+        head.scale(logits, config.vocab_size, None, config.logit_cap)
+        head.program.add(Kind.BEST, n=self.known, source=logits, in_stride=logits.shape[1])
+        return head.program, logits
 
-    def _block(self, program: Program, layer: int, block: Block) -> None:
-        pre, attention, feedforward = block.place == "pre", block.mixer, block.feedforward
+    def _block(self, layer: int, block: Block) -> None:
+        self._attention(layer, block, self._before(block, block.mixer_norm))
+        self._after(block, block.mixer_norm, block.mixer_end_norm)
+        if block.feedforward_norm is not None:
+            self._feedforward(layer, block, self._before(block, block.feedforward_norm))
+            self._after(block, block.feedforward_norm, block.feedforward_end_norm)
+
+    def _before(self, block: Block, norm: nn.Module) -> Tensor:
+        """Where a part reads."""
+        if block.place == "post":
+            return self.x
+        self.operations.norm(norm, self.x, self.y)
+        return self.y
+
+    def _after(self, block: Block, norm: nn.Module, end: nn.Module | None) -> None:
+        if block.place == "post":
+            self.operations.norm(norm, self.x, self.x)
+        if end is not None:
+            self.operations.norm(end, self.wide, self.x, Flag.ADD)
+
+    def _parallel_block(self, layer: int, block: Block) -> None:
+        """Both parts read the stream as it was; attention reads what the feed-forward layer will, or from y."""
+        source = self.second if block.feedforward_norm is None else self.y
+        self.operations.norm(block.mixer_norm, self.x, source)
+        if block.feedforward_norm is not None:
+            self.operations.norm(block.feedforward_norm, self.x, self.second)
+        self._attention(layer, block, source)
+        self._feedforward(layer, block, self.second)
+
+    def _attention(self, layer: int, block: Block, source: Tensor) -> None:
+        config, attention, name, do = self.config, block.mixer, f"blocks.{layer}.mixer", self.operations
         assert isinstance(attention, Attention)
-        if pre:
-            self._norm(program, block.mixer_norm, self.x, self.y)
-        self._attention(program, layer, attention, self.y if pre else self.x)
-        if not pre:
-            self._norm(program, block.mixer_norm, self.x, self.x)
-        if feedforward is None or block.feedforward_norm is None:
-            return
-        assert isinstance(feedforward, FeedForward)
-        if pre:
-            self._norm(program, block.feedforward_norm, self.x, self.y)
-        self._feedforward(program, f"blocks.{layer}.feedforward", feedforward, self.y if pre else self.x)
-        if not pre:
-            self._norm(program, block.feedforward_norm, self.x, self.x)
-
-    def _attention(self, program: Program, layer: int, attention: Attention, source: Tensor) -> None:
-        config, size, name = self.config, self.config.head_size, f"blocks.{layer}.mixer"
-        parts = {"q": config.n_heads * size, "k": config.kv_heads * size, "v": config.kv_heads * size}
-        starts = {"q": 0, "k": parts["q"], "v": parts["q"] + parts["k"]}
-        layers = {part: (getattr(attention, part), self.wide[:, starts[part] :]) for part in parts}
-        self._parallel(program, name, layers, source)
+        size, sliding = config.head_size, config.mixer(layer) == "sliding"
+        wide, queries = self.wide, self.queries
+        starts = {"q": 0, "k": config.n_heads * size, "v": (config.n_heads + config.kv_heads) * size}
+        do.parallel(name, {part: (getattr(attention, part), wide[:, at:]) for part, at in starts.items()}, source)
         shared: dict[str, Any] = {"k": size, "heads": config.n_heads, "kv_heads": config.kv_heads, "layer": layer}
-        norms = _qk_norms(program, attention)
-        wide, queries, y = self.wide, self.queries, self.y
-        strides = {"in_stride": wide.shape[1], "out_stride": queries.shape[1]}
-        rotated: dict[str, Any] = {"rotated": config.rotated if self.turns is not None else 0, "weight": self.turns}
-        program.add(Kind.STORE, source=wide, target=queries, factor=size**-0.5, **shared, **strides, **rotated, **norms)
-        window = config.window or 0 if config.mixer(layer) == "sliding" else 0
-        strides = {"in_stride": queries.shape[1], "out_stride": y.shape[1]}
-        program.add(Kind.ATTEND, source=queries, target=y, window=window, **shared, **strides)
-        self._add(program, f"{name}.out", attention.out, y)
+        turns = self.turns[sliding and config.rope_theta_local is not None]
+        rotated: dict[str, Any] = {"rotated": config.rotated if turns is not None else 0, "weight": turns}
+        do.add(Kind.STORE, wide, queries, factor=attention.scale, **shared, **rotated, **head_norms(attention))
+        bent: dict[str, Any] = {"cap": attention.cap or 0.0, "extra": self.slopes}
+        window = config.window or 0 if sliding else 0
+        do.add(Kind.ATTEND, queries, self.y, window=window, **shared, **bent)
+        self._add(block, f"{name}.out", attention.out, self.y)
 
-    def _feedforward(self, program: Program, name: str, layer: FeedForward, source: Tensor) -> None:
-        hidden = _up(self.config.hidden)
-        outer, inner = self.wide, self.queries
-        layers = {"up": (layer.up, outer[:, hidden:])}
-        if layer.gate is not None:
-            layers = {"gate": (layer.gate, outer), **layers}
-        self._parallel(program, name, layers, source)
-        gated = layer.gate is not None
-        kind = {"activation": ACTIVATIONS.index(self.config.activation), "n": self.config.hidden}
-        program.add(
-            Kind.ACTIVATE,
-            Flag.GATED if gated else 0,
-            source=_address(program, outer if gated else outer[:, hidden:]),
-            extra=_address(program, outer[:, hidden:]),
-            target=inner,
-            in_stride=outer.shape[1],
-            out_stride=inner.shape[1],
-            **kind,
-        )
-        self._add(program, f"{name}.down", layer.down, inner)
+    def _feedforward(self, layer: int, block: Block, source: Tensor) -> None:
+        part, name = block.feedforward, f"blocks.{layer}.feedforward"
+        if isinstance(part, Experts):
+            self._experts(name, part, source)
+        elif isinstance(part, FeedForward):
+            self._hidden(name, part, self.config.hidden, source)
+            self._add(block, f"{name}.down", part.down, self.queries)
 
-    def _parallel(
-        self, program: Program, name: str, layers: Mapping[str, tuple[nn.Module, Tensor]], source: Tensor
-    ) -> None:
-        """Layers with one input: it is quantized once, and nothing waits between them."""
-        last = list(layers)[-1]
-        for place, (part, (layer, target)) in enumerate(layers.items()):
-            flags = (Flag.REUSE_INPUT if place else 0) | (Flag.NO_BARRIER if part != last else 0)
-            self._linear(program, packed_of(layer), _bias(layer), source, target, flags)
-        for part, (_, target) in layers.items():
-            self._adapt(program, f"{name}.{part}", source, target)
+    def _hidden(self, name: str, layer: FeedForward, size: int, source: Tensor, **route: Any) -> None:
+        """A feed-forward layer's hidden channels, into ``queries``."""
+        outer, gated = self.wide[:, up(size) :], layer.gate is not None
+        gate = {"gate": (layer.gate, self.wide)} if layer.gate is not None else {}
+        self.operations.parallel(name, {**gate, "up": (layer.up, outer)}, source, **route)
+        kind = {"activation": ACTIVATIONS.index(self.config.activation), "n": size, "extra": outer.data_ptr()}
+        inner, flags = self.wide if gated else outer, Flag.GATED if gated else 0
+        self.operations.add(Kind.ACTIVATE, inner, self.queries, flags, **kind)
 
-    def _add(self, program: Program, name: str, layer: nn.Module, source: Tensor) -> None:
-        """``x += W source + b``."""
-        self._linear(program, packed_of(layer), _bias(layer), source, self.x, Flag.ADD)
-        self._adapt(program, name, source, self.x)
+    def _experts(self, name: str, layer: Experts, source: Tensor) -> None:
+        """The router, then each expert on the rows that chose it, added to the stream in their order."""
+        do, how, logits = self.operations, layer.config, self.wide
+        do.linear(f"{name}.router", layer.router, source, logits)
+        count = torch.zeros(how.count, dtype=torch.int32)
+        program = do.program
+        tables = {part: program.pointer(table) for part, table in self.routes.items()}
+        routes = RoutesStruct(rows=self.rows, count=program.pointer(count), **tables)
+        route: dict[str, Any] = {"routes": program.structure(routes)}
+        flags = Flag.RENORMALIZE if how.renormalize else 0
+        do.add(Kind.ROUTE, logits, logits, flags, n=how.count, k=how.active, **route)
+        for number, expert in enumerate(layer.experts):
+            assert isinstance(expert, FeedForward)
+            route["expert"], own = number, f"{name}.experts.{number}"
+            do.add(Kind.GATHER, source, self.gathered, k=self.config.d_model, **route)
+            first = len(program.operations)
+            self._hidden(own, expert, how.hidden or self.config.hidden, self.gathered, **route)
+            do.linear(f"{own}.down", expert.down, self.queries, self.gathered, **route)
+            do.add(Kind.SCATTER, self.gathered, self.x, k=self.config.d_model, **route)
+            program.operations[first - 1].skip = len(program.operations) - first
 
-    def _linear(
-        self, program: Program, packed: Packed, bias: Tensor | None, source: Tensor, target: Tensor, flags: int = 0
-    ) -> None:
-        self.matrices.append(packed)
-        addresses = {"source": source, "target": _address(program, target)}
-        program.add_linear(
-            packed, flags, in_stride=source.stride(0), out_stride=target.stride(0), bias=bias, **addresses
-        )
-
-    def _adapt(self, program: Program, name: str, source: Tensor, target: Tensor) -> None:
-        """The adapters' additions to the layer just computed; those without a part for it have rank 0."""
-        parts = [adapter.get(name) for adapter in self.adapters]
-        some = next((part for part in parts if part is not None), None)
-        if some is None:
-            return
-        structs = (AdapterStruct * len(parts))()
-        for place, part in enumerate(parts):
-            if part is not None:
-                pointers = program.pointer(part.down), program.pointer(part.up)
-                structs[place] = AdapterStruct(*pointers, part.down.shape[0], part.scale)
-        addresses = {"source": source, "target": _address(program, target)}
-        strides = {"in_stride": source.stride(0), "out_stride": target.stride(0)}
-        program.add_adapters(structs, n=some.up.shape[0], k=some.down.shape[1], **addresses, **strides)
-
-    def _norm(self, program: Program, norm: nn.Module, source: Tensor, target: Tensor) -> None:
-        strides = {"in_stride": source.shape[1], "out_stride": target.shape[1]}
-        if isinstance(norm, nn.Identity):
-            return
-        flags, fields = _norm_fields(norm)
-        program.add(Kind.NORM, flags, k=self.config.d_model, source=source, target=target, **strides, **fields)
+    def _add(self, block: Block, name: str, layer: nn.Module, source: Tensor) -> None:
+        """``x += W source + b``; before a norm of its own, into ``wide``, which nobody reads by then."""
+        if block.place == "sandwich":
+            self.operations.linear(name, layer, source, self.wide)
+        else:
+            self.operations.linear(name, layer, source, self.x, Flag.ADD)
 
 
-def packed_of(layer: nn.Module) -> Packed:
-    """A layer's weights in tiles: those of a quantized layer as they are, float ones in the kernel's order."""
-    if isinstance(layer, (QuantizedLinear, QuantizedEmbedding)):
-        return layer.packed
-    assert isinstance(layer, (nn.Linear, nn.Embedding))
-    return pack_float(layer.weight)
-
-
-def _bias(layer: nn.Module) -> Tensor | None:
-    bias = layer.bias
-    return bias.detach() if isinstance(bias, Tensor) else None
-
-
-def _norm_fields(norm: nn.Module) -> tuple[int, dict[str, Any]]:
-    assert isinstance(norm, (RMSNorm, nn.LayerNorm))
-    bias = norm.bias.detach() if isinstance(norm, nn.LayerNorm) else None
-    flags = Flag.LAYER_NORM if isinstance(norm, nn.LayerNorm) else 0
-    return flags, {"weight": norm.weight.detach(), "bias": bias, "eps": norm.eps}
-
-
-def _qk_norms(program: Program, attention: Attention) -> dict[str, Any]:
-    if attention.q_norm is None or attention.k_norm is None:
-        return {}
-    flags, q = _norm_fields(attention.q_norm)
-    _, k = _norm_fields(attention.k_norm)
-    return {
-        "flags": flags,
-        "eps": q["eps"],
-        "extra": q["weight"],
-        "extra2": k["weight"],
-        "extra3": q["bias"],
-        "extra4": k["bias"],
-    }
-
-
-def _turns(config: ModelConfig) -> Tensor | None:
-    """(max_length, rotated): cosines, then sines, of every position."""
-    if config.position != "rope" or config.rotated == 0:
+def _turns(config: ModelConfig, local: bool, window: int) -> Tensor | None:
+    """(window, rotated): cosines, then sines, of every position."""
+    theta = config.rope_theta_local if local else config.rope_theta
+    if config.position != "rope" or config.rotated == 0 or theta is None:
         return None
-    cosine, sine = rotation(0, config.max_length, config.rotated, config.rope_theta)  # (T, 1, rotated)
+    scaling = None if local else config.rope_scaling
+    cosine, sine = rotation(0, window, config.rotated, theta, None, scaling, config.max_length)
     half = config.rotated // 2
     return torch.cat([cosine[:, 0, :half], sine[:, 0, half:]], 1).contiguous()
-
-
-def _address(program: Program, view: Tensor) -> int:
-    """Where a view of a buffer begins."""
-    program.kept.append(view)
-    return view.data_ptr()
-
-
-def _up(size: int) -> int:
-    return -(-size // TILE) * TILE

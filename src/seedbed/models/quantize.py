@@ -18,15 +18,19 @@ from seedbed.nn.quantized import QuantizedEmbedding, QuantizedLinear
 
 
 def quantize(model: Decoder, name: str) -> None:
-    """Quantize a float decoder in place. ``name`` is one of SCHEMES.
+    """Quantize a decoder of any float precision in place, layer by layer. ``name`` is one of SCHEMES.
+
+    What stays (norms, biases, routers of experts) becomes float32.
 
     Raises:
         UsageError: there is no such scheme.
     """
     _replace(model, scheme(name), pack)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.float()
 
 
-def skeleton(model: Decoder, name: str) -> None:
+def without_values(model: Decoder, name: str) -> None:
     """The same without values, for a model whose weights are about to be loaded."""
     _replace(model, scheme(name), lambda weight, how: empty(weight.shape[0], weight.shape[1], how, weight.device))
 
@@ -47,9 +51,9 @@ def _replace(model: Decoder, how: Scheme, make: Callable[[Tensor, Scheme], Packe
         raise UsageError("the model is quantized already", why="quantizing twice loses twice", fix="use the original")
     for block in model.blocks:
         for path, layer in list(block.named_modules()):
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, nn.Linear) and not path.endswith("router"):  # which expert is chosen must not change
                 block.set_submodule(path, QuantizedLinear(make(layer.weight, how), layer.bias))
     table = make(model.embedding.weight, replace(how, bits=8))
     head = table if model.config.tied else make(model.output.weight, replace(how, bits=8))
     model.set_submodule("embedding", QuantizedEmbedding(table))
-    model.set_submodule("output", QuantizedLinear(head))
+    model.set_submodule("output", QuantizedLinear(head, model.output.bias))

@@ -1,126 +1,207 @@
 """Models on disk: safetensors weights, config.json, and the tokenizer they were trained with.
 
 A model artifact is complete in itself: it holds the tokenizer's files too, and its config names the tokenizer's hash.
+Weights keep the precision they came in. Quantized ones, and those asked for as "stored", are mapped: their pages are
+read when they are first used and can be dropped; others are copied, as training writes into them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.config import ModelConfig
+from seedbed.models.building import AnyModel, skeleton
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.quantize import skeleton
+from seedbed.models.quantize import without_values
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+Precision = torch.dtype | Literal["stored"]
+M = TypeVar("M", bound=AnyModel, covariant=True)
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to use: in evaluation mode, with its tokenizer."""
+class Loaded(Generic[M]):
+    """A model ready to use: in evaluation mode, with its tokenizer.
 
-    model: Decoder
+    Attributes:
+        published: for a model from elsewhere, its family and configuration as published.
+    """
+
+    model: M
     tokenizer: Tokenizer
     artifact: Artifact
     quantization: str | None = None
+    published: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer, quantization: str | None = None) -> None:
+LoadedModel = Loaded[Decoder]
+
+
+def save_model(
+    folder: Path,
+    model: AnyModel,
+    tokenizer: Tokenizer,
+    quantization: str | None = None,
+    published: Mapping[str, Any] | None = None,
+) -> None:
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
 
     Args:
         quantization: how ``models.quantize`` has treated the model.
+        published: what is known of a model from elsewhere, kept for exports.
 
     Raises:
-        UsageError: the tokenizer has another number of tokens than the model.
+        UsageError: the tokenizer has more tokens than the model.
     """
-    if tokenizer.vocab_size != model.config.vocab_size:
+    rows = vocabulary(model.config)
+    if tokenizer.vocab_size > rows:
         raise UsageError(
             "the tokenizer is not the model's",
-            why=f"it has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}",
+            why=f"it has {tokenizer.vocab_size} tokens, the model {rows}",
             fix="save the model with the tokenizer it was trained with",
         )
     save_weights(model, folder / WEIGHTS)
     described = {"model": settings.to_dict(model.config), "tokenizer": tokenizer.hash, "quantization": quantization}
-    files.write_json(folder / CONFIG, described)
+    files.write_json(folder / CONFIG, described | ({"published": dict(published)} if published else {}))
     tokenizer.save(folder)
 
 
-def load_model(artifact: Artifact, device: torch.device | str = "cpu") -> LoadedModel:
-    """Load a model and check that its tokenizer is the one it was trained with.
+def load_any(
+    artifact: Artifact, device: torch.device | str = "cpu", dtype: Precision | None = None
+) -> Loaded[AnyModel]:
+    """Load a model of any kind and check that its tokenizer is the one it was trained with.
+
+    Args:
+        dtype: the precision of float weights; by default float32 on CPUs, as "stored" elsewhere.
 
     Raises:
         CorruptError: a file is damaged, or the weights do not fit the configuration.
         UsageError: another tokenizer lies beside the weights.
     """
-    artifact.verify()
-    described = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
-    tokenizer = Tokenizer.from_file(artifact.file("tokenizer.json"))
-    tokenizer.require(described["tokenizer"], f"model {artifact.id[:12]}")
+    tokenizer, described = load_tokenizer(artifact), read_description(artifact)
     config, quantization = read_config(described["model"]), described.get("quantization")
     weights = artifact.file(WEIGHTS)
-    model = map_quantized(config, quantization, weights) if quantization else build(config, weights)
-    return LoadedModel(model.to(device).eval(), tokenizer, artifact, quantization)
+    if quantization:
+        model: AnyModel = map_quantized(cast(ModelConfig, config), quantization, weights)
+    else:
+        precision = dtype or (torch.float32 if str(device) == "cpu" else "stored")
+        model = build(config, weights, precision)
+    published = described.get("published", {})
+    return Loaded(model.to(device).eval(), tokenizer, artifact, quantization, published)
 
 
-def read_config(table: Mapping[str, Any]) -> ModelConfig:
+def load_model(artifact: Artifact, device: torch.device | str = "cpu", dtype: Precision | None = None) -> LoadedModel:
+    """Load a decoder; see :func:`load_any`.
+
+    Raises:
+        UsageError: the model is no decoder.
+    """
+    config = read_config(read_description(artifact)["model"])
+    if isinstance(config, EncoderDecoderConfig) or config.head != "lm":
+        raise UsageError(
+            f"model {artifact.id[:12]} does not continue texts",
+            why=f"it is {kind_of(config)}",
+            fix="`seedbed run` writes with encoder–decoders, `seedbed predict` fills, classifies and answers, "
+            "`seedbed docs add --embedder` takes encoders",
+        )
+    return cast(LoadedModel, load_any(artifact, device, dtype))
+
+
+def load_tokenizer(artifact: Artifact) -> Tokenizer:
+    """A model's tokenizer; raises as :func:`load_any`."""
+    artifact.verify()
+    tokenizer = Tokenizer.from_file(artifact.file("tokenizer.json"))
+    tokenizer.require(read_description(artifact)["tokenizer"], f"model {artifact.id[:12]}")
+    return tokenizer
+
+
+def read_description(artifact: Artifact) -> dict[str, Any]:
+    """A model's config.json."""
+    described: dict[str, Any] = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
+    return described
+
+
+def read_config(table: Mapping[str, Any]) -> AnyConfig:
     """A stored model configuration."""
+    if "encoder" in table:
+        return settings.parse(EncoderDecoderConfig, table)
     return settings.parse(ModelConfig, table)
 
 
-def build(config: ModelConfig, weights: Path) -> Decoder:
+def vocabulary(config: AnyConfig) -> int:
+    """Rows of the embedding."""
+    return config.decoder.vocab_size if isinstance(config, EncoderDecoderConfig) else config.vocab_size
+
+
+def kind_of(config: AnyConfig) -> str:
+    """What a model is, in words."""
+    if isinstance(config, EncoderDecoderConfig):
+        return "an encoder–decoder"
+    heads = {
+        "lm": "a decoder",
+        "mlm": "a masked language model",
+        "sequence": "a classifier of texts",
+        "token": "a classifier of tokens",
+        "span": "a finder of answers in a text",
+        "none": "an encoder" if not config.causal else "a decoder without a head",
+    }
+    return heads[config.head]
+
+
+def build(config: AnyConfig, weights: Path, dtype: Precision = torch.float32) -> AnyModel:
     """A model with weights from a file; every parameter is filled exactly once, without drawing random ones first."""
-    with torch.device("meta"):
-        model = Decoder(config)
-    model.to_empty(device="cpu")
+    model = skeleton(config)
+    stored = _read(weights, _own_tensors(model))
+    if dtype != "stored":
+        stored = {name: tensor.to(dtype, copy=True) for name, tensor in stored.items()}
+    model.load_state_dict(stored, strict=False, assign=True)
     model.tie()
-    load_weights(model, weights)
     return model
 
 
 def map_quantized(config: ModelConfig, quantization: str, weights: Path) -> Decoder:
-    """A quantized model whose weights stay in the file: pages are read when they are first used, and can be dropped."""
-    with torch.device("meta"):
-        model = Decoder(config)
-        skeleton(model, quantization)
-    stored = _read(weights, _own_tensors(model))
-    model.load_state_dict(stored, strict=False, assign=True)  # strict: the tied output is not stored
+    """A quantized model, mapped."""
+    model = cast(Decoder, skeleton(config))
+    without_values(model, quantization)
+    model.load_state_dict(_read(weights, _own_tensors(model)), strict=False, assign=True)  # the tied output is missing
     if config.tied:
         model.output.data, model.output.scale = model.embedding.data, model.embedding.scale
     return model
 
 
-def save_weights(model: Decoder, path: Path) -> None:
-    """Parameters by name as safetensors; a tied output embedding is left out."""
+def save_weights(model: AnyModel, path: Path, *, trained: bool = False) -> None:
+    """Parameters by name as safetensors; what is shared is stored once. ``trained``: only what is being trained."""
     with files.disk_errors(path.parent):
-        save_file({name: tensor.contiguous() for name, tensor in _own_tensors(model).items()}, path)
+        save_file({name: tensor.contiguous() for name, tensor in _own_tensors(model, trained).items()}, path)
 
 
-def load_weights(model: Decoder, path: Path) -> None:
-    """Fill a model's parameters in place.
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill the parameters that are trained in place.
 
     Raises:
         CorruptError: the file cannot be read, or its names and shapes are not the model's.
     """
-    wanted = _own_tensors(model)
+    wanted = _own_tensors(cast(AnyModel, model), trained=True)
     stored = _read(path, wanted)
     for name, tensor in wanted.items():
         tensor.copy_(stored[name])
 
 
-def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A weights file, mapped into memory, if it holds exactly these names and shapes."""
     try:
         stored = load_file(path)
@@ -136,7 +217,13 @@ def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return stored
 
 
-def _own_tensors(model: Decoder) -> dict[str, torch.Tensor]:
-    """Everything a model stores; a tied output layer is the embedding's."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    return {name: t for name, t in tensors.items() if not (model.config.tied and name.startswith("output."))}
+def _own_tensors(model: AnyModel, trained: bool = False) -> dict[str, Tensor]:
+    """Everything a model stores: what is shared comes once (a quantized layer's parts too), biases always."""
+    layers = {name.removesuffix("weight") for name in model.shared()}
+    frozen = {name for name, parameter in model.named_parameters() if trained and not parameter.requires_grad}
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name.endswith("bias") or f"{name.rpartition('.')[0]}." not in layers
+    }

@@ -1,11 +1,12 @@
-"""Causal self-attention (Vaswani et al. 2017), multi-head, grouped-query (Ainslie et al. 2023) or sliding-window.
+"""Attention (Vaswani et al. 2017): multi-head, grouped-query (Ainslie et al. 2023), sliding-window; self and cross.
 
-Queries, keys and values have projections of their own: fused checkpoints are split when they are loaded. Masks and
-rotary tables come from outside in the Context.
+Queries, keys and values have projections of their own: fused checkpoints are split when they are loaded. Masks, biases
+and rotary tables come from outside in the Context.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ class Attention(nn.Module):
         head_dim: channels a head.
         qkv_bias: q, k and v have biases. out_bias: the output projection has one.
         qk_norm: the kind of norm over each head's q and k (Dehghani et al. 2023), or None.
+        scale: what scores are multiplied with; default 1 / sqrt(head_dim).
+        cap: scores s become cap · tanh(s / cap) (Gemma 2, Riviere et al. 2024, section 2), or None.
         dropout: share of attention weights dropped in training.
     """
 
@@ -39,10 +42,13 @@ class Attention(nn.Module):
         out_bias: bool = False,
         qk_norm: NormKind | None = None,
         norm_eps: float = 1e-6,
+        scale: float | None = None,
+        cap: float | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.head_dim, self.groups, self.dropout = head_dim, heads // kv_heads, dropout
+        self.scale, self.cap = head_dim**-0.5 if scale is None else scale, cap
         self.q = nn.Linear(size, heads * head_dim, bias=qkv_bias)
         self.k = nn.Linear(size, kv_heads * head_dim, bias=qkv_bias)
         self.v = nn.Linear(size, kv_heads * head_dim, bias=qkv_bias)
@@ -60,16 +66,49 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, Dh)
         if isinstance(state, KVCache):
             k, v = state.append(k, v)  # (B, H_kv, S, Dh)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=context.mask,
-            is_causal=context.causal,
-            dropout_p=self.dropout if self.training else 0.0,
-            enable_gqa=self.groups > 1,
-        )
-        return self.out(y.transpose(1, 2).flatten(2)), state
+        return self._attend(q, k, v, context.mask, context.causal), state
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """q (B, H, T, Dh), k and v (B, H_kv, S, Dh) → (B, T, D)."""
+        dropout = self.dropout if self.training else 0.0
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
+        if self.cap is None:
+            y = F.scaled_dot_product_attention(
+                q, k, v, mask, dropout, causal, scale=self.scale, enable_gqa=self.groups > 1
+            )
+        else:
+            y = self._capped(q, k, v, mask, causal, dropout)
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+    def _capped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
+        assert self.cap is not None
+        k, v = (part.repeat_interleave(self.groups, 1) for part in (k, v))
+        scores = self.cap * torch.tanh(q @ k.mT * (self.scale / self.cap))  # (B, H, T, S)
+        if causal:
+            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        if mask is not None:
+            lowest = torch.finfo(scores.dtype).min  # and not infinity: a row that sees nothing must stay finite
+            scores = (
+                scores.masked_fill(~mask, lowest) if mask.dtype == torch.bool else (scores + mask).clamp(min=lowest)
+            )
+        return F.dropout(scores.softmax(-1), dropout) @ v
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], -1, self.head_dim)
+
+
+class CrossAttention(Attention):
+    """A decoder's attention to an encoder's output; its keys and values are computed once and are the state."""
+
+    def forward(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
+        """x (B, T, D) → (B, T, D). ``state`` is (k, v), or None at the start."""
+        q = self._heads(self.q(x)).transpose(1, 2)
+        if state is None:
+            if context.memory is None:
+                raise ValueError("cross-attention needs the encoder's output")
+            memory = context.memory
+            state = tuple(self._heads(project(memory)).transpose(1, 2) for project in (self.k, self.v))
+        k, v = state
+        return self._attend(q, k, v, context.memory_mask, causal=False), state

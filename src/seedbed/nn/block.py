@@ -1,14 +1,24 @@
-"""The block: norm → mixer → add, norm → feed-forward → add; or with the norms after the additions (post-norm)."""
+"""The block: a mixer and a feed-forward layer around the residual stream, with norms where a family puts them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from seedbed.nn.mixer import Context, State
 
-NormPlace = Literal["pre", "post"]
+NormPlace = Literal["pre", "post", "sandwich", "parallel", "shared"]
+"""Where norms stand: before each part (GPT-2, LLaMA); after each addition (Transformer 2017, BERT); before and after
+each part (Gemma 2); before each part, both reading the same stream (GPT-NeoX); so, but through one norm (Phi-2)."""
+
+
+class CrossState(NamedTuple):
+    """What a block with cross-attention remembers: its mixer's state and the encoder's keys and values."""
+
+    mixer: State
+    cross: State
 
 
 class Block(nn.Module):
@@ -17,8 +27,8 @@ class Block(nn.Module):
     Args:
         mixer: a module with the face of `seedbed.nn.mixer.Mixer`.
         feedforward: (B, T, D) → (B, T, D), or None for a mixer alone.
-        norms: one norm for the mixer and one for the feed-forward layer.
-        place: norms before each part (GPT-2, LLaMA) or after each addition (Transformer 2017, GPT-1).
+        norms: makes a norm of the stream's width.
+        cross: attention to an encoder, between mixer and feed-forward layer; only with norms "pre" or "post".
         dropout: share of each part's output dropped in training.
     """
 
@@ -26,26 +36,49 @@ class Block(nn.Module):
         self,
         mixer: nn.Module,
         feedforward: nn.Module | None,
-        norms: tuple[nn.Module, nn.Module],
+        norms: Callable[[], nn.Module],
         place: NormPlace = "pre",
+        cross: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.mixer, self.feedforward, self.place = mixer, feedforward, place
-        self.mixer_norm = norms[0]
-        self.feedforward_norm = norms[1] if feedforward is not None else None
+        self.mixer, self.cross, self.feedforward, self.place = mixer, cross, feedforward, place
+        sandwich, separate = place == "sandwich", feedforward is not None and place != "shared"
+        self.mixer_norm = norms()
+        self.cross_norm = norms() if cross is not None else None
+        self.feedforward_norm = norms() if separate else None
+        self.mixer_end_norm = norms() if sandwich else None
+        self.feedforward_end_norm = norms() if sandwich and feedforward is not None else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
-        """x (B, T, D) → (B, T, D) and the mixer's new state."""
-        if self.place == "post":
-            y, state = self.mixer(x, state, context)
-            x = self.mixer_norm(x + self.dropout(y))
-            if self.feedforward is not None and self.feedforward_norm is not None:
-                x = self.feedforward_norm(x + self.dropout(self.feedforward(x)))
-            return x, state
-        y, state = self.mixer(self.mixer_norm(x), state, context)
-        x = x + self.dropout(y)
+        """x (B, T, D) → (B, T, D) and the new state."""
+        if self.place in ("parallel", "shared"):
+            return self._parallel(x, state, context)
+        mixer_state, cross_state = state if isinstance(state, CrossState) else (state, None)
+        y, mixer_state = self.mixer(self._before(x, self.mixer_norm), mixer_state, context)
+        x = self._add(x, y, self.mixer_norm, self.mixer_end_norm)
+        if self.cross is not None and self.cross_norm is not None:
+            y, cross_state = self.cross(self._before(x, self.cross_norm), cross_state, context)
+            x = self._add(x, y, self.cross_norm, None)
+            mixer_state = CrossState(mixer_state, cross_state)
         if self.feedforward is not None and self.feedforward_norm is not None:
-            x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
-        return x, state
+            y = self.feedforward(self._before(x, self.feedforward_norm))
+            x = self._add(x, y, self.feedforward_norm, self.feedforward_end_norm)
+        return x, mixer_state
+
+    def _before(self, x: Tensor, norm: nn.Module) -> Tensor:
+        return x if self.place == "post" else norm(x)
+
+    def _add(self, x: Tensor, y: Tensor, norm: nn.Module, end: nn.Module | None) -> Tensor:
+        y = x + self.dropout(y if end is None else end(y))
+        return norm(y) if self.place == "post" else y
+
+    def _parallel(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
+        normed = self.mixer_norm(x)
+        y, state = self.mixer(normed, state, context)
+        y = self.dropout(y)
+        if self.feedforward is not None:
+            second = normed if self.feedforward_norm is None else self.feedforward_norm(x)
+            y = y + self.dropout(self.feedforward(second))
+        return x + y, state

@@ -9,11 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh"]
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
+
+
+def _gelu_quick(x: Tensor) -> Tensor:
+    """``x · sigmoid(1.702 x)`` (Hendrycks & Gimpel 2016, section 2)."""
+    return x * torch.sigmoid(1.702 * x)
 
 
 def _relu2(x: Tensor) -> Tensor:
@@ -25,8 +30,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
+    "gelu_quick": _gelu_quick,
     "relu": torch.relu,
     "relu2": _relu2,
+    "tanh": torch.tanh,
 }
 
 

@@ -19,13 +19,18 @@ class Context:
 
     Attributes:
         rotation: rotary tables of these positions, or None.
-        mask: (T, S) additive mask, or None where plain causal or full attention is right.
+        mask: what is seen (bool) or added to the scores (float), broadcast to (B, H, T, S); None where plain causal or
+            full attention is right.
         causal: T positions attend causally among themselves and nothing came before.
+        memory: an encoder's output (B, S, D) for cross-attention; None once its keys and values are cached.
+        memory_mask: as ``mask``, for the memory.
     """
 
     rotation: Rotation | None = None
     mask: Tensor | None = None
     causal: bool = True
+    memory: Tensor | None = None
+    memory_mask: Tensor | None = None
 
 
 class Mixer(Protocol):

@@ -8,23 +8,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NormKind = Literal["rms", "layer"]
+NormKind = Literal["rms", "rms1", "layer"]
+"""rms1 multiplies by 1 + weight, so that a weight of zero changes nothing (Gemma)."""
 
 
 class RMSNorm(nn.Module):
-    """``x / sqrt(mean(x²) + eps) · weight`` over the last axis."""
+    """``x / sqrt(mean(x²) + eps) · (weight + offset)`` over the last axis."""
 
-    def __init__(self, size: int, eps: float) -> None:
+    def __init__(self, size: int, eps: float, offset: float = 0.0) -> None:
         super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(size))
+        self.eps, self.offset = eps, offset
+        self.weight = nn.Parameter(torch.full((size,), 1.0 - offset))
+
+    @property
+    def gain(self) -> Tensor:
+        """(size,): what is multiplied with."""
+        return self.weight + self.offset if self.offset else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, size) → (…, size)."""
         if x.device.type == "cpu" and torch.is_grad_enabled() and x.dtype == torch.float32:
-            normed: Tensor = _FusedBackward.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+            normed: Tensor = _FusedBackward.apply(x, self.gain, self.eps)  # type: ignore[no-untyped-call]
             return normed
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.gain, self.eps)
 
 
 class _FusedBackward(torch.autograd.Function):
@@ -55,4 +61,6 @@ class _FusedBackward(torch.autograd.Function):
 
 def make_norm(kind: NormKind, size: int, eps: float) -> nn.Module:
     """A norm over the last axis of length ``size``, with a learned gain (and for "layer" a bias)."""
-    return RMSNorm(size, eps) if kind == "rms" else nn.LayerNorm(size, eps=eps)
+    if kind == "layer":
+        return nn.LayerNorm(size, eps=eps)
+    return RMSNorm(size, eps, offset=1.0 if kind == "rms1" else 0.0)

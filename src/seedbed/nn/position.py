@@ -1,29 +1,66 @@
-"""Rotary positions (RoFormer, Su et al. 2021, eq. 34): pairs of channels turn by an angle that grows with position.
+"""Positions: rotary (RoFormer, Su et al. 2021, eq. 34), its scalings for long contexts, and sinusoids.
 
-The pairs are (i, i + D/2), as in published LLaMA-shaped checkpoints. Tables are built once per forward, outside
-attention. Scaled variants (LLaMA 3, YaRN) come with the weights that need them.
+Rotary pairs are the channels (i, i + D/2), as in published LLaMA-shaped checkpoints. Tables are built once per forward,
+outside attention.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+from seedbed.core.config import knob
 
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, 1, D_rotated): they broadcast over (B, T, H, D)."""
 
+ScalingKind = Literal["linear", "llama3", "yarn", "longrope"]
 
-def rotation(start: int, length: int, size: int, theta: float, device: torch.device | None = None) -> Rotation:
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How rotary wavelengths are stretched for contexts longer than a model was first trained on."""
+
+    kind: ScalingKind = knob("linear", "which rule")
+    factor: float = knob(1.0, "how much longer contexts become", at_least=1)
+    original_length: int = knob(8192, "context of the first training", unit="tokens", at_least=1)
+    low_frequency: float = knob(1.0, "llama3: wavelengths longer than original_length / this are stretched whole")
+    high_frequency: float = knob(4.0, "llama3: wavelengths shorter than original_length / this are left alone")
+    fast: float = knob(32.0, "yarn: turns within original_length above which nothing is stretched")
+    slow: float = knob(1.0, "yarn: turns within original_length below which all is stretched")
+    rounded: bool = knob(True, "yarn: the ends of the ramp are whole channels")
+    gain: float | None = knob(None, "yarn, longrope: what cos and sin are multiplied with; default by the factor")
+    factors: tuple[float, ...] = knob((), "longrope: a stretch for every pair of channels")
+    short_factors: tuple[float, ...] = knob((), "longrope: those for contexts up to original_length")
+
+
+def rotation(
+    start: int,
+    length: int,
+    size: int,
+    theta: float,
+    device: torch.device | None = None,
+    scaling: RopeScaling | None = None,
+    context: int = 0,
+) -> Rotation:
     """The rotation of positions ``start … start + length - 1``.
 
     Args:
         size: channels of a head that are rotated; even.
         theta: the base of the wavelengths, 10000 in the paper.
+        context: the model's longest context, by which longrope chooses its factors.
     """
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float32, device=device) / size)  # (D/2,)
+    gain = 1.0
+    if scaling is not None:
+        frequency, gain = _SCALINGS[scaling.kind](frequency, theta, scaling, context)
     position = torch.arange(start, start + length, dtype=torch.float32, device=device)  # (T,)
     angle = torch.outer(position, frequency)[:, None, :]  # (T, 1, D/2)
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = angle.cos() * gain, angle.sin() * gain
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
@@ -34,3 +71,58 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     head = x[..., :size]
     turned = head * cos + torch.roll(head, size // 2, -1) * sin
     return turned if size == x.shape[-1] else torch.cat([turned, x[..., size:]], -1)
+
+
+def sinusoids(start: int, length: int, size: int, device: torch.device | None = None) -> Tensor:
+    """(T, size): sines in the first half of the channels, cosines in the second (Vaswani et al. 2017, section 3.5)."""
+    exponent = 2 * torch.arange(-(-size // 2), dtype=torch.float64, device=device) / size
+    position = torch.arange(start, start + length, dtype=torch.float64, device=device)
+    angle = torch.outer(position, 10000.0**-exponent)
+    return torch.cat([angle.sin(), angle.cos()[:, : size // 2]], -1).float()
+
+
+Scaled = tuple[Tensor, float]
+
+
+def _linear(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+    """Position interpolation (Chen et al. 2023)."""
+    return frequency / how.factor, 1.0
+
+
+def _llama3(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+    """Long wavelengths are stretched, short ones left alone, those between mixed (Llama 3.1's code)."""
+    turns = how.original_length * frequency / (2 * math.pi)  # within the original context
+    mix = ((turns - how.low_frequency) / (how.high_frequency - how.low_frequency)).clamp(0, 1)
+    return (1 - mix) * frequency / how.factor + mix * frequency, 1.0
+
+
+def _yarn(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+    """NTK by parts with a temperature (YaRN, Peng et al. 2023, sections 3.2 to 3.4)."""
+    size = 2 * frequency.numel()
+
+    def channel(turns: float) -> float:
+        return size * math.log(how.original_length / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low, high = channel(how.fast), channel(how.slow)
+    if how.rounded:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
+    ramp = (torch.arange(size // 2, dtype=torch.float32, device=frequency.device) - low) / max(high - low, 0.001)
+    stretched = ramp.clamp(0, 1)
+    gain = how.gain if how.gain is not None else 0.1 * math.log(how.factor) + 1.0
+    return frequency / how.factor * stretched + frequency * (1 - stretched), gain
+
+
+def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+    """A searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
+
+    The factors for long contexts serve all lengths once the model's context is long, so that cached positions stay
+    valid; some implementations switch in the middle of a sequence.
+    """
+    factors = how.factors if context > how.original_length else how.short_factors
+    ratio = max(1.0, context / how.original_length)
+    default = math.sqrt(1 + math.log(ratio) / math.log(how.original_length)) if ratio > 1 else 1.0
+    return frequency / frequency.new_tensor(factors), how.gain if how.gain is not None else default
+
+
+_SCALINGS = {"linear": _linear, "llama3": _llama3, "yarn": _yarn, "longrope": _longrope}

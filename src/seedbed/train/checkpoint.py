@@ -1,8 +1,8 @@
 """Checkpoints: everything a run needs to go on bit for bit, each in a directory of its own.
 
-``step-00000100/`` holds the weights, the optimizers' state, the random state and ``state.json``, which names the hash
-of every other file. A directory appears whole under its name or not at all; old ones go only after the new one is
-there. So a process killed at any moment leaves the last good checkpoint.
+``step-00000100/`` holds the weights that are trained, the optimizers' state, the random state and ``state.json``, which
+names the hash of every other file. A directory appears whole under its name or not at all; old ones go only after the
+new one is there. So a process killed at any moment leaves the last good checkpoint.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def save_checkpoint(
     target = folder / f"step-{progress.step:08d}"
     if not target.exists():
         with files.new_directory(target) as draft:
-            save_weights(model, draft / WEIGHTS)
+            save_weights(model, draft / WEIGHTS, trained=True)
             _save(optimizers.tensors(), draft / OPTIMIZER)
             generators = random_state()
             tensors = {"torch": generators.pop("torch")}

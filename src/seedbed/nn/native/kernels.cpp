@@ -42,14 +42,21 @@ static_assert(ROWS % MAX_MR == 0, "a block of rows must not be cut");
 typedef float vec __attribute__((vector_size(64)));
 typedef int32_t ivec __attribute__((vector_size(64)));
 
-enum Kind { EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT };
-enum Flag { NO_BARRIER = 1, REUSE_INPUT = 2, ADD = 4, LAYER_NORM = 8, GATED = 16 };
-enum Activation { SILU, GELU, GELU_TANH, RELU, RELU2 };
+enum Kind { EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT, SCALE, ROUTE, GATHER, SCATTER };
+enum Flag { NO_BARRIER = 1, REUSE_INPUT = 2, ADD = 4, LAYER_NORM = 8, GATED = 16, RENORMALIZE = 32 };
+enum Activation { SILU, GELU, GELU_TANH, GELU_QUICK, RELU, RELU2, TANH };
 
 extern "C" struct Adapter {
   const float *down, *up;  // (rank, k), (n, rank)
   int32_t rank;
   float scale;
+};
+
+extern "C" struct Routes {    // of a batch through one mixture of experts
+  int32_t *count;             // (experts,): rows that chose each. A layer's own: a late thread may still read it
+  int32_t *chosen, *row;      // (rows, k): each row's experts; (experts, rows): the rows of each, in order
+  float *weight, *share;      // of the same
+  int64_t rows;               // most rows of a batch
 };
 
 extern "C" struct Op {
@@ -58,13 +65,15 @@ extern "C" struct Op {
   int32_t in_stride, out_stride;
   int32_t heads, kv_heads, rotated, window;
   int32_t layer, activation;
-  float eps, factor;
+  int32_t expert, skip;              // GATHER: operations to leave out where no row chose the expert
+  float eps, factor, cap;            // cap: values v become cap * tanh(v / cap); 0: they stay
   const void *weight;
   const uint16_t *scale;
   const float *bias;
   const float *in;
   float *out;
   const float *extra, *extra2, *extra3, *extra4;
+  const Routes *routes;
   const Adapter *adapters;
 };
 
@@ -199,6 +208,20 @@ inline vec exponential(vec x) {
   std::memcpy(&scale, &power, sizeof scale);
   return x < low ? splat(0.0f) : p * scale;
 }
+
+// Cephes tanhf: a polynomial near 0, where 1 - 2 / (1 + e^2x) would lose digits.
+inline vec hyperbolic_tangent(vec x) {
+  const vec one = splat(1.0f), square = x * x;
+  vec p = splat(-5.70498872745e-3f);
+  p = madd(p, square, splat(2.06390887954e-2f));
+  p = madd(p, square, splat(-5.37397155531e-2f));
+  p = madd(p, square, splat(1.33314422036e-1f));
+  p = madd(p, square, splat(-3.33332819422e-1f));
+  const vec small = madd(p * square, x, x), large = one - splat(2.0f) / (one + exponential(x + x));
+  return x * x < splat(0.390625f) ? small : large;  // |x| < 0.625
+}
+
+inline vec squash(vec x, float cap) { return splat(cap) * hyperbolic_tangent(x / splat(cap)); }
 
 // ---- linear layers --------------------------------------------------------------------------------------------------
 
@@ -518,10 +541,12 @@ void linear(const Op &op, const Batch &batch, int rows, const Team &team) {
 
 // Low-rank additions (LoRA): out += scale * up (down in), for rows that have an adapter.
 void adapt(const Op &op, const Batch &batch, int rows, const Team &team) {
+  const int32_t *chose = op.routes ? op.routes->row + op.expert * op.routes->rows : nullptr;
   team.each(rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
-      if (batch.adapter[row] < 0) continue;
-      const Adapter &a = op.adapters[batch.adapter[row]];
+      const int adapter = batch.adapter[chose ? chose[row] : row];
+      if (adapter < 0) continue;
+      const Adapter &a = op.adapters[adapter];
       const float *x = op.in + row * op.in_stride;
       float *out = op.out + row * op.out_stride;
       for (int r = 0; r < a.rank; r++) {
@@ -561,6 +586,8 @@ void embed(const Op &op, const Batch &batch, int rows, const Team &team) {
     for (int64_t row = from; row < to; row++) {
       float *out = op.out + row * op.out_stride;
       unpack_row(op, batch.token[row], out);
+      if (op.factor != 1.0f)
+        for (int i = 0; i < op.k; i++) out[i] *= op.factor;
       if (op.extra) {
         const float *position = op.extra + (int64_t)batch.position[row] * op.k;
         for (int i = 0; i < op.k; i++) out[i] += position[i];
@@ -581,16 +608,19 @@ inline float mean(const float *x, int count, float centre, bool squares) {
   return sum / count;
 }
 
-void normalize(const float *x, float *out, int count, bool layer, float eps, const float *weight, const float *bias) {
-  float centre = layer ? mean(x, count, 0, false) : 0.0f;
+void normalize(const float *x, float *out, int count, int flags, float eps, const float *weight, const float *bias) {
+  float centre = flags & LAYER_NORM ? mean(x, count, 0, false) : 0.0f;
   float scale = 1.0f / std::sqrt(mean(x, count, centre, true) + eps);
-  for (int i = 0; i < count; i++) out[i] = (x[i] - centre) * scale * weight[i] + (bias ? bias[i] : 0.0f);
+  if (flags & ADD)
+    for (int i = 0; i < count; i++) out[i] += (x[i] - centre) * scale * weight[i] + (bias ? bias[i] : 0.0f);
+  else
+    for (int i = 0; i < count; i++) out[i] = (x[i] - centre) * scale * weight[i] + (bias ? bias[i] : 0.0f);
 }
 
 void norm(const Op &op, int rows, const Team &team) {
   team.each(rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++)
-      normalize(op.in + row * op.in_stride, op.out + row * op.out_stride, op.k, op.flags & LAYER_NORM, op.eps,
+      normalize(op.in + row * op.in_stride, op.out + row * op.out_stride, op.k, op.flags, op.eps,
                 (const float *)op.weight, op.bias);
   });
 }
@@ -606,6 +636,8 @@ inline vec activation(int kind, vec x) {
     case GELU:
       for (int r = 0; r < TILE; r++) x[r] = 0.5f * x[r] * (1.0f + std::erf(x[r] * 0.70710678118654752f));
       return x;
+    case GELU_QUICK: return x / (one + exponential(splat(-1.702f) * x));
+    case TANH: return hyperbolic_tangent(x);
     case RELU: return x > zero ? x : zero;
     default: return x > zero ? x * x : zero;
   }
@@ -619,6 +651,83 @@ void activate(const Op &op, int rows, const Team &team) {  // strides leave room
       vec v = activation(op.activation, load(op.in + row * op.in_stride + at));
       if (op.flags & GATED) v = v * load(op.extra + row * op.in_stride + at);
       store(op.out + row * op.out_stride + at, v);
+    }
+  });
+}
+
+// out = factor * in, squashed.
+void scale(const Op &op, int rows, const Team &team) {
+  const int64_t vectors = (op.n + TILE - 1) / TILE;
+  team.each(rows * vectors, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      const int64_t row = i / vectors, at = i % vectors * TILE;
+      const float *x = op.in + row * op.in_stride + at;
+      float *out = op.out + row * op.out_stride + at;
+      const bool whole = at + TILE <= op.n;
+      vec v = vec{};
+      if (whole) v = load(x);
+      else std::memcpy(&v, x, (op.n - at) * sizeof(float));
+      v = v * splat(op.factor);
+      if (op.cap) v = squash(v, op.cap);
+      if (whole) store(out, v);
+      else std::memcpy(out, &v, (op.n - at) * sizeof(float));
+    }
+  });
+}
+
+// ---- mixture of experts ---------------------------------------------------------------------------------------------
+
+// The k experts with the highest softmax of a row's n router logits, which are overwritten; of equals, the first.
+void choose(const Op &op, float *logits, int32_t *chosen, float *weight) {
+  float top = -INFINITY, sum = 0, part = 0;
+  for (int e = 0; e < op.n; e++) top = std::max(top, logits[e]);
+  for (int e = 0; e < op.n; e++) sum += logits[e] = std::exp(logits[e] - top);
+  for (int j = 0; j < op.k; j++) {
+    int best = -1;
+    for (int e = 0; e < op.n; e++)  // -1: chosen before; no two are the same even if all are NaN
+      if (logits[e] != -1 && (best < 0 || logits[e] > logits[best])) best = e;
+    chosen[j] = best, weight[j] = logits[best] / sum, logits[best] = -1;
+    part += weight[j];
+  }
+  if (op.flags & RENORMALIZE)
+    for (int j = 0; j < op.k; j++) weight[j] /= part;
+}
+
+// Which rows go through which expert. Experts follow each other in the program, so each row's outputs are added in the
+// order of its experts' numbers, whatever is computed beside it.
+void route(const Op &op, int rows, const Team &team) {
+  const Routes &routes = *op.routes;
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++)
+      choose(op, op.out + row * op.out_stride, routes.chosen + row * op.k, routes.weight + row * op.k);
+  });
+  team.barrier();
+  team.each(1, 1, [&](int64_t, int64_t) {
+    std::fill_n(routes.count, op.n, 0);
+    for (int64_t i = 0; i < (int64_t)rows * op.k; i++) {
+      const int64_t place = routes.chosen[i] * routes.rows + routes.count[routes.chosen[i]]++;
+      routes.row[place] = i / op.k, routes.share[place] = routes.weight[i];
+    }
+  });
+}
+
+// Rows that chose an expert, next to each other.
+void gather(const Op &op, int rows, const Team &team) {
+  const int32_t *chose = op.routes->row + op.expert * op.routes->rows;
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++)
+      std::copy_n(op.in + (int64_t)chose[i] * op.in_stride, op.k, op.out + i * op.out_stride);
+  });
+}
+
+// And back: out += share * in.
+void scatter(const Op &op, int rows, const Team &team) {
+  const int64_t first = op.expert * op.routes->rows;
+  team.each(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      const float *x = op.in + i * op.in_stride, share = op.routes->share[first + i];
+      float *out = op.out + (int64_t)op.routes->row[first + i] * op.out_stride;
+      for (int j = 0; j < op.k; j++) out[j] += share * x[j];
     }
   });
 }
@@ -657,7 +766,7 @@ void store_heads(const Op &op, const Batch &batch, int rows, const Team &team) {
       const int position = batch.position[row];
       if (is_q || is_k) {
         const float *weight = is_q ? op.extra : op.extra2, *bias = is_q ? op.extra3 : op.extra4;
-        if (weight) normalize(h, h, op.k, op.flags & LAYER_NORM, op.eps, weight, bias);
+        if (weight) normalize(h, h, op.k, op.flags, op.eps, weight, bias);
         if (op.rotated) {
           const float *cosine = (const float *)op.weight + (int64_t)position * op.rotated, *sine = cosine + half_turn;
           for (int d = 0; d < half_turn; d++) {
@@ -719,6 +828,17 @@ inline float softmax(float *scores, int64_t count, int64_t from, int64_t to) {
   return 1.0f / total(sum);
 }
 
+// Scores of keys [from, to]: squashed, then less ``slope`` for every position between key and query, which is ``to``.
+inline void bend(const Op &op, float *scores, int64_t from, int64_t to, float slope) {
+  const vec lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  for (int64_t i = from / TILE * TILE; i <= to; i += TILE) {
+    vec s = load(scores + i);
+    if (op.cap) s = squash(s, op.cap);
+    if (slope) s = madd(splat(slope), splat((float)(i - to)) + lanes, s);
+    store(scores + i, s);
+  }
+}
+
 // Weighted sums of values for R vectors, C vectors of channels at a time.
 template <int R, int C>
 inline void mix(const Cache &cache, const Segment &s, float *const (&p)[VECTORS], int first, int last, int channel,
@@ -738,7 +858,8 @@ inline void mix(const Cache &cache, const Segment &s, float *const (&p)[VECTORS]
 
 template <int R>
 void attend_vectors(const Cache &cache, const Segment &s, const float *const (&q)[VECTORS],
-                    float *const (&out)[VECTORS], const int (&position)[VECTORS], float *scratch, int64_t stride) {
+                    float *const (&out)[VECTORS], const int (&position)[VECTORS], const float (&slope)[VECTORS],
+                    float *scratch, int64_t stride) {
   constexpr int T = R <= 2 ? 4 : 2, C = R <= 4 ? 4 : 2;
   const Op &op = cache.op;
   int lowest = position[0], highest = position[0];
@@ -760,6 +881,7 @@ void attend_vectors(const Cache &cache, const Segment &s, const float *const (&q
   float inverse[R];
   for (int r = 0; r < R; r++) {
     int from = op.window ? std::max(0, position[r] - op.window + 1) - first : 0;
+    if (op.cap || op.extra) bend(op, p[r], from, position[r] - first, slope[r]);
     inverse[r] = softmax(p[r], (int64_t)(last_tile - first_tile + 1) * TILE, from, position[r] - first);
   }
   auto finish = [&](int channel, int r, vec sum) {
@@ -800,16 +922,18 @@ void attend(const Op &op, const Batch &batch, const Team &team) {
       const float *q[VECTORS];
       float *out[VECTORS];
       int position[VECTORS];
+      float slope[VECTORS];
       for (int v = 0; v < VECTORS; v++) {  // missing vectors repeat the last one: same result, written twice
         const int at = first + std::min(v, count - 1), row = s.row + at / share, h = head * share + at % share;
         q[v] = op.in + (int64_t)row * op.in_stride + h * width;
         out[v] = op.out + (int64_t)row * op.out_stride + h * op.k;
         position[v] = s.start + at / share;
+        slope[v] = op.extra ? op.extra[h] : 0.0f;
       }
-      if (count == 1) attend_vectors<1>(cache, s, q, out, position, scratch, stride);
-      else if (count == 2) attend_vectors<2>(cache, s, q, out, position, scratch, stride);
-      else if (count <= 4) attend_vectors<4>(cache, s, q, out, position, scratch, stride);
-      else attend_vectors<8>(cache, s, q, out, position, scratch, stride);
+      if (count == 1) attend_vectors<1>(cache, s, q, out, position, slope, scratch, stride);
+      else if (count == 2) attend_vectors<2>(cache, s, q, out, position, slope, scratch, stride);
+      else if (count <= 4) attend_vectors<4>(cache, s, q, out, position, slope, scratch, stride);
+      else attend_vectors<8>(cache, s, q, out, position, slope, scratch, stride);
     }
   });
 }
@@ -860,6 +984,14 @@ void execute(const Op *ops, int count, const Batch &batch, const Team &team) {
       case PICK: pick(op, batch, team), rows = batch.picks; break;
       case BEST: best(op, batch, rows, team); break;
       case ADAPT: adapt(op, batch, rows, team); break;
+      case SCALE: scale(op, rows, team); break;
+      case ROUTE: route(op, rows, team); break;
+      case GATHER:
+        rows = op.routes->count[op.expert];
+        if (rows) gather(op, rows, team);
+        else rows = batch.rows, i += op.skip;
+        break;
+      case SCATTER: scatter(op, rows, team), rows = batch.rows; break;
     }
     if (!(op.flags & NO_BARRIER)) team.barrier();
   }
@@ -881,8 +1013,8 @@ int seedbed_instructions() {
 // What program.py must agree with: sizes, and where the last fields are.
 void seedbed_layout(int64_t *out) {
   const int64_t layout[] = {sizeof(Op), offsetof(Op, adapters), sizeof(Segment), sizeof(Batch), offsetof(Batch, logsumexp),
-                            sizeof(Adapter)};
-  std::copy(layout, layout + 6, out);
+                            sizeof(Adapter), sizeof(Routes)};
+  std::copy(layout, layout + 7, out);
 }
 
 void seedbed_run(const Op *ops, int count, const Batch *batch) {

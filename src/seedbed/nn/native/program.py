@@ -28,16 +28,16 @@ PART, ROWS = 512, 510
 class Kind(IntEnum):
     """Operations, in the order of ``enum Kind``."""
 
-    EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT = range(9)
+    EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT, SCALE, ROUTE, GATHER, SCATTER = range(13)
 
 
 class Flag(IntFlag):
     """``enum Flag``."""
 
-    NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED = 1, 2, 4, 8, 16
+    NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE = 1, 2, 4, 8, 16, 32
 
 
-ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu", "relu2")
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")
 """In the order of ``enum Activation``."""
 
 
@@ -52,13 +52,19 @@ class AdapterStruct(ctypes.Structure):
     _fields_ = [*_fields("", "", "down up"), ("rank", ctypes.c_int32), ("scale", ctypes.c_float)]
 
 
+class RoutesStruct(ctypes.Structure):
+    """``struct Routes``: which rows go through which expert."""
+
+    _fields_ = [*_fields("", "", "count chosen row weight share"), ("rows", ctypes.c_int64)]
+
+
 class Op(ctypes.Structure):
     """``struct Op``: see kernels.cpp for what each kind reads."""
 
     _fields_ = _fields(
-        "kind flags bits group n k in_stride out_stride heads kv_heads rotated window layer activation",
-        "eps factor",
-        "weight scale bias source target extra extra2 extra3 extra4 adapters",
+        "kind flags bits group n k in_stride out_stride heads kv_heads rotated window layer activation expert skip",
+        "eps factor cap",
+        "weight scale bias source target extra extra2 extra3 extra4 routes adapters",
     )
 
 
@@ -83,11 +89,11 @@ class BatchStruct(ctypes.Structure):
 
 @dataclass
 class Program:
-    """A list of operations. ``kept`` holds the tensors that they point into."""
+    """A list of operations. ``kept`` and ``structs`` hold the tensors and structures that they point into."""
 
     operations: list[Op] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)
-    structs: list[ctypes.Array[AdapterStruct]] = field(default_factory=list)
+    structs: list[Any] = field(default_factory=list)
     compiled: Any = None
 
     def add(self, kind: Kind, flags: int = 0, **fields: Any) -> Op:
@@ -104,8 +110,7 @@ class Program:
 
     def add_adapters(self, structs: ctypes.Array[AdapterStruct], **fields: Any) -> Op:
         """Append low-rank additions to the linear layer before."""
-        self.structs.append(structs)
-        return self.add(Kind.ADAPT, adapters=ctypes.addressof(structs), **fields)
+        return self.add(Kind.ADAPT, adapters=self.structure(structs), **fields)
 
     def matrix(self, packed: Packed) -> dict[str, Any]:
         """The fields of an operation that describe a packed matrix."""
@@ -118,6 +123,11 @@ class Program:
             raise ValueError("the kernel reads contiguous tensors only")
         self.kept.append(tensor)
         return tensor.data_ptr()
+
+    def structure(self, struct: ctypes.Array[Any] | ctypes.Structure) -> int:
+        """The address of a structure that lives as long as the program."""
+        self.structs.append(struct)
+        return ctypes.addressof(struct)
 
     def run(self, batch: BatchStruct) -> None:
         """Execute on a batch."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from seedbed.models.decoder import Decoder
 from seedbed.nn.loss import IGNORE, token_loss
@@ -22,5 +23,14 @@ class CausalLM:
         """One term, ``loss``, in nats."""
         decoder = cast(Decoder, model)
         hidden, _ = decoder.hidden(batch["ids"])  # (B, T, D)
-        output = decoder.output
-        return {"loss": Term(token_loss(hidden.flatten(0, 1), output.weight, batch["labels"].flatten()), "tokens")}
+        return {"loss": Term(_loss(decoder, hidden.flatten(0, 1), batch["labels"].flatten()), "tokens")}
+
+
+def _loss(decoder: Decoder, hidden: Tensor, labels: Tensor) -> Tensor:
+    """The sum over labels; only where logits are squashed must all of them be held at once."""
+    config = decoder.config
+    if config.logit_cap is not None:
+        return F.cross_entropy(decoder.head(hidden).float(), labels, reduction="sum", ignore_index=IGNORE)
+    if config.logit_scale is not None:
+        hidden = hidden * config.logit_scale
+    return token_loss(hidden, decoder.output.weight, labels, decoder.output.bias)

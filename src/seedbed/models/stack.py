@@ -1,0 +1,215 @@
+"""What all models over tokens share: embedding → blocks → norm, with states for streaming and masks for padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from seedbed.models.config import MixerKind, ModelConfig
+from seedbed.models.visibility import attention_mask, padding_mask
+from seedbed.nn.attention import Attention, CrossAttention
+from seedbed.nn.bias import RelativeBias
+from seedbed.nn.block import Block, CrossState
+from seedbed.nn.cache import KVCache
+from seedbed.nn.experts import Experts
+from seedbed.nn.feedforward import FeedForward
+from seedbed.nn.mixer import Context, State
+from seedbed.nn.norm import make_norm
+from seedbed.nn.position import rotation, sinusoids
+from seedbed.nn.recurrent import Recurrent
+
+
+class Embedding(nn.Embedding):
+    """Random numbers are not drawn on the meta device: there, they cost the import of PyTorch's compiler, a second."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class Stack(nn.Module):
+    """Token ids to hidden states; models add what they put out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config.vocab_size, config.d_model)
+        rows = config.max_length + config.position_offset
+        self.position = Embedding(rows, config.d_model) if config.position == "learned" else None
+        self.segment = Embedding(config.segments, config.d_model) if config.segments else None
+        self.embedding_norm = self._norm() if config.embedding_norm else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.relative = (
+            RelativeBias(config.n_heads, config.relative_buckets, config.relative_distance, causal=config.causal)
+            if config.position == "relative"
+            else None
+        )
+        self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.n_layers))
+        self.norm = self._norm() if config.final_norm else nn.Identity()
+        self.checkpoint_activations = False
+
+    def hidden(
+        self,
+        ids: Tensor,
+        states: list[State] | None = None,
+        *,
+        real: Tensor | None = None,
+        segments: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_real: Tensor | None = None,
+    ) -> tuple[Tensor, list[State] | None]:
+        """The last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``.
+
+        Args:
+            real: (B, S) bool, which of all positions so far are text and not padding; None if all are.
+            segments: (B, T) kind of segment; 0 where it is None.
+            memory: (B, M, D) an encoder's output, and ``memory_real`` (B, M) which of it is text.
+        """
+        start = _positions_before(states)
+        x = self.dropout(self._embed(ids, start, segments))
+        contexts = {kind: self._context(kind, start, ids, real, memory, memory_real) for kind in set(self.kinds)}
+        after: list[State] = []
+        for layer, (block, kind) in enumerate(zip(self.blocks, self.kinds, strict=True)):
+            state = states[layer] if states is not None else None
+            if self.checkpoint_activations and self.training:
+                x, state = checkpoint(block, x, state, contexts[kind], use_reentrant=False)
+            else:
+                x, state = block(x, state, contexts[kind])
+            after.append(state)
+        return self.norm(x), after if states is not None else None
+
+    def new_state(
+        self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> list[State]:
+        """Empty states for ``batch`` sequences of up to ``length`` positions, one per layer."""
+        weight = next(self.parameters())
+        device, dtype = device or weight.device, dtype or weight.dtype
+        heads, size = self.config.kv_heads, self.config.head_size
+        states: list[State] = [
+            KVCache(batch, heads, length, size, device=device, dtype=dtype) if attends(kind) else None
+            for kind in self.kinds
+        ]
+        return [CrossState(state, None) for state in states] if self.config.cross else states
+
+    def shared(self) -> dict[str, str]:
+        """Parameters that are another one: name → the name it is stored under."""
+        return {}
+
+    def tie(self) -> None:
+        """Share what the configuration says is shared; moving off the meta device undoes it."""
+
+    def initialise(self, seed: int) -> None:
+        """Draw the weights: normal with deviation 0.02 (GPT-2); zero where a part adds to the residual stream.
+
+        So every block begins as the identity, which lets small models learn faster (`docs/log.md`).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith((".out.weight", ".down.weight", "bias")):
+                parameter.data.zero_()
+            elif parameter.ndim == 2:
+                parameter.data.copy_(torch.empty(parameter.shape).normal_(0.0, 0.02, generator=generator))
+
+    @property
+    def kinds(self) -> Sequence[MixerKind]:
+        """The mixer of every layer."""
+        return [self.config.mixer(layer) for layer in range(self.config.n_layers)]
+
+    def _norm(self) -> nn.Module:
+        return make_norm(self.config.norm, self.config.d_model, self.config.norm_eps)
+
+    def _block(self, layer: int) -> Block:
+        config = self.config
+        cross = self._attention(CrossAttention) if config.cross else None
+        return Block(
+            self._mixer(config.mixer(layer)),
+            self._feedforward(layer),
+            self._norm,
+            config.norm_place,
+            cross,
+            config.dropout,
+        )
+
+    def _mixer(self, kind: MixerKind) -> nn.Module:
+        if kind in ("rnn", "lstm", "gru"):
+            return Recurrent(kind, self.config.d_model)
+        return self._attention(Attention)
+
+    def _attention(self, kind: type[Attention]) -> Attention:
+        config = self.config
+        return kind(
+            config.d_model,
+            config.n_heads,
+            config.kv_heads,
+            config.head_size,
+            qkv_bias=config.qkv_bias,
+            out_bias=config.out_bias,
+            qk_norm=config.norm if config.qk_norm else None,
+            norm_eps=config.norm_eps,
+            scale=config.attention_scale,
+            cap=config.attention_cap,
+            dropout=config.dropout,
+        )
+
+    def _feedforward(self, layer: int) -> nn.Module | None:
+        config, gated = self.config, self.config.mlp == "gated"
+        if config.mlp == "none":
+            return None
+        experts = config.experts_of(layer)
+        if experts is not None:
+            return Experts(config.d_model, experts.hidden or config.hidden, experts, config.activation, gated=gated)
+        return FeedForward(config.d_model, config.hidden, config.activation, gated=gated, bias=config.mlp_bias)
+
+    def _embed(self, ids: Tensor, start: int, segments: Tensor | None) -> Tensor:
+        config, length, device = self.config, ids.shape[1], ids.device
+        x: Tensor = self.embedding(ids)
+        if config.embedding_scale is not None:
+            x = x * torch.tensor(config.embedding_scale, dtype=x.dtype)  # rounded as the weights are
+        if self.position is not None:
+            first = start + config.position_offset
+            x = x + self.position(torch.arange(first, first + length, device=device))
+        if config.position == "sinusoidal":
+            x = x + sinusoids(start, length, config.d_model, device).to(x.dtype)
+        if self.segment is not None:
+            x = x + self.segment(torch.zeros_like(ids) if segments is None else segments)
+        return self.embedding_norm(x) if self.embedding_norm is not None else x
+
+    def _context(
+        self,
+        kind: MixerKind,
+        start: int,
+        ids: Tensor,
+        real: Tensor | None,
+        memory: Tensor | None,
+        memory_real: Tensor | None,
+    ) -> Context:
+        """What all layers of one kind share for positions ``start … start + T - 1``."""
+        if not attends(kind):
+            return Context()
+        config, length = self.config, ids.shape[1]
+        mask, causal = attention_mask(config, kind, start, length, ids.device, real, self.relative)
+        turn = None
+        if config.position == "rope":
+            local = kind == "sliding" and config.rope_theta_local is not None
+            theta = config.rope_theta_local if local else config.rope_theta
+            scaling = None if local else config.rope_scaling
+            assert theta is not None
+            turn = rotation(start, length, config.rotated, theta, ids.device, scaling, config.max_length)
+        memory_mask = padding_mask(memory_real) if memory_real is not None else None
+        return Context(turn, mask, causal, memory, memory_mask)
+
+
+def attends(kind: MixerKind) -> bool:
+    """Whether a mixer has keys and values."""
+    return kind in ("attention", "sliding")
+
+
+def _positions_before(states: list[State] | None) -> int:
+    for state in states or ():
+        cache = state.mixer if isinstance(state, CrossState) else state
+        if isinstance(cache, KVCache):
+            return cache.used
+    return 0

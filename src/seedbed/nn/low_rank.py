@@ -1,0 +1,84 @@
+"""Training low-rank additions (LoRA, Hu et al. 2021): ``W x + scale · up (down x)`` with W as it was.
+
+Linear layers are replaced by path, so models know nothing of it; afterwards the additions are folded into the weights,
+and written as a PEFT folder. Left out: dropout before the additions, and embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from seedbed.core import files
+from seedbed.nn.lora import CONFIG, WEIGHTS, LowRank
+
+_PREFIX = "base_model.model."
+
+
+class LowRankLinear(nn.Module):
+    """A frozen linear layer of n outputs and k inputs with an addition of rank r that is trained.
+
+    ``up`` begins as zeros, so that nothing changes before the first step (section 4.1).
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.base, self.scale = base, alpha / rank
+        self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, k) → (…, n)."""
+        y: Tensor = self.base(x) + self.scale * (x @ self.down.T) @ self.up.T
+        return y
+
+    @torch.no_grad()
+    def folded(self) -> nn.Linear:
+        """The base layer with the addition in its weights."""
+        self.base.weight += self.scale * (self.up @ self.down)
+        return self.base
+
+
+def add_low_rank(model: nn.Module, rank: int, alpha: float, seed: int) -> None:
+    """Freeze a model and give every linear layer of its blocks an addition, in place. Routers of experts stay."""
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear) and path.startswith("blocks.") and not path.endswith("router"):
+            addition = LowRankLinear(layer, rank, alpha)
+            bound = 1 / math.sqrt(layer.in_features)
+            drawn = torch.empty(addition.down.shape).uniform_(-bound, bound, generator=generator)
+            addition.down.data.copy_(drawn)
+            model.set_submodule(path, addition)
+
+
+def additions(model: nn.Module) -> dict[str, LowRank]:
+    """The additions by the path of their layer."""
+    return {
+        path: LowRank(layer.down.detach(), layer.up.detach(), layer.scale)
+        for path, layer in model.named_modules()
+        if isinstance(layer, LowRankLinear)
+    }
+
+
+def fold(model: nn.Module) -> None:
+    """Put all additions into the weights, in place; the model is a plain one again, and trainable."""
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, LowRankLinear):
+            model.set_submodule(path, layer.folded())
+    model.requires_grad_(True)
+
+
+def write_additions(folder: Path, parts: dict[str, LowRank], rank: int, alpha: float) -> None:
+    """A PEFT folder, as `seedbed.nn.lora.read_adapter` and others read it."""
+    tensors = {f"{_PREFIX}{path}.lora_A.weight": part.down.cpu().contiguous() for path, part in parts.items()}
+    tensors |= {f"{_PREFIX}{path}.lora_B.weight": part.up.cpu().contiguous() for path, part in parts.items()}
+    with files.disk_errors(folder):
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    targets = sorted({path.rpartition(".")[2] for path in parts})
+    table = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": targets, "bias": "none"}
+    files.write_json(folder / CONFIG, table | {"task_type": "CAUSAL_LM", "base_model_name_or_path": None})
