@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from seedbed.core.errors import UsageError
-from seedbed.models.config import ModelConfig
+from seedbed.models.config import AnyConfig, ModelConfig
+from seedbed.models.families.registry import read_published
+from seedbed.models.published_shapes import PUBLISHED
 
 _GPT: dict[str, Any] = {
     "norm": "layer",
@@ -24,7 +26,7 @@ def _gpt2(width: int, layers: int, heads: int) -> ModelConfig:
     return ModelConfig(50257, width, layers, heads, max_length=1024, **_GPT)
 
 
-PRESETS: dict[str, ModelConfig] = {
+PRESETS: dict[str, AnyConfig] = {
     # Radford et al. 2018: post-norm, BPE of 40,000 merges, 512 positions
     "gpt1": ModelConfig(40478, 768, 12, 12, max_length=512, norm_place="post", final_norm=False, **_GPT),
     "gpt2": _gpt2(768, 12, 12),
@@ -33,20 +35,20 @@ PRESETS: dict[str, ModelConfig] = {
     "gpt2-xl": _gpt2(1600, 48, 25),
     # Brown et al. 2020, table 2.1 (its alternating sparse attention changes no parameter)
     "gpt3": ModelConfig(50257, 12288, 96, 96, head_dim=128, max_length=2048, **_GPT),
-    # Touvron et al. 2023, table 2
-    "llama-7b": ModelConfig(32000, 4096, 32, 32, d_ff=11008, max_length=2048, tied=False),
 }
+PRESETS |= {name: read_published(published)[1] for name, published in PUBLISHED.items()}
 
 
 def preset(name: str) -> ModelConfig:
-    """A published shape by name.
+    """The shape of a published language model by name.
 
     Raises:
         UsageError: there is no such preset.
     """
-    if name not in PRESETS:
-        raise UsageError(f"there is no preset {name!r}", why=f"they are {', '.join(PRESETS)}", fix="choose one of them")
-    return PRESETS[name]
+    writers = {name: shape for name, shape in PRESETS.items() if isinstance(shape, ModelConfig) and shape.head == "lm"}
+    if name not in writers:
+        raise UsageError(f"there is no preset {name!r}", why=f"they are {', '.join(writers)}", fix="choose one of them")
+    return writers[name]
 
 
 def default_model(depth: int, vocab_size: int, context: int, **changes: Any) -> ModelConfig:

@@ -1,0 +1,197 @@
+"""What a family is: two-way rules between a published config.json and ours, and a table of names."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from seedbed.core.config import parse, to_dict
+from seedbed.core.errors import ConfigError
+from seedbed.core.origin import Origin
+from seedbed.models.config import AnyConfig, HeadKind, ModelConfig
+from seedbed.models.families.comparing import differences
+from seedbed.models.families.names import Row
+
+Published = Mapping[str, Any]
+"""What a config.json holds."""
+Fields = dict[str, Any]
+C = TypeVar("C", bound=AnyConfig)
+
+
+class Inexpressible(ValueError):
+    """A configuration that a family has no words for; or a published one that our blocks cannot do."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One agreement between a published configuration and ours, in both directions.
+
+    Attributes:
+        read: published → fields of ours; raises Inexpressible for what our blocks cannot do.
+        write: ours → published entries. It need not check anything: what is written is read again and compared.
+    """
+
+    read: Callable[[Published], Fields]
+    write: Callable[[Any], Fields]
+
+
+@dataclass(frozen=True)
+class Family(Generic[C]):
+    """A published family of models.
+
+    Attributes:
+        name: as we call it.
+        model_types: what config.json calls it (``model_type``); the first is written.
+        architectures: published class → the head it puts on.
+        read, write: config.json ⇄ our configuration; see :func:`publish`.
+        table: names for a configuration of ours.
+        prefix: begins the names of all but the head; some files leave it out.
+        ignored: a pattern of tensors that carry nothing: tables that are computed, copies of others, heads of a
+            training task that is over.
+        prefixes: what stands in its place in files of larger models.
+        always_tied: a file without an output embedding shares the input's, whatever its config.json says.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    architectures: Mapping[str, HeadKind]
+    read: Callable[[Published, HeadKind], C]
+    write: Callable[[C], Fields]
+    table: Callable[[C], list[Row]]
+    prefix: str = ""
+    ignored: str = r"\b(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids)$"
+    prefixes: tuple[str, ...] = ()
+    always_tied: bool = False
+
+    def called(self, name: str) -> Sequence[str]:
+        """Names a published tensor may have: with and without the prefix; norms of old files say gamma and beta."""
+        spellings = [name, name.removeprefix(self.prefix)]
+        if name.startswith(self.prefix):
+            spellings += [other + name.removeprefix(self.prefix) for other in self.prefixes]
+        if "norm" in name.lower():
+            spellings += [re.sub(r"weight$", "gamma", re.sub(r"bias$", "beta", one)) for one in spellings]
+        return spellings
+
+    def head_of(self, published: Published) -> HeadKind:
+        """The head a published configuration names."""
+        for architecture in published.get("architectures") or ():
+            if architecture in self.architectures:
+                return self.architectures[architecture]
+        if published.get("architectures"):
+            raise Inexpressible(
+                f"{', '.join(published['architectures'])} is not known; {', '.join(self.architectures)} are"
+            )
+        return next(iter(self.architectures.values()))
+
+    def publish(self, config: C) -> Fields:
+        """The config.json of a configuration of ours.
+
+        Raises:
+            Inexpressible: the family cannot say all of it.
+        """
+        head = _head(config)
+        named = [architecture for architecture, its in self.architectures.items() if its == head]
+        if not named:
+            raise Inexpressible(f"it has no model with the head {head!r}")
+        try:
+            written = self.write(config)
+            back = self.read({**written, "architectures": named[:1]}, head)
+        except AttributeError as error:  # one stack, and not two; or the other way round
+            raise Inexpressible("its models are of another build") from error
+        except (LookupError, TypeError, ArithmeticError) as error:
+            raise Inexpressible(f"it has no words for {error}") from error
+        if different := differences(config, back):
+            raise Inexpressible(f"it cannot say {', '.join(different)}")
+        return {"architectures": named[:1], "model_type": self.model_types[0]} | written
+
+
+def checked(fields: Fields) -> ModelConfig:
+    """A configuration of ours out of fields that came from outside: types and ranges are checked before any use.
+
+    Raises:
+        Inexpressible: a wrong type, a value out of range, or fields that contradict.
+    """
+    plain = {name: to_dict(value) if dataclasses.is_dataclass(value) else value for name, value in fields.items()}
+    given = {name: value for name, value in plain.items() if value is not None}
+    try:
+        return parse(ModelConfig, given, Origin("config.json", ""))
+    except ConfigError as error:
+        raise Inexpressible(f"{error.what} ({error.why})") from error
+
+
+def whole(published: Published, name: str, most: int = 2**31) -> int:
+    """A size that is calculated with before it is checked with all others.
+
+    Raises:
+        Inexpressible: it is missing, not a whole number, or out of range.
+    """
+    value = published.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise Inexpressible(f"{name} is {value!r}, which is no whole number from 1 to {most}")
+    return value
+
+
+def fixed(**ours: Any) -> Rule:
+    """What all models of a family have in common."""
+    return Rule(lambda published: dict(ours), lambda config: {})
+
+
+_REQUIRED = object()
+
+
+def same(ours: str, theirs: str, default: Any = _REQUIRED, *, written: str = "") -> Rule:
+    """One field under two names; ``default`` is what a published configuration means by leaving it out (or null).
+
+    ``written`` is the property of ours that is written, where it is another than the field.
+    """
+
+    def read(published: Published) -> Fields:
+        value = published.get(theirs)
+        if value is None and default is _REQUIRED:
+            raise Inexpressible(f"its config.json has no {theirs}")
+        return {ours: default if value is None else value}
+
+    return Rule(read, lambda config: {theirs: getattr(config, written or ours)})
+
+
+def nullable(ours: str, theirs: str, default: Any) -> Rule:
+    """One field under two names, where null means none and ``default`` is meant by leaving it out."""
+    return Rule(
+        lambda published: {ours: published.get(theirs, default)}, lambda config: {theirs: getattr(config, ours)}
+    )
+
+
+def constant(**theirs: Any) -> Rule:
+    """What is always written, and means nothing to us; where it is given otherwise, our blocks cannot do it."""
+    return Rule(only(**theirs).read, lambda config: dict(theirs))
+
+
+def only(**theirs: Any) -> Rule:
+    """What our blocks cannot do otherwise, and what leaving it out (or null) means; it is not written."""
+
+    def read(published: Published) -> Fields:
+        for name, value in theirs.items():
+            if published.get(name) not in (None, value):
+                raise Inexpressible(f"{name} is {published[name]!r}; only {value!r} is known here")
+        return {}
+
+    return Rule(read, lambda config: {})
+
+
+def together(*rules: Rule) -> Rule:
+    """Several rules as one; later ones win."""
+
+    def read(published: Published) -> Fields:
+        return {name: value for rule in rules for name, value in rule.read(published).items()}
+
+    def write(config: Any) -> Fields:
+        return {name: value for rule in rules for name, value in rule.write(config).items()}
+
+    return Rule(read, write)
+
+
+def _head(config: AnyConfig) -> HeadKind:
+    return getattr(config, "head", "lm")

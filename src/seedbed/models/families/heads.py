@@ -1,0 +1,60 @@
+"""Heads: what published classes put on a stack, how many classes there are, and the names of a decoder's head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from seedbed.models.config import HeadKind, ModelConfig
+from seedbed.models.families.base import Fields, Published
+from seedbed.models.families.names import Row, layer
+
+DECODER: dict[str, HeadKind] = {
+    "ForCausalLM": "lm",
+    "ForSequenceClassification": "sequence",
+    "ForTokenClassification": "token",
+    "Model": "none",
+}
+NO_TOKENS: dict[str, HeadKind] = {ending: head for ending, head in DECODER.items() if head != "token"}
+"""What some families have no class for."""
+ENCODER: dict[str, HeadKind] = {
+    "ForMaskedLM": "mlm",
+    "ForSequenceClassification": "sequence",
+    "ForTokenClassification": "token",
+    "ForQuestionAnswering": "span",
+    "Model": "none",
+}
+
+
+def classes(stem: str, endings: Mapping[str, HeadKind]) -> dict[str, HeadKind]:
+    """Published class names of a family: "Llama" → LlamaForCausalLM …"""
+    return {f"{stem}{ending}": head for ending, head in endings.items()}
+
+
+def decoder_head(published: Published, head: HeadKind) -> Fields:
+    """Fields of a decoder's head: next tokens, or classes, from the last position."""
+    if head == "lm":
+        return {"head": "lm"}
+    shape = {"head": head, "pool": "last", "head_bias": head == "token", "tied": False}
+    return shape | {"logit_scale": None, "logit_cap": None} | labels(published, head)
+
+
+def labels(published: Published, head: HeadKind) -> Fields:
+    """The number of classes, from their names or their count."""
+    if head not in ("sequence", "token"):
+        return {}
+    return {"labels": len(published.get("id2label") or ()) or published.get("num_labels") or 2}
+
+
+def written_labels(config: ModelConfig) -> Fields:
+    """The names of classes, by which a published configuration counts them."""
+    if config.head not in ("sequence", "token"):
+        return {}
+    names = {str(number): f"LABEL_{number}" for number in range(config.labels)}
+    return {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
+
+
+def decoder_head_rows(config: ModelConfig, *, output: str = "lm_head", token: str = "score") -> list[Row]:
+    """Names of a decoder's head; families differ in that of the output embedding and of classes of tokens."""
+    if config.head == "lm":
+        return layer("output", output, bias=True)
+    return layer("head.output", token if config.head == "token" else "score", bias=True)

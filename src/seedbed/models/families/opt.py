@@ -1,0 +1,73 @@
+"""OPT (Zhang et al. 2022): learned positions whose table begins with two unused rows; norms before each part, in the
+350 M model after it.
+
+Left out: embeddings narrower than the blocks (the 350 M model's projections in and out).
+"""
+
+from __future__ import annotations
+
+from seedbed.models.config import ModelConfig
+from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, fixed, together
+from seedbed.models.families.heads import NO_TOKENS, decoder_head_rows
+from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows, make_family
+from seedbed.models.families.names import Row, layer
+from seedbed.models.families.rules import GELU, activation, sizes, tied
+
+_THEIRS = "model.decoder.layers.{i}."
+
+
+def _norms() -> Rule:
+    def read(published: Published) -> Fields:
+        before = published.get("do_layer_norm_before") is not False
+        last = before and not published.get("_remove_final_layer_norm")
+        return {"norm_place": "pre" if before else "post", "final_norm": last}
+
+    def write(config: ModelConfig) -> Fields:
+        before = config.norm_place == "pre"
+        return {"do_layer_norm_before": before, "_remove_final_layer_norm": before and not config.final_norm}
+
+    return Rule(read, write)
+
+
+def _biases() -> Rule:
+    def read(published: Published) -> Fields:
+        return dict.fromkeys(("qkv_bias", "out_bias", "mlp_bias"), published.get("enable_bias") is not False)
+
+    return Rule(read, lambda config: {"enable_bias": config.qkv_bias})
+
+
+def _projection() -> Rule:
+    def read(published: Published) -> Fields:
+        width = published.get("word_embed_proj_dim")
+        if width not in (None, published.get("hidden_size")):
+            raise Inexpressible(f"its embeddings have {width} channels and its blocks others, which is not known here")
+        return {}
+
+    return Rule(read, lambda config: {"word_embed_proj_dim": config.d_model})
+
+
+def opt_rows(config: ModelConfig) -> list[Row]:
+    """Names below ``model.decoder.``; a block's second norm and the last one share theirs."""
+    rows = layer("embedding", "model.decoder.embed_tokens") + layer("position", "model.decoder.embed_positions")
+    rows += layer("norm", "model.decoder.final_layer_norm", bias=True) + decoder_head_rows(config)
+    rows += attention_rows(_THEIRS + "self_attn.", "out_proj") + feedforward_rows("fc1", "fc2", _THEIRS)
+    rows += layer(BLOCK + "mixer_norm", _THEIRS + "self_attn_layer_norm", bias=True)
+    return rows + layer(BLOCK + "feedforward_norm", _THEIRS + "final_layer_norm", bias=True)
+
+
+OPT = make_family(
+    "opt",
+    "OPT",
+    together(
+        *sizes(d_ff="ffn_dim"),
+        activation("activation_function", GELU, "relu"),
+        tied(True),
+        _norms(),
+        _biases(),
+        _projection(),
+        constant(layer_norm_elementwise_affine=True),
+        fixed(norm="layer", norm_eps=1e-5, mlp="plain", position="learned", position_offset=2),
+    ),
+    opt_rows,
+    heads=NO_TOKENS,
+)

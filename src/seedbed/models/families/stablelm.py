@@ -1,0 +1,73 @@
+"""StableLM (Bellagente et al. 2024): LLaMA's shape with LayerNorm and partly rotated heads. Persimmon (Elsen et al.
+2023): the same with squared ReLU, norms on q and k, and q, k and v interleaved by head."""
+
+from __future__ import annotations
+
+from seedbed.models.config import ModelConfig
+from seedbed.models.families.base import Fields, Published, Rule, constant, same
+from seedbed.models.families.heads import decoder_head_rows
+from seedbed.models.families.llama import (
+    BLOCK,
+    THEIRS,
+    attention_rows,
+    decoder_rule,
+    feedforward_rows,
+    make_family,
+    norm_rows,
+)
+from seedbed.models.families.names import Row, by_head, fused, layer
+from seedbed.models.families.rotary import rope
+from seedbed.models.families.rules import GELU, activation
+
+_APART = tuple(BLOCK + f"mixer.{part}." for part in "qkv")
+
+
+def _parallel() -> Rule:
+    def read(published: Published) -> Fields:
+        return {"norm_place": "shared" if published.get("use_parallel_residual") else "pre"}
+
+    return Rule(read, lambda config: {"use_parallel_residual": config.norm_place == "shared"})
+
+
+def persimmon_rows(config: ModelConfig) -> list[Row]:
+    """LLaMA's places with GPT-NeoX's names."""
+    rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.final_layernorm", bias=True)
+    attention = attention_rows(out="dense", norm="layernorm")
+    rows += decoder_head_rows(config) + [row for row in attention if not row.ours[0].startswith(_APART)]
+    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
+    rows += fused(qkv, THEIRS + "self_attn.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
+    return rows + norm_rows("input_layernorm", "post_attention_layernorm")
+
+
+STABLELM = make_family(
+    "stablelm",
+    "StableLm",
+    decoder_rule(
+        activation("hidden_act", GELU),
+        rope(share=0.25),
+        _parallel(),
+        same("qkv_bias", "use_qkv_bias", False),
+        constant(qk_layernorm=False),  # each head would have a norm of its own
+        eps=("layer_norm_eps", 1e-5),
+        head_dim=False,
+        norm="layer",
+    ),
+)
+PERSIMMON = make_family(
+    "persimmon",
+    "Persimmon",
+    decoder_rule(
+        activation("hidden_act", GELU, "relu2"),
+        rope(share=0.5),
+        same("qk_norm", "qk_layernorm", True),
+        eps=("layer_norm_eps", 1e-5),
+        groups=False,
+        norm="layer",
+        mlp="plain",
+        qkv_bias=True,
+        out_bias=True,
+        mlp_bias=True,
+    ),
+    persimmon_rows,
+)
