@@ -1,0 +1,1 @@
+"""Published files in and out: safetensors and GGUF, Hugging Face folders, the hub."""

@@ -1,0 +1,165 @@
+"""Writing GGUF through the ``gguf`` package, tensor by tensor.
+
+The header, which needs every tensor's shape, stands before the data; so the data are written aside first and copied
+behind it. Quantized types keep what llama.cpp keeps in full precision: norms, biases, position tables, routers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import gguf
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType, LlamaFileType, quants
+from torch import Tensor
+
+from seedbed.core import files
+from seedbed.core.errors import UsageError
+
+GgufPrecision = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+_FILE_TYPES = {
+    "f32": LlamaFileType.ALL_F32,
+    "f16": LlamaFileType.MOSTLY_F16,
+    "bf16": LlamaFileType.MOSTLY_BF16,
+    "q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "q4_0": LlamaFileType.MOSTLY_Q4_0,
+}
+_FULL = ("_norm.weight", "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight")
+"""Ends of names of matrices and vectors that stay in float32."""
+_FINER = ("token_embd.weight", "output.weight")
+"""What q4_0 keeps in q8_0: four bits on the embeddings cost more quality than they save room."""
+_AT_ONCE = 2**20
+_COPY = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A tensor whose data are on the disk."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: GGMLQuantizationType
+    size: int
+
+
+def write_gguf(
+    path: Path,
+    metadata: Mapping[str, Any],
+    tensors: Iterable[tuple[str, Tensor]],
+    quantization: GgufPrecision = "f16",
+) -> None:
+    """Write a GGUF file; the old file is kept until the new one is whole.
+
+    Args:
+        metadata: values by key: text, numbers, booleans, and lists of one of them (empty lists are left out). Whole
+            numbers become uint32 where they fit, as llama.cpp wants them, and int32 in lists. Must have
+            "general.architecture".
+        tensors: GGUF's names with tensors (outermost axis first); one at a time is held in memory.
+        quantization: of matrices; rows that are no multiple of 32 become f16 in place of q8_0 and q4_0.
+
+    Raises:
+        UsageError: an unknown quantization, or a weight too large for float16.
+        CapacityError: the disk is full.
+    """
+    if quantization not in get_args(GgufPrecision):
+        raise UsageError(
+            f"there is no GGUF export to {quantization!r}",
+            why="the gguf package writes only some of the types it reads",
+            fix=f"choose one of {', '.join(get_args(GgufPrecision))}",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data, whole = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("data", "whole"))
+    try:
+        with files.disk_errors(path.parent):
+            with data.open("wb") as file:
+                written = [_write_data(file, name, tensor, quantization) for name, tensor in tensors]
+            _write_header(whole, metadata, written, quantization)
+            with whole.open("ab") as out, data.open("rb") as file:
+                out.write(bytes(-out.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
+                shutil.copyfileobj(file, out, _COPY)
+                out.flush()
+                os.fsync(out.fileno())
+            whole.replace(path)
+    finally:
+        data.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
+
+
+def kind_of(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
+    """The type a tensor is written in."""
+    if len(shape) < 2 or name.endswith(_FULL) or quantization == "f32":
+        return GGMLQuantizationType.F32
+    if quantization in ("q8_0", "q4_0") and shape[-1] % 32:
+        return GGMLQuantizationType.F16
+    if quantization == "q4_0" and name in _FINER:
+        return GGMLQuantizationType.Q8_0
+    return GGMLQuantizationType[quantization.upper()]
+
+
+def _write_data(file: BinaryIO, name: str, tensor: Tensor, quantization: GgufPrecision) -> _Written:
+    """Append a tensor's data and the padding after them."""
+    shape = tuple(tensor.shape) or (1,)
+    kind, size = kind_of(name, shape, quantization), 0
+    rows = tensor.detach().cpu().reshape(-1, shape[-1])
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    for first in range(0, len(rows), step):
+        size += file.write(_convert(rows[first : first + step], kind).data)
+    file.write(bytes(-size % gguf.GGUF_DEFAULT_ALIGNMENT))
+    return _Written(name, shape, kind, size)
+
+
+def _convert(rows: Tensor, kind: GGMLQuantizationType) -> np.ndarray:
+    """Bytes of some rows in another type."""
+    if kind is GGMLQuantizationType.BF16:
+        return rows.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
+    if kind is GGMLQuantizationType.F16:
+        half = rows.to(torch.float16).contiguous()
+        if half.isinf().any() and not rows.isinf().any():
+            raise UsageError(
+                "the model does not fit float16",
+                why=f"it has a weight of {rows.abs().max().item():.3g}, float16 ends at 65504",
+                fix="export it as bf16 or f32",
+            )
+        return half.view(torch.uint8).numpy()
+    exact: np.ndarray = rows.to(torch.float32).contiguous().numpy()
+    return np.ascontiguousarray(quants.quantize(exact, kind)).view(np.uint8)
+
+
+def _write_header(path: Path, metadata: Mapping[str, Any], tensors: Iterable[_Written], quantization: str) -> None:
+    writer = gguf.GGUFWriter(str(path), str(metadata["general.architecture"]))
+    try:
+        for key, value in metadata.items():
+            _add_value(writer, key, value)
+        writer.add_file_type(_FILE_TYPES[quantization])
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        for tensor in tensors:
+            raw = gguf.quant_shape_to_byte_shape(tensor.shape, tensor.kind)
+            writer.add_tensor_info(tensor.name, raw, np.dtype(np.uint8), tensor.size, tensor.kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+    finally:
+        writer.close()
+
+
+def _add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    """Add one metadata entry with the type that llama.cpp expects of it."""
+    kinds = gguf.GGUFValueType
+    if key == "general.architecture":  # the writer has put it in already
+        return
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif isinstance(value, int):
+        writer.add_key_value(key, value, kinds.UINT32 if 0 <= value < 2**32 else kinds.INT64)
+    elif len(value):
+        writer.add_array(key, value)
