@@ -2,7 +2,9 @@
 
 Wraps the ``tokenizers`` library. Special tokens spelled in a text are plain text to :meth:`Tokenizer.encode`; only the
 chat template's own text may write them. Files are Hugging Face's (``tokenizer.json``, ``tokenizer_config.json``), so
-``transformers`` loads what is saved here and :meth:`Tokenizer.from_file` loads what others published.
+``transformers`` loads what is saved here and :meth:`Tokenizer.from_file` loads what others published
+(``importing.py`` loads folders without a ``tokenizer.json``). What a published tokenizer puts around a text is not part
+of :meth:`Tokenizer.encode`; :meth:`Tokenizer.wrap` and :meth:`Tokenizer.encode_prompt` add it.
 """
 
 from __future__ import annotations
@@ -17,15 +19,25 @@ from typing import Any
 import tokenizers
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import CorruptError, DataError, NotFoundError, UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.tokenizers import template
 from seedbed.tokenizers.alphabet import BYTE_TO_CHARACTER, Spelling, spelling_of
 from seedbed.tokenizers.chat import Span, render_spans, segments
+from seedbed.tokenizers.layout import surrounding
+from seedbed.tokenizers.plain import PlainText
+from seedbed.tokenizers.published import CONFIG_FILE, NAMED_TOKENS, listed_names, read_templates, token_name
 from seedbed.tokenizers.special import BOS, END, PAD
 
 TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
-_TEMPLATE_FILE = "chat_template.jinja"
+_DEFAULT = "default"
+_KEPT = (
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+    "model_input_names",
+    "add_bos_token",
+    "add_eos_token",
+)  # entries of a configuration that others act on, written again as they were
 _OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": template.DEFAULT_TEMPLATE}
 
 
@@ -36,12 +48,14 @@ class Tokenizer:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
         self._json: dict[str, Any] = json.loads(text)
         self._inner = _library_tokenizer(text)
-        self._names = {key: _token_name(config.get(key)) for key in ("bos_token", "eos_token", "pad_token")}
-        self.chat_template: str = _chat_template(config.get("chat_template"))
+        self._names = {key: token_name(config.get(key)) for key in NAMED_TOKENS}
+        self._listed = listed_names(config)
+        self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
+        self.chat_templates: dict[str, str] = _chat_templates(config.get("chat_template"))
+        self.chat_template: str = self.chat_templates.get(_DEFAULT, template.DEFAULT_TEMPLATE)
         added = self._inner.get_added_tokens_decoder()
         self._added = {index: token.content for index, token in added.items()}
         self._vocabulary = self._inner.get_vocab(with_added_tokens=True)
-        self._unknown = self._json["model"].get("unk_token")
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
 
     @classmethod
@@ -83,8 +97,10 @@ class Tokenizer:
         """
         try:
             return cls(text, _OURS if config is None else config)
-        except Exception as error:  # the library raises bare Exception
-            raise _not_a_tokenizer(origin, error) from error
+        except BaseException as error:  # the library raises bare Exception, and panics at damaged tables
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise _not_a_tokenizer(origin, error) from error
+            raise
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which ``transformers`` loads too."""
@@ -93,7 +109,9 @@ class Tokenizer:
             "tokenizer_class": "PreTrainedTokenizerFast",
             **{key: name for key, name in self._names.items() if name},
             "clean_up_tokenization_spaces": False,
-            "chat_template": self.chat_template,
+            **self._config,
+            **({"extra_special_tokens": self._listed} if self._listed else {}),
+            **({"chat_template": _written(self.chat_templates)} if self.chat_templates else {}),
         }
         files.write_json(folder / CONFIG_FILE, config)
 
@@ -152,7 +170,11 @@ class Tokenizer:
     @cached_property
     def unk_id(self) -> int | None:
         """Stands for what the vocabulary lacks; None where nothing is lacking."""
-        return None if self._unknown is None else self._vocabulary.get(self._unknown)
+        model = self._json["model"]
+        if model["type"] == "Unigram":
+            found: int | None = model.get("unk_id")
+            return found
+        return self._vocabulary.get(model.get("unk_token") or "")
 
     @cached_property
     def is_lossless(self) -> bool:
@@ -186,14 +208,51 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of several texts, on all cores; as :meth:`encode`."""
-        try:
-            return [found.ids for found in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
-        except TypeError as error:
-            raise DataError(
-                "a text cannot be encoded",
-                why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
-                fix="read the text as UTF-8 with errors='replace'",
-            ) from error
+        return self._plain.encode(texts)
+
+    def wrap(self, ids: Sequence[int]) -> list[int]:
+        """Ids of a text with what the tokenizer puts around one, such as [CLS] and [SEP]; nothing around ours."""
+        before, after = self.wrap_ids
+        return [*before, *ids, *after]
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of a text that a model is to continue, begun as the model's texts begin.
+
+        With what the tokenizer puts before a text; where it says nothing of that, with the bos token if there is one
+        that is not the eos token too (which stands between texts).
+        """
+        before, _ = self.wrap_ids
+        return [*(before or [self.bos_id] * self.begins_with_bos), *self.encode(text)] or [self.bos_id]
+
+    @cached_property
+    def begins_with_bos(self) -> bool:
+        """Whether texts begin with the bos token although nothing is said of that: it is one, and no separator."""
+        bos, eos = self._names["bos_token"], self._names["eos_token"]
+        return "add_bos_token" not in self._config and bos != eos and bos in self._vocabulary
+
+    @property
+    def table(self) -> Mapping[str, Any]:
+        """The whole ``tokenizer.json``; not to be changed."""
+        return self._json
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Special tokens by their role, ``bos_token`` and so on, as far as they have one and are there."""
+        return {key: name for key, name in self._names.items() if name is not None and name in self._vocabulary}
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Ids by piece, as ``tokenizer.json`` spells them; not to be changed."""
+        return self._vocabulary
+
+    @cached_property
+    def wrap_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What :meth:`wrap` puts before a text and after it."""
+        return surrounding(self._json.get("post_processor"))
+
+    @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self._json, self._inner)
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Text of ids; bytes that are no UTF-8 become U+FFFD, special tokens are left out unless asked for."""
@@ -230,8 +289,13 @@ class Tokenizer:
         ids: list[int] = []
         mask: list[bool] = []
         spans = self._spans(messages, add_generation_prompt)
+        before = None
         for segment in segments(spans, self._special_pattern, self._names["eos_token"] or ""):
-            found = [self._vocabulary[segment.text]] if segment.special else self.encode(segment.text)
+            if segment.special:
+                found = [self._vocabulary[segment.text]]
+            else:
+                found = self._plain.encode_part(segment.text, first=before is None, after_text=before is False)
+            before = segment.special
             ids += found
             mask += [segment.written] * len(found)
         return ids, mask
@@ -258,8 +322,9 @@ class Tokenizer:
     def _bytes(self) -> dict[int, bytes]:
         """Bytes of every id; added tokens stand for their own text."""
         to_bytes = self._spelling.to_bytes
+        holes = dict.fromkeys(range(self.vocab_size), b"")  # numbers that a published vocabulary left out
         known = {index: to_bytes(piece) for piece, index in self._vocabulary.items() if index not in self._added}
-        return known | {index: content.encode() for index, content in self._added.items()}
+        return holes | known | {index: content.encode() for index, content in self._added.items()}
 
     def _spelled(self, token: int) -> bytes:
         try:
@@ -294,24 +359,24 @@ def _library_tokenizer(text: str) -> tokenizers.Tokenizer:
 
 def _read_config(folder: Path) -> dict[str, Any] | None:
     """The configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
-    path, jinja = folder / CONFIG_FILE, folder / _TEMPLATE_FILE
+    path = folder / CONFIG_FILE
     config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if config is not None and jinja.is_file():
-        config["chat_template"] = jinja.read_text(encoding="utf-8")
+    if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
+        config["chat_template"] = templates
     return config
 
 
-def _token_name(entry: object) -> str | None:
-    """A special token's text; configurations write it as a string or as a table with its flags."""
-    found = entry.get("content") if isinstance(entry, Mapping) else entry
-    return found if isinstance(found, str) else None
-
-
-def _chat_template(entry: object) -> str:
-    """The template named "default" where a configuration has several; ours where it has none."""
+def _chat_templates(entry: object) -> dict[str, str]:
+    """A configuration's templates by name; a single one is the default."""
     if isinstance(entry, list):
-        entry = {named["name"]: named["template"] for named in entry}.get("default")
-    return entry if isinstance(entry, str) else template.DEFAULT_TEMPLATE
+        return {named["name"]: named["template"] for named in entry}
+    return {_DEFAULT: entry} if isinstance(entry, str) else {}
+
+
+def _written(templates: Mapping[str, str]) -> str | list[dict[str, str]]:
+    if list(templates) == [_DEFAULT]:
+        return templates[_DEFAULT]
+    return [{"name": name, "template": text} for name, text in templates.items()]
 
 
 def _steps(entry: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
@@ -328,7 +393,7 @@ def _keeps_text(step: Mapping[str, Any]) -> bool:
     return step["type"] == "Digits" or (step["type"] == "Split" and bool(step["behavior"] != "Removed"))
 
 
-def _not_a_tokenizer(origin: str, error: Exception) -> CorruptError:
+def _not_a_tokenizer(origin: str, error: BaseException) -> CorruptError:
     return CorruptError(
         f"{origin} is not a tokenizer",
         why=str(error) or type(error).__name__,

@@ -1,0 +1,175 @@
+"""SentencePiece's normalization, exactly: its compiled table of replacements, spaces, and the space before a text.
+
+The ``tokenizers`` library applies the same table to each grapheme, and so leaves decomposed Korean as it is, which
+SentencePiece composes, and drops some marks, which SentencePiece keeps. Models are trained with SentencePiece's ids:
+tokenizers with such a table (``Precompiled``) are normalized here, before the library sees the text.
+A table is a double array trie (Yata et al. 2007; darts-clone) from UTF-8 to places in a list of replacements.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from seedbed.tokenizers.pieces import damaged
+
+Step = Callable[[str], str]
+_LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has keys of 54 bytes and 640,000 nodes
+# Unicode's White_Space, which the library strips; Python's own strip() takes four control characters more
+_WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+
+
+class TextNormalizer:
+    """The steps of a ``normalizer`` entry, over a whole text at once."""
+
+    def __init__(self, steps: Sequence[tuple[str, Step]]) -> None:
+        self._steps = steps
+
+    def __call__(self, text: str, *, begins: bool = True) -> str:
+        """Normalize; a text that does not begin one (``begins`` False) gets no space before it."""
+        for kind, step in self._steps:
+            if begins or kind != "Prepend":
+                text = step(text)
+        return text
+
+
+def text_normalizer(entry: Mapping[str, Any] | None, kept: Sequence[str]) -> TextNormalizer | None:
+    """The normalizer of a SentencePiece model, or None where ``entry`` is something else.
+
+    Args:
+        kept: tokens whose own text is not touched.
+    """
+    if entry is None or any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
+        return None
+    steps = entry["normalizers"] if entry["type"] == "Sequence" else [entry]
+    if not any(step["type"] in ("Precompiled", "Prepend") for step in steps):
+        return None
+    made = [(step["type"], _step(step, kept)) for step in steps]
+    return None if any(step is None for _, step in made) else TextNormalizer([(k, s) for k, s in made if s])
+
+
+def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
+    kind = entry["type"]
+    if kind == "Precompiled":
+        return CharacterMap(base64.b64decode(entry["precompiled_charsmap"] or ""), kept).replace
+    if kind == "Prepend":
+        return lambda text: entry["prepend"] + text if text else text
+    if kind == "Strip":
+        left, right = entry["strip_left"], entry["strip_right"]
+        return lambda text: _strip(text, left=left, right=right)
+    if kind == "Replace" and "String" in entry["pattern"]:
+        return lambda text: text.replace(entry["pattern"]["String"], entry["content"])
+    if kind == "Replace" and (pattern := _PATTERNS.get(entry["pattern"]["Regex"])):
+        return lambda text: pattern.sub(entry["content"], text)
+    return None
+
+
+def _strip(text: str, *, left: bool, right: bool) -> str:
+    text = text.lstrip(_WHITE) if left else text
+    return text.rstrip(_WHITE) if right else text
+
+
+# the library's own patterns and ours; its engine is not Python's, so others are left to it
+_PATTERNS = {" {2,}": re.compile(" {2,}"), r"\A +": re.compile(r"\A +"), r"▁+\z": re.compile(r"▁+\Z")}
+
+
+class CharacterMap:
+    """A compiled table: the longest text it knows at a place is replaced, and what it does not know stays."""
+
+    def __init__(self, table: bytes, kept: Sequence[str] = ()) -> None:
+        self._table, self._kept = table, sorted(kept, key=len, reverse=True)
+
+    def replace(self, text: str) -> str:
+        """Replace from left to right."""
+        pattern = self._candidates(set(text)) if self._table else None
+        if pattern is None:
+            return text
+        found: list[str] = []
+        done = 0
+        while match := pattern.search(text, done):
+            place = match.start()
+            key, value = (match[0], match[0]) if match.lastgroup else self._longest(text, place)
+            found += text[done:place], value
+            done = place + len(key)
+        return "".join([*found, text[done:]])
+
+    def _longest(self, text: str, place: int) -> tuple[str, str]:
+        """The longest key at a place with its replacement; the character there where there is none."""
+        for size in range(min(self._sizes, len(text) - place), 0, -1):
+            if (key := text[place : place + size]) in self.mapping:
+                return key, self.mapping[key]
+        return text[place], text[place]
+
+    def _candidates(self, alphabet: set[str]) -> re.Pattern[str] | None:
+        """Finds places where a text of these characters may change (or, as "kept", must not); None: nowhere.
+
+        A set of only the characters that are there is much faster to look for than the table's thousands.
+        """
+        singles, seconds = self._firsts & alphabet, self._seconds & alphabet
+        if not singles and not seconds:
+            return None
+        kept = [f"(?P<kept>{'|'.join(map(re.escape, self._kept))})"] if self._kept else []
+        single = [f"[{re.escape(''.join(sorted(singles)))}]"] if singles else []
+        pair = [f".(?=[{re.escape(''.join(sorted(seconds)))}])"] if seconds else []
+        return re.compile("|".join([*kept, *single, *pair]), re.DOTALL)
+
+    @cached_property
+    def _firsts(self) -> set[str]:
+        """Characters that are replaced on their own."""
+        return {key for key in self.mapping if len(key) == 1}
+
+    @cached_property
+    def _seconds(self) -> set[str]:
+        """Second characters of keys: few, as keys are mostly a character with marks."""
+        return {key[1] for key in self.mapping if len(key) > 1}
+
+    @cached_property
+    def _sizes(self) -> int:
+        return max(map(len, self.mapping), default=0)
+
+    @cached_property
+    def mapping(self) -> dict[str, str]:
+        """All texts it replaces and what by.
+
+        Raises:
+            CorruptError: the table is damaged.
+        """
+        try:
+            return self._read()
+        except (IndexError, ValueError) as error:
+            raise damaged("the table of character replacements", str(error) or "it is damaged") from error
+
+    def _read(self) -> dict[str, str]:
+        size = int.from_bytes(self._table[:4], "little")
+        if size % 4 or size + 4 > len(self._table):
+            raise ValueError(f"its {len(self._table)} bytes cannot hold a trie of {size}")
+        units = np.frombuffer(self._table, "<u4", size // 4, 4).astype(np.int64)
+        texts = self._table[4 + size :]
+        labels = units & 0xFF
+        # a unit with bit 31 holds a value; the child of a node with base b over byte c is unit b ^ c, labelled c
+        children: dict[int, list[int]] = defaultdict(list)
+        inner = np.flatnonzero((units >> 31 == 0) & (labels > 0))
+        for unit, base in zip(inner.tolist(), (inner ^ labels[inner]).tolist(), strict=True):
+            children[base].append(unit)
+        values = units.tolist()
+        found: dict[str, str] = {}
+        waiting = [(0, b"")]
+        seen = 0
+        while waiting:
+            node, key = waiting.pop()
+            seen += 1
+            if seen > _MOST_NODES or len(key) > _LONGEST_KEY:
+                raise ValueError("its trie has no end")
+            unit = values[node]
+            base = node ^ ((unit >> 10) << ((unit & 0x200) >> 6))
+            if unit >> 8 & 1:
+                start = values[base] & 0x7FFFFFFF
+                found[key.decode()] = texts[start : texts.index(b"\0", start)].decode()
+            waiting += [(child, key + bytes([values[child] & 0xFF])) for child in children[base]]
+        return found

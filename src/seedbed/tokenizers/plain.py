@@ -1,0 +1,126 @@
+"""Text that is nothing but text, to ids: special tokens spelled in it stay text, and parts are not first words.
+
+The library can be told to leave special tokens in a text alone, but a vocabulary may still lead to them: unigram models
+have them as pieces, some BPE vocabularies have merges that spell them. Such paths are closed here in a copy of the
+tokenizer. SentencePiece's normalization is done here as well; ``charsmap.py`` says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import tokenizers
+from seedbed.core.errors import DataError
+from seedbed.tokenizers.charsmap import text_normalizer
+
+
+class PlainText:
+    """Encodes for a ``tokenizer.json``.
+
+    Args:
+        table: the whole of it.
+        inner: the library's tokenizer of it, which reads special tokens as text.
+    """
+
+    def __init__(self, table: Mapping[str, Any], inner: tokenizers.Tokenizer) -> None:
+        added = table.get("added_tokens") or ()
+        self._kept = [token["content"] for token in added if not token["special"]]
+        self._normalize = text_normalizer(table.get("normalizer"), self._kept)
+        self._table = _closed(table) if self._normalize is None else {**(_closed(table) or table), "normalizer": None}
+        self._inner = inner if self._table is None else _build(self._table)
+        self._once = any(step.get("prepend_scheme") == "first" for step in _pre_tokenizers(table))
+        self._original = table
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of whole texts.
+
+        Raises:
+            DataError: a text holds a lone surrogate, which is no Unicode text.
+        """
+        return self._run(self._inner, [self._normalize(text) for text in texts] if self._normalize else list(texts))
+
+    def encode_part(self, text: str, *, first: bool, after_text: bool) -> list[int]:
+        """Ids of a part of a text: a tokenizer that puts a space before a text does so where the library would.
+
+        Args:
+            first: nothing comes before it.
+            after_text: what comes before it is text, no special token.
+        """
+        if first or not (after_text or self._once):
+            return self.encode([text])[0]
+        normalized = self._normalize(text, begins=False) if self._normalize else text
+        return self._run(self._continuing, [normalized])[0]
+
+    @cached_property
+    def _continuing(self) -> tokenizers.Tokenizer:
+        """The library's tokenizer without a space before the text."""
+        if not any(map(_adds_space, _pre_tokenizers(self._original))):
+            return self._inner
+        table = self._table or self._original
+        steps = [_without_space(step) for step in _pre_tokenizers(table)]
+        return _build({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
+
+    def _run(self, inner: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
+        try:
+            return [found.ids for found in inner.encode_batch_fast(texts, add_special_tokens=False)]
+        except TypeError as error:
+            raise DataError(
+                "a text cannot be encoded",
+                why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
+                fix="read the text as UTF-8 with errors='replace'",
+            ) from error
+
+
+def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    inner = tokenizers.Tokenizer.from_str(json.dumps(table))
+    inner.encode_special_tokens = True
+    inner.no_truncation()
+    inner.no_padding()
+    return inner
+
+
+def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A table in which no text leads to a special token; None where none does in this one."""
+    model = table["model"]
+    special = {token["content"] for token in table.get("added_tokens") or () if token["special"]}
+    if model["type"] == "BPE":
+        merges = [merge for merge in model["merges"] if _joined(merge) not in special]
+        if len(merges) == len(model["merges"]):
+            return None
+        return {**table, "model": {**model, "merges": merges}}
+    if model["type"] != "Unigram" or not any(piece in special for piece, _ in model["vocab"]):
+        return None
+    # no text has a space when it comes to the model: spaces are replaced, or it is cut there
+    hidden = {piece: f" {index} " for index, (piece, _) in enumerate(model["vocab"]) if piece in special}
+    vocab = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
+    added = [{**token, "content": hidden.get(token["content"], token["content"])} for token in table["added_tokens"]]
+    return {**table, "added_tokens": added, "model": {**model, "vocab": vocab}}
+
+
+def _joined(merge: str | Sequence[str]) -> str:
+    """The piece a merge makes; older files write it as one string."""
+    return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
+
+
+def _pre_tokenizers(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    entry = table.get("pre_tokenizer")
+    if entry is None:
+        return []
+    return list(entry["pretokenizers"]) if entry["type"] == "Sequence" else [entry]
+
+
+def _adds_space(step: Mapping[str, Any]) -> bool:
+    return bool(step.get("add_prefix_space")) or step.get("prepend_scheme", "never") != "never"
+
+
+def _without_space(step: Mapping[str, Any]) -> dict[str, Any]:
+    changed = dict(step)
+    if step["type"] == "ByteLevel":
+        changed["add_prefix_space"] = False
+    elif step["type"] == "Metaspace":
+        changed.pop("add_prefix_space", None)
+        changed["prepend_scheme"] = "never"
+    return changed

@@ -1,0 +1,56 @@
+"""BERT's tokenizer: basic cleaning, then the longest pieces first. Source: Devlin et al. 2018, google-research/bert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seedbed.tokenizers import layout
+from seedbed.tokenizers.pieces import damaged
+
+BERT_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+"""What the roles are called unless a configuration says otherwise."""
+
+
+def wordpiece_tokenizer(
+    pieces: Sequence[str],
+    names: Mapping[str, str],
+    *,
+    lower: bool,
+    strip_accents: bool | None,
+    chinese: bool,
+    origin: str,
+) -> dict[str, Any]:
+    """The ``tokenizer.json`` of pieces in the order of their ids.
+
+    Args:
+        names: special tokens by role, such as ``unk_token``.
+        strip_accents: None does what ``lower`` does.
+        chinese: every Chinese character is a word.
+
+    Raises:
+        CorruptError: a piece is there twice, or a special token is not.
+    """
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    if len(vocabulary) < len(pieces):
+        twice = next(piece for index, piece in enumerate(pieces) if vocabulary[piece] != index)
+        raise damaged(origin, f"the piece {twice!r} is there twice")
+    for key in ("unk_token", "cls_token", "sep_token"):
+        if names[key] not in vocabulary:
+            raise damaged(origin, f"the {key} {names[key]!r} is no piece")
+    cls, sep = ((names[key], vocabulary[names[key]]) for key in ("cls_token", "sep_token"))
+    special = sorted({vocabulary[name] for name in names.values() if name in vocabulary})
+    return layout.tokenizer_json(
+        layout.word_pieces(vocabulary, names["unk_token"]),
+        added=[layout.added_token(index, pieces[index], special=True) for index in special],
+        normalizer=layout.bert_normalizer(lower=lower, strip_accents=strip_accents, chinese=chinese),
+        pre_tokenizer={"type": "BertPreTokenizer"},
+        post_processor=layout.around([cls], [sep]),
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},
+    )
