@@ -232,6 +232,10 @@ class Library:
         """Move the reference ``name`` to ``artifact``."""
         files.write_text(self.root / "refs" / check_name(name), artifact.id + "\n")
 
+    def unname(self, name: str) -> None:
+        """Remove a reference; what it pointed to stays."""
+        (self.root / "refs" / check_name(name)).unlink(missing_ok=True)
+
     def names(self) -> dict[str, str]:
         """Every name and the id it points to."""
         home = self.root / "refs"
@@ -251,15 +255,18 @@ class Library:
         """The artifacts that were made from it."""
         return [other for other in self.all() if artifact.id in other.manifest.parents]
 
-    def remove(self, reference: str, kind: str | None = None) -> Artifact:
+    def remove(self, reference: str, kind: str | None = None, *, force: bool = False) -> Artifact:
         """Delete an artifact and the names that point to it.
+
+        Args:
+            force: also when something else was made from it, whose family then has a gap.
 
         Raises:
             UsageError: something else was made from it.
         """
         artifact = self.get(reference, kind)
         children = self.children(artifact)
-        if children:
+        if children and not force:
             raise UsageError(
                 f"{artifact.kind} {reference} is still needed",
                 why=", ".join(f"{child.kind} {child.id[:12]}" for child in children[:4]) + " was made from it",

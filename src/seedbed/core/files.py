@@ -138,7 +138,7 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise CapacityError(
                 "the disk is full",
                 why=f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost",
-                fix="free some space (`seedbed ls`, `seedbed corpus rm NAME`) or set SEEDBED_HOME to a larger disk",
+                fix="free some space (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk",
             ) from error
         raise
 

@@ -79,3 +79,73 @@ def read_bandwidth(bytes_read: int = 2**29) -> float:
         values.sum()
         best = min(best, time.perf_counter() - start)
     return bytes_read / best
+
+
+def available_bytes() -> int:
+    """Memory that can be had now without another program giving way; 0 where it cannot be told."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return memory_bytes()
+    try:  # a container's share of it
+        group = Path("/sys/fs/cgroup")
+        return min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return free
+
+
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "f16c": "F16C",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_int8": "AMX INT8",
+    "asimd": "NEON",
+    "asimddp": "NEON dot product",
+    "i8mm": "NEON INT8 matrices",
+    "sve": "SVE",
+}
+"""Linux's names of what decides the speed of matrix products, and the makers' names."""
+
+
+def instruction_sets(info: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """Which of :data:`INSTRUCTION_SETS` this processor has; empty where it cannot be told."""
+    try:
+        lines = info.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    stated = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    flags = set(stated.partition(":")[2].split())
+    return tuple(name for flag, name in INSTRUCTION_SETS.items() if flag in flags)
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Every GPU that PyTorch can use: name, bytes of memory, bytes free."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append({"name": torch.cuda.get_device_name(index), "memory_bytes": total, "free_bytes": free})
+    return found
+
+
+def gpu_bandwidth(bytes_read: int = 2**30) -> float:
+    """Measured bytes a second that the first GPU reads from its memory (best of several sums)."""
+    import time
+
+    import torch
+
+    values = torch.ones(bytes_read // 4, device="cuda")
+    best = float("inf")
+    for _ in range(6):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        values.sum()
+        torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return bytes_read / best

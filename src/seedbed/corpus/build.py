@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,12 @@ _SMALL = 4_000_000
 
 
 def build_corpus(
-    settings: CorpusSettings, library: Library, name: str | None = None, workers: int | None = None
+    settings: CorpusSettings,
+    library: Library,
+    name: str | None = None,
+    workers: int | None = None,
+    *,
+    source: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Build a corpus and store it.
 
@@ -51,6 +57,7 @@ def build_corpus(
         library: where it is stored.
         name: a reference to move to it.
         workers: processes; every core when not given.
+        source: where the files came from, for the manifest.
 
     Raises:
         NotFoundError: a source's path does not exist.
@@ -61,13 +68,17 @@ def build_corpus(
     count = workers if workers is not None else (1 if sum(sizes.values()) < _SMALL else cores())
     library.root.mkdir(parents=True, exist_ok=True)
     with (
-        library.writing("corpus", config=to_dict(settings), name=name) as draft,
+        library.writing("corpus", config=to_dict(settings) | _stated(source), name=name) as draft,
         disk_errors(library.root),
         tempfile.TemporaryDirectory(prefix=".building-", dir=library.root) as folder,
         Workers(count) as pool,
     ):
         _Build(settings, pool, Path(folder), draft).run(sizes)
     return draft.result
+
+
+def _stated(source: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if source is None else {"source": dict(source)}
 
 
 def _bytes(source: SourceSettings) -> Iterator[int]:

@@ -1,0 +1,132 @@
+"""Data sets from the hub: what `seedbed pull hf:datasets/…` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.core.artifacts import Artifact, Library
+    from seedbed.corpus.columns import Columns
+    from seedbed.corpus.tables import Rows
+    from seedbed.models.io.hub import Hub
+    from seedbed.models.io.pulling import Pulled
+    from seedbed.models.io.repository import Address
+
+_TEXT_FILES = (".txt", ".md")
+_LOOKED_AT = 100
+
+
+def pull_data(
+    library: Library, hub: Hub, address: Address, revision: str | None, name: str, flags: Mapping[str, str | None]
+) -> Artifact:
+    """Bring a data set into the library, as a corpus or as a set of conversations."""
+    from seedbed.cli.pull import announce
+    from seedbed.corpus.tables import require_parquet
+    from seedbed.models.io.datasets import choose_data
+    from seedbed.models.io.pulling import discard, pull, pulled_before, staging
+
+    if hub.offline:
+        pulled = pulled_before(library.root, address, revision)
+        artifact = _store(library, address, pulled, name, flags)
+        discard(pulled)
+        return artifact
+    listing = hub.listing(address, revision)
+    choice = choose_data(listing, flags["config"], flags["split"])
+    if choice.form == ".parquet":
+        require_parquet()
+    announce(listing, [(file.path, file.bytes) for file in choice.files])
+    if choice.split:
+        say(f"split {choice.split}{f' of {choice.config}' if choice.config else ''}")
+    texts = [file for file in listing.files if file.path in ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")]
+    with staging(library.root, listing) as folder:
+        # As much again while rows become records, and for the corpus.
+        size = sum(file.bytes for file in choice.files)
+        pulled = pull(hub, listing, [*choice.files, *texts], folder, room_after=2 * size)
+        pulled.source.update({"config": choice.config, "split": choice.split})
+        artifact = _store(library, address, pulled, name, flags)
+        discard(pulled)
+    return artifact
+
+
+def _store(library: Library, address: Address, pulled: Pulled, name: str, flags: Mapping[str, str | None]) -> Artifact:
+    from seedbed.corpus.columns import Columns, find_columns
+    from seedbed.corpus.tables import Rows
+    from seedbed.models.io.datasets import form_of
+
+    paths = [pulled.folder / path for path in pulled.source["files"] if form_of(path)]
+    if all(form_of(path.name) in _TEXT_FILES for path in paths):
+        if flags["form"] == "pairs":
+            raise UsageError(f"{address} has no pairs", why="it is plain text", fix="leave out --as")
+        return _corpus(library, address, pulled, name, paths)
+    rows = Rows(paths, pulled.folder)
+    told = Columns(
+        text=flags["text_column"] or "",
+        messages=flags["messages_column"] or "",
+        prompt=flags["prompt_column"] or "",
+        reply=flags["reply_column"] or "",
+    )
+    seen = {key: None for _, row in islice(rows, _LOOKED_AT) for key in row}
+    columns = find_columns(seen, told)
+    rows.bad = 0
+    artifact = _from_rows(library, address, pulled, name, rows, columns, flags["form"], list(seen))
+    if rows.bad:
+        say(f"{rows.bad:,} lines were no rows and are left out")
+    return artifact
+
+
+def _from_rows(
+    library: Library,
+    address: Address,
+    pulled: Pulled,
+    name: str,
+    rows: Rows,
+    columns: Columns,
+    form: str | None,
+    names: list[str],
+) -> Artifact:
+    from seedbed.corpus.pairs import build_pairs
+    from seedbed.corpus.texts import write_texts
+
+    if form is None:
+        form = "pairs" if columns.has_pairs and not columns.text else "corpus"
+    if form == "pairs" and columns.has_pairs:
+        used = [column for column in (columns.messages or (columns.prompt, columns.context, columns.reply)) if column]
+        say(f"conversations from column {columns.messages}" if columns.messages else f"pairs from {', '.join(used)}")
+        licence = pulled.licence or "unknown"
+        return build_pairs(rows, columns, library, name, source=pulled.source, licence=licence)
+    if form == "corpus" and columns.text:
+        say(f"text from column {columns.text}")
+        path = pulled.staging / "texts" / f"{address.short}.jsonl"
+        write_texts(rows, columns.text, path)
+        return _corpus(library, address, pulled, name, [path])
+    wanted = "--text-column" if form == "corpus" else "--prompt-column and --reply-column, or --messages-column"
+    raise UsageError(
+        f"{address}: no column holds what --as {form} needs",
+        why=f"the columns are {', '.join(names)}",
+        fix=f"name it with {wanted}, or choose --as {'pairs' if form == 'corpus' else 'corpus'}",
+    )
+
+
+def _corpus(library: Library, address: Address, pulled: Pulled, name: str, paths: list[Path]) -> Artifact:
+    """Build a corpus of files that are texts or records."""
+    from seedbed.corpus.build import build_corpus
+    from seedbed.corpus.settings import CorpusSettings, SourceSettings
+
+    folder = pulled.staging / "texts"
+    folder.mkdir(exist_ok=True)
+    for number, path in enumerate(paths):
+        if path.parent != folder:
+            target = folder / (
+                path.name if len({other.name for other in paths}) == len(paths) else f"{number}-{path.name}"
+            )
+            target.unlink(missing_ok=True)
+            target.hardlink_to(path)
+    source = SourceSettings(address.short, str(folder), pulled.licence or "unknown")
+    known: dict[str, Any] = dict(pulled.source)
+    return build_corpus(CorpusSettings(sources=(source,)), library, name, source=known)

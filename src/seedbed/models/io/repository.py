@@ -1,0 +1,117 @@
+"""A repository of the hub: how it is named, and the files that it holds at a commit, each with its hash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from seedbed.core.errors import DataError, NotFoundError, UsageError
+
+RepoKind = Literal["model", "dataset"]
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
+_REPO = re.compile(rf"{_PART}(/{_PART})?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository: ``owner/name``, and what it holds."""
+
+    repo: str
+    kind: RepoKind = "model"
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        return f"hf:{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+
+    @property
+    def short(self) -> str:
+        """The last part: what a copy is called unless a name is given."""
+        return self.repo.rpartition("/")[2]
+
+    @property
+    def page(self) -> str:
+        """Its path on the hub's site."""
+        return f"{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository: path, bytes, and the SHA-256 of its content or the SHA-1 of its git blob."""
+
+    path: str
+    bytes: int
+    sha256: str = ""
+    blob: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Size and hash for a manifest."""
+        return {"bytes": self.bytes, **({"sha256": self.sha256} if self.sha256 else {"git-sha1": self.blob})}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds at a commit."""
+
+    address: Address
+    revision: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+    licence: str = ""
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def file(self, path: str) -> RemoteFile:
+        """A file by its path.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = next((file for file in self.files if file.path == path), None)
+        if found is None:
+            raise NotFoundError(
+                f"{self.address} has no file {path}",
+                why=f"it holds {', '.join(file.path for file in self.files[:8])}",
+                fix="check the name, or give another --revision",
+            )
+        return found
+
+
+def read_address(text: str) -> Address:
+    """``owner/name``, ``hf:owner/name``, ``hf:datasets/owner/name`` or a page's address.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    rest = re.sub(r"^(hf:(//)?|https://(huggingface\.co|hf\.co)/)", "", text.strip()).strip("/")
+    kind: RepoKind = "dataset" if rest.startswith("datasets/") else "model"
+    repo = rest.removeprefix("datasets/").removeprefix("models/")
+    if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo:
+        raise UsageError(
+            f"{text!r} is no repository",
+            why="one is written as OWNER/NAME, of letters, digits, '.', '_' and '-'",
+            fix="write for instance `hf:OWNER/NAME` or `hf:datasets/OWNER/NAME`",
+        )
+    return Address(repo, kind)
+
+
+def check_path(path: str, where: str) -> str:
+    """A relative path that stays where it is put.
+
+    Raises:
+        DataError: it does not.
+    """
+    parts = path.split("/")
+    if (
+        not path
+        or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
+        or re.search(r'[\\:\x00-\x1f*?"<>|]', path)
+        or len(path) > 500
+    ):
+        raise DataError(
+            f"{where} names a file {path!r}",
+            why="such a name could be written outside of the folder that it belongs into",
+            fix="do not use this repository, and tell its owner or the hub",
+        )
+    return path
