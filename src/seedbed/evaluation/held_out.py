@@ -1,0 +1,73 @@
+"""Text for a model that is about to be changed: some to judge its parts by, other text to measure the result on.
+
+From a file, or from the corpus the model was trained on. What is measured on is never what was judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import DataError, NotFoundError
+from seedbed.corpus.pack import TokenShards, TokenSplit
+from seedbed.evaluation.subject import find_subject
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+_PART = 5
+"""One in so many lines of a text is kept for measuring: the last ones."""
+_DOCUMENT = 4000
+"""Characters from which a document that is measured ends with its line, so that a long text need not be read whole."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Tokens to calibrate with, and documents to measure on."""
+
+    calibration: Sequence[int]
+    test: TokenSplit
+    origin: str
+
+
+def from_text(text: str, tokenizer: Tokenizer, origin: str) -> HeldOut:
+    """The lines of a text: the last fifth is measured on, in documents of a few thousand characters.
+
+    Raises:
+        DataError: it has fewer than two lines with text.
+    """
+    lines = text.splitlines(keepends=True)
+    cut = len(lines) - max(1, len(lines) // _PART)
+    first, documents = "".join(lines[:cut]), list(_documents(lines[cut:]))
+    if not first.strip() or not "".join(documents).strip():
+        raise DataError(
+            f"{origin} is too short", why="its lines are shared between judging and measuring", fix="give more text"
+        )
+    encoded = [[tokenizer.bos_id, *ids, tokenizer.end_id] for ids in tokenizer.encode_batch(documents)]
+    starts = np.cumsum([0, *(len(ids) for ids in encoded[:-1])])
+    sizes = np.array([len(document.encode()) for document in documents])
+    test = TokenSplit((np.concatenate(encoded).astype(np.uint32),), starts, sizes)
+    return HeldOut(tokenizer.encode(first), test, origin)
+
+
+def _documents(lines: Sequence[str]) -> Iterator[str]:
+    document = ""
+    for line in lines:
+        document += line
+        if len(document) >= _DOCUMENT:
+            yield document
+            document = ""
+    if document:
+        yield document
+
+
+def from_corpus(model: Artifact, library: Library, tokens: int) -> HeldOut | None:
+    """The beginning of a model's own training tokens, and its test split; None where they are not in the library."""
+    try:
+        artifact = find_subject(model, library).tokens
+    except NotFoundError:
+        return None
+    shards = TokenShards.open(artifact)
+    first = shards.split("train").read(0, tokens)
+    return HeldOut(first.tolist(), shards.split("test"), f"tokens {artifact.id[:12]}")

@@ -1,0 +1,96 @@
+"""What a model does on text, for pruning: statistics of what goes into its layers, gathered with hooks.
+
+Left out: gradients (as in Taylor scores), which need as much memory as training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seedbed.core.errors import DataError
+from seedbed.core.progress import progress
+from seedbed.models.stack import Stack
+
+TOKENS = 16_384
+"""Tokens that are enough: SparseGPT and Wanda take 128 windows, and their figures hardly change from 16 on."""
+WINDOW = 512
+"""Tokens of one window, or the model's context where that is shorter."""
+_BATCH = 4096
+
+Measure = Callable[[nn.Linear, Tensor], Tensor]
+"""A layer and its inputs (N, k) → sums over the N, of any shape."""
+
+
+def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
+    """Token ids (B, T) of windows that follow each other, about ``tokens`` in all.
+
+    Raises:
+        DataError: there are fewer than two tokens.
+    """
+    length = min(context, WINDOW, len(ids))
+    if length < 2:
+        raise DataError("the text is too short", why=f"it has {len(ids)} tokens", fix="give a longer text")
+    count = max(1, min(tokens // length, len(ids) // length))
+    return torch.tensor(ids[: count * length]).view(count, length)
+
+
+@torch.no_grad()
+def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measure: Measure) -> dict[str, Tensor]:
+    """What ``measure`` gives for all inputs of each layer; a layer that nothing reached (an expert) is missing."""
+    sums: dict[str, Tensor] = {}
+    with watching(layers, measure, sums):
+        run(model, ids)
+    return sums
+
+
+@contextmanager
+def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
+    """Add to ``sums`` whatever goes into these layers."""
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            assert isinstance(layer, nn.Linear)
+            found = measure(layer, inputs[0].flatten(0, -2).float())
+            sums[name] = sums[name] + found if name in sums else found
+
+        return hook
+
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.callback(layer.register_forward_hook(watch(name)).remove)
+        yield
+
+
+@torch.no_grad()
+def block_influence(model: Stack, ids: Tensor) -> Tensor:
+    """(layers,): 1 - mean cosine between what goes into a block and what comes out (ShortGPT, Men et al. 2024, eq. 1).
+
+    Near 0: the block hardly turns the residual stream.
+    """
+    cosines = torch.zeros(len(model.blocks), dtype=torch.float64)
+
+    def watch(layer: int) -> Callable[..., None]:
+        def hook(block: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
+            cosines[layer] += torch.cosine_similarity(inputs[0].double(), output[0].double(), dim=-1).sum().cpu()
+
+        return hook
+
+    with ExitStack() as stack:
+        for layer, block in enumerate(model.blocks):
+            stack.callback(block.register_forward_hook(watch(layer)).remove)
+        run(model, ids)
+    return (1 - cosines / ids.numel()).clamp(min=0)
+
+
+def run(model: Stack, ids: Tensor) -> None:
+    """All windows (B, T) through the model, a few at a time."""
+    device = next(model.parameters()).device
+    with progress("calibrating", ids.numel(), "tokens") as bar:
+        for batch in torch.split(ids, max(1, _BATCH // ids.shape[1])):
+            model.hidden(batch.to(device))
+            bar.advance(batch.numel())
