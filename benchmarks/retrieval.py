@@ -2,10 +2,11 @@
 
 Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAME_queries_dev.jsonl``,
 ``NAME_qrels_dev.jsonl``); a document is one chunk, its title before its text. bm25s (Lù 2024) gets the same words,
-k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. How rankings
-are joined, the two numbers of that (the vectors' share, how many by words count), and that rare words stay was chosen
-with these judgements in sight: what hybrid gains here over its parts is no forecast for other documents. nDCG is
-Järvelin and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
+k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. Each system's
+gain over BM25 is that of the same questions, with a bootstrap's 95 %. How rankings are joined, the two numbers of that
+(the vectors' share, how many by words count), and that rare words stay was chosen with these judgements in sight: what
+hybrid gains here over its parts is no forecast for other documents. nDCG is Järvelin and Kekäläinen's (2002) with the
+grade as the gain, as trec_eval has it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from seedbed.core.progress import say
 from seedbed.rag.contracts import Embedder
 from seedbed.rag.document import Chunk
 from seedbed.rag.embedders import open_embedder
-from seedbed.rag.retrieval import MODES, Retriever
+from seedbed.rag.retrieval import MODES, TFIDF_SHARES, Retriever, Shares
 from seedbed.rag.store import Store
 from seedbed.rag.tfidf import SIZE, Latent, Tfidf, stems
 
@@ -120,7 +121,8 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
             ranks = Retriever(store, embedder, mode, fusion="ranks")
             yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
         label = {"hybrid": f"hybrid BM25 + {name}", "words": "BM25", "vector": name}[mode]
-        retriever = Retriever(store, embedder, mode)
+        shares = TFIDF_SHARES if name == "latent" else Shares()  # as collections do
+        retriever = Retriever(store, embedder, mode, shares=shares)
         yield label, lambda query, found=retriever: places_of(found, query)
     store.close()
 
@@ -195,7 +197,18 @@ def tables(results: Mapping[str, Any]) -> Iterator[str]:
                 low, high = interval(figures[key])
                 cells.append(f"{fmean(figures[key]):{width}.4f}  {low:.3f} – {high:.3f}")
             lines.append(f"{system:24s}  {'  '.join(cells)}")
+        lines += ["", *against(result["systems"], "BM25")]
         yield "\n".join(lines)
+
+
+def against(systems: Mapping[str, Any], baseline: str) -> Iterator[str]:
+    """Each other system's nDCG@10 less a baseline's, question by question."""
+    for system, figures in systems.items():
+        if system != baseline:
+            pairs = zip(figures["ndcg@10"], systems[baseline]["ndcg@10"], strict=True)
+            gains = [mine - its for mine, its in pairs]
+            low, high = interval(gains)
+            yield f"{system:24s}  {fmean(gains):+7.4f}  {low:+.3f} – {high:+.3f}  nDCG@10 over {baseline}"
 
 
 if __name__ == "__main__":

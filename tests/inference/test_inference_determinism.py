@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ from seedbed.inference.text import end_ids
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.quantize import quantize
+from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.lora import LowRank
 from seedbed.nn.native.library import library
+from seedbed.nn.position import RopeScaling
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.streaming import StreamDecoder
 from seedbed.tokenizers.train import train_tokenizer
@@ -47,20 +50,33 @@ GRAMMARS = [
 STOPS = [(), (), (), tuple("aeinorst .;"), ("\ufffd\ufffd", "st"), ("never said",)]
 LIKE_IT = {"float32": "int4", "int8": "int4", "int4": "int8"}
 """A draft of the same weights rounded otherwise: often right, not always."""
+SHAPES: dict[str, dict[str, Any]] = {
+    "usual": {"n_kv_heads": 2, "d_ff": 600, "mixers": ("attention", "sliding"), "qk_norm": True},
+    "bent": {
+        "n_heads": 6, "n_kv_heads": 3, "d_ff": 600, "mixers": ("attention", "sliding"), "position": "alibi",
+        "norm": "rms1", "norm_place": "sandwich", "attention_cap": 4.0, "attention_scale": 0.15,
+        "embedding_scale": 1.5, "logit_scale": 1.2, "logit_cap": 9.0, "tied": False, "head_bias": True,
+    },
+    "routed": {
+        "d_ff": 300, "mixers": ("attention", "sliding"), "norm": "layer", "norm_place": "parallel", "qkv_bias": True,
+        "rope_theta_local": 100.0, "rope_scaling": RopeScaling("llama3", 4.0, 64), "attention_cap": 9.0,
+        "experts": ExpertsConfig(6, 2, 100), "dense_layers": (1,), "tied": False, "logit_scale": 0.7,
+    },
+}  # fmt: skip
+"""What is computed in most models; what bends scores and streams; what goes side by side and through experts."""
 FILLING = 3
 """Requests that go on until the window is full, and together need more pages than a small cache has."""
 
 
-def random_model(longest: int) -> Decoder:
+def random_model(shape: str, longest: int) -> Decoder:
     """No size is a multiple of a tile or a group, and the widest input takes several parts of the kernel's loops.
 
     The window is shorter than the longest prompt and reply together, so some replies end because it is full.
     """
-    shape = ModelConfig(
-        TOKENIZER.vocab_size, 72, 3, 4, n_kv_heads=2, head_dim=20, d_ff=600, max_length=longest + longest // 10,
-        mixers=("attention", "sliding"), window=longest // 3, qk_norm=True,
-    )  # fmt: skip
-    model, generator = Decoder(shape).eval(), torch.Generator().manual_seed(5)
+    sizes = {"vocab_size": TOKENIZER.vocab_size, "d_model": 72, "n_layers": 3, "n_heads": 4, "head_dim": 20}
+    lengths = {"max_length": longest + longest // 10, "window": longest // 3}
+    model = Decoder(ModelConfig(**{**sizes, **lengths, **SHAPES[shape]})).eval()
+    generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data = 1 + 0.2 * noise if parameter.ndim == 1 else noise * 1.2 / parameter.shape[1] ** 0.5
@@ -71,7 +87,8 @@ def random_model(longest: int) -> Decoder:
 def random_adapters(model: Decoder) -> dict[str, dict[str, LowRank]]:
     """Two of other ranks, on other layers."""
     generator = torch.Generator().manual_seed(6)
-    places = {"wide": ("mixer.q", "mixer.v", "feedforward.down"), "narrow": ("mixer.out", "feedforward.up", "mixer.q")}
+    hidden = "feedforward.experts.1" if model.config.experts else "feedforward"
+    places = {"wide": ("mixer.q", "mixer.v", f"{hidden}.down"), "narrow": ("mixer.out", f"{hidden}.up", "mixer.q")}
     adapters: dict[str, dict[str, LowRank]] = {}
     for rank, (name, layers) in zip((8, 3), places.items(), strict=True):
         adapters[name] = {}
@@ -171,8 +188,8 @@ class Reader:
 class Case:
     """A model with its adapters and drafts, in one number format."""
 
-    def __init__(self, number: str, longest: int) -> None:
-        original = random_model(longest)
+    def __init__(self, number: str, longest: int, shape: str) -> None:
+        original = random_model(shape, longest)
         self.model, self.small = copy.deepcopy(original), copy.deepcopy(original)
         self.adapters = random_adapters(original)
         quantize(self.small, LIKE_IT[number])
@@ -248,9 +265,9 @@ def check_variety(requests: Sequence[Request], answers: dict[str, Answer], windo
     assert window in positions
 
 
-def prove(number: str, count: int, longest: int, threads: int) -> None:
+def prove(number: str, count: int, longest: int, threads: int, shape: str = "usual") -> None:
     """All circumstances, in one number format."""
-    case, asked, pick = Case(number, longest), some_requests(count, longest), random.Random(7)
+    case, asked, pick = Case(number, longest, shape), some_requests(count, longest), random.Random(7)
     expected = case.alone(asked)
     check_variety(asked, expected, case.model.config.max_length)
     pages = -(-case.model.config.max_length // BLOCK)  # of a window
@@ -285,3 +302,15 @@ def test_an_answer_does_not_depend_on_circumstances(number: str) -> None:
 @pytest.mark.parametrize("number", list(LIKE_IT))
 def test_two_hundred_answers_do_not_depend_on_circumstances(number: str) -> None:
     prove(number, count=200, longest=1000, threads=2)
+
+
+@pytest.mark.parametrize(("shape", "number"), [("bent", "int8"), ("routed", "float32")])
+def test_an_answer_of_an_unusual_model_does_not_depend_on_circumstances(shape: str, number: str) -> None:
+    prove(number, count=20, longest=150, threads=1, shape=shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", list(LIKE_IT))
+@pytest.mark.parametrize("shape", ["bent", "routed"])
+def test_many_answers_of_an_unusual_model_do_not_depend_on_circumstances(shape: str, number: str) -> None:
+    prove(number, count=60, longest=400, threads=2, shape=shape)

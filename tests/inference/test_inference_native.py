@@ -15,11 +15,13 @@ from seedbed.inference.engine import Engine
 from seedbed.inference.native import NativeRunner
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
-from seedbed.inference.runner import Chunk
+from seedbed.inference.runner import BLOCK, Chunk
 from seedbed.models.decoder import Decoder
 from seedbed.models.quantize import quantize
+from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.lora import LowRank
 from seedbed.nn.native.library import library
+from seedbed.nn.position import RopeScaling
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 GPT2: dict[str, Any] = {
@@ -35,7 +37,28 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "wide heads": {"head_dim": 24, "activation": "relu2", "d_ff": 50},
     "no feed-forward": {"mlp": "none", "position": "none", "n_kv_heads": None},
     "relu": {"mlp": "plain", "activation": "relu", "qk_norm": True, "norm": "layer"},
-}
+    "sandwich": {
+        "norm_place": "sandwich", "norm": "rms1", "mixers": ("sliding", "attention"), "window": 23,
+        "rope_theta_local": 100.0, "rope_scaling": RopeScaling("linear", 8.0), "qk_norm": True, "embedding_scale": 8.0,
+        "attention_cap": 2.0, "attention_scale": 0.4, "logit_cap": 3.0, "activation": "gelu_tanh", "vocab_size": 77,
+    },
+    "alibi": {
+        **GPT2, "position": "alibi", "n_heads": 6, "n_kv_heads": 3, "head_dim": 12, "embedding_norm": True,
+        "mixers": ("attention", "sliding"), "window": 40,
+    },
+    "parallel": {**GPT2, "position": "rope", "norm_place": "parallel", "rope_share": 0.5, "tied": False},
+    "shared": {
+        **GPT2, "position": "rope", "norm_place": "shared", "tied": False, "head_bias": True, "vocab_size": 77,
+        "logit_scale": 0.3, "activation": "gelu_quick",
+    },
+    "offset": {**GPT2, "position_offset": 2, "activation": "tanh"},
+    "sinusoids": {**GPT2, "position": "sinusoidal", "embedding_scale": 8.0},
+    "experts": {"experts": ExpertsConfig(7, 3, 90), "dense_layers": (0,), "d_ff": 50},
+    "experts beside": {
+        "experts": ExpertsConfig(5, 2, renormalize=False), "norm_place": "parallel", "mlp": "plain",
+        "activation": "gelu", "attention_cap": 5.0, "position": "alibi",
+    },
+}  # fmt: skip
 LENGTH = 150
 
 
@@ -79,7 +102,7 @@ def test_logits_are_the_decoders(small: Callable[..., Decoder], family: str) -> 
 
 
 @pytest.mark.parametrize("quantization", [None, "int8", "int4", "int8-row"])
-@pytest.mark.parametrize("family", ["default", "gpt2", "sliding", "llama"])
+@pytest.mark.parametrize("family", ["default", "gpt2", "sliding", "llama", "sandwich", "experts", "experts beside"])
 def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
     small: Callable[..., Decoder], family: str, quantization: str | None
 ) -> None:
@@ -104,6 +127,15 @@ def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
     assert torch.equal(torch.cat(parts), expected)
 
 
+def test_a_model_in_half_precision_is_computed_in_float32(small: Callable[..., Decoder]) -> None:
+    model = small(**FAMILIES["alibi"]).bfloat16()
+    tokens = tokens_of(model)
+    found = whole(NativeRunner(model), tokens)
+    with torch.no_grad():
+        expected = model.float()(torch.tensor([tokens]))[0][0]
+    assert (found - expected).abs().max() < 1e-5 * float(expected.abs().max())
+
+
 @pytest.mark.parametrize("quantization", ["int8", "int4"])
 def test_a_quantized_model_is_the_decoders(small: Callable[..., Decoder], quantization: str) -> None:
     """The last bits of activations differ, so a few round the other way: by one of 127 steps of a group."""
@@ -117,14 +149,25 @@ def test_a_quantized_model_is_the_decoders(small: Callable[..., Decoder], quanti
     assert difference.median() < 1e-5
 
 
-def test_adapters_add_to_the_layers_of_their_rows_alone(small: Callable[..., Decoder]) -> None:
-    model = small(**FAMILIES["default"])
+@pytest.mark.parametrize(
+    ("family", "parts"),
+    [
+        ("default", ("feedforward.gate", "feedforward.down")),
+        ("sandwich", ("feedforward.up", "feedforward.down")),
+        ("experts", ("feedforward.experts.2.gate", "feedforward.experts.5.down", "feedforward.router")),
+    ],
+)
+def test_adapters_add_to_the_layers_of_their_rows_alone(
+    small: Callable[..., Decoder], family: str, parts: tuple[str, ...]
+) -> None:
+    model = small(**FAMILIES[family])
     generator = torch.Generator().manual_seed(3)
     adapter = {}
-    for path in ("blocks.0.mixer.q", "blocks.1.mixer.v", "blocks.0.mixer.out", "blocks.1.feedforward.gate"):
+    attention = ("blocks.0.mixer.q", "blocks.1.mixer.v", "blocks.0.mixer.out")
+    for path in (*attention, *(f"blocks.1.{part}" for part in parts)):
         n, k = model.get_submodule(path).weight.shape  # type: ignore[union-attr, misc]
-        parts = torch.randn(4, k, generator=generator) * 0.1, torch.randn(n, 4, generator=generator) * 0.1
-        adapter[path] = LowRank(*parts, scale=0.5)
+        pair = torch.randn(4, k, generator=generator) * 0.1, torch.randn(n, 4, generator=generator) * 0.1
+        adapter[path] = LowRank(*pair, scale=0.5)
     tokens = tokens_of(model)
     plain = whole(NativeRunner(model), tokens)
     runner = NativeRunner(model, 2**24, {"tuned": adapter})
@@ -138,9 +181,12 @@ def test_adapters_add_to_the_layers_of_their_rows_alone(small: Callable[..., Dec
     assert (merged - plain).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("family", ["llama", "experts", "sandwich"])
 @pytest.mark.parametrize("temperature", [0, 1])
-def test_a_request_whose_numbers_overflow_fails_alone(small: Callable[..., Decoder], temperature: int) -> None:
-    model = small(**FAMILIES["llama"])
+def test_a_request_whose_numbers_overflow_fails_alone(
+    small: Callable[..., Decoder], temperature: int, family: str
+) -> None:
+    model = small(**{**FAMILIES[family], "tied": False})
     model.embedding.weight.data[7] = float("nan")
     engine = Engine(NativeRunner(model, 2**24), [7])
     sampling = Sampling(temperature=temperature, max_tokens=5, logit_bias=((7, -100.0),))
@@ -151,3 +197,19 @@ def test_a_request_whose_numbers_overflow_fails_alone(small: Callable[..., Decod
         events += engine.step()
     assert [type(event.error) for event in events if event.request_id == "poisoned"] == [CorruptError]
     assert len([event.token for event in events if event.request_id == "sound" and event.token]) == 5
+
+
+def test_a_window_that_no_memory_holds_is_cut_to_what_fits(
+    make_decoder: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A published window of a million positions on a machine of 4 MB: what is within reach answers as ever."""
+    short, long = (make_decoder(max_length=length, position="rope") for length in (256, 1_000_000))
+    long.load_state_dict(short.state_dict())
+    expected = NativeRunner(short)
+    size = 4 * expected.width
+    monkeypatch.setattr("seedbed.inference.native.memory_bytes", lambda: 4 * size * 3)
+    runner = NativeRunner(long)
+    assert (runner.max_length, runner.block_count) == (3 * BLOCK, 3)
+    assert "is cut from 1,000,000 to 192 tokens" in capsys.readouterr().err
+    tokens = list(range(20))
+    assert torch.equal(runner.hidden(tokens), expected.hidden(tokens))

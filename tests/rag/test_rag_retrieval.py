@@ -15,7 +15,7 @@ from seedbed.core.errors import UsageError
 from seedbed.rag.contracts import Vectors
 from seedbed.rag.document import Chunk
 from seedbed.rag.nearest import unit
-from seedbed.rag.retrieval import BALANCE, DEPTH, WORDS_DEPTH, Retriever, diversify, fuse_ranks, fuse_scores
+from seedbed.rag.retrieval import DEPTH, TFIDF_SHARES, Retriever, Shares, diversify, fuse_ranks, fuse_scores
 from seedbed.rag.store import Store
 
 TEXTS = [f"passage {place} about {topic}" for place, topic in enumerate(["ships", "sails", "bread", "cheese", "ships"])]
@@ -108,10 +108,10 @@ def test_modes(store: Store) -> None:
 
 def test_hybrid_fuses_both_rankings(store: Store) -> None:
     by_words, by_vector = store.matching("sea ships", DEPTH), store.nearest(Table().embed_query("sea"), DEPTH)
-    expected = fuse_scores([(by_words, 1 - BALANCE), (by_vector, BALANCE)])
+    expected = fuse_scores([(by_words, 1 - TFIDF_SHARES.vectors), (by_vector, TFIDF_SHARES.vectors)])
     for retriever, ranked in (
         (Retriever(store, Table()), expected),
-        (Retriever(store, Table(), balance=0.3), fuse_scores([(by_words, 0.7), (by_vector, 0.3)])),
+        (Retriever(store, Table(), shares=Shares(0.3)), fuse_scores([(by_words, 0.7), (by_vector, 0.3)])),
         (Retriever(store, Table(), fusion="ranks"), fuse_ranks([by_words, by_vector])),
     ):
         hits = retriever.search("sea ships", 5)
@@ -121,16 +121,16 @@ def test_hybrid_fuses_both_rankings(store: Store) -> None:
 
 def test_only_the_best_by_words_have_a_part_in_the_fused_score() -> None:
     """Some have the word, the shorter ones more of it; more others do not. Vectors are not counted."""
-    count = WORDS_DEPTH + 10
+    count = 50 + 10
     texts = ["ships" + " wide" * place for place in range(count)] + ["bread"] * 2 * count
     many = Store(":memory:")
     chunks = [Chunk("a.txt", place, place + 1, text) for place, text in enumerate(texts)]
     many.add(chunks, np.tile(np.array([1, 0, 0], np.float32), (len(texts), 1)))
-    hits = Retriever(many, Table(), balance=0.0).search("sea ships", len(texts))
+    hits = Retriever(many, Table(), shares=Shares(0.0, 50)).search("sea ships", len(texts))
     assert len(many.matching("sea ships", len(texts))) == count
     many.close()
     found = {hit.chunk.start: hit.score for hit in hits}
-    assert [place for place, score in found.items() if score > 0] == list(range(WORDS_DEPTH - 1))  # the last is the 0
+    assert [place for place, score in found.items() if score > 0] == list(range(50 - 1))  # the last is the 0
     assert len(found) == len(texts)
 
 

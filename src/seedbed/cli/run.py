@@ -1,13 +1,16 @@
-"""`seedbed run`: continue a prompt, streaming the text to standard output."""
+"""`seedbed run`: continue a prompt, or write a text from another, streaming it to standard output."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
+from click.core import ParameterSource
 
 from seedbed.cli.common import common_flags, print_json
 from seedbed.cli.sampling import sampling_options
@@ -15,10 +18,14 @@ from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
 
 if TYPE_CHECKING:
+    from seedbed.core.artifacts import Artifact
     from seedbed.inference.parameters import Sampling
     from seedbed.inference.text import Piece
     from seedbed.models.store import LoadedModel
 
+    Write = Callable[[Sampling], Iterator[Piece]]
+
+_DRAWING = ("temperature", "top_k", "top_p", "min_p", "seed")  # who sets one of these wants tokens to be drawn
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -39,21 +46,24 @@ def run_command(model: str, prompt: str, sampling: Sampling, as_json: bool) -> N
     """Continue PROMPT with MODEL, a name or id; `-` reads the prompt from standard input.
 
     Only the continuation is printed. With --json: its tokens with their log-probabilities, why it ended, the seed
-    and the time.
+    and the time. An encoder–decoder (T5, BART, Marian) writes another text from PROMPT, such as a translation; it takes
+    the best token each time unless an option asks it to draw.
 
     \b
     Example:
       seedbed run quickstart "The module" --max-tokens 40 --seed 1
+      seedbed run t5-small "translate English to German: The house is small." --beams 4
     """
-    from seedbed.inference.text import prompt_ids, stream_pieces
-
-    text = read_prompt(prompt)
-    loaded = load(model)
-    ids = prompt_ids(loaded.tokenizer, text)
+    text, artifact = read_prompt(prompt), find(model)
+    if is_pair(artifact):
+        read, write = _pair(artifact, text)
+        sampling = sampling if _is_given(*_DRAWING) else replace(sampling, temperature=0.0)
+    else:
+        read, write = _decoder(artifact, text)
     started = time.perf_counter()
-    pieces = stream_pieces(loaded, ids, sampling)
+    pieces = write(sampling)
     if as_json:
-        print_json({"model": loaded.artifact.id, **report(pieces, len(ids), sampling, started)})
+        print_json({"model": artifact.id, **report(pieces, read, sampling, started)})
         return
     shown: list[str] = []
     show(pieces, shown)
@@ -76,17 +86,59 @@ def read_prompt(prompt: str) -> str:
 
 
 def load(name: str) -> LoadedModel:
-    """The model of that name or id, from the library.
+    """The decoder of that name or id, from the library.
+
+    Raises:
+        NotFoundError: there is none. UsageError: the model is no decoder.
+    """
+    artifact = find(name)  # before the slow import, so that a wrong name is answered at once
+    from seedbed.models.store import load_model
+
+    return load_model(artifact)
+
+
+def find(name: str) -> Artifact:
+    """The model of that name or id, in the library; not loaded yet.
 
     Raises:
         NotFoundError: there is none.
     """
     from seedbed.core.artifacts import Library
 
-    artifact = Library().get(name, "model")  # before the slow import, so that a wrong name is answered at once
+    return Library().get(name, "model")
+
+
+def is_pair(artifact: Artifact) -> bool:
+    """Whether a model is an encoder–decoder."""
+    from seedbed.models.config import EncoderDecoderConfig
+    from seedbed.models.store import read_config, read_description
+
+    return isinstance(read_config(read_description(artifact)["model"]), EncoderDecoderConfig)
+
+
+def _decoder(artifact: Artifact, text: str) -> tuple[int, Write]:
+    """How many tokens a text has, and what continues it."""
+    from seedbed.inference.text import prompt_ids, stream_pieces
     from seedbed.models.store import load_model
 
-    return load_model(artifact)
+    loaded = load_model(artifact)
+    ids = prompt_ids(loaded.tokenizer, text)
+    return len(ids), partial(stream_pieces, loaded, ids)
+
+
+def _pair(artifact: Artifact, text: str) -> tuple[int, Write]:
+    """How many tokens a text has, and what writes another from it."""
+    from seedbed.inference.seq2seq import Seq2Seq
+    from seedbed.models.store import load_any
+
+    writer = Seq2Seq(load_any(artifact))
+    return len(writer.source(text)), partial(writer.write, text)
+
+
+def _is_given(*names: str) -> bool:
+    """Whether the user set one of these options."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 def show(pieces: Iterator[Shown], shown: list[str]) -> None:
@@ -101,6 +153,11 @@ def show(pieces: Iterator[Shown], shown: list[str]) -> None:
             print(piece.text.translate(hidden), end="", flush=True)
     finally:
         print(flush=True)
+
+
+def plain_line(text: str) -> str:
+    """A text in one line, without control characters."""
+    return " ".join(text.split()).translate(_CONTROLS)
 
 
 def report(pieces: Iterator[Piece], prompt_tokens: int, sampling: Sampling, started: float) -> dict[str, Any]:

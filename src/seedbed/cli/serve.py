@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CURL = """curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
      -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
+CURL_ENCODER = """curl {url}/v1/embeddings -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+     -d '{{"model": "{model}", "input": "Hello"}}'"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def serve_command(
 ) -> None:
     """Serve MODELs, or all in the library, with an OpenAI-compatible API and a chat page.
 
-    Without keys (`seedbed keys`) one is made that is good until the server ends.
+    Without keys (`seedbed keys`) one is made that is good until the server ends. Encoders answer /v1/embeddings only.
 
     \b
     Example:
@@ -75,6 +77,8 @@ def serve_command(
 
     from seedbed.core.artifacts import Library
     from seedbed.core.machine import memory_bytes
+    from seedbed.inference.encoding import embeds
+    from seedbed.models.store import read_config, read_description
     from seedbed.serve import process
     from seedbed.serve.auth import Keys
     from seedbed.serve.context import Server
@@ -94,16 +98,20 @@ def serve_command(
         drain_seconds=drain,
     )
     pool = ModelPool(library, models, settings)
-    names = list(pool.models())
+    served = pool.models()
+    names = list(served)
     if not names:
         raise NotFoundError("there is no model to serve", why=f"{library.root} has none", fix="train one")
     keys = None if no_auth else Keys(keys_path(library))
     key = keys.for_session() if keys and not keys.entries() else ""
+    example = CURL_ENCODER if embeds(read_config(read_description(served[names[0]])["model"])) else CURL
     stored = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
     with contextlib.closing(stored) as store:
         server = Server(settings, keys, pool, store, Shelf(library))
         with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
-            asyncio.run(process.run(server, listening, models, lambda: _greet(running, keys is not None, key, as_json)))
+            asyncio.run(
+                process.run(server, listening, models, lambda: _greet(running, keys is not None, key, example, as_json))
+            )
 
 
 @click.command("ps")
@@ -203,14 +211,14 @@ def _announced(
         path.unlink(missing_ok=True)
 
 
-def _greet(running: RunningServer, locked: bool, key: str, as_json: bool) -> None:
+def _greet(running: RunningServer, locked: bool, key: str, example: str, as_json: bool) -> None:
     page = f"{running.url}/#key={key}" if key else f"{running.url}/"
     if as_json:
         print_json({**asdict(running), "page": page, "key": key})
     else:
         shown = key or ("$SEEDBED_KEY" if locked else "none")
         print(f"{', '.join(running.models)} at {running.url}/v1\n\nChat page:  {page}\n")
-        print(CURL.format(url=running.url, key=shown, model=running.models[0]))
+        print(example.format(url=running.url, key=shown, model=running.models[0]))
     sys.stdout.flush()
 
 

@@ -11,8 +11,9 @@ Left out: beam sampling, groups, and penalties; each changes what "most probable
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,12 @@ from seedbed.core.progress import track
 from seedbed.inference.decoding import Finish, Token, finish_of, prefill, step
 from seedbed.inference.states import reordered, spread
 from seedbed.models.decoder import Decoder
+from seedbed.nn.mixer import State
+
+Advance = Callable[[Sequence[int], list[State]], tuple[Tensor, list[State]]]
+"""One token for each beam and their states to logits (B, V) and new states."""
+Adjust = Callable[[Tensor, int], Tensor]
+"""Log-probabilities (B, V) of a reply's next token and its length so far to what hypotheses are scored with."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class Hypothesis:
         """Log-probability, normalized by length."""
         return self.total / math.pow(len(self.tokens), length_penalty)
 
-    def extended(self, token: int, logprob: float, finish: Finish | None) -> Hypothesis:
-        """This one with one more token."""
-        return Hypothesis((*self.tokens, token), (*self.logprobs, logprob), self.total + logprob, finish)
+    def extended(self, token: int, logprob: float, total: float, finish: Finish | None) -> Hypothesis:
+        """This one with one more token, and ``total`` with it."""
+        return Hypothesis((*self.tokens, token), (*self.logprobs, logprob), total, finish)
 
 
 def beam_search(
@@ -48,14 +55,36 @@ def beam_search(
     limit: int,
     beams: int,
     length_penalty: float,
+    *,
+    known: int | None = None,
 ) -> list[Token]:
-    """The best continuation of ``prompt`` of at most ``limit`` tokens that ``beams`` beams find."""
+    """The best continuation of ``prompt`` of at most ``limit`` tokens that ``beams`` beams find.
+
+    Args:
+        known: ids that may be drawn, of all rows of the embedding.
+    """
     length = len(prompt) + limit - 1
     logits, narrow = prefill(model, prompt, model.new_state(1, length))
     states = spread(narrow, model.new_state(beams, length), beams)
+    return search(logits, states, partial(step, model), end_ids, limit, beams, length_penalty, known=known)
+
+
+def search(
+    logits: Tensor,
+    states: list[State],
+    advance: Advance,
+    end_ids: Collection[int],
+    limit: int,
+    beams: int,
+    length_penalty: float,
+    *,
+    known: int | None = None,
+    adjust: Adjust | None = None,
+) -> list[Token]:
+    """The search from the logits (1, V) of the first token on, with the states of all beams."""
     running, finished = [Hypothesis()], list[Hypothesis]()
     for _ in track(range(limit), "beam search", limit, "tokens"):
-        candidates = expand(running, logits, end_ids, limit, beams)
+        candidates = expand(running, logits[:, :known], end_ids, limit, beams, adjust)
         ended = [hypothesis for _, hypothesis in candidates[:beams] if hypothesis.finish]
         finished = sorted([*finished, *ended], key=lambda one: one.score(length_penalty), reverse=True)[:beams]
         alive = [(row, hypothesis) for row, hypothesis in candidates if not hypothesis.finish][:beams]
@@ -64,29 +93,37 @@ def beam_search(
             break
         rows = [row for row, _ in alive]
         states = reordered(states, torch.tensor(_filled(rows, beams), device=logits.device))
-        logits, states = step(model, _filled([one.tokens[-1] for one in running], beams), states)
+        logits, states = advance(_filled([one.tokens[-1] for one in running], beams), states)
     best = finished[0]
     tokens = [Token(token, logprob) for token, logprob in zip(best.tokens, best.logprobs, strict=True)]
     return [*tokens[:-1], replace(tokens[-1], finish=best.finish)]
 
 
 def expand(
-    running: Sequence[Hypothesis], logits: Tensor, end_ids: Collection[int], limit: int, beams: int
+    running: Sequence[Hypothesis],
+    logits: Tensor,
+    end_ids: Collection[int],
+    limit: int,
+    beams: int,
+    adjust: Adjust | None = None,
 ) -> list[tuple[int, Hypothesis]]:
     """The best candidates one token longer, best first, each with the row it continues.
 
     Logits: (at least as many rows as are running, V).
     """
     logprobs = logits[: len(running)].float().log_softmax(-1)
-    totals = logprobs + torch.tensor([one.total for one in running], device=logits.device)[:, None]
+    scores = logprobs if adjust is None else adjust(logprobs, len(running[0].tokens))
+    totals = scores.double() + torch.tensor([one.total for one in running], device=logits.device)[:, None]
     wanted = max(2, 1 + len(end_ids)) * beams
-    best = totals.flatten().topk(min(wanted, totals.numel())).indices.tolist()
+    best = totals.flatten().topk(min(wanted, totals.numel()))
     candidates = []
-    for place in best:
+    for total, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        if total == -math.inf:
+            break  # forbidden, as are all that follow
         row, token = divmod(place, logits.shape[-1])
         before = running[row]
         finish = finish_of(token, len(before.tokens) + 1, end_ids, limit)
-        candidates.append((row, before.extended(token, float(logprobs[row, token]), finish)))
+        candidates.append((row, before.extended(token, float(logprobs[row, token]), total, finish)))
     return candidates
 
 

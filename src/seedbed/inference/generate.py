@@ -46,6 +46,7 @@ class Generator:
         end_ids: ids that end a reply.
         runner: computes; by default the model's own modules.
         grammars: for requests with a grammar.
+        known: ids that may be drawn; all rows of the model's embedding unless given.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Generator:
         *,
         runner: Runner | None = None,
         grammars: GrammarCompiler | None = None,
+        known: int | None = None,
     ) -> None:
         self.model = model
+        self._known = known or model.config.vocab_size
         self.end_ids = frozenset(end_ids)
         self._runner, self._grammars = runner, grammars
         self._ids = map(str, itertools.count())
@@ -65,7 +68,7 @@ class Generator:
     @cached_property
     def engine(self) -> Engine:
         """Made when the first reply is sampled: beams keep caches of their own."""
-        return Engine(self._runner or TorchRunner(self.model), self.end_ids, grammars=self._grammars)
+        return Engine(self._runner or TorchRunner(self.model, known=self._known), self.end_ids, grammars=self._grammars)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield the reply's tokens as they are decided (with beams: all at the end).
@@ -120,6 +123,7 @@ class Generator:
 
     def _search(self, prompt: list[int], sampling: Sampling) -> list[Token]:
         window = self.model.config.max_length
-        check_prompt(prompt, self.model.config.vocab_size, window)
+        check_prompt(prompt, self._known, window)
         limit = min(sampling.max_tokens, window - len(prompt) + 1)
-        return beam_search(self.model, prompt, self.end_ids, limit, sampling.beams, sampling.length_penalty)
+        beams, penalty = sampling.beams, sampling.length_penalty
+        return beam_search(self.model, prompt, self.end_ids, limit, beams, penalty, known=self._known)

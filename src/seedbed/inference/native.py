@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seedbed.core.machine import memory_bytes
+from seedbed.core.progress import say
+from seedbed.inference.blocks import blocks_for
 from seedbed.inference.runner import BLOCK, Chunk, Rows
 from seedbed.models.decoder import Decoder
 from seedbed.models.program import DecoderProgram, page_floats
@@ -33,6 +36,7 @@ class NativeRunner:
         model: one that ``models.program.supported`` accepts.
         cache_bytes: most that keys and values may take; one full window unless given.
         adapters: low-rank additions by name.
+        known: ids that the tokenizer knows; all rows of the embedding unless given.
     """
 
     exact = True
@@ -43,15 +47,17 @@ class NativeRunner:
         model: Decoder,
         cache_bytes: int | None = None,
         adapters: Mapping[str, Mapping[str, LowRank]] | None = None,
+        known: int | None = None,
     ) -> None:
         config = model.config
-        self.vocab_size, self.max_length = config.vocab_size, config.max_length
+        self.vocab_size, self.width = known or config.vocab_size, page_floats(config)
+        own = _pages(config.max_length, 4 * self.width)  # of our own, for embeddings
+        self.max_length = min(config.max_length, own * BLOCK)
         self.adapters: Collection[str] = tuple(adapters or {})
         self.places = {name: place for place, name in enumerate(adapters or {})}
-        self.program = DecoderProgram(model, ROWS, list((adapters or {}).values()))
+        parts = list((adapters or {}).values())
+        self.program = DecoderProgram(model, ROWS, parts, self.vocab_size, self.max_length)
         self.max_rows = ROWS
-        self.width = page_floats(config)
-        own = -(-config.max_length // BLOCK)  # pages of our own, for embeddings
         self.block_count = own if cache_bytes is None else max(own, cache_bytes // (4 * self.width))
         self.own = range(self.block_count, self.block_count + own)
         self.pool = torch.empty(self.block_count + own, self.width)  # memory is taken when a page is first written
@@ -72,7 +78,8 @@ class NativeRunner:
         self.batch.picks = picks
         program.run(self.batch)
         del kept
-        return Rows(logits[:picks], self.table["best"][:picks].tolist(), self.logsumexp[:picks].tolist())
+        best, sums = self.table["best"][:picks].tolist(), self.logsumexp[:picks].tolist()
+        return Rows(logits[:picks, : self.vocab_size], best, sums)
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
         """Last hidden states (T, D) after the final norm."""
@@ -126,3 +133,15 @@ class NativeRunner:
 
 
 _TABLES = ("token", "position", "pick", "adapter", "segment_of")
+
+
+def _pages(length: int, size: int) -> int:
+    """Pages of ``size`` bytes for a window of ``length`` positions; fewer where two such windows fill half the memory.
+
+    Published windows go up to a million positions, whose keys and values are larger than many a machine.
+    """
+    wanted, most = blocks_for(length), memory_bytes() // 4 // size
+    if not most or wanted <= most:  # no machine too small for one page runs such a model
+        return wanted
+    say(f"the context window is cut from {length:,} to {most * BLOCK:,} tokens, whose keys and values fit in memory")
+    return most

@@ -55,7 +55,7 @@ class Rows:
     """The wanted rows in order of chunks, then positions; valid until the next forward.
 
     Attributes:
-        logits: (R, V) float32.
+        logits: (R, V) float32, V the runner's ``vocab_size``.
         best: the argmax of each row, the first of ties.
         logsumexp: of each row.
     """
@@ -69,6 +69,7 @@ class Runner(Protocol):
     """A model that computes chunks.
 
     Attributes:
+        vocab_size: ids that may be read and drawn: rows of the embedding that no token has are not among them.
         max_rows: positions one forward takes.
         block_count: KV blocks there is room for.
         exact: every row's bits depend only on its own sequence's tokens, however chunked and batched. Where false,
@@ -95,6 +96,11 @@ class Runner(Protocol):
         """Forget a slot's recurrent state."""
 
 
+def known_ids(loaded: LoadedModel) -> int:
+    """How many ids may be drawn: embeddings may have more rows than there are tokens."""
+    return min(loaded.tokenizer.vocab_size, loaded.model.config.vocab_size)
+
+
 def make_runner(
     loaded: LoadedModel,
     *,
@@ -117,11 +123,11 @@ def make_runner(
 
     on_cpu = next(loaded.model.parameters()).device.type == "cpu"
     if on_cpu and supported(loaded.model.config) and library() is not None:
-        return NativeRunner(loaded.model, cache_bytes, adapters)
+        return NativeRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
     if adapters:
         raise UsageError(
             "adapters cannot be used with this model here",
             why="they are added by the CPU kernel, which this machine or model does without",
             fix="install a C++ compiler, or merge the adapter into the model",
         )
-    return TorchRunner(loaded.model, cache_bytes=cache_bytes)
+    return TorchRunner(loaded.model, cache_bytes=cache_bytes, known=known_ids(loaded))

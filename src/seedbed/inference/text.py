@@ -14,7 +14,7 @@ from seedbed.inference.decoding import Finish, Token
 from seedbed.inference.generate import Generator, TokenSource
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.runner import make_runner
+from seedbed.inference.runner import known_ids, make_runner
 from seedbed.inference.stops import StopScanner
 from seedbed.models.store import LoadedModel
 from seedbed.tokenizers.streaming import StreamDecoder
@@ -43,7 +43,8 @@ def make_generator(loaded: LoadedModel, *, fast: bool = True) -> Generator:
     """
     runner = make_runner(loaded) if fast else None
     grammars = GrammarCompiler(loaded.tokenizer)
-    return Generator(loaded.model, end_ids(loaded.tokenizer), runner=runner, grammars=grammars)
+    known = known_ids(loaded)
+    return Generator(loaded.model, end_ids(loaded.tokenizer), runner=runner, grammars=grammars, known=known)
 
 
 def generate_text(
@@ -70,8 +71,8 @@ def chat_reply(
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """A prompt as a document begins in training: the beginning-of-text token, then the text."""
-    return [tokenizer.bos_id, *tokenizer.encode(prompt)]
+    """A prompt as the model's texts begin: what the tokenizer puts before a text, then the text."""
+    return tokenizer.encode_prompt(prompt)
 
 
 def stream_pieces(
@@ -87,7 +88,12 @@ def stream_pieces(
         CapacityError: the prompt is longer than the model's window.
     """
     tokens = (generator or make_generator(loaded)).stream(ids, sampling)
-    return _pieces(tokens, StreamDecoder(loaded.tokenizer), StopScanner(sampling.stop))
+    return pieces_of(tokens, loaded.tokenizer, sampling)
+
+
+def pieces_of(tokens: Iterator[Token], tokenizer: Tokenizer, sampling: Sampling) -> Iterator[Piece]:
+    """The text of tokens as they come, up to the first stop string."""
+    return _pieces(tokens, StreamDecoder(tokenizer), StopScanner(sampling.stop))
 
 
 def end_ids(tokenizer: Tokenizer) -> frozenset[int]:

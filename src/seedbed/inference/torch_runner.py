@@ -52,6 +52,7 @@ class TorchRunner:
     Args:
         model: a decoder in evaluation mode.
         cache_bytes: room for keys and values; None for one full window.
+        known: ids that the tokenizer knows; all rows of the embedding unless given.
 
     Raises:
         CapacityError: not even one block fits.
@@ -61,10 +62,10 @@ class TorchRunner:
     max_rows = 4096
     adapters: Collection[str] = ()
 
-    def __init__(self, model: Decoder, *, cache_bytes: int | None = None) -> None:
+    def __init__(self, model: Decoder, *, cache_bytes: int | None = None, known: int | None = None) -> None:
         config, weight = model.config, next(model.parameters())
         self.model, self.device = model, weight.device
-        self.vocab_size, self.max_length = config.vocab_size, config.max_length
+        self.vocab_size, self.max_length = known or config.vocab_size, config.max_length
         attends = [config.mixer(layer) in ("attention", "sliding") for layer in range(config.n_layers)]
         self.paged = all(attends)
         shape = (2, config.kv_heads, BLOCK, config.head_size)
@@ -88,7 +89,7 @@ class TorchRunner:
         for chunk in chunks:
             hidden = self._feed(chunk)  # (T, D)
             if chunk.wanted:
-                parts.append(self.model.head(hidden[-chunk.wanted :]).float())
+                parts.append(self.model.head(hidden[-chunk.wanted :])[:, : self.vocab_size].float())
         if not parts:
             return Rows(torch.empty(0, self.vocab_size, device=self.device), [], [])
         # Each part on its own: how a reduction is split may depend on the number of rows.

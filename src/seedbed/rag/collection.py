@@ -23,7 +23,7 @@ from seedbed.rag.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.rag.document import Chunk
 from seedbed.rag.embedders import TFIDF, open_embedder
 from seedbed.rag.limits import Limits
-from seedbed.rag.retrieval import BALANCE, Mode, Rerank, Retriever
+from seedbed.rag.retrieval import TFIDF_SHARES, Mode, Rerank, Retriever, Shares
 from seedbed.rag.settings import CollectionSettings
 from seedbed.rag.split import split
 from seedbed.rag.store import Store
@@ -188,7 +188,7 @@ class Collection:
     ) -> list[Hit]:
         """The ``k`` best chunks for a question, best first; see :class:`~seedbed.rag.retrieval.Retriever`."""
         embedder = None if mode == "words" else self.embedder
-        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, balance=self.balance)
+        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares=self.shares)
         return retriever.search(query, k, where, trace)
 
     @cached_property
@@ -200,9 +200,9 @@ class Collection:
         return partial(split, settings=self.settings.split, count=count)
 
     @property
-    def balance(self) -> float:
-        """The vectors' share when words and vectors are fused: measured for TF-IDF, even for a model's."""
-        return BALANCE if self.settings.embedder == TFIDF else 0.5
+    def shares(self) -> Shares:
+        """How words and vectors count when they are fused: measured for TF-IDF, even for a model's."""
+        return TFIDF_SHARES if self.settings.embedder == TFIDF else Shares()
 
     def _tfidf(self) -> Latent | None:
         """Read again after another process has fitted it anew."""

@@ -1,7 +1,9 @@
-"""Embedders that are models: a local decoder, or any server with OpenAI's embeddings. TF-IDF is in ``tfidf.py``.
+"""Embedders that are models: a local encoder or decoder, or any server with OpenAI's embeddings. TF-IDF is in
+``tfidf.py``.
 
-A decoder's vector is the mean of a text's last hidden states. It was trained to write, not to search: measure it on
-your own questions (``benchmarks/retrieval.py``) before you prefer it to TF-IDF.
+An encoder gives the vectors that it was published for. A decoder's is the mean of a text's last hidden states. It was
+trained to write, not to search: measure it on your own questions (``benchmarks/retrieval.py``) before you prefer it to
+TF-IDF.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from seedbed.chat.choose import KEY_VARIABLE, is_url
 from seedbed.chat.failures import RemoteError
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries, Transport
+from seedbed.core.progress import say
 from seedbed.rag.contracts import Embedder, Vectors
 from seedbed.rag.nearest import unit
 
 if TYPE_CHECKING:
     from seedbed.chat.local import LocalModel
     from seedbed.core.artifacts import Library
+    from seedbed.inference.encoding import Encoder
 
 TFIDF = "tfidf"
 """The name of what needs no model."""
@@ -65,6 +69,38 @@ class LocalEmbedder:
         parts = [ids[at : at + window] for at in range(0, len(ids), window)]
         sums = [self._model.generator.embed(part).double().cpu().numpy() * len(part) for part in parts]
         return np.asarray(sum(sums) / len(ids), np.float32)
+
+
+class EncoderEmbedder:
+    """An encoder's vectors, of length 1. What is cut from documents that are longer than it reads is said."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def name(self) -> str:
+        """The model's id: another model under the same name makes other vectors."""
+        return f"model-{self._encoder.loaded.artifact.id[:16]}"
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector: the width of the model."""
+        return self._encoder.size
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(N, size), each of length 1."""
+        found = self._encoder.encode(texts, role="document")
+        if found.cut:
+            say(f"{len(found.cut)} of {len(texts)} chunks are cut at {self._encoder.window} tokens")
+        return unit(found.vectors)
+
+    def embed_query(self, text: str) -> Vectors:
+        """(size,)."""
+        return np.asarray(unit(self._encoder.encode([text], role="query").vectors)[0], np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        return len(self._encoder.tokenizer.encode(text))
 
 
 class RemoteEmbedder:
@@ -133,11 +169,19 @@ def open_embedder(reference: str, library: Library | None = None, key: str | Non
         key: of the server; the environment's ``SEEDBED_KEY`` unless given.
 
     Raises:
-        NotFoundError: there is no such model. UsageError: the URL is none.
+        NotFoundError: there is no such model. UsageError: the URL is none, or the model makes no vectors.
     """
     if is_url(reference):
         url, model = urldefrag(reference)
         return RemoteEmbedder(url, model or None, key or os.environ.get(KEY_VARIABLE) or None)
     from seedbed.chat.local import LocalModel  # torch: not before it is needed
+    from seedbed.core.artifacts import Library
+    from seedbed.inference.encoding import Encoder
+    from seedbed.models.config import ModelConfig
+    from seedbed.models.store import load_any, read_config, read_description
 
-    return LocalEmbedder(LocalModel.open(reference, library))
+    artifact = (library or Library()).get(reference, "model")
+    config = read_config(read_description(artifact)["model"])
+    if isinstance(config, ModelConfig) and config.head == "lm":
+        return LocalEmbedder(LocalModel.open(reference, library))
+    return EncoderEmbedder(Encoder(load_any(artifact)))

@@ -1,10 +1,11 @@
 """Finding chunks for a question: by words, by vector, or both; different ones rather than the same thing thrice.
 
 Two rankings become one by their scores, each scaled to 0 … 1 (the convex combination of Bruch, Gai and Ingber 2023),
-or by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009, k = 60), which needs no scores. Only the best by words
-have a part in a fused score: far down the vectors' scores hardly differ, so that words alone would decide who is in,
-and they know less (docs/log.md has the figures). Diversity is maximal marginal relevance (Carbonell and Goldstein
-1998). A reranker is any function that scores chunks for a question. What it leaves out: rewriting of the question.
+or by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009, k = 60), which needs no scores. With TF-IDF's vectors
+only the best by words have a part in a fused score: far down these vectors' scores hardly differ, so that words alone
+would decide who is in, and they know less (docs/log.md has the figures). Diversity is maximal marginal relevance
+(Carbonell and Goldstein 1998). A reranker is any function that scores chunks for a question. What it leaves out:
+rewriting of the question.
 """
 
 from __future__ import annotations
@@ -29,11 +30,29 @@ Rerank = Callable[[str, Sequence[Chunk]], Sequence[float]]
 """A question and chunks to a score for each; the highest is the best."""
 DEPTH = 100
 """How many of each ranking are fused, diversified and reranked, or four times what is wanted where that is more."""
-WORDS_DEPTH = 50
-"""How many of the ranking by words have a part in a fused score."""
 RANK_OFFSET = 60
-BALANCE = 0.9
-"""The vectors' share in a fused score."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How two rankings count in a fused score.
+
+    Attributes:
+        vectors: their share; the rest is that of words.
+        words_depth: how many of the ranking by words count; None: all.
+    """
+
+    vectors: float = 0.5
+    words_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vectors <= 1:
+            what = f"the share of vectors cannot be {self.vectors}"
+            raise UsageError(what, why="it is a share of the score", fix="give a number from 0 to 1")
+
+
+TFIDF_SHARES = Shares(0.9, 50)
+"""Measured for TF-IDF's vectors, which know the same words; a model's count as much as words do."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,7 @@ class Retriever:
         diversity: 0 ranks by fit alone, 1 only by difference to what is ranked before (MMR's 1 - lambda).
         rerank: gives the final scores to the best of what was found.
         server: where the vectors are, when they are not in the store itself.
-        fusion: how the two rankings of "hybrid" become one; ``balance`` is the vectors' share, with "scores".
+        fusion: how the two rankings of "hybrid" become one; ``shares`` is for "scores".
     """
 
     store: Store
@@ -56,15 +75,14 @@ class Retriever:
     rerank: Rerank | None = None
     server: VectorStore | None = None
     fusion: Fusion = "scores"
-    balance: float = BALANCE
+    shares: Shares = TFIDF_SHARES
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"there is no mode {self.mode!r}", why="a search has one", fix=f"use {', '.join(MODES)}")
-        for name in ("diversity", "balance"):
-            if not 0 <= getattr(self, name) <= 1:
-                what = f"{name} cannot be {getattr(self, name)}"
-                raise UsageError(what, why="it is a share of the score", fix="give a number from 0 to 1")
+        if not 0 <= self.diversity <= 1:
+            what = f"diversity cannot be {self.diversity}"
+            raise UsageError(what, why="it is a share of the score", fix="give a number from 0 to 1")
 
     def search(self, query: str, k: int = 4, where: Filter | None = None, trace: Trace | None = None) -> list[Hit]:
         """The ``k`` best chunks for a question, best first.
@@ -105,7 +123,8 @@ class Retriever:
         return fuse_ranks([by_words, by_vector]) if self.fusion == "ranks" else self._fused(by_words, by_vector)
 
     def _fused(self, by_words: Ranked, by_vector: Ranked) -> Ranked:
-        return fuse_scores([(by_words[:WORDS_DEPTH], 1 - self.balance), (by_vector, self.balance)])
+        words, vectors = by_words[: self.shares.words_depth], self.shares.vectors
+        return fuse_scores([(words, 1 - vectors), (by_vector, vectors)])
 
     def _nearest(self, vector: Vectors, k: int, where: Filter | None) -> Ranked:
         if self.server is None:

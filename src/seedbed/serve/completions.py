@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from seedbed.inference.request import Event
-from seedbed.inference.text import Piece, prompt_ids
+from seedbed.inference.text import Piece
 from seedbed.serve.context import Here, Job, provenance, sse, stream
 from seedbed.serve.errors import refuse
 from seedbed.serve.replies import finish_reason, finite, head_of, usage
@@ -23,14 +23,12 @@ router = APIRouter()
 Top = tuple[tuple[int, float], ...]
 
 
-async def encode_prompts(tokenizer: Tokenizer, given: Prompts) -> list[list[int]]:
-    """The ids of one prompt or several; a text begins as a document does, ids are taken as they are."""
+async def encode_prompts(encode: Callable[[str], list[int]], given: Prompts) -> list[list[int]]:
+    """The ids of one prompt or several; ids are taken as they are."""
     several = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if len(several) > 128:
         raise refuse("too many prompts", why=f"{len(several)} are given, 128 are allowed", fix="send fewer at once")
-    return [
-        await asyncio.to_thread(prompt_ids, tokenizer, one) if isinstance(one, str) else list(one) for one in several
-    ]
+    return [await asyncio.to_thread(encode, one) if isinstance(one, str) else list(one) for one in several]
 
 
 @dataclass
@@ -87,7 +85,7 @@ async def completions(body: CompletionRequest, context: Here) -> Response:
         raise refuse("max_tokens = 0", why="nothing would be written", fix="set it to 1 or more", param="max_tokens")
     served = await context.model(body.model)
     sampling = body.sampling(max(1, body.max_tokens), body.logprobs or 0)
-    prompts = await encode_prompts(served.tokenizer, body.prompt)
+    prompts = await encode_prompts(served.encode, body.prompt)
     echo = body.echo and body.logprobs is not None
     job = await context.start(served, body.salt(context.owner), prompts, sampling, body.n, echo)
     replies = [_Continuation(served.tokenizer, prompt) for prompt in prompts for _ in range(body.n)]

@@ -25,7 +25,7 @@ from seedbed.inference.text import Piece
 from seedbed.serve.auth import Keys
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.metrics import Metrics
-from seedbed.serve.pool import ModelPool, Served
+from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.settings import ServeSettings
 from seedbed.serve.shelf import Shelf
 from seedbed.serve.store import Store
@@ -57,7 +57,15 @@ class Context:
     stack: AsyncExitStack
 
     async def model(self, name: str) -> Served:
-        """A loaded model that stays loaded until the request ends."""
+        """A loaded decoder that stays loaded until the request ends. Raises ApiError for an encoder."""
+        found = await self.any_model(name)
+        if isinstance(found, ServedEncoder):
+            why, fix = f"{name!r} is an encoder: it makes vectors of texts", "send it to /v1/embeddings"
+            raise refuse("the model writes nothing", why=why, fix=fix, param="model")
+        return found
+
+    async def any_model(self, name: str) -> Served | ServedEncoder:
+        """A loaded model of any kind."""
         return await self.stack.enter_async_context(self.server.pool.lease(name))
 
     async def start(
@@ -163,7 +171,7 @@ def _here(request: HttpRequest) -> Context:
 Here = Annotated[Context, Depends(_here)]
 
 
-def provenance(served: Served, sampling: Sampling | None = None) -> dict[str, str]:
+def provenance(served: Ready, sampling: Sampling | None = None) -> dict[str, str]:
     """The header that says what an answer was made with."""
     loaded, seed = served.loaded, "none" if sampling is None else sampling.seed
     made = f"model={loaded.artifact.id}; tokenizer={served.tokenizer.hash}"

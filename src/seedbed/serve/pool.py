@@ -6,37 +6,38 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, Limits, Stats
 from seedbed.inference.engine_thread import EngineThread
 from seedbed.inference.grammar import GrammarCompiler
+from seedbed.inference.request import check_prompt
 from seedbed.inference.runner import make_runner
-from seedbed.inference.text import end_ids
-from seedbed.models.store import LoadedModel, load_model
+from seedbed.inference.text import end_ids, prompt_ids
+from seedbed.models.building import AnyModel
+from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
 from seedbed.serve.errors import ApiError
 from seedbed.serve.settings import ServeSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model that answers."""
+class Ready:
+    """A model that is ready."""
 
     name: str
-    loaded: LoadedModel
-    engine: EngineThread
+    loaded: Loaded[AnyModel]
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The one it was trained with."""
         return self.loaded.tokenizer
-
-    @property
-    def window(self) -> int:
-        """Positions of prompt and reply."""
-        return self.loaded.model.config.max_length
 
     @property
     def fingerprint(self) -> str:
@@ -45,12 +46,73 @@ class Served:
         return "-".join(("sb", *parts))
 
 
+@dataclass(frozen=True)
+class Served(Ready):
+    """A decoder that answers."""
+
+    loaded: LoadedModel
+    engine: EngineThread
+
+    @property
+    def window(self) -> int:
+        """Positions of prompt and reply."""
+        return self.loaded.model.config.max_length
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector."""
+        return self.loaded.model.config.d_model
+
+    def encode(self, text: str, *, around: bool = True) -> list[int]:
+        """The ids of a text; ``around``: with what stands before one."""
+        return prompt_ids(self.tokenizer, text) if around else self.tokenizer.encode(text)
+
+    def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The mean (D,) of a text's last hidden states; waits for it."""
+        return np.asarray(self.engine.embed(ids).float().cpu(), np.float32)
+
+    def close(self) -> None:
+        """Stop its engine."""
+        self.engine.close()
+
+
+@dataclass(frozen=True)
+class ServedEncoder(Ready):
+    """An encoder that makes vectors, of one text at a time."""
+
+    encoder: Encoder
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def window(self) -> int:
+        """Positions of a text."""
+        return self.encoder.window
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector."""
+        return self.encoder.size
+
+    def encode(self, text: str, *, around: bool = True) -> list[int]:
+        """The ids of a text; ``around``: with what stands around one."""
+        return self.encoder.ids(text) if around else self.tokenizer.encode(text)
+
+    def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """A text's vector (D,), as the model was published; waits for it."""
+        check_prompt(ids, self.encoder.model.config.vocab_size, self.window)
+        with self._lock:
+            return np.asarray(self.encoder.embed([ids])[0], np.float32)
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
 @dataclass
 class _Entry:
     """A model that is loaded or being loaded; ``users`` requests hold it."""
 
     size: int
-    task: asyncio.Task[Served]
+    task: asyncio.Task[Served | ServedEncoder]
     users: int = 0
     used: int = 0
 
@@ -80,10 +142,11 @@ class ModelPool:
     def stats(self) -> dict[str, Stats]:
         """Where the engines of loaded models stand."""
         done = (one.task for one in self._entries.values() if one.task.done() and not one.task.exception())
-        return {task.result().name: task.result().engine.stats() for task in done}
+        ready = (task.result() for task in done)
+        return {one.name: one.engine.stats() for one in ready if isinstance(one, Served)}
 
     @asynccontextmanager
-    async def lease(self, name: str) -> AsyncIterator[Served]:
+    async def lease(self, name: str) -> AsyncIterator[Served | ServedEncoder]:
         """A loaded model that stays loaded meanwhile. Raises ApiError where it is unknown or has no room."""
         artifact = await asyncio.to_thread(self.find, name)
         if (entry := self._entries.get(artifact.id)) is None:
@@ -102,9 +165,9 @@ class ModelPool:
         """Stop all engines."""
         for entry in self._entries.values():
             if entry.task.done() and not entry.task.exception():
-                await asyncio.to_thread(entry.task.result().engine.close)
+                await asyncio.to_thread(entry.task.result().close)
 
-    async def _load(self, name: str, artifact: Artifact, size: int) -> Served:
+    async def _load(self, name: str, artifact: Artifact, size: int) -> Served | ServedEncoder:
         async with self._loading:  # one after another: each needs to know what room the others left
             await self._make_room(size)
             return await asyncio.to_thread(self._open, name, artifact)
@@ -116,9 +179,12 @@ class ModelPool:
                 why = f"it needs {size >> 20} MiB of {self._settings.memory_bytes >> 20}, and others are in use"
                 raise ApiError(503, "no memory for the model", why=why, fix="raise --memory, or wait", code="no_memory")
             oldest = min(idle, key=lambda key: idle[key].used)
-            await asyncio.to_thread(self._entries.pop(oldest).task.result().engine.close)
+            await asyncio.to_thread(self._entries.pop(oldest).task.result().close)
 
-    def _open(self, name: str, artifact: Artifact) -> Served:
+    def _open(self, name: str, artifact: Artifact) -> Served | ServedEncoder:
+        if embeds(read_config(read_description(artifact)["model"])):
+            encoder = load_any(artifact)
+            return ServedEncoder(name, encoder, Encoder(encoder))
         loaded = load_model(artifact)
         limits = Limits(cache_bytes=self._settings.cache_bytes)
         runner = make_runner(loaded, cache_bytes=limits.cache_bytes)

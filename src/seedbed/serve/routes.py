@@ -12,7 +12,6 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seedbed.core.artifacts import Artifact
-from seedbed.inference.text import prompt_ids
 from seedbed.serve.completions import encode_prompts
 from seedbed.serve.context import Here, provenance
 from seedbed.serve.errors import refuse
@@ -64,15 +63,14 @@ def _model(name: str, artifact: Artifact) -> dict[str, Any]:
 
 @router.post("/v1/embeddings")
 async def embeddings(body: EmbeddingRequest, context: Here) -> Response:
-    """The mean of a text's last hidden states, of length 1."""
-    served = await context.model(body.model)
-    size = served.loaded.model.config.d_model
-    if body.dimensions not in (None, size):
-        raise refuse("dimensions", why=f"the model has {size}", fix="leave it out", param="dimensions")
-    prompts = await encode_prompts(served.tokenizer, body.input)
+    """A text's vector, of length 1: an encoder's own, or the mean of a decoder's last hidden states."""
+    served = await context.any_model(body.model)
+    if body.dimensions not in (None, served.size):
+        raise refuse("dimensions", why=f"the model has {served.size}", fix="leave it out", param="dimensions")
+    prompts = await encode_prompts(served.encode, body.input)
     data = []
     for index, prompt in enumerate(prompts):
-        found = np.asarray((await asyncio.to_thread(served.engine.embed, prompt)).float().cpu(), np.float32)
+        found = await asyncio.to_thread(served.embed, prompt)
         found /= max(float(np.linalg.norm(found)), 1e-12)
         coded = base64.b64encode(found.astype("<f4").tobytes()).decode()
         embedding = coded if body.encoding_format == "base64" else found.tolist()
@@ -89,15 +87,13 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
     """The ids of a prompt or a conversation."""
     if (body.prompt is None) == (body.messages is None):
         raise refuse("prompt or messages", why="one of them is tokenized", fix="give one", param="prompt")
-    served = await context.model(body.model)
+    served = await context.any_model(body.model)
     tokenizer = served.tokenizer
     if body.messages is not None:
         messages, prompt = plain_messages(body.messages), body.add_generation_prompt
         ids, _ = await asyncio.to_thread(tokenizer.encode_chat, messages, add_generation_prompt=prompt)
     else:
-        text = body.prompt or ""
-        ids = await asyncio.to_thread(prompt_ids, tokenizer, text)
-        ids = ids if body.add_special_tokens else ids[1:]
+        ids = await asyncio.to_thread(served.encode, body.prompt or "", around=body.add_special_tokens)
     strings = {"token_strs": await asyncio.to_thread(tokenizer.pieces, ids)} if body.return_token_strs else {}
     return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
 
@@ -105,5 +101,5 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeRequest, context: Here) -> Response:
     """The text of ids."""
-    served = await context.model(body.model)
+    served = await context.any_model(body.model)
     return JSONResponse({"prompt": await asyncio.to_thread(served.tokenizer.decode, body.tokens)})

@@ -1,0 +1,85 @@
+"""`seedbed predict`: what a model with a head says of a text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.cli.run import find, plain_line, read_prompt
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.inference.predicting import Predictor
+    from seedbed.inference.spans import Span
+
+
+@click.command("predict")
+@click.argument("model")
+@click.argument("text")
+@click.option("--context", metavar="TEXT", help="The text to find the answer in, or the second text of a pair.")
+@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many to show at most.")
+@common_flags
+def predict_command(model: str, text: str, context: str | None, top: int, as_json: bool) -> None:
+    """Let MODEL fill in a masked token, classify TEXT, mark names in it, or answer it as a question.
+
+    What is done depends on the model's head. TEXT or --context may be `-` for standard input. A masked token is
+    written [MASK].
+
+    \b
+    Example:
+      seedbed predict bert "Paris is the [MASK] of France."
+      seedbed predict sentiment "What a fine day!"
+      seedbed predict squad "Who was it?" --context - < report.txt
+    """
+    if text == context == "-":
+        raise UsageError("both texts are `-`", why="there is one standard input", fix="give one of them in words")
+    artifact = find(model)
+    from seedbed.inference.predicting import Predictor
+    from seedbed.models.store import load_any
+
+    predictor = Predictor(load_any(artifact))
+    second = None if context is None else read_prompt(context)
+    found = _predict(predictor, read_prompt(text), second, top)
+    if as_json:
+        print_json({"model": artifact.id, "head": predictor.head, "predictions": found})
+        return
+    rows = [one for part in found for one in part] if predictor.head == "mlm" else found
+    if not rows:
+        say("nothing found")
+        return
+    headers = [name for name in rows[0] if name != "token"]
+    numbers = tuple(at for at, name in enumerate(headers) if not isinstance(rows[0][name], str))
+    print_table(headers, [[_cell(row[name]) for name in headers] for row in rows], right=numbers)
+
+
+def _predict(predictor: Predictor, text: str, second: str | None, top: int) -> list[Any]:
+    """Tables of JSON values, best first; for masked tokens a list of them for each mask."""
+    if predictor.head == "span":
+        if second is None:
+            raise UsageError(
+                "the model answers questions from a text", why="there is no --context", fix="give it, or `-` and a pipe"
+            )
+        return [_span(one) for one in predictor.answer(text, second, top)]
+    if predictor.head == "sequence":
+        return [asdict(one) for one in predictor.classify(text, second)[:top]]
+    if second is not None:
+        raise UsageError("the model reads one text", why="--context is a second", fix="leave it out")
+    if predictor.head == "token":
+        return [asdict(one) for one in predictor.tag(text)]
+    return [
+        [({"mask": place} if len(masks) > 1 else {}) | asdict(one) for one in mask]
+        for masks in [predictor.fill(text, top)]
+        for place, mask in enumerate(masks, start=1)
+    ]
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {name: value for name, value in asdict(span).items() if name != "label"}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else plain_line(str(value))
