@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import DataError, NotFoundError, UsageError
+from seedbed.core.errors import ConfigError, DataError, NotFoundError, UsageError
+from seedbed.core.lineage import family
+from seedbed.corpus.columns import Columns
+from seedbed.corpus.pairs import build_pairs
+from seedbed.models.io.exporting import export_huggingface
+from seedbed.models.io.importing import import_model
+from seedbed.models.store import load_model
+from seedbed.nn.lora import read_adapter
 from seedbed.pipeline.recipe import Recipe, load_recipe
 from seedbed.pipeline.run import run_recipe
+from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.train import train_tokenizer
 from seedbed.train.metrics import TIMING, read_metrics
 
 SUBJECTS = ["The gardener", "A quiet river", "The old clock", "My neighbour", "The small ship", "Her teacher"]
@@ -213,3 +223,66 @@ def test_several_sources_are_mixed(text: Path, tmp_path: Path) -> None:
     assert load_file(outcome.model.file("model.safetensors"))
     results = json.loads(outcome.evaluation.file("results.json").read_text())
     assert results["bits_per_byte"] > 0
+
+
+def published(folder: Path) -> Path:
+    """A random GPT-2 with a tokenizer of its own, as others publish models."""
+    tokenizer = train_tokenizer(["the morning light on the northern road"], TokenizerSettings(kind="byte"))
+    torch.manual_seed(5)
+    config = transformers.GPT2Config(
+        vocab_size=tokenizer.vocab_size, n_embd=32, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=1
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("pretraining", [True, False])
+def test_a_recipe_goes_on_with_a_published_model(text: Path, tmp_path: Path, pretraining: bool) -> None:
+    library = Library(tmp_path / "home")
+    start = import_model(library, published(tmp_path / "gpt2"), "begun")
+    more = ["model.start=begun", f"pretraining={str(pretraining).lower()}"]
+    outcome = run_recipe(recipe(text, *more), library)
+    relatives = ancestors(outcome.model, library)
+    assert start.id in {relative.id for relative in family(library, outcome.model).ancestors()}
+    assert relatives.keys() >= {"corpus", "tokens", "questions", "tokenizer"}
+    kept = load_model(outcome.model)
+    assert (kept.model.config.max_length, kept.model.config.position) == (256, "learned")
+    assert kept.published["family"] == "gpt2"
+    assert kept.tokenizer.hash == load_model(start).tokenizer.hash
+    before, after = (load_file(one.file("model.safetensors")) for one in (start, outcome.model))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    export_huggingface(outcome.model, tmp_path / "out")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "out")
+    ids = torch.tensor([kept.tokenizer.encode("the old clock")])
+    assert torch.allclose(theirs(ids).logits, kept.model(ids)[0], atol=1e-4)
+
+
+def test_low_rank_fine_tuning_stores_the_model_and_what_it_learned(text: Path, tmp_path: Path) -> None:
+    library = Library(tmp_path / "home")
+    start = import_model(library, published(tmp_path / "gpt2"), "begun")
+    more = ["model.start=begun", "pretraining=false", "finetune.rank=2", 'finetune.train.optimizer="adamw"']
+    model = run_recipe(recipe(text, *more), library).model
+    before, after = (load_file(one.file("model.safetensors")) for one in (start, model))
+    parts = read_adapter(library.get("story-adapter", "adapter").path)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        f"{path}.weight" for path in parts
+    }
+    for path, part in parts.items():
+        expected = before[f"{path}.weight"] + part.scale * part.up @ part.down
+        assert torch.allclose(after[f"{path}.weight"], expected, atol=1e-6)
+
+
+def test_a_stored_corpus_and_stored_pairs_are_used(made: tuple[Library, Artifact], tmp_path: Path) -> None:
+    """What was made for one run serves another; the folder its text came from need not be there."""
+    library, _ = made
+    rows = [("", {"prompt": f"what is {number}?", "response": f"a number, {number}"}) for number in range(20)]
+    pairs = build_pairs(rows, Columns(prompt="prompt", reply="response"), library, "numbers")
+    more = ["name=again", "use_corpus=story-corpus", "finetune.pairs=numbers", "model.depth=1"]
+    relatives = ancestors(run_recipe(recipe(tmp_path / "nowhere", *more), library).model, library)
+    assert (relatives["corpus"], relatives["questions"]) == (library.get("story-corpus").id, pairs.id)
+
+
+def test_without_pretraining_there_must_be_a_start(text: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        recipe(text, "pretraining=false")

@@ -26,6 +26,7 @@ class ModelSettings:
     depth: int = knob(4, "blocks; the width is 64 times as much", at_least=1)
     context: int = knob(512, "longest context", unit="tokens", at_least=8)
     preset: str = knob("", "a published shape instead, such as 'gpt2' (see `seedbed plan`)")
+    start: str = knob("", "a model to begin from, such as a pulled one; it brings its shape and tokenizer")
     d_model: int | None = knob(None, "width instead of 64 a block", unit="channels", at_least=8)
     n_heads: int | None = knob(None, "query heads instead of one per 64 channels", at_least=1)
     n_kv_heads: int | None = knob(None, "key/value heads instead of half the query heads", at_least=1)
@@ -52,6 +53,9 @@ class FinetuneSettings:
 
     train: TrainSettings = knob(TrainSettings(minutes=1.0), "how to train")
     questions: QuestionSettings = knob(QuestionSettings(), "how questions are made")
+    pairs: str = knob("", "pairs of the library (`seedbed pull hf:datasets/… --as pairs`) instead of questions made")
+    rank: int = knob(0, "train low-rank additions (LoRA) of this rank, not the weights themselves; 0: all", at_least=0)
+    alpha: float = knob(16.0, "the additions count alpha / rank times", at_least=0)
     replay: float = knob(0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95)
 
 
@@ -61,12 +65,18 @@ class Recipe:
 
     name: str = knob("quickstart", "what the model will be called")
     corpus: CorpusSettings = knob(CorpusSettings(), "the text")
+    use_corpus: str = knob("", "a corpus of the library instead, such as one that was pulled")
     tokenizer: TokenizerSettings = knob(TokenizerSettings(), "the tokenizer")
     model: ModelSettings = knob(ModelSettings(), "the model's shape")
     pretrain: TrainSettings = knob(TrainSettings(minutes=5.0), "training on the text")
+    pretraining: bool = knob(True, "train on the text; a model to begin from may be fine-tuned alone")
     chat: bool = knob(True, "fine-tune on questions and answers made from the text")
     finetune: FinetuneSettings = knob(FinetuneSettings(), "training on conversations")
     baselines: bool = knob(True, "measure baselines beside the model")
+
+    def __post_init__(self) -> None:
+        if not self.pretraining and not (self.model.start and self.chat):
+            raise ValueError("without pretraining there must be a model to begin from (model.start) and chat = true")
 
 
 def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:

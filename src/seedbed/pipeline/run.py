@@ -13,6 +13,7 @@ from seedbed.corpus.pack import pack_corpus
 from seedbed.corpus.questions import build_questions
 from seedbed.corpus.store import Corpus
 from seedbed.evaluation.evaluate import evaluate_model
+from seedbed.models.store import load_tokenizer
 from seedbed.pipeline.recipe import Recipe
 from seedbed.pipeline.training import Stage, finetune, pretrain
 from seedbed.pipeline.workspace import Workspace, workspace
@@ -70,19 +71,22 @@ class Pipeline:
 
     def run(self) -> Outcome:
         """All stages in order."""
+        start = self._stage("start", self._start) if self.recipe.model.start else None
         corpus = self._stage("corpus", self._corpus)
-        tokenizer = self._stage("tokenizer", lambda: self._tokenizer(corpus))
+        tokenizer = self._stage("tokenizer", lambda: self._tokenizer(corpus, start))
         tokens = self._stage("tokens", lambda: pack_corpus(corpus, tokenizer, self.library, self._name("tokens")))
         title = "base" if self.recipe.chat else ""
-        model = base = self._stage(
-            "pretrain",
-            lambda: pretrain(self.recipe, tokens, tokenizer, self.library, self._training("pretrain", title)),
-        )
+        if start is not None and not self.recipe.pretraining:
+            model = base = start
+        else:
+            stage = self._training("pretrain", title)
+            model = base = self._stage(
+                "pretrain", lambda: pretrain(self.recipe, tokens, tokenizer, self.library, stage, start)
+            )
         if self.recipe.chat:
             questions = self._stage("questions", lambda: self._questions(corpus))
-            model = self._stage(
-                "finetune", lambda: finetune(self.recipe, base, questions, self.library, self._training("finetune", ""))
-            )
+            stage = self._training("finetune", "")
+            model = self._stage("finetune", lambda: finetune(self.recipe, base, tokens, questions, self.library, stage))
         return Outcome(model, self._stage("evaluation", lambda: self._evaluation(model)))
 
     def _stage(self, title: str, make: Callable[[], Artifact]) -> Artifact:
@@ -93,15 +97,25 @@ class Pipeline:
         return self.work.finish(title, make())
 
     def _corpus(self) -> Artifact:
+        if self.recipe.use_corpus:
+            return self.library.get(self.recipe.use_corpus, "corpus")
         return build_corpus(self.recipe.corpus, self.library, self._name("corpus"))
 
-    def _tokenizer(self, corpus: Artifact) -> Artifact:
+    def _start(self) -> Artifact:
+        """The model to begin from; once begun, a run keeps it, whatever its name comes to mean."""
+        return self.library.get(self.recipe.model.start, "model")
+
+    def _tokenizer(self, corpus: Artifact, start: Artifact | None) -> Artifact:
+        if start is not None:
+            return load_tokenizer(start).store(self.library, parents=(start,), name=self._name("tokenizer"))
         opened = Corpus.open(corpus)
         settings = fitting(self.recipe.tokenizer, opened.report["splits"]["train"]["bytes"])
         tokenizer = train_tokenizer((document.text for document in opened.documents("train")), settings)
         return tokenizer.store(self.library, parents=(corpus,), config=to_dict(settings), name=self._name("tokenizer"))
 
     def _questions(self, corpus: Artifact) -> Artifact:
+        if self.recipe.finetune.pairs:
+            return self.library.get(self.recipe.finetune.pairs, "questions")
         return build_questions(corpus, self.library, self.recipe.finetune.questions, self._name("questions"))
 
     def _evaluation(self, model: Artifact) -> Artifact:

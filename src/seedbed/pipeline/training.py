@@ -12,6 +12,7 @@ import torch
 
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import UsageError
 from seedbed.core.machine import cores, describe_machine
 from seedbed.core.progress import say
 from seedbed.core.randomness import seed_everything
@@ -21,6 +22,8 @@ from seedbed.inference.parameters import Sampling
 from seedbed.inference.text import chat_reply, generate_text, make_generator
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
+from seedbed.nn.lora import LowRank
+from seedbed.nn.low_rank import add_low_rank, additions, fold, write_additions
 from seedbed.pipeline.recipe import Recipe
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.train.contracts import Batch
@@ -45,35 +48,55 @@ class Stage:
     config: Mapping[str, object]
 
 
-def pretrain(recipe: Recipe, tokens: Artifact, tokenizer: Artifact, library: Library, stage: Stage) -> Artifact:
-    """Train a new model on packed tokens. Returns the model.
+def pretrain(
+    recipe: Recipe,
+    tokens: Artifact,
+    tokenizer: Artifact,
+    library: Library,
+    stage: Stage,
+    start: Artifact | None = None,
+) -> Artifact:
+    """Train a new model on packed tokens, or go on with ``start``. Returns the model.
 
     Raises:
         DataError: the tokens do not fill one batch.
-        UsageError: the tokens were made with another tokenizer.
+        UsageError: the tokens were made with another tokenizer, or ``start`` is no decoder that can be trained.
     """
     encoder, shards = Tokenizer.open(tokenizer), TokenShards.open(tokens)
     encoder.require(shards.tokenizer_hash, f"the tokens {tokens.id[:12]}")
     settings = recipe.pretrain
     seed_everything(settings.seed)
-    model = Decoder(recipe.model.config(encoder.vocab_size))
-    model.initialise(settings.seed)
+    begun = _trainable(start) if start is not None else None
+    model = begun.model if begun else Decoder(recipe.model.config(encoder.vocab_size))
+    if begun is None:
+        model.initialise(settings.seed)
     model.to(device())
-    source = packed_source(shards, model.config.max_length, settings.batch, settings.seed)
-    settings = with_steps(settings, settings.batch * model.config.max_length, _steps_per_epoch(source))
-    hooks = Hooks(_validation(shards, model, settings), _continuation(model, encoder))
+    context = min(recipe.model.context, model.config.max_length)
+    source = packed_source(shards, context, settings.batch, settings.seed)
+    settings = with_steps(settings, settings.batch * context, _steps_per_epoch(source))
+    hooks = Hooks(_validation(shards, context, settings), _continuation(model, encoder))
     total = sum(parameter.numel() for parameter in model.parameters())
     say(f"{stage.title}: {total / 1e6:.2f} M parameters, {len(shards.split('train')) / 1e6:.2f} M tokens")
-    return _train(model, encoder, settings, source, hooks, stage, library, (tokens, tokenizer))
+    made = Made(model, encoder, begun.published if begun else {})
+    parents = (tokens, tokenizer) if start is None else (tokens, tokenizer, start)
+    return _train(made, settings, source, hooks, stage, library, parents)
 
 
-def finetune(recipe: Recipe, base: Artifact, questions: Artifact, library: Library, stage: Stage) -> Artifact:
-    """Fine-tune a model on conversations, with the corpus replayed in between. Returns the new model."""
-    loaded = load_model(base)
+def finetune(
+    recipe: Recipe, base: Artifact, tokens: Artifact, questions: Artifact, library: Library, stage: Stage
+) -> Artifact:
+    """Fine-tune a model on conversations, with the corpus replayed in between. Returns the new model.
+
+    With a rank, low-rank additions are trained: optimizer and checkpoints hold them alone. They are stored beside the
+    model, which has them in its weights.
+    """
+    loaded = _trainable(base)
     encoder, model, settings = loaded.tokenizer, loaded.model, recipe.finetune.train
     seed_everything(settings.seed)
+    if recipe.finetune.rank:
+        add_low_rank(model, recipe.finetune.rank, recipe.finetune.alpha, settings.seed)
     model.to(device())
-    context = model.config.max_length
+    context = min(recipe.model.context, model.config.max_length)
     rows = encode(questions, "train", encoder)
     chat = ChatSource(rows, context, settings.batch, encoder.pad_id, settings.seed)
     if chat.shortened or chat.left_out:
@@ -85,14 +108,32 @@ def finetune(recipe: Recipe, base: Artifact, questions: Artifact, library: Libra
     per_epoch = float(len(chat.batches))
     replay = recipe.finetune.replay
     if replay:
-        shards = TokenShards.open(_tokens_of(base, library))
         windows = max(1, settings.batch * _mean_length(rows) // context)
-        packed = packed_source(shards, context, windows, settings.seed)
+        packed = packed_source(TokenShards.open(tokens), context, windows, settings.seed)
         source, per_epoch = Alternating(chat, packed, replay), per_epoch / (1 - replay)
     settings = with_steps(settings, settings.batch * _mean_length(rows), per_epoch)
-    hooks = Hooks(_held_out(questions, model, encoder, settings), _answer(LoadedModel(model, encoder, base), questions))
+    held_out = _held_out(questions, context, encoder, settings)
+    hooks = Hooks(held_out, _answer(LoadedModel(model, encoder, base), questions, context))
     say(f"{stage.title}: {len(rows):,} conversations, {settings.steps:,} steps")
-    return _train(model, encoder, settings, source, hooks, stage, library, (questions, base))
+    trained_on_tokens = tokens.id in base.manifest.parents
+    parents = (questions, base) if trained_on_tokens else (questions, base, tokens)
+    return _train(Made(model, encoder, loaded.published), settings, source, hooks, stage, library, parents)
+
+
+def _trainable(artifact: Artifact) -> LoadedModel:
+    """A model to go on with.
+
+    Raises:
+        UsageError: it is quantized, or no decoder.
+    """
+    loaded = load_model(artifact)
+    if loaded.quantization:
+        raise UsageError(
+            f"model {artifact.id[:12]} cannot be trained",
+            why=f"its weights are {loaded.quantization} integers",
+            fix="begin from the model it was quantized from (`seedbed show` names it)",
+        )
+    return loaded
 
 
 def device() -> torch.device:
@@ -114,9 +155,17 @@ def encode(questions: Artifact, split: str, encoder: Tokenizer) -> list[Conversa
     return [Conversation(*encoder.encode_chat(row["messages"])) for row in read_questions(questions, split)]  # type: ignore[arg-type]
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a stage makes: a model with its tokenizer, and what is known of the published one it began from."""
+
+    model: Decoder
+    tokenizer: Tokenizer
+    published: Mapping[str, object]
+
+
 def _train(
-    model: Decoder,
-    encoder: Tokenizer,
+    made: Made,
     settings: TrainSettings,
     source: Located,
     hooks: Hooks,
@@ -125,17 +174,29 @@ def _train(
     parents: Sequence[Artifact],
 ) -> Artifact:
     torch.set_num_threads(cores())
+    model = made.model
     engine = Engine(model, CausalLM(), settings)
     run = Run(engine, source, hooks, stage.folder, stage.title)
     done = run.fit(resume=stage.resume)
     figures = {"steps": done.step, "tokens": done.tokens, "seconds": round(done.seconds, 1), "valid_loss": done.best}
+    adapter = additions(model)
+    fold(model)
     config = {**stage.config, "steps": done.step, "parameters": sum(p.numel() for p in model.parameters())}
     with library.writing("model", parents=parents, config=config, name=stage.name) as draft:
-        save_model(draft.path, model.cpu().eval(), encoder)
+        save_model(draft.path, model.cpu().eval(), made.tokenizer, published=made.published)
         draft.metrics = dict(figures)
         draft.licence = parents[0].manifest.licence
+    if adapter:
+        _store_adapter(stage, adapter, parents, library)
     _store_run(stage, draft.result, library, figures)
     return draft.result
+
+
+def _store_adapter(stage: Stage, parts: dict[str, LowRank], parents: Sequence[Artifact], library: Library) -> None:
+    """What low-rank training learned, apart from the model it belongs to, in PEFT's format."""
+    rank, scale = next(iter(parts.values())).down.shape[0], next(iter(parts.values())).scale
+    with library.writing("adapter", parents=parents, config=stage.config, name=f"{stage.name}-adapter") as draft:
+        write_additions(draft.path, parts, rank, scale * rank)
 
 
 def _store_run(stage: Stage, model: Artifact, library: Library, figures: Mapping[str, object]) -> None:
@@ -149,9 +210,9 @@ def _store_run(stage: Stage, model: Artifact, library: Library, figures: Mapping
         draft.metrics = dict(figures)
 
 
-def _validation(shards: TokenShards, model: Decoder, settings: TrainSettings) -> list[Batch]:
+def _validation(shards: TokenShards, context: int, settings: TrainSettings) -> list[Batch]:
     """A fixed sample of validation windows; none where the split is too small for one."""
-    valid, context = shards.split("valid"), model.config.max_length
+    valid = shards.split("valid")
     batch = min(settings.batch, len(valid) // context)
     if not settings.evaluate_every or not batch:
         return []
@@ -160,9 +221,9 @@ def _validation(shards: TokenShards, model: Decoder, settings: TrainSettings) ->
     return [source.next() for _ in range(count)]
 
 
-def _held_out(questions: Artifact, model: Decoder, encoder: Tokenizer, settings: TrainSettings) -> list[Batch]:
+def _held_out(questions: Artifact, context: int, encoder: Tokenizer, settings: TrainSettings) -> list[Batch]:
     """A fixed sample of validation conversations; none where no question was held out."""
-    rows, context = encode(questions, "valid", encoder), model.config.max_length
+    rows = encode(questions, "valid", encoder)
     size = min(settings.batch, sum(any(row.answered[1 : context + 1]) for row in rows))
     if not settings.evaluate_every or not size:
         return []
@@ -180,19 +241,15 @@ def _mean_length(rows: Sequence[Conversation]) -> int:
     return max(1, math.ceil(sum(len(row.ids) for row in rows) / max(1, len(rows))))
 
 
-def _tokens_of(model: Artifact, library: Library) -> Artifact:
-    return next(parent for parent in library.parents(model) if parent.kind == "tokens")
-
-
 def _continuation(model: Decoder, encoder: Tokenizer) -> Callable[[], str]:
     """What the model writes from nothing, as a live sample."""
     loaded = LoadedModel(model, encoder, None)  # type: ignore[arg-type]
     return lambda: "".join(generate_text(loaded, "", LIVE_SAMPLE, make_generator(loaded, fast=False)))
 
 
-def _answer(loaded: LoadedModel, questions: Artifact) -> Callable[[], str]:
+def _answer(loaded: LoadedModel, questions: Artifact, context: int) -> Callable[[], str]:
     """A held-out question and the model's answer, another one each time; short ones, that leave room for an answer."""
-    most = loaded.model.config.max_length // 2
+    most = context // 2
     conversations = [row["messages"][:1] for row in read_questions(questions, "valid")]
     short = [asked for asked in conversations if len(loaded.tokenizer.encode_chat(asked)[0]) < most]
     turn = itertools.count()
