@@ -61,6 +61,7 @@ def test_gpt_parameters_by_kind(
         "embedding": (vocab + positions) * width,
         "attention": layers * 4 * width**2,
         "recurrent": 0,
+        "head": 0,
         "feed-forward": layers * 8 * width**2,
         "norm": (2 * layers + final) * 2 * width,
         "bias": layers * (4 + 4 + 1) * width,

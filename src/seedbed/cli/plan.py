@@ -20,7 +20,7 @@ from seedbed.core.errors import CapacityError, NotFoundError, UsageError
 from seedbed.core.progress import duration, say
 
 if TYPE_CHECKING:
-    from seedbed.models.config import ModelConfig
+    from seedbed.models.config import AnyConfig, ModelConfig
     from seedbed.models.plan import Plan
     from seedbed.pipeline.recipe import Recipe
 
@@ -35,7 +35,7 @@ class Target:
     """What is planned, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
 
     title: str
-    config: ModelConfig
+    config: AnyConfig
     batch: int = 0
     tokens: int = 0
     minutes: float = 0.0
@@ -139,7 +139,7 @@ def _find(name: str) -> Target:
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
     """A recipe's model and length; a length in epochs depends on the text, which is not read here."""
-    config, train = recipe.model.config(recipe.tokenizer.vocab_size), recipe.pretrain
+    config, train = _recipe_shape(recipe), recipe.pretrain
     tokens = train.steps * train.batch * config.max_length or train.tokens
     if not tokens and train.epochs:
         say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
@@ -148,11 +148,25 @@ def recipe_target(title: str, recipe: Recipe) -> Target:
     )
 
 
-def _stored_shape(name: str, presets: Iterable[str]) -> ModelConfig:
-    import json
+def _recipe_shape(recipe: Recipe) -> ModelConfig:
+    """A recipe's own model, or the one it begins from, in the recipe's context."""
+    from dataclasses import replace
 
+    from seedbed.models.config import ModelConfig
+
+    if not recipe.model.start:
+        return recipe.model.config(recipe.tokenizer.vocab_size)
+    config = _stored_shape(recipe.model.start, ())
+    if not isinstance(config, ModelConfig):
+        raise UsageError(
+            f"{recipe.model.start} is no decoder", why="a recipe trains decoders", fix="begin from another"
+        )
+    return replace(config, max_length=min(config.max_length, recipe.model.context))
+
+
+def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:
     from seedbed.core.artifacts import Library
-    from seedbed.models.store import CONFIG, read_config
+    from seedbed.models.store import read_config, read_description
 
     library = Library()
     try:
@@ -165,18 +179,19 @@ def _stored_shape(name: str, presets: Iterable[str]) -> ModelConfig:
             fix=f"did you mean `{near[0]}`?" if near else "see `seedbed ls --kind model`, or plan with --depth",
         ) from error
     artifact.verify()
-    return read_config(json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))["model"])
+    return read_config(read_description(artifact)["model"])
 
 
 def estimate(target: Target, batch: int | None = None, tokens: int | None = None) -> Estimate:
     """What a target costs on this machine."""
     from seedbed.core.machine import matmul_flops
+    from seedbed.models.config import stacks
     from seedbed.models.plan import plan
 
-    made, config = plan(target.config), target.config
-    batch = batch or target.batch or 16
+    made, parts = plan(target.config), stacks(target.config)
+    batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
     everything, at_rest = (
-        made.training_bytes(count, config.d_model, config.n_layers) for count in (batch * config.max_length, 0)
+        made.training_bytes(count, parts[0].d_model, layers) for count in (batch * parts[-1].max_length, 0)
     )
     memory = {
         "weights": made.weight_bytes("float32"),
@@ -205,10 +220,13 @@ def _check(made: Estimate) -> None:
 
 
 def _print(made: Estimate) -> None:
-    plan, config = made.plan, made.target.config
+    from seedbed.models.config import stacks
+
+    plan, parts = made.plan, stacks(made.target.config)
+    layers, last = " + ".join(str(part.n_layers) for part in parts), parts[-1]
     print(
-        f"{made.target.title}: {config.n_layers} layers, {config.d_model} wide, {config.n_heads} heads, "
-        f"vocabulary {config.vocab_size:,}, context {config.max_length:,}\n"
+        f"{made.target.title}: {layers} layers, {last.d_model} wide, {last.n_heads} heads, "
+        f"vocabulary {last.vocab_size:,}, context {last.max_length:,}\n"
     )
     counts = {kind: count for kind, count in plan.parameters.items() if count} | {"total": plan.total}
     rows = [[kind, f"{count:,}", f"{count / plan.total:.1%}"] for kind, count in counts.items()]

@@ -56,7 +56,7 @@ def _quantized(library: Library, artifact: Artifact, scheme: str, name: str, mea
     from seedbed.models.quantize import quantize
     from seedbed.models.store import load_model, save_model
 
-    loaded = load_model(artifact)
+    loaded = load_model(artifact, dtype="stored")  # mapped: one layer at a time becomes float32
     quantize(loaded.model, scheme)
     with library.writing("model", parents=[artifact], config={"quantization": scheme}, name=name) as draft:
         draft.licence = artifact.manifest.licence

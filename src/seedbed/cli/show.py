@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
-from seedbed.core.errors import CorruptError
+from seedbed.core.errors import CorruptError, NotFoundError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def show_command(reference: str, everything: bool, verify: bool, as_json: bool) 
         count = verify_family(root)
         say(f"verified {count} artifact{'s' if count > 1 else ''}: every file has the hash it was stored with")
     if as_json:
-        print_json(_summary(library, artifact) | {"config": artifact.manifest.config, "family": _family_json(root)})
+        about = _summary(library, artifact) | {"config": artifact.manifest.config}
+        print_json(about | _model_facts(artifact) | {"family": _family_json(root)})
         return
     _print_summary(library, artifact, everything)
     print()
@@ -105,14 +106,71 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
         "licence": manifest.licence or "unknown",
         "path": str(artifact.path),
     }
-    for key, text in facts.items():
-        print(f"{key:9}{text}")
+    for key, text in (facts | _model_lines(artifact)).items():
+        print(f"{key:9}{text}" if len(key) < 9 else f"{key} {text}")
     for title, table in (("metrics", manifest.metrics), ("config", manifest.config)):
         lines = [f"{key} = {_short(value, everything)}" for key, value in _flat(table)]
         shown = len(lines) if everything else _SETTINGS
         rest = [f"… {len(lines) - shown} more (--all)"] if len(lines) > shown else []
         for number, line in enumerate([*lines[:shown], *rest]):
             print(f"{title if number == 0 else '':9}{line}")
+
+
+def _model_facts(artifact: Artifact) -> dict[str, Any]:
+    """Parameters by kind, which of them are one and the same, quantization and origin of a model; else nothing."""
+    if artifact.kind != "model":
+        return {}
+    from seedbed.models.anatomy import anatomy
+    from seedbed.models.store import CONFIG, read_config, read_description
+
+    try:
+        described = read_description(artifact)
+        parts = anatomy(read_config(described["model"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(
+            f"{CONFIG} of model {artifact.id[:12]} cannot be read",
+            why=str(error),
+            fix=f"see what is damaged with `seedbed show {artifact.id[:12]} --verify`",
+        ) from error
+    return {
+        "parameters": {kind: count for kind, count in parts.parameters.items() if count} | {"total": parts.total},
+        "shared": parts.shared,
+        **_sharing(artifact),
+        "quantization": described.get("quantization"),
+        "source": artifact.manifest.config.get("source"),
+    }
+
+
+def _sharing(artifact: Artifact) -> dict[str, Any]:
+    """What shared tensors save, and tensors that are stored twice; nothing where the weights cannot be read."""
+    from seedbed.models.sharing import stored_sharing
+
+    try:
+        found = stored_sharing(artifact)
+    except (CorruptError, NotFoundError):
+        return {}
+    return {"saved_bytes": found.saved, "equal": [list(group) for group in found.equal], "spare_bytes": found.spare}
+
+
+def _model_lines(artifact: Artifact) -> dict[str, str]:
+    """The same as text."""
+    found = _model_facts(artifact)
+    if not found:
+        return {}
+    *kinds, (_, total) = found["parameters"].items()
+    lines = {"parameters": f"{total:,}: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds)}
+    if found["shared"]:
+        saved = f" (saves {bytes_text(found['saved_bytes'])})" if "saved_bytes" in found else ""
+        lines["shared"] = ", ".join(f"{name} is {owner}" for name, owner in found["shared"].items()) + saved
+    if equal := found.get("equal"):
+        some = "; ".join(" = ".join(group) for group in equal[:_FILES])
+        more = f"; {len(equal) - _FILES} more" if len(equal) > _FILES else ""
+        lines["equal"] = f"{some}{more} ({bytes_text(found['spare_bytes'])} stored more than once)"
+    lines["weights"] = found["quantization"] or "not quantized"
+    source = found["source"]
+    if isinstance(source, Mapping) and "repository" in source:
+        lines["source"] = f"{source['repository']} at {str(source.get('commit', ''))[:12]}"
+    return lines
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
