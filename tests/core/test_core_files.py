@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from file_limits import file_size_limit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.core import files
 from seedbed.core.errors import CapacityError
-
-
-@contextmanager
-def full_disk(limit: int = 64_000) -> Iterator[None]:
-    """No file can grow over ``limit`` bytes in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def listing(folder: Path) -> list[str]:
@@ -46,7 +30,7 @@ def test_text_is_replaced_and_nothing_is_left_beside(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_old_text(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write_text(path, "old")
-    with full_disk(), pytest.raises(CapacityError, match="disk is full") as caught:
+    with file_size_limit(64_000), pytest.raises(CapacityError, match="disk is full") as caught:
         files.write_text(path, "n" * 65_000)
     assert str(tmp_path) in caught.value.why
     assert path.read_text() == "old"
@@ -86,7 +70,7 @@ def test_a_failed_block_keeps_the_old_directory(tmp_path: Path) -> None:
         (draft / "old").write_text("old")
     with pytest.raises(FileNotFoundError), files.new_directory(target) as draft:
         (draft / "new").rename(draft / "newer")
-    with full_disk(), pytest.raises(CapacityError), files.new_directory(target) as draft:
+    with file_size_limit(64_000), pytest.raises(CapacityError), files.new_directory(target) as draft:
         (draft / "new").write_bytes(bytes(65_000))
     assert listing(tmp_path) == ["made", "made/old"]
 
@@ -121,7 +105,7 @@ def test_a_rust_writer_s_full_disk_is_understood(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    with full_disk(), pytest.raises(CapacityError), files.disk_errors(tmp_path):
+    with file_size_limit(64_000), pytest.raises(CapacityError), files.disk_errors(tmp_path):
         save_file({"x": torch.zeros(20_000)}, tmp_path / "x.safetensors")
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import tokenizers
-from seedbed.core.errors import CapacityError, DataError
+from seedbed.core.errors import CapacityError
+from seedbed.tokenizers.plain import unicode_errors
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 Cut = Literal["longest_first", "only_second"]
@@ -86,11 +87,5 @@ class Marker:
 
     def _encode(self, text: str, second: str | None, special: bool) -> tokenizers.Encoding:
         self._inner.encode_special_tokens = not special
-        try:
+        with unicode_errors():
             return self._inner.encode(text, second)
-        except TypeError as error:
-            raise DataError(
-                "a text cannot be encoded",
-                why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
-                fix="read the text as UTF-8 with errors='replace'",
-            ) from error

@@ -8,7 +8,8 @@ tokenizer. SentencePiece's normalization is done here as well; ``charsmap.py`` s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -64,14 +65,21 @@ class PlainText:
         return _build({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
 
     def _run(self, inner: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
-        try:
+        with unicode_errors():
             return [found.ids for found in inner.encode_batch_fast(texts, add_special_tokens=False)]
-        except TypeError as error:
-            raise DataError(
-                "a text cannot be encoded",
-                why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
-                fix="read the text as UTF-8 with errors='replace'",
-            ) from error
+
+
+@contextmanager
+def unicode_errors() -> Iterator[None]:
+    """What the library says of a text that is no Unicode, as a DataError."""
+    try:
+        yield
+    except TypeError as error:
+        raise DataError(
+            "a text cannot be encoded",
+            why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
+            fix="read the text as UTF-8 with errors='replace'",
+        ) from error
 
 
 def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from file_limits import file_size_limit
 from hub_server import Hub as Server
 from hub_server import Repo, running_hub
 
@@ -197,21 +196,8 @@ def test_names_that_lead_elsewhere_are_refused(server: Server, tmp_path: Path, n
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file can grow over ``limit`` bytes in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
 def test_a_disk_that_fills_up_keeps_what_came(server: Server, tmp_path: Path) -> None:
-    with full_disk(200_000), pytest.raises(CapacityError, match="disk is full"):
+    with file_size_limit(200_000), pytest.raises(CapacityError, match="disk is full"):
         bring(server, tmp_path)
     assert parts(tmp_path) == {"model.safetensors.part": 200_000}
     assert (bring(server, tmp_path).folder / "model.safetensors").read_bytes() == WEIGHTS
