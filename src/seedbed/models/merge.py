@@ -97,11 +97,12 @@ def require_alike(first: Stored, other: Stored) -> None:
         if mine.get(key) != theirs.get(key) and not key.endswith("dropout")
     )
     if first.description["tokenizer"] != other.description["tokenizer"]:
-        differ.append("the tokenizer")
+        differ.insert(0, "the tokenizer")
     if differ:
+        named = ", ".join(differ[:4]) + (f" and {len(differ) - 4} more settings" if len(differ) > 4 else "")
         raise UsageError(
             f"models {first.artifact.id[:12]} and {other.artifact.id[:12]} cannot be merged",
-            why=f"they differ in {', '.join(differ)}; weights in the same place mean different things",
+            why=f"they differ in {named}; weights in the same place mean different things",
             fix="merge models that were trained from the same one",
         )
 
