@@ -21,6 +21,8 @@ CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 ADDED_FILE = "added_tokens.json"
 _MAP_FILE, _TEMPLATE_FOLDER = "special_tokens_map.json", "additional_chat_templates"
+DEFAULT_NAME = "default"
+"""Of the chat template that is used where none is named."""
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 LISTED_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
@@ -49,19 +51,29 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | None:
     """A configuration's chat templates; newer folders keep them in files of their own."""
-    named: dict[str, str] = {one["name"]: one["template"] for one in entry} if isinstance(entry, list) else {}
-    if isinstance(entry, str):
-        named["default"] = entry
+    named = templates_by_name(entry)
     try:
         if (path := folder / TEMPLATE_FILE).is_file():
-            named["default"] = path.read_text(encoding="utf-8")
+            named[DEFAULT_NAME] = path.read_text(encoding="utf-8")
         for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
             named[path.stem] = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise damaged(str(path), str(error)) from error
-    if list(named) == ["default"]:
-        return named["default"]
-    return [{"name": name, "template": text} for name, text in named.items()] or None
+    return written_templates(named) or None
+
+
+def templates_by_name(entry: object) -> dict[str, str]:
+    """A configuration's templates by name; a single one is the default."""
+    if isinstance(entry, list):
+        return {named["name"]: named["template"] for named in entry}
+    return {DEFAULT_NAME: entry} if isinstance(entry, str) else {}
+
+
+def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
+    """Templates as a configuration has them: the default alone as a text, several as a list."""
+    if list(named) == [DEFAULT_NAME]:
+        return named[DEFAULT_NAME]
+    return [{"name": name, "template": text} for name, text in named.items()]
 
 
 def read_table(path: Path) -> dict[str, Any]:

@@ -25,11 +25,19 @@ from seedbed.tokenizers.alphabet import BYTE_TO_CHARACTER, Spelling, spelling_of
 from seedbed.tokenizers.chat import Span, render_spans, segments
 from seedbed.tokenizers.layout import surrounding
 from seedbed.tokenizers.plain import PlainText
-from seedbed.tokenizers.published import CONFIG_FILE, NAMED_TOKENS, listed_names, read_templates, token_name
+from seedbed.tokenizers.published import (
+    CONFIG_FILE,
+    DEFAULT_NAME,
+    NAMED_TOKENS,
+    listed_names,
+    read_templates,
+    templates_by_name,
+    token_name,
+    written_templates,
+)
 from seedbed.tokenizers.special import BOS, END, PAD
 
 TOKENIZER_FILE = "tokenizer.json"
-_DEFAULT = "default"
 _KEPT = (
     "model_max_length",
     "padding_side",
@@ -51,8 +59,8 @@ class Tokenizer:
         self._names = {key: token_name(config.get(key)) for key in NAMED_TOKENS}
         self._listed = listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
-        self.chat_templates: dict[str, str] = _chat_templates(config.get("chat_template"))
-        self.chat_template: str = self.chat_templates.get(_DEFAULT, template.DEFAULT_TEMPLATE)
+        self.chat_templates: dict[str, str] = templates_by_name(config.get("chat_template"))
+        self.chat_template: str = self.chat_templates.get(DEFAULT_NAME, template.DEFAULT_TEMPLATE)
         added = self._inner.get_added_tokens_decoder()
         self._added = {index: token.content for index, token in added.items()}
         self._vocabulary = self._inner.get_vocab(with_added_tokens=True)
@@ -111,7 +119,7 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             **self._config,
             **({"extra_special_tokens": self._listed} if self._listed else {}),
-            **({"chat_template": _written(self.chat_templates)} if self.chat_templates else {}),
+            **({"chat_template": written_templates(self.chat_templates)} if self.chat_templates else {}),
         }
         files.write_json(folder / CONFIG_FILE, config)
 
@@ -364,19 +372,6 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
     if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
         config["chat_template"] = templates
     return config
-
-
-def _chat_templates(entry: object) -> dict[str, str]:
-    """A configuration's templates by name; a single one is the default."""
-    if isinstance(entry, list):
-        return {named["name"]: named["template"] for named in entry}
-    return {_DEFAULT: entry} if isinstance(entry, str) else {}
-
-
-def _written(templates: Mapping[str, str]) -> str | list[dict[str, str]]:
-    if list(templates) == [_DEFAULT]:
-        return templates[_DEFAULT]
-    return [{"name": name, "template": text} for name, text in templates.items()]
 
 
 def _steps(entry: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:

@@ -91,11 +91,6 @@ def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, how: How = 
     return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", how) for part in parts]
 
 
-def prefixed(rows: Sequence[Row], ours: str, theirs: str = "") -> list[Row]:
-    """Rows of a part of a model."""
-    return [Row(tuple(ours + name for name in row.ours), theirs + row.theirs, row.how) for row in rows]
-
-
 def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
     """Rows of single tensors, for the layers and experts that the model has."""
     have = {name for name, _ in model.named_parameters(remove_duplicate=False)}
