@@ -17,7 +17,7 @@ demo: .venv/installed
 	$(BIN)/seedbed demo --recipe $(RECIPE) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

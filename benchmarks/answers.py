@@ -28,14 +28,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from seedbed.chat.choose import open_model
+from seedbed.chat.open_model import open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
 from seedbed.rag.answer import CHAINS, FOUND, Answer, ask, question_coverage
 from seedbed.rag.cite import SUPPORTED, cite
 from seedbed.rag.collection import Collection
-from seedbed.rag.contracts import Hit
-from seedbed.rag.quote import passages_of
+from seedbed.rag.passages import passages_of
+from seedbed.search.contracts import Hit
 
 SET = "tasks/qa/xquad_en_dev.jsonl.xz"
 PASSAGES = 5

@@ -66,7 +66,7 @@ def _seedbed(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
 
     from seedbed.evaluation.speed import time_replies
     from seedbed.inference.engine import Engine
-    from seedbed.inference.native import NativeRunner
+    from seedbed.inference.runners.cpu import NativeRunner
     from seedbed.models.store import map_quantized
 
     torch.set_num_threads(2)

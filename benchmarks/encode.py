@@ -105,8 +105,8 @@ def worker(name: str, options: dict[str, Any]) -> None:
 def ours(folder: Path) -> Any:
     """Our encoder."""
     from seedbed.core.artifacts import Library
+    from seedbed.formats.importing import import_model
     from seedbed.inference.encoding import Encoder
-    from seedbed.models.io.importing import import_model
     from seedbed.models.store import load_any
 
     with tempfile.TemporaryDirectory() as home:

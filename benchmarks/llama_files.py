@@ -23,8 +23,8 @@ END = 2
 def write_seedbed(config: ModelConfig, scheme: str, folder: Path) -> None:
     """``<scheme>.safetensors`` with random weights, unless it is there."""
     from seedbed.models.decoder import Decoder
-    from seedbed.models.quantize import quantize
     from seedbed.models.store import save_weights
+    from seedbed.transform.quantize import quantize
 
     path = folder / f"{scheme}.safetensors"
     if path.exists():

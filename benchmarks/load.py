@@ -59,11 +59,11 @@ def write_folder(shape: Shape, folder: Path) -> None:
     """config.json and safetensors with random weights, unless they are there."""
     import torch
 
-    from seedbed.models.building import skeleton
+    from seedbed.formats.safetensors.shards import write_safetensors
     from seedbed.models.config import ModelConfig
-    from seedbed.models.families.names import expand
+    from seedbed.models.factory import skeleton
     from seedbed.models.families.registry import publish
-    from seedbed.models.io.safetensors import write_safetensors
+    from seedbed.models.families.weight_mapping import expand
 
     if (folder / "config.json").exists():
         return
@@ -96,7 +96,8 @@ def write_folder(shape: Shape, folder: Path) -> None:
 def _seedbed(folder: Path) -> Callable[[list[int]], Any]:
     import torch
 
-    from seedbed.models.io.published import load_published, open_published
+    from seedbed.formats.opening import open_published
+    from seedbed.formats.published import load_published
 
     model, _ = load_published(open_published(folder), torch.bfloat16)
     return lambda ids: model(torch.tensor([ids]))[0]
@@ -120,7 +121,7 @@ def _work(name: str, options: dict[str, Any]) -> None:
     folder = Path(options["folder"])
     torch.set_num_threads(2)
     if name == OURS:
-        import seedbed.models.io.published  # noqa: F401
+        import seedbed.formats.published  # noqa: F401
     else:
         import transformers.models.auto.modeling_auto
         import transformers.models.llama.modeling_llama  # noqa: F401

@@ -165,9 +165,9 @@ class Seedbed:
 
     def index(self, documents: int) -> Any:
         """Seconds from texts to a searchable store on disk."""
-        from seedbed.rag.document import Document
-        from seedbed.rag.split import SplitSettings, split
-        from seedbed.rag.store import Entry, Store
+        from seedbed.documents.document import Document
+        from seedbed.documents.splitting.split import SplitSettings, split
+        from seedbed.search.store import Entry, Store
 
         found = texts(documents, words=250)
         settings, store = SplitSettings("recursive", CHUNK_SIZE, CHUNK_OVERLAP), Store(self.folder / "index.sqlite")
@@ -182,8 +182,8 @@ class Seedbed:
 
     def fill(self, vectors: int, shape: str = SHAPES[0]) -> Any:
         """Keep chunks with vectors, to search."""
-        from seedbed.rag.document import Chunk
-        from seedbed.rag.store import Store
+        from seedbed.documents.document import Chunk
+        from seedbed.search.store import Store
 
         if self.store is not None:
             self.store.close()
@@ -210,7 +210,7 @@ class Seedbed:
 
     def finder(self, mode: str = "hybrid") -> Callable[[str], Any]:
         """A function that searches for a text."""
-        from seedbed.rag.retrieval import Retriever
+        from seedbed.search.retrieval import Retriever
 
         retriever = Retriever(self.store, Cheap(self.shape), mode)  # type: ignore[arg-type]
         return lambda query: retriever.search(query, K)
@@ -351,7 +351,7 @@ WORKERS = {"seedbed": Seedbed, "langchain+chroma": LangChain, "llamaindex": Llam
 
 def million(count: int = 1_000_000) -> dict[str, Any]:
     """Our store with a million vectors: in memory, and read anew for each search."""
-    from seedbed.rag.store import Store
+    from seedbed.search.store import Store
 
     with tempfile.TemporaryDirectory(prefix="rag_speed-") as folder:
         one = Seedbed(f"{folder}/s")

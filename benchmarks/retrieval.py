@@ -27,12 +27,12 @@ import numpy as np
 
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
-from seedbed.rag.contracts import Embedder
-from seedbed.rag.document import Chunk
-from seedbed.rag.embedders import open_embedder
-from seedbed.rag.retrieval import MODES, TFIDF_SHARES, Retriever, Shares
-from seedbed.rag.store import Store
-from seedbed.rag.tfidf import SIZE, Latent, Tfidf, stems
+from seedbed.documents.document import Chunk
+from seedbed.search.contracts import Embedder
+from seedbed.search.embedders import open_embedder
+from seedbed.search.retrieval import MODES, TFIDF_SHARES, HybridShares, Retriever
+from seedbed.search.store import Store
+from seedbed.vectors.tfidf import SIZE, Latent, Tfidf, stems
 
 DEPTH = 100
 RESAMPLES = 2000
@@ -121,7 +121,7 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
             ranks = Retriever(store, embedder, mode, fusion="ranks")
             yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
         label = {"hybrid": f"hybrid BM25 + {name}", "words": "BM25", "vector": name}[mode]
-        shares = TFIDF_SHARES if name == "latent" else Shares()  # as collections do
+        shares = TFIDF_SHARES if name == "latent" else HybridShares()  # as collections do
         retriever = Retriever(store, embedder, mode, shares=shares)
         yield label, lambda query, found=retriever: places_of(found, query)
     store.close()

@@ -110,8 +110,8 @@ def _library(shape: Shape, bits: str, folder: Path) -> Path:
     """A library with the model "bench": random weights, and a tokenizer of bytes and made-up words."""
     from seedbed.core.artifacts import Library
     from seedbed.models.decoder import Decoder
-    from seedbed.models.quantize import quantize
     from seedbed.models.store import save_model
+    from seedbed.transform.quantize import quantize
 
     library = Library(folder / f"home-{bits}")
     if library.all("model"):

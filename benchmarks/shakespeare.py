@@ -86,20 +86,20 @@ def train(title: str, text: Characters, config: Any, settings: Any) -> dict[str,
     """One run. Returns its validation loss in nats, parameters and seconds."""
     from seedbed.core.randomness import seed_everything
     from seedbed.models.decoder import Decoder
-    from seedbed.models.plan import plan
-    from seedbed.train.engine import Engine
-    from seedbed.train.loop import Hooks, Run
+    from seedbed.models.training_cost import plan
+    from seedbed.train.engine import TrainingEngine
+    from seedbed.train.loop import Hooks, TrainingRun
     from seedbed.train.objectives.causal_lm import CausalLM
     from seedbed.train.sources import PackedTokens
 
     seed_everything(settings.seed)
     model = Decoder(config)
     model.initialise(settings.seed)
-    engine = Engine(model, CausalLM(), settings)
+    engine = TrainingEngine(model, CausalLM(), settings)
     source = PackedTokens(Row(text.train), CONTEXT, BATCH, settings.seed)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        Run(engine, source, Hooks(), Path(folder), title).fit()
+        TrainingRun(engine, source, Hooks(), Path(folder), title).fit()
     seconds = time.perf_counter() - started
     loss = engine.evaluate(validation(text.valid))["loss"]
     say(f"{title}: validation loss {loss:.4f}")

@@ -113,7 +113,7 @@ def _our_settings(vocab: int, options: dict[str, Any]) -> tuple[Any, Any]:
 def _seedbed(shards: Any, options: dict[str, Any]) -> Run:
     from seedbed.core.randomness import seed_everything
     from seedbed.models.decoder import Decoder
-    from seedbed.train.engine import Engine
+    from seedbed.train.engine import TrainingEngine
     from seedbed.train.objectives.causal_lm import CausalLM
     from seedbed.train.schedule import learning_rate
     from seedbed.train.sources import PackedTokens, split_batch
@@ -122,7 +122,7 @@ def _seedbed(shards: Any, options: dict[str, Any]) -> Run:
     seed_everything(settings.seed)
     model = Decoder(config)
     model.initialise(settings.seed)
-    engine = Engine(model, CausalLM(), settings)
+    engine = TrainingEngine(model, CausalLM(), settings)
     source = PackedTokens(shards.split("train"), CONTEXT, settings.batch, settings.seed)
     batches = validation(shards.split("valid"), options["validation"])
     done = 0

@@ -69,14 +69,14 @@ def _seedbed(shape: Shape) -> Step:
 
     keep_pages()
     from seedbed.models.decoder import Decoder
-    from seedbed.train.engine import Engine
+    from seedbed.train.engine import TrainingEngine
     from seedbed.train.objectives.causal_lm import CausalLM
     from seedbed.train.settings import TrainSettings
     from seedbed.train.sources import PackedTokens
 
     model = Decoder(_model_config(shape))
     model.initialise(0)
-    engine = Engine(model, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=1e-3, weight_decay=0.1))
+    engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=1e-3, weight_decay=0.1))
     source = PackedTokens(Row(_data(shape)), SEQUENCE, BATCH, seed=0)
     return lambda: engine.step([source.next()], 1.0)
 
@@ -142,7 +142,7 @@ def _work(name: str, options: dict[str, Any]) -> None:
 def _limit(name: str) -> dict[str, float]:
     """What the processor allows: the matrix products alone, at the rate of one large product."""
     from seedbed.core.machine import matmul_flops
-    from seedbed.models.plan import plan
+    from seedbed.models.training_cost import plan
 
     described = plan(_model_config(SHAPES[name]))
     flops, peak = described.flops_per_token(), matmul_flops(1.0)

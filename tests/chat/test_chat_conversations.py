@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.chat.conversations import Conversations, Entry
+from seedbed.chat.conversations import ConversationEntry, Conversations
 from seedbed.chat.messages import Message, ToolCall, Usage
 from seedbed.chat.summary import Summary
 from seedbed.core.artifacts import Library
@@ -21,10 +21,10 @@ from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, Usage
 
 CALL = ToolCall("c1", "look", '{"at": "it"}')
 TURN = [
-    Entry(Message("user", "what is it? \ud800 {x}\0"), seconds=5.0),
-    Entry(Message("assistant", "", (CALL,)), "tiny", Usage(7, 3), 6.0),
-    Entry(Message("tool", "a thing", tool_call_id="c1"), seconds=6.5),
-    Entry(Message("assistant", "a thing"), "tiny", Usage(12, 2), 7.0),
+    ConversationEntry(Message("user", "what is it? \ud800 {x}\0"), seconds=5.0),
+    ConversationEntry(Message("assistant", "", (CALL,)), "tiny", Usage(7, 3), 6.0),
+    ConversationEntry(Message("tool", "a thing", tool_call_id="c1"), seconds=6.5),
+    ConversationEntry(Message("assistant", "a thing"), "tiny", Usage(12, 2), 7.0),
 ]
 WRITE = """
 import sys
@@ -66,7 +66,7 @@ def test_the_list_begins_with_the_one_used_last(path: Path) -> None:
     with Conversations(path) as saved:
         assert saved.all() == []
         saved.create("empty")
-        saved.create("old", [Entry(Message("user", "hi"), seconds=3.0)])
+        saved.create("old", [ConversationEntry(Message("user", "hi"), seconds=3.0)])
         saved.create("notes", TURN)
         found = {one.name: one for one in saved.all()}
     assert list(found) == ["empty", "notes", "old"]
@@ -94,8 +94,8 @@ def test_names_are_free_and_known(path: Path) -> None:
 
 def test_what_is_deleted_is_gone_from_the_file(path: Path) -> None:
     with Conversations(path) as saved:
-        saved.create("kept", [Entry(Message("user", "keep this"))])
-        saved.create("secret", [Entry(Message("user", "forget the word abracadabra"))])
+        saved.create("kept", [ConversationEntry(Message("user", "keep this"))])
+        saved.create("secret", [ConversationEntry(Message("user", "forget the word abracadabra"))])
         saved.delete("secret")
         assert [one.name for one in saved.all()] == ["kept"]
         saved.create("secret")
@@ -108,10 +108,10 @@ def test_a_turn_is_saved_whole_or_not_at_all(path: Path) -> None:
     with Conversations(path) as saved:
         saved.create("notes", TURN)
         with pytest.raises(TypeError):
-            saved.append("notes", [TURN[0], Entry(Message("user", object()))])  # type: ignore[arg-type]
+            saved.append("notes", [TURN[0], ConversationEntry(Message("user", object()))])  # type: ignore[arg-type]
         assert saved.read("notes") == TURN
         with pytest.raises(TypeError):
-            saved.create("other", [Entry(Message("user", object()))])  # type: ignore[arg-type]
+            saved.create("other", [ConversationEntry(Message("user", object()))])  # type: ignore[arg-type]
         saved.check_free("other")
 
 
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_told_and_left_as_it_is(path: Path) -> None:
 
 def test_a_file_damaged_within_is_told(path: Path) -> None:
     with Conversations(path) as saved:
-        saved.create("notes", [Entry(Message("user", "x" * 30_000))])
+        saved.create("notes", [ConversationEntry(Message("user", "x" * 30_000))])
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from chat_servers import ASK, CHAT, OK, Scripted, chunk
 
-from seedbed.chat.choose import first_that_fits, is_url, open_model
 from seedbed.chat.failures import RemoteError
 from seedbed.chat.fallback import Fallback
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message
+from seedbed.chat.open_model import first_that_fits, is_url, open_model
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries
 from seedbed.core.artifacts import Library

@@ -18,16 +18,16 @@ from chat_servers import ASK
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message, Tool, ToolCall
 from seedbed.chat.model import scoring
-from seedbed.chat.tracing import Event
+from seedbed.chat.tracing import TraceEvent
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference.engine import Engine
+from seedbed.inference.engine_client import ThreadedGenerator
 from seedbed.inference.engine_thread import EngineThread
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Grammar, Sampling
-from seedbed.inference.runner import make_runner
+from seedbed.inference.runners.making import make_runner
 from seedbed.inference.text import end_ids
-from seedbed.inference.threaded import ThreadedGenerator
 
 PLAIN = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a seed?"}]
 WEATHER = {
@@ -245,7 +245,7 @@ def test_messages_that_cannot_be_read(
 
 
 def test_a_trace_is_told_of_start_tokens_and_end(local: LocalModel) -> None:
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     reply = local.reply(ASK, max_tokens=20, seed=1, grammar=Grammar("regex", "[a-z ]{9,30}"), trace=events.append)
     first, *tokens, last = events
     assert (first.kind, first.what, first.name, first.data["max_tokens"]) == ("start", "model", "tiny", 20)

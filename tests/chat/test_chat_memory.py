@@ -7,7 +7,7 @@ from counting import WordModel, words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.chat.memory import Buffer, Memory, TokenBudget, Window, fit_window
+from seedbed.chat.memory import Buffer, Memory, TokenBudget, WindowMemory, fit_window
 from seedbed.chat.messages import Message, ToolCall
 from seedbed.chat.summary import ASK_SUMMARY, NO_SUMMARY, SummaryMemory
 from seedbed.core.errors import CapacityError, UsageError
@@ -43,7 +43,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
 
 MEMORIES = st.one_of(
     st.just(Buffer()),
-    st.builds(Window, st.integers(0, 4)),
+    st.builds(WindowMemory, st.integers(0, 4)),
     st.builds(TokenBudget, st.integers(0, 40)),
     st.builds(SummaryMemory, st.integers(0, 40)),
 )
@@ -71,7 +71,7 @@ def test_buffer_shows_everything() -> None:
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 9])
 def test_window_shows_the_latest_turns(turns: int) -> None:
     messages = talk(1, 2, 3)
-    view = Window(turns).view([SYSTEM, *messages], WordModel())
+    view = WindowMemory(turns).view([SYSTEM, *messages], WordModel())
     assert view.messages == (SYSTEM, *messages[max(0, 6 - 2 * turns) :])
     assert view.left_out == max(0, 6 - 2 * turns)
 
@@ -80,12 +80,12 @@ def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
     call = Message("assistant", "", (ToolCall("c", "look", "{}"),))
     turn = [Message("user", "look it up"), call, Message("tool", "found", tool_call_id="c"), Message("assistant", "it")]
     question = Message("user", "and?")
-    assert Window(1).view([*talk(1)[:-1], *turn, question], WordModel()).messages == (*turn, question)
+    assert WindowMemory(1).view([*talk(1)[:-1], *turn, question], WordModel()).messages == (*turn, question)
     # a call that is being answered is under way, whatever the size
-    assert Window(0).view([*talk(1)[:-1], *turn[:3]], WordModel()).messages == tuple(turn[:3])
+    assert WindowMemory(0).view([*talk(1)[:-1], *turn[:3]], WordModel()).messages == tuple(turn[:3])
 
 
-@pytest.mark.parametrize("memory", [Window(1), TokenBudget(9), SummaryMemory(9)])
+@pytest.mark.parametrize("memory", [WindowMemory(1), TokenBudget(9), SummaryMemory(9)])
 def test_a_result_goes_with_its_call(memory: Memory) -> None:
     call = Message("assistant", "", (ToolCall("c", "look", "{}"),))
     late = [Message("user", "hurry"), Message("tool", "found", tool_call_id="c"), Message("assistant", "it")]
@@ -114,8 +114,8 @@ def test_the_window_of_the_model_holds_the_view_and_a_reply() -> None:
         fit_window(messages, WordModel(5), 100)
 
 
-@pytest.mark.parametrize("make", [Window, TokenBudget, SummaryMemory, lambda size: SummaryMemory(1, size + 1)])
-def test_a_size_below_the_least_is_refused(make: type[Window]) -> None:
+@pytest.mark.parametrize("make", [WindowMemory, TokenBudget, SummaryMemory, lambda size: SummaryMemory(1, size + 1)])
+def test_a_size_below_the_least_is_refused(make: type[WindowMemory]) -> None:
     with pytest.raises(UsageError, match="is out of range"):
         make(-1)
 

@@ -10,7 +10,7 @@ from counting import WordModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.chat.memory import Memory, TokenBudget, Window
+from seedbed.chat.memory import Memory, TokenBudget, WindowMemory
 from seedbed.chat.messages import Message
 from seedbed.chat.summary import SummaryMemory
 
@@ -63,7 +63,7 @@ def kept_by_ours(memory: Memory, turns: Turns) -> list[list[str]]:
 @settings(max_examples=100, deadline=None)
 def test_window_keeps_what_langchain_keeps(turns: Turns, size: int) -> None:
     theirs = classic.ConversationBufferWindowMemory(k=size, return_messages=True)
-    assert kept_by_ours(Window(size), turns) == kept_by_langchain(theirs, turns)
+    assert kept_by_ours(WindowMemory(size), turns) == kept_by_langchain(theirs, turns)
 
 
 @given(conversations(), st.integers(0, 80))

@@ -8,7 +8,7 @@ import pytest
 
 from seedbed.chat.messages import Message, ToolCall
 from seedbed.chat.otel import otel_trace
-from seedbed.chat.tracing import Event, fan_out, span
+from seedbed.chat.tracing import TraceEvent, fan_out, span
 from seedbed.core.errors import DataError
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
@@ -58,7 +58,7 @@ def ask(trace: object) -> None:
 
 
 def test_spans_have_the_conventions_names_parents_and_times(spans: Spans) -> None:
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     ask(fan_out(events.append, otel_trace(spans.tracer)))
     found = spans.named()
     assert set(found) == {

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.chat.messages import Message
-from seedbed.chat.prompts import Prompt
-from seedbed.chat.shots import (
+from seedbed.chat.few_shot import (
     STEPS,
     Example,
     conclude,
@@ -19,6 +17,8 @@ from seedbed.chat.shots import (
     step_by_step,
     zero_shot,
 )
+from seedbed.chat.messages import Message
+from seedbed.chat.prompts import Prompt
 from seedbed.core.errors import UsageError
 
 VALUES = {"a": "1", "question": "why {a}?", "größe_2": "}{ {{x}} {question.__class__}"}

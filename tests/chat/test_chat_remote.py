@@ -13,14 +13,14 @@ from chat_servers import ASK, CHAT, OK, Scripted, chunk
 from serving import Live
 
 from seedbed.chat import transport
-from seedbed.chat.choose import open_model
 from seedbed.chat.failures import RemoteError
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message, Reply, Tool, ToolCall, Usage
 from seedbed.chat.model import scoring
+from seedbed.chat.open_model import open_model
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.sse import sse_data
-from seedbed.chat.tracing import Event
+from seedbed.chat.tracing import TraceEvent
 from seedbed.chat.transport import Retries
 from seedbed.core.errors import CapacityError, NotFoundError, UsageError
 from seedbed.inference.parameters import Grammar
@@ -58,7 +58,7 @@ def without_id(reply: Reply) -> Reply:
     return Reply(reply.text, calls, reply.usage, reply.finish, reply.logprobs, reply.model)
 
 
-@pytest.mark.parametrize("options", CASES, ids=lambda options: "-".join(set(options) - set(HOT)) or "plain")
+@pytest.mark.parametrize("options", CASES, ids=lambda options: "-".join(sorted(set(options) - set(HOT))) or "plain")
 def test_it_answers_as_the_local_model_does(remote: RemoteModel, local: LocalModel, options: dict[str, Any]) -> None:
     """One engine, one contract of determinism: text, calls, counts and log-probabilities are the same to the digit."""
     expected = local.reply(ASK, **options)
@@ -366,7 +366,7 @@ def test_what_json_cannot_hold(scripted: Scripted, options: dict[str, Any]) -> N
         scripted.model().reply(ASK, **options)
 
 
-Ask = Callable[[RemoteModel, Callable[[Event], None]], object]
+Ask = Callable[[RemoteModel, Callable[[TraceEvent], None]], object]
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ Ask = Callable[[RemoteModel, Callable[[Event], None]], object]
     [lambda model, trace: model.reply(ASK, trace=trace), lambda model, trace: list(model.stream(ASK, trace=trace))],
 )
 def test_a_trace_is_told(scripted: Scripted, ask: Ask) -> None:
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     scripted.says((400, {}, b"no"))
     with pytest.raises(UsageError):
         ask(scripted.model(), events.append)

@@ -13,12 +13,12 @@ import pytest
 
 from seedbed.chat.otel import otel_trace
 from seedbed.chat.trace_log import TraceLog
-from seedbed.chat.tracing import Event, Trace, fan_out, span
+from seedbed.chat.tracing import Trace, TraceEvent, fan_out, span
 from seedbed.core.errors import DataError, NotFoundError, UsageError
 
 
 @pytest.fixture
-def events() -> list[Event]:
+def events() -> list[TraceEvent]:
     return []
 
 
@@ -39,7 +39,7 @@ def ask(trace: Trace | None) -> None:
         chain.data.update(prompt_tokens=40, completion_tokens=2)
 
 
-def test_events_say_what_is_part_of_what(events: list[Event]) -> None:
+def test_events_say_what_is_part_of_what(events: list[TraceEvent]) -> None:
     ask(events.append)
     told = [(event.kind, event.name) for event in events]
     assert told == [
@@ -52,7 +52,7 @@ def test_events_say_what_is_part_of_what(events: list[Event]) -> None:
     assert [event.seconds for event in events] == sorted(event.seconds for event in events)
 
 
-def test_an_error_is_told_and_goes_on(events: list[Event]) -> None:
+def test_an_error_is_told_and_goes_on(events: list[TraceEvent]) -> None:
     with pytest.raises(ZeroDivisionError), span(events.append, "chain", "outer"), span(events.append, "tool", "inner"):
         1 / 0  # noqa: B018
     assert [(event.kind, event.name) for event in events[2:]] == [("error", "inner"), ("error", "outer")]
@@ -66,7 +66,7 @@ def stream(trace: Trace | None, name: str) -> Iterator[int]:
         yield from range(3)
 
 
-def test_streams_that_are_read_in_turns_are_part_of_nothing_else(events: list[Event]) -> None:
+def test_streams_that_are_read_in_turns_are_part_of_nothing_else(events: list[TraceEvent]) -> None:
     with span(events.append, "chain", "both"):
         one, other = stream(events.append, "one"), stream(events.append, "other")
         assert [next(one), next(other)] == [0, 0]
@@ -80,15 +80,17 @@ def test_streams_that_are_read_in_turns_are_part_of_nothing_else(events: list[Ev
     assert parents == {"both": None, "one": both, "other": both, "between": both, "after": None}
 
 
-def test_a_stream_that_nobody_reads_on_has_ended_not_failed(events: list[Event]) -> None:
+def test_a_stream_that_nobody_reads_on_has_ended_not_failed(events: list[TraceEvent]) -> None:
     one = stream(events.append, "one")
     next(one)
     one.close()  # type: ignore[attr-defined]
     assert [(event.kind, dict(event.data)) for event in events] == [("start", {}), ("end", {"stopped": True})]
 
 
-def test_a_listener_that_fails_does_not_break_the_work(events: list[Event], caplog: pytest.LogCaptureFixture) -> None:
-    def broken(event: Event) -> None:
+def test_a_listener_that_fails_does_not_break_the_work(
+    events: list[TraceEvent], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: TraceEvent) -> None:
         raise OSError("the disk is full")
 
     with caplog.at_level(logging.WARNING):
@@ -103,11 +105,11 @@ def test_a_listener_that_fails_does_not_break_the_work(events: list[Event], capl
         pass
 
 
-def interrupt(event: Event) -> None:
+def interrupt(event: TraceEvent) -> None:
     raise KeyboardInterrupt
 
 
-def test_the_log_holds_the_tree_with_times_and_tokens(log: TraceLog, events: list[Event]) -> None:
+def test_the_log_holds_the_tree_with_times_and_tokens(log: TraceLog, events: list[TraceEvent]) -> None:
     ask(fan_out(log, events.append))
     chain, notes, tiny = log.tree(events[0].span)
     assert [one.name for one in (chain, notes, tiny)] == ["stuff", "notes", "tiny"]
@@ -139,7 +141,7 @@ def test_contents_are_kept_only_when_asked(log: TraceLog, tmp_path: Path) -> Non
 def test_the_log_tells_errors_and_what_never_ended(log: TraceLog) -> None:
     with pytest.raises(DataError), span(log, "chain", "broken"):
         raise DataError("it is broken", why="so", fix="mend it")
-    log(Event("start", "chain", "killed", "k1", None))
+    log(TraceEvent("start", "chain", "killed", "k1", None))
     killed, broken = log.latest()
     assert (killed.status, killed.ended, killed.seconds) == ("running", None, None)
     assert broken.status == "error"
@@ -149,8 +151,8 @@ def test_the_log_tells_errors_and_what_never_ended(log: TraceLog) -> None:
 
 def test_a_trace_is_found_by_the_beginning_of_its_id(log: TraceLog) -> None:
     for identity in ("abc1", "abd2"):
-        log(Event("start", "chain", identity, identity, None))
-        log(Event("start", "tool", "inner", f"{identity}i", identity))
+        log(TraceEvent("start", "chain", identity, identity, None))
+        log(TraceEvent("start", "tool", "inner", f"{identity}i", identity))
     assert [one.id for one in log.tree("abc")] == ["abc1", "abc1i"]
     with pytest.raises(UsageError, match="fits several traces"):
         log.tree("ab")

@@ -18,7 +18,7 @@ from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
 from seedbed.rag.answer import CHAINS
 from seedbed.rag.collection import Collection
-from seedbed.rag.retrieval import MODES
+from seedbed.search.retrieval import MODES
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 

@@ -16,8 +16,8 @@ from typing import Any, get_args
 import pytest
 
 from seedbed.cli import docs
-from seedbed.rag.retrieval import MODES
-from seedbed.rag.split import By
+from seedbed.documents.splitting.split import By
+from seedbed.search.retrieval import MODES
 
 Run = Callable[..., tuple[int, str, str]]
 

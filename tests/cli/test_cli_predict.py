@@ -15,10 +15,10 @@ from serving import add_model
 from transformers import BertTokenizer
 
 from seedbed.core.artifacts import Library
+from seedbed.formats.importing import import_model
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.predicting import Predictor
 from seedbed.inference.seq2seq import Seq2Seq
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer

@@ -14,9 +14,9 @@ from seedbed.evaluation import side_by_side
 from seedbed.evaluation.held_out import from_text
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.plan import plan
 from seedbed.models.store import load_model, save_model
 from seedbed.models.task_model import TaskModel
+from seedbed.models.training_cost import plan
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer

@@ -20,7 +20,7 @@ from published_models import published_folder, tiny_model
 from seedbed.core.artifacts import Library
 from seedbed.corpus.questions import read_questions
 from seedbed.corpus.store import Corpus
-from seedbed.models.io.exporting import export_gguf
+from seedbed.formats.exporting import export_gguf
 from seedbed.models.store import load_model
 
 Run = Callable[..., tuple[int, str, str]]

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from seedbed.serve.store import Store, Stored
+from seedbed.serve.response_store import ResponseStore, StoredResponse
 
 RESPONSES = ("resp_677efb5139a88190b512bc3fef8e535d", "response_id")
 
 
 def pytest_runtest_setup() -> None:
-    store = Store(Path(os.environ["SEEDBED_STORE"]), 1 << 20, 3600.0)
+    store = ResponseStore(Path(os.environ["SEEDBED_STORE"]), 1 << 20, 3600.0)
     stored = json.loads(os.environ["SEEDBED_RESPONSE"])
     for identity in RESPONSES:
         store.delete("", identity)
-        store.put("", Stored({**stored["body"], "id": identity}, stored["items"]))
+        store.put("", StoredResponse({**stored["body"], "id": identity}, stored["items"]))
 
 
 @pytest.hookimpl(wrapper=True)

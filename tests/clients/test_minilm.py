@@ -18,9 +18,9 @@ import torch
 
 from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
+from seedbed.formats.importing import import_model
 from seedbed.inference.encoding import Encoder
 from seedbed.models.config import ModelConfig
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any
 
 pytest.importorskip("sentence_transformers")
@@ -103,7 +103,7 @@ def test_it_finds_better_than_words_alone(ours: Encoder, monkeypatch: pytest.Mon
     """Alone and joined with them, on every set, by both measures."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     import retrieval
-    from seedbed.rag.embedders import EncoderEmbedder
+    from seedbed.search.embedders import EncoderEmbedder
 
     for one in retrieval.test_sets(DATA):
         systems = retrieval.in_store(one, "minilm", EncoderEmbedder(ours))

@@ -13,22 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.core import config
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 from seedbed.core.errors import ConfigError, NotFoundError
 
 
 @dataclass(frozen=True)
 class Source:
-    path: str = knob("", "where the text is")
-    weight: float = knob(1.0, "how often it is seen", at_least=0)
+    path: str = setting("", "where the text is")
+    weight: float = setting(1.0, "how often it is seen", at_least=0)
 
 
 @dataclass(frozen=True)
 class Train:
-    steps: int = knob(0, "length", unit="steps", at_least=0)
-    tokens: int = knob(0, "length", unit="tokens", at_least=0)
-    lr: float = knob(0.1, "learning rate", at_least=0, at_most=1)
-    kind: Literal["muon", "adamw"] = knob("muon", "optimizer")
+    steps: int = setting(0, "length", unit="steps", at_least=0)
+    tokens: int = setting(0, "length", unit="tokens", at_least=0)
+    lr: float = setting(0.1, "learning rate", at_least=0, at_most=1)
+    kind: Literal["muon", "adamw"] = setting("muon", "optimizer")
 
     def __post_init__(self) -> None:
         if self.steps and self.tokens:
@@ -37,14 +37,14 @@ class Train:
 
 @dataclass(frozen=True)
 class Recipe:
-    name: str = knob("x", "what it is called")
-    chat: bool = knob(True, "fine-tune")
-    factor: float = knob(1.0, "a number without limits")
-    width: int | None = knob(None, "channels", at_least=1)
-    label: str | None = knob(None, "a text that may be missing")
-    train: Train = knob(Train(tokens=7), "training")
-    sources: tuple[Source, ...] = knob((), "texts")
-    mixers: tuple[Literal["attention", "gru"], ...] = knob(("attention",), "layers")
+    name: str = setting("x", "what it is called")
+    chat: bool = setting(True, "fine-tune")
+    factor: float = setting(1.0, "a number without limits")
+    width: int | None = setting(None, "channels", at_least=1)
+    label: str | None = setting(None, "a text that may be missing")
+    train: Train = setting(Train(tokens=7), "training")
+    sources: tuple[Source, ...] = setting((), "texts")
+    mixers: tuple[Literal["attention", "gru"], ...] = setting(("attention",), "layers")
 
 
 def write(folder: Path, text: str) -> Path:

@@ -19,7 +19,7 @@ from seedbed.corpus.build import build_corpus
 from seedbed.corpus.document import SPLITS, Document
 from seedbed.corpus.questions import QuestionSettings, build_questions, conversations, read_questions
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
-from seedbed.corpus.stdlib import module_documents
+from seedbed.documents.python_modules import module_documents
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 PAGE = """# shapes.flat
@@ -80,14 +80,14 @@ def _document(text: str, path: str = "a.md", kind: str = "prose") -> Document:
     return Document(text, "source", path, path, kind, "CC0-1.0")  # type: ignore[arg-type]
 
 
-def _asked(text: str, path: str = "a.md", **knobs: float) -> dict[str, str]:
-    found = conversations(_document(text, path), QuestionSettings(**knobs))  # type: ignore[arg-type]
+def _asked(text: str, path: str = "a.md", **settings: float) -> dict[str, str]:
+    found = conversations(_document(text, path), QuestionSettings(**settings))  # type: ignore[arg-type]
     return {pair.question: pair.answer for conversation in found for pair in conversation}
 
 
-def _by_type(text: str, path: str, **knobs: float) -> dict[str, list[Pair]]:
+def _by_type(text: str, path: str, **settings: float) -> dict[str, list[Pair]]:
     found: dict[str, list[Pair]] = {}
-    for conversation in conversations(_document(text, path), QuestionSettings(**knobs)):  # type: ignore[arg-type]
+    for conversation in conversations(_document(text, path), QuestionSettings(**settings)):  # type: ignore[arg-type]
         for pair in conversation:
             found.setdefault(pair.type, []).append(pair)
     return found
@@ -136,7 +136,7 @@ def test_two_turns_ask_for_the_signature_after_the_purpose() -> None:
 def test_signatures_are_those_of_the_running_python() -> None:
     """Every signature asked about is, but for self, what ``ast`` reads from the source."""
     data = (STDLIB / "textwrap.py").read_bytes()
-    page = next(iter(module_documents(data, "textwrap.py", "stdlib", "PSF-2.0")))
+    page = next(iter(module_documents(data, "textwrap.py")))
     expected = {}
     for node in ast.parse(data).body:
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) and not node.name.startswith("_"):

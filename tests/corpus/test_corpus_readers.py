@@ -13,13 +13,14 @@ import pytest
 import zstandard
 
 from seedbed.core.errors import DataError, NotFoundError
-from seedbed.corpus.document import Document, cut
-from seedbed.corpus.encoding import detect_encoding
-from seedbed.corpus.html import html_text
-from seedbed.corpus.opening import open_bytes
+from seedbed.corpus.document import Document
 from seedbed.corpus.readers import PART_CHARS, Reading, Unreadable, read_documents
 from seedbed.corpus.settings import SourceSettings
-from seedbed.corpus.sources import SourceFile, source_files
+from seedbed.documents.compression import open_bytes
+from seedbed.documents.encoding import detect_encoding
+from seedbed.documents.file_walk import SourceFile, source_files
+from seedbed.documents.html_text import html_text
+from seedbed.documents.text_spans import cut_place
 
 GERMAN = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. Die Straße ist naß und glatt. " * 4
 RUSSIAN = "Съешь ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний. " * 4
@@ -106,7 +107,7 @@ def test_windows_newlines_at_a_block_edge_are_one_newline(tmp_path: Path) -> Non
     ],
 )
 def test_the_best_place_to_cut(text: str, wanted: int, expected: int) -> None:
-    assert cut(text, wanted) == expected
+    assert cut_place(text, wanted) == expected
 
 
 def test_records_give_documents_and_bad_lines_are_counted(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_sources_list_files_in_order_without_hidden_ones(tmp_path: Path) -> None
     (tmp_path / "b" / "self").symlink_to("self")  # reported when it is read
 
     def listed(path: str) -> list[str]:
-        return [file.path for file in source_files(SourceSettings("s", path))]
+        return [file.path for file in source_files(path)]
 
     assert listed(str(tmp_path)) == ["a.md", "b/10.txt", "b/2.txt", "b/self", "c/d/e.rst"]
     assert listed(str(tmp_path / "b/*.txt")) == ["10.txt", "2.txt"]
@@ -178,13 +179,13 @@ def test_sources_list_files_in_order_without_hidden_ones(tmp_path: Path) -> None
 def test_a_source_that_is_not_there_says_so(tmp_path: Path) -> None:
     for path in ("nowhere", "*.nothing"):
         with pytest.raises(NotFoundError):
-            list(source_files(SourceSettings("s", str(tmp_path / path))))
+            list(source_files(str(tmp_path / path)))
     with pytest.raises(DataError, match="has no files"):
-        list(source_files(SourceSettings("s", str(tmp_path))))
+        list(source_files(str(tmp_path)))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
 def test_a_folder_that_may_not_be_opened_is_listed_itself(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "closed").mkdir(mode=0)
-    assert [file.path for file in source_files(SourceSettings("s", str(tmp_path)))] == ["a.txt", "closed"]
+    assert [file.path for file in source_files(str(tmp_path))] == ["a.txt", "closed"]

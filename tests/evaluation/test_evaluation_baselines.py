@@ -16,7 +16,7 @@ from seedbed.evaluation import baselines
 from seedbed.evaluation.baselines import text_rows, token_rows
 from seedbed.evaluation.bits_per_byte import BitsPerByte
 from seedbed.evaluation.kneser_ney import train_kneser_ney
-from seedbed.evaluation.table import Row, compare
+from seedbed.evaluation.table import ResultRow, compare
 
 TEXTS = [path.read_text(encoding="utf-8") for path in sorted(Path(baselines.__file__).parent.glob("*.py"))]
 TEXTS += ["ä", "€" * 5000, "spam " * 3]
@@ -100,9 +100,9 @@ def test_the_table_pairs_documents() -> None:
     hardness = generator.normal(2, 0.5, size=400) * sizes
     model = BitsPerByte(hardness, sizes, 1)
     rows = [
-        Row("other", 2.5, "", hardness + 0.5 * sizes + generator.normal(0, 10, size=400)),
-        Row("this model", model.value, "", hardness, "model"),
-        Row("whole", 1.0, ""),
+        ResultRow("other", 2.5, "", hardness + 0.5 * sizes + generator.normal(0, 10, size=400)),
+        ResultRow("this model", model.value, "", hardness, "model"),
+        ResultRow("whole", 1.0, ""),
     ]
     whole, ours, other = compare(model, rows, ["prose"] * 100 + ["code"] * 300)
     assert (whole.name, ours.name, other.name) == ("whole", "this model", "other")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart, number, ticks
-from seedbed.evaluation.report import Ancestor, Report, Run, Sample, run_charts, write_report
+from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, run_charts, write_report
 from seedbed.evaluation.table import Line
 
 HOSTILE = "<script>alert('x')</script><img src=https://example.org/a.png onerror=alert(1)> \"' {{ 7 * 7 }} &amp;"
@@ -57,7 +57,7 @@ def make_report() -> Report:
         ],
         measured=HOSTILE,
         remarks=[HOSTILE],
-        runs=[Run(HOSTILE, metrics), Run("empty run", [])],
+        runs=[RunSummary(HOSTILE, metrics), RunSummary("empty run", [])],
         samples=[Sample("the prompt", HOSTILE)],
         questions=[Sample(HOSTILE, "answer", HOSTILE)],
         lineage=[Ancestor(0, "model", "a" * 64, (HOSTILE,), HOSTILE), Ancestor(1, "run", "b" * 64, first=False)],

@@ -13,7 +13,7 @@ from seedbed.inference import sampler
 from seedbed.inference.decoding import Token, finish_of
 from seedbed.inference.engine import Engine
 from seedbed.inference.request import Event, Request
-from seedbed.inference.runner import BLOCK, Chunk, Rows
+from seedbed.inference.runner import BLOCK, LogitRows, TokenChunk
 
 VOCABULARY = 32
 
@@ -40,7 +40,7 @@ class HashRunner:
         self.forwards = self.rows = 0
         self.broken: Exception | None = None
 
-    def forward(self, chunks: Sequence[Chunk]) -> Rows:
+    def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
         if self.broken:
             raise self.broken
         assert chunks
@@ -48,7 +48,7 @@ class HashRunner:
         self.forwards += 1
         wanted = [row for chunk in chunks for row in self._chunk(chunk)]
         logits = torch.from_numpy(np.stack(wanted)) if wanted else torch.empty(0, VOCABULARY)
-        return Rows(logits, logits.argmax(-1).tolist(), [float(row.logsumexp(-1)) for row in logits])
+        return LogitRows(logits, logits.argmax(-1).tolist(), [float(row.logsumexp(-1)) for row in logits])
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
         return torch.tensor([[float(token), 1.0] for token in tokens])
@@ -56,7 +56,7 @@ class HashRunner:
     def release(self, slot: int) -> None:
         self.states.pop(slot, None)
 
-    def _chunk(self, chunk: Chunk) -> list[np.ndarray]:
+    def _chunk(self, chunk: TokenChunk) -> list[np.ndarray]:
         assert len(chunk.tokens) > 0
         self.rows += len(chunk.tokens)
         stamp = None if self.exact else (chunk.start, len(chunk.tokens))
@@ -65,7 +65,7 @@ class HashRunner:
         ends = range(chunk.start + 1, len(history) + 1)[len(contents) - chunk.wanted :]
         return [hashed(history[max(0, end - self.memory) : end]) for end in ends]
 
-    def _paged(self, chunk: Chunk, contents: list[object]) -> list[object]:
+    def _paged(self, chunk: TokenChunk, contents: list[object]) -> list[object]:
         end = chunk.start + len(contents)
         assert end <= self.max_length
         assert len(chunk.blocks) * BLOCK >= end
@@ -74,7 +74,7 @@ class HashRunner:
             self.blocks.setdefault(chunk.blocks[position // BLOCK], {})[position % BLOCK] = content
         return [self.blocks[chunk.blocks[position // BLOCK]][position % BLOCK] for position in range(end)]
 
-    def _recurrent(self, chunk: Chunk, contents: list[object]) -> list[object]:
+    def _recurrent(self, chunk: TokenChunk, contents: list[object]) -> list[object]:
         if chunk.start == 0:
             self.states[chunk.slot] = []
         state = self.states[chunk.slot]
@@ -98,7 +98,7 @@ def solo(runner: HashRunner, request: Request, ends: Sequence[int] = ()) -> list
     tokens: list[Token] = []
     while not (tokens and tokens[-1].finish):
         for start, cell in cells:
-            rows = fresh.forward([Chunk(cell, start, [], "last", 0, request.adapter)])
+            rows = fresh.forward([TokenChunk(cell, start, [], "last", 0, request.adapter)])
         logits, logsumexp = rows.logits[0], rows.logsumexp[0]
         chosen = sampler.choose(logits, prompt, reply, sampling)
         cells = [(len(prompt) + len(reply), [chosen])]

@@ -19,24 +19,24 @@ import pytest
 import torch
 
 from seedbed.inference.decoding import Token
-from seedbed.inference.engine import Engine, Limits, Stats
+from seedbed.inference.engine import Engine, EngineLimits, Stats
 from seedbed.inference.grammar import GrammarCompiler
-from seedbed.inference.native import NativeRunner
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.request import Event, Request
 from seedbed.inference.runner import BLOCK
+from seedbed.inference.runners.cpu import NativeRunner
 from seedbed.inference.stops import StopScanner
 from seedbed.inference.text import end_ids
+from seedbed.kernel.library import library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.quantize import quantize
 from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.lora import LowRank
-from seedbed.nn.native.library import library
 from seedbed.nn.position import RopeScaling
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.streaming import StreamDecoder
 from seedbed.tokenizers.train import train_tokenizer
+from seedbed.transform.quantize import quantize
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 TOKENIZER = train_tokenizer(["seeds in a bed"], TokenizerSettings(kind="byte"))
@@ -209,7 +209,7 @@ class Case:
         draft = NativeRunner(self.small) if speculate == "draft" else None
         if draft:
             draft.pool.fill_(math.nan)
-        limits, ends = Limits(max_running=running), end_ids(TOKENIZER)
+        limits, ends = EngineLimits(max_running=running), end_ids(TOKENIZER)
         return Engine(runner, ends, limits=limits, grammars=self.grammars, draft=draft, speculate=bool(speculate))
 
     def alone(self, requests: Sequence[Request]) -> dict[str, Answer]:

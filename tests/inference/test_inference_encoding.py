@@ -24,8 +24,8 @@ from transformers import (
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, CorruptError, DataError, UsageError
+from seedbed.formats.importing import import_model
 from seedbed.inference.encoding import Encoder, batches
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.core.errors import CapacityError, NotFoundError, UsageError
-from seedbed.inference.engine import Engine, Limits
+from seedbed.inference.engine import Engine, EngineLimits
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.request import DeadlineError, QueueFull, Request
 from seedbed.inference.runner import BLOCK
@@ -62,7 +62,7 @@ def some_request(pick: random.Random, name: str) -> Request:
 def test_replies_do_not_depend_on_arrivals_aborts_and_preemptions(seed: int, kind: dict[str, bool]) -> None:
     pick = random.Random(seed)
     runner = HashRunner(**kind, block_count=pick.choice([5, 7, 12, 40]), memory=pick.choice([3, 10_000]))
-    limits = Limits(max_running=pick.choice([1, 3, 8]), step_tokens=pick.choice([80, 300]))
+    limits = EngineLimits(max_running=pick.choice([1, 3, 8]), step_tokens=pick.choice([80, 300]))
     engine = Engine(runner, ENDS, limits=limits)
     requests = [some_request(pick, str(name)) for name in range(10)]
     arrivals = sorted((pick.randint(0, 60), request.id) for request in requests)
@@ -137,7 +137,7 @@ def test_other_keys_and_adapters_share_nothing(other: dict[str, str]) -> None:
 
 
 def test_one_key_cannot_starve_another() -> None:
-    engine = Engine(HashRunner(exact=True), [], limits=Limits(max_running=2))
+    engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_running=2))
     for name in range(10):
         engine.add(Request(f"many{name}", ids(5, seed=name), Sampling(temperature=0, max_tokens=10)))
     engine.add(Request("few", ids(5, seed=99), GREEDY, salt="another"))
@@ -150,7 +150,7 @@ def test_one_key_cannot_starve_another() -> None:
 
 def test_running_replies_go_on_while_a_long_prompt_is_read() -> None:
     runner = HashRunner(exact=True)
-    engine = Engine(runner, [], limits=Limits(max_running=2, step_tokens=100), speculate=False)
+    engine = Engine(runner, [], limits=EngineLimits(max_running=2, step_tokens=100), speculate=False)
     engine.add(Request("short", ids(5, seed=1), Sampling(temperature=0, max_tokens=30)))
     engine.step()
     engine.add(Request("long", ids(900, seed=2), GREEDY))
@@ -162,7 +162,7 @@ def test_running_replies_go_on_while_a_long_prompt_is_read() -> None:
 def test_readers_of_replies_do_not_wait_for_whole_prompts() -> None:
     """Alone, a prompt of 900 tokens takes two steps of 512; beside a reply, 128 of its tokens a step."""
     for beside, steps in ((False, 2), (True, 8)):
-        engine = Engine(HashRunner(exact=True), [], limits=Limits(max_running=2), speculate=False)
+        engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_running=2), speculate=False)
         if beside:
             engine.add(Request("short", ids(5, seed=1), Sampling(temperature=0, max_tokens=30)))
             engine.step()
@@ -248,7 +248,7 @@ def test_an_abort_frees_the_blocks(after: int) -> None:
 
 
 def test_the_queue_is_bounded_by_requests_and_by_tokens() -> None:
-    engine = Engine(HashRunner(exact=True), [], limits=Limits(max_waiting=3, max_waiting_tokens=100))
+    engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_waiting=3, max_waiting_tokens=100))
     engine.add(Request("a", ids(60, seed=1), GREEDY))
     with pytest.raises(QueueFull) as caught:
         engine.add(Request("b", ids(41, seed=1), GREEDY))

@@ -13,7 +13,7 @@ from hash_runner import VOCABULARY, HashRunner, solo
 
 from seedbed.core.errors import CapacityError, SeedbedError, UsageError
 from seedbed.inference.decoding import Token
-from seedbed.inference.engine import Engine, Limits
+from seedbed.inference.engine import Engine, EngineLimits
 from seedbed.inference.engine_thread import EngineThread
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, QueueFull, Request
@@ -27,8 +27,8 @@ ENDLESS = 900
 
 
 @contextmanager
-def owner(runner: HashRunner, limits: Limits | None = None) -> Iterator[EngineThread]:
-    thread = EngineThread(Engine(runner, [], limits=limits or Limits()))
+def owner(runner: HashRunner, limits: EngineLimits | None = None) -> Iterator[EngineThread]:
+    thread = EngineThread(Engine(runner, [], limits=limits or EngineLimits()))
     try:
         yield thread
     finally:
@@ -64,7 +64,7 @@ def test_many_threads_each_get_their_own_reply() -> None:
             thread.submit(request(f"{number}.{turn}", seed=number * 5 + turn), reader)
             got[number * 5 + turn] = reader.tokens()
 
-    with owner(runner, Limits(max_running=4)) as thread:
+    with owner(runner, EngineLimits(max_running=4)) as thread:
         askers = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
         for asker in askers:
             asker.start()
@@ -89,7 +89,7 @@ def test_a_cancelled_request_frees_its_blocks_and_others_go_on() -> None:
 
 
 def test_refusals_come_at_once_to_the_caller() -> None:
-    with owner(HashRunner(exact=True, max_length=10), Limits(max_waiting=0)) as thread:
+    with owner(HashRunner(exact=True, max_length=10), EngineLimits(max_waiting=0)) as thread:
         with pytest.raises(CapacityError):
             thread.submit(Request("a", (1,) * 11, Sampling(seed=0)), Reader())
         with pytest.raises(QueueFull):

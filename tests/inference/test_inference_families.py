@@ -21,17 +21,18 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from seedbed.core.artifacts import Library
+from seedbed.formats.opening import open_published
+from seedbed.formats.published import load_published
 from seedbed.inference.engine import Engine
-from seedbed.inference.native import NativeRunner
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
+from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.decoder_program import supported
 from seedbed.inference.text import end_ids, make_generator, stream_pieces
+from seedbed.kernel.library import library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.io.published import load_published, open_published
-from seedbed.models.program import supported
 from seedbed.models.store import LoadedModel
-from seedbed.nn.native.library import library
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 

@@ -11,7 +11,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.decoding import prefill
 from seedbed.inference.parameters import Grammar, Sampling
-from seedbed.inference.runner import known_ids
+from seedbed.inference.runners.making import known_ids
 from seedbed.inference.text import generate_text, make_generator, prompt_ids
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder

@@ -15,8 +15,8 @@ from transformers import BertTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, DataError, UsageError
+from seedbed.formats.importing import import_model
 from seedbed.inference.predicting import Predictor, label_names
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers import models, pre_tokenizers, processors, trainers

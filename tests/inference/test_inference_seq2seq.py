@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, UsageError
+from seedbed.formats.importing import import_model
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.seq2seq import Rules, Seq2Seq
 from seedbed.models.config import EncoderDecoderConfig, ModelConfig
 from seedbed.models.encoder_decoder import EncoderDecoder
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any, save_model
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer

@@ -21,7 +21,7 @@ from seedbed.core.errors import UsageError
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
-from seedbed.rag.embedders import LocalEmbedder
+from seedbed.search.embedders import LocalEmbedder
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer

@@ -6,8 +6,8 @@ import torch
 from seedbed.core.errors import CapacityError
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.plan import plan
 from seedbed.models.presets import PRESETS, default_model
+from seedbed.models.training_cost import plan
 
 SHAPES = {
     "default": default_model(2, 61, 32, d_model=48, n_heads=4, n_kv_heads=2),

@@ -4,9 +4,9 @@ import pytest
 
 from seedbed.core.errors import UsageError
 from seedbed.models.config import ModelConfig
-from seedbed.models.plan import plan
 from seedbed.models.presets import PRESETS, preset
 from seedbed.models.published_shapes import PUBLISHED
+from seedbed.models.training_cost import plan
 
 EXACT = {
     "llama-7b": 6_738_415_616,

@@ -18,10 +18,10 @@ from seedbed.core.errors import ConfigError, DataError, NotFoundError, UsageErro
 from seedbed.core.lineage import family
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
-from seedbed.models.io.exporting import export_huggingface
-from seedbed.models.io.importing import import_model
+from seedbed.formats.exporting import export_huggingface
+from seedbed.formats.importing import import_model
+from seedbed.formats.peft_format import read_adapter
 from seedbed.models.store import load_model
-from seedbed.nn.lora import read_adapter
 from seedbed.pipeline.recipe import Recipe, load_recipe
 from seedbed.pipeline.run import run_recipe
 from seedbed.tokenizers.settings import TokenizerSettings

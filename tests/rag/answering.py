@@ -12,10 +12,10 @@ import torch
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Delta, Message, Reply, Usage
 from seedbed.core.artifacts import Library
+from seedbed.documents.document import Chunk, Document
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
-from seedbed.rag.document import Chunk, Document
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 

@@ -10,12 +10,12 @@ import pytest
 from answering import Recorder, Scorer, chunks_of, said
 
 from seedbed.chat.messages import Usage
-from seedbed.chat.tracing import Event
+from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
+from seedbed.documents.document import Chunk
 from seedbed.rag.answer import CHAINS, FOUND, Chain, ask, question_coverage
 from seedbed.rag.chains.asking import NOT_FOUND
-from seedbed.rag.contracts import Hit
-from seedbed.rag.document import Chunk
+from seedbed.search.contracts import Hit
 
 TEXTS = (
     "The bridge was opened in 1932 by the governor. Tolls ended in 1988.",
@@ -114,7 +114,7 @@ def test_what_cannot_be_asked_is_refused(question: str, chain: Chain, why: str) 
 
 
 def test_a_trace_is_told_of_the_search_and_the_chain_inside_the_question() -> None:
-    told: list[Event] = []
+    told: list[TraceEvent] = []
     ask("When was the bridge opened?", search, Recorder(lambda prompt: "In 1932."), trace=told.append)
     names = [(one.kind, one.name) for one in told]
     assert names == [

@@ -8,16 +8,16 @@ import pytest
 from answering import Recorder, Scorer, chunks_of, long_document, random_model, said
 
 from seedbed.chat.messages import Message, Usage
-from seedbed.chat.tracing import Event
+from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import CapacityError, UsageError
+from seedbed.documents.document import Chunk
 from seedbed.rag.chains.asking import NOT_FOUND, is_refusal
 from seedbed.rag.chains.extract import best_sentences, extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.document import Chunk
-from seedbed.rag.quote import bare
+from seedbed.rag.passages import bare
 
 ASK = (Message("user", "C {context} Q {question}"),)
 IMPROVE = (Message("user", "A {answer} C {context} Q {question}"),)
@@ -141,7 +141,7 @@ def test_map_rerank_takes_the_answer_that_its_passage_makes_most_probable() -> N
         return (given if "passage" in prompt else alone)[word]
 
     model = Scorer(lambda prompt: next(answers[name] for name in answers if name in prompt), logprob=logprob)
-    told: list[Event] = []
+    told: list[TraceEvent] = []
     result = map_rerank(model, "why", chunks_of(*TEXTS), trace=told.append)
     assert result.text == "blue whale"
     assert [one.number for one in result.shown] == [2, 3, 1]
@@ -196,7 +196,7 @@ def test_a_heading_is_no_answer_without_the_sentence_below_it() -> None:
 
 
 def test_chains_tell_a_trace_what_they_do_and_where_they_fail() -> None:
-    told: list[Event] = []
+    told: list[TraceEvent] = []
     model = Recorder(lambda prompt: "An answer.")
     stuff(model, "why", chunks_of("a"), trace=told.append)
     assert [(one.kind, one.what, one.name) for one in told] == [("start", "chain", "stuff"), ("end", "chain", "stuff")]

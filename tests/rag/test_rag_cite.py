@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from seedbed.chat.messages import Message
 from seedbed.core.errors import UsageError
+from seedbed.documents.document import Chunk, Document, Heading
+from seedbed.documents.sentences import sentences
 from seedbed.rag.cite import Citation, cite
-from seedbed.rag.document import Chunk, Document, Heading
-from seedbed.rag.overlap import Weights, coverage, order, terms
-from seedbed.rag.plan import fill
-from seedbed.rag.quote import Passage, bare, passages_of
+from seedbed.rag.passages import Passage, bare, passages_of
+from seedbed.rag.prompt_plan import fill
 from seedbed.rag.scoring import leave_one_out, mean_logprob
-from seedbed.rag.sentences import sentences
+from seedbed.search.term_overlap import TermWeights, coverage, order, terms
 
 BRIDGES = "The bridge was opened in 1932. It is painted grey every year. Two towers carry it."
 FERRIES = "Ferries run twice an hour. The last one leaves at midnight."
@@ -120,7 +120,7 @@ def test_words_are_compared_by_stem_and_without_function_words() -> None:
 
 
 def test_weights_are_those_of_bm25() -> None:
-    weights = Weights([["a", "b"], ["a"], ["a", "c", "c"]])
+    weights = TermWeights([["a", "b"], ["a"], ["a", "c", "c"]])
     held = {"a": 3, "b": 1, "c": 1, "unknown": 0}
     for word, count in held.items():
         assert weights[word] == pytest.approx(math.log(1 + (3 - count + 0.5) / (count + 0.5)))
@@ -128,7 +128,7 @@ def test_weights_are_those_of_bm25() -> None:
 
 @given(st.text("abcd", max_size=7), st.text("abcd", max_size=7))
 def test_order_is_the_heaviest_common_subsequence(wanted: str, text: str) -> None:
-    weights = Weights(["ab", "abc", "a"])
+    weights = TermWeights(["ab", "abc", "a"])
 
     @cache
     def heaviest(one: str, two: str) -> float:

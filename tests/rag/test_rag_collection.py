@@ -18,12 +18,12 @@ from serving import add_model
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NotFoundError, UsageError
-from seedbed.rag import adding
+from seedbed.documents.limits import Limits
+from seedbed.rag import ingest
 from seedbed.rag.collection import Collection, home, names, remove
-from seedbed.rag.limits import Limits
-from seedbed.rag.mirror import update
-from seedbed.rag.store import Store
-from seedbed.rag.tfidf import Latent
+from seedbed.search.server_sync import update
+from seedbed.search.store import Store
+from seedbed.vectors.tfidf import Latent
 
 SEA = "Ships sail on the wide sea, and sailors sing.\n"
 FOOD = "Bread and cheese are eaten at noon.\n"
@@ -165,7 +165,7 @@ def test_a_long_file_is_read_in_parts_of_one_origin(collection: Collection, fold
 def test_a_file_read_while_it_is_stored_is_whole_or_not_there(
     collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adding, "_HELD", 0)
+    monkeypatch.setattr(ingest, "_HELD", 0)
     collection.add([str(folder)])
     (folder / "sea.txt").write_bytes(SEA.encode() + b"\x00\x01" * 1000)
     (folder / "food.md").write_text("Other food.")

@@ -22,8 +22,8 @@ from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.plan import Template
-from seedbed.rag.quote import bare
+from seedbed.rag.passages import bare
+from seedbed.rag.prompt_plan import Template
 
 pytest.importorskip("langchain_classic", reason="the oracle is not installed: pip install langchain-classic")
 with warnings.catch_warnings():

@@ -13,10 +13,10 @@ from serving import SMALL, Live, add_model
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from seedbed.core.artifacts import Library
+from seedbed.formats.importing import import_model
 from seedbed.inference.encoding import Encoder
-from seedbed.models.io.importing import import_model
 from seedbed.models.store import load_any
-from seedbed.rag.embedders import open_embedder
+from seedbed.search.embedders import open_embedder
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{one}" for one in LETTERS)]

@@ -12,9 +12,9 @@ import pytest
 from openai.types.responses import Response
 from serving import SMALL, Live
 
+from seedbed.serve.response_store import ResponseStore, StoredResponse
 from seedbed.serve.schemas.bodies import ResponseRequest
 from seedbed.serve.settings import ServeSettings
-from seedbed.serve.store import Store, Stored
 
 PATH = "/v1/responses"
 HOT = {"input": "What is a seed?", "temperature": 1.5, "seed": 7, "max_output_tokens": 30}
@@ -237,16 +237,16 @@ def test_what_cannot_be_honoured_is_refused(live: Live, broken: dict[str, Any]) 
 
 
 def test_storage_is_capped_by_size_and_age(tmp_path: Any) -> None:
-    def stored(number: int) -> Stored:
-        return Stored({"id": f"r{number}", "text": "x" * 1000}, [])
+    def stored(number: int) -> StoredResponse:
+        return StoredResponse({"id": f"r{number}", "text": "x" * 1000}, [])
 
-    store = Store(tmp_path / "r.sqlite3", room=3500, age=1e9)
+    store = ResponseStore(tmp_path / "r.sqlite3", room=3500, age=1e9)
     for number in range(5):
         store.put("me", stored(number))
     store.put("you", stored(9))
     assert [number for number in range(5) if store.get("me", f"r{number}")] == [2, 3, 4]
     assert store.get("you", "r9")
-    assert Store(tmp_path / "r.sqlite3", room=3500, age=-1).get("me", "r4") is None
+    assert ResponseStore(tmp_path / "r.sqlite3", room=3500, age=-1).get("me", "r4") is None
     assert (tmp_path / "r.sqlite3").stat().st_mode & 0o777 == 0o600
 
 

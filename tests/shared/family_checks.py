@@ -10,13 +10,13 @@ from family_cases import LENGTH, ids
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from seedbed.models.building import AnyModel, skeleton
+from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.decoder import Decoder
 from seedbed.models.encoder_decoder import EncoderDecoder
-from seedbed.models.families.names import fill
+from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.registry import read_published
-from seedbed.models.families.settling import settle
-from seedbed.models.io.safetensors import open_safetensors
+from seedbed.models.families.tied_embeddings import settle
+from seedbed.models.families.weight_mapping import fill
 from seedbed.models.task_model import TaskModel
 
 RELATIVE = 2e-5

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from seedbed.models.building import AnyModel, new_model, skeleton
+from seedbed.formats.gguf.file import open_gguf
+from seedbed.formats.gguf.model import GgufWeights, gguf_metadata, read_shape, write_gguf_parts
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.gguf import Weights, gguf_metadata, read_shape, write_gguf_parts
-from seedbed.models.families.names import fill
-from seedbed.models.io.gguf_reading import open_gguf
+from seedbed.models.factory import AnyModel, new_model, skeleton
+from seedbed.models.families.weight_mapping import fill
 from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.position import RopeScaling
 
@@ -118,5 +118,5 @@ def reopened(path: Path, dtype: torch.dtype = torch.float32) -> AnyModel:
     file = open_gguf(path)
     architecture, config = read_shape(file)
     model = skeleton(config)
-    assert fill(model, Weights(file), architecture.family.table(config), dtype=dtype).unused == ()
+    assert fill(model, GgufWeights(file), architecture.family.table(config), dtype=dtype).unused == ()
     return model.eval()

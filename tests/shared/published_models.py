@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.formats.exporting import export_huggingface
 from seedbed.models.decoder import Decoder
-from seedbed.models.io.exporting import export_huggingface
 from seedbed.models.presets import default_model
 from seedbed.models.store import save_model
 from seedbed.tokenizers.settings import TokenizerSettings

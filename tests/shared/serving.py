@@ -17,12 +17,12 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
 from seedbed.serve.auth import Keys
+from seedbed.serve.collection_cache import Shelf
 from seedbed.serve.context import Server
 from seedbed.serve.pool import ModelPool
 from seedbed.serve.process import HttpServer
+from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
-from seedbed.serve.shelf import Shelf
-from seedbed.serve.store import Store
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
@@ -73,7 +73,7 @@ class Live:
         self.keys = Keys(home / "keys.json")
         names = [entry["name"] for entry in self.keys.entries()]
         self.key = self.keys.create(f"key{len(names)}")
-        store = Store(home / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
+        store = ResponseStore(home / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
         self.state = Server(settings, self.keys, ModelPool(library, models, settings), store, Shelf(library))
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]

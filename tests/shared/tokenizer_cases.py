@@ -34,7 +34,7 @@ def gguf_metadata(name: str) -> dict[str, Any]:
     """A published vocabulary's metadata."""
     import tempfile
 
-    from seedbed.models.io.gguf_reading import open_gguf
+    from seedbed.formats.gguf.file import open_gguf
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"

@@ -20,7 +20,7 @@ from tokenizer_cases import (
     unicode_lines,
 )
 
-from seedbed.tokenizers.importing import open_tokenizer, tokenizer_from_gguf
+from seedbed.formats.published_tokenizer import open_tokenizer, tokenizer_from_gguf
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 QUICK, WHOLE = 200_000, 10_000_000

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seedbed.core.errors import TrainingError
 from seedbed.nn.loss import IGNORE, token_loss
-from seedbed.train.engine import Engine
+from seedbed.train.engine import TrainingEngine
 from seedbed.train.objectives.causal_lm import CausalLM
 from seedbed.train.settings import TrainSettings
 from seedbed.train.sources import PackedTokens, split_batch
@@ -31,7 +31,7 @@ def test_micro_batches_equal_one_batch(size: int) -> None:
     settings = TrainSettings(steps=1)
     whole, pieces = small_model(), small_model()
     for model, micro in ((whole, 0), (pieces, size)):
-        engine = Engine(model, CausalLM(), settings)
+        engine = TrainingEngine(model, CausalLM(), settings)
         for part in split_batch(ragged_batch(), micro):
             engine._backward(part, {"tokens": 31})
     for (name, a), b in zip(whole.named_parameters(), pieces.parameters(), strict=True):
@@ -42,7 +42,7 @@ def test_micro_batches_equal_one_batch(size: int) -> None:
 
 def test_accumulated_steps_report_the_same_run() -> None:
     def losses(size: int) -> list[float]:
-        engine = Engine(small_model(), CausalLM(), TrainSettings(steps=1))
+        engine = TrainingEngine(small_model(), CausalLM(), TrainSettings(steps=1))
         results = [engine.step(split_batch(ragged_batch(), size), 1.0) for _ in range(5)]
         assert all(result.weights == {"tokens": 31} for result in results)
         return [result.loss for result in results]
@@ -58,7 +58,7 @@ def test_the_gradient_is_that_of_the_mean_over_tokens() -> None:
         name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
     }
     model.zero_grad()
-    engine = Engine(model, CausalLM(), TrainSettings(steps=1))
+    engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1))
     engine._backward(batch, {"tokens": 31})
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
@@ -70,7 +70,7 @@ def test_overfits_one_batch(optimizer: str) -> None:
     model = small_model()
     batch = PackedTokens(pattern(), 16, 4, seed=0).next()
     lr = 0.02 if optimizer == "muon" else 0.003
-    engine = Engine(model, CausalLM(), TrainSettings(steps=1, optimizer=optimizer, lr=lr))  # type: ignore[arg-type]
+    engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, optimizer=optimizer, lr=lr))  # type: ignore[arg-type]
     first = engine.step([batch], 1.0).loss
     for _ in range(150):
         last = engine.step([batch], 1.0).loss
@@ -82,9 +82,9 @@ def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
     """With one plain AdamW step: decay multiplies by 1 - lr·wd; L1 adds its sign to the gradient before the norm."""
     batch = ragged_batch()
     base, decayed = small_model(), small_model()
-    Engine(base, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=0.01, clip=0)).step([batch], 1.0)
+    TrainingEngine(base, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=0.01, clip=0)).step([batch], 1.0)
     with_decay = TrainSettings(steps=1, optimizer="adamw", lr=0.01, clip=0, weight_decay=0.5)
-    Engine(decayed, CausalLM(), with_decay).step([batch], 1.0)
+    TrainingEngine(decayed, CausalLM(), with_decay).step([batch], 1.0)
     name = "blocks.0.mixer.q.weight"
     before = small_model().get_parameter(name)
     difference = base.get_parameter(name) - decayed.get_parameter(name)
@@ -93,7 +93,7 @@ def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
     plain, sparse = small_model(), small_model()
     norms = []
     for model, l1 in ((plain, 0.0), (sparse, 10.0)):
-        engine = Engine(model, CausalLM(), TrainSettings(steps=1, l1=l1, clip=0))
+        engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, l1=l1, clip=0))
         norms.append(engine.step([batch], 1.0).gradient_norm)
     matrices = [p for n, p in small_model().named_parameters() if n.startswith("blocks") and p.ndim == 2]
     entries = sum(int(matrix.count_nonzero()) for matrix in matrices)  # a weight of zero has no sign
@@ -103,7 +103,7 @@ def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
 def test_clipping_scales_the_gradient_to_the_limit_and_reports_the_norm_before() -> None:
     def gradient(clip: float) -> tuple[float, Tensor]:
         model = small_model()
-        engine = Engine(model, CausalLM(), TrainSettings(steps=1, clip=clip))
+        engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, clip=clip))
         engine._backward(ragged_batch(), {"tokens": 31})
         reported = engine._gradient_norm()
         return reported, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
@@ -118,7 +118,7 @@ def test_clipping_scales_the_gradient_to_the_limit_and_reports_the_norm_before()
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_changes_nothing(poison: float) -> None:
     model = small_model()
-    engine = Engine(model, CausalLM(), TrainSettings(steps=1))
+    engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1))
     engine.step([ragged_batch()], 1.0)
     with torch.no_grad():
         model.blocks[0].feedforward.up.weight[0, 0] = poison

@@ -17,12 +17,12 @@ from seedbed.core.errors import CapacityError, CorruptError, InterruptedRun, Tra
 from seedbed.models.decoder import Decoder
 from seedbed.train import checkpoint
 from seedbed.train.contracts import Batch
-from seedbed.train.engine import Engine
-from seedbed.train.loop import Hooks, Run
+from seedbed.train.engine import TrainingEngine
+from seedbed.train.loop import Hooks, TrainingRun
 from seedbed.train.metrics import TIMING, read_metrics
 from seedbed.train.objectives.causal_lm import CausalLM
 from seedbed.train.settings import TrainSettings
-from seedbed.train.sources import ChatSource, Conversation, PackedTokens
+from seedbed.train.sources import ChatSource, PackedTokens, TokenizedConversation
 
 
 def packed() -> PackedTokens:
@@ -30,7 +30,7 @@ def packed() -> PackedTokens:
 
 
 def chat() -> ChatSource:
-    rows = [Conversation([i % 61] * (3 + i % 9), [False, False] + [True] * (1 + i % 9)) for i in range(30)]
+    rows = [TokenizedConversation([i % 61] * (3 + i % 9), [False, False] + [True] * (1 + i % 9)) for i in range(30)]
     return ChatSource(rows, 16, 4, 0, seed=2)
 
 
@@ -50,13 +50,13 @@ class StopAt:
         return self.source.next()
 
 
-def run(folder: Path, source: object, **changes: object) -> tuple[Run, Decoder]:
+def run(folder: Path, source: object, **changes: object) -> tuple[TrainingRun, Decoder]:
     values = {"steps": 20, "batch": 4, "evaluate_every": 5, "save_every": 7, "sample_seconds": 0.0} | changes
     settings = TrainSettings(**values)  # type: ignore[arg-type]
     torch.manual_seed(9)  # dropout draws from the global generator
     model = small_model(dropout=0.1)
     validation = [PackedTokens(pattern(), 16, 4, seed=8).next()]
-    return Run(Engine(model, CausalLM(), settings), source, Hooks(validation), folder), model  # type: ignore[arg-type]
+    return TrainingRun(TrainingEngine(model, CausalLM(), settings), source, Hooks(validation), folder), model  # type: ignore[arg-type]
 
 
 def without_timing(folder: Path) -> list[dict[str, float]]:

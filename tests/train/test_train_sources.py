@@ -8,7 +8,7 @@ from small import Row
 
 from seedbed.core.errors import DataError
 from seedbed.nn.loss import IGNORE
-from seedbed.train.sources import ChatSource, Conversation, Mixture, PackedTokens, collate
+from seedbed.train.sources import ChatSource, Mixture, PackedTokens, TokenizedConversation, collate
 
 
 @pytest.mark.parametrize(("count", "context", "batch"), [(64, 8, 2), (67, 8, 1), (61, 16, 3)])
@@ -58,15 +58,18 @@ def test_a_mixture_draws_by_its_shares_and_resumes() -> None:
 
 
 def test_only_the_assistants_tokens_are_labels() -> None:
-    rows = [Conversation([1, 2, 3, 4, 5], [False, False, True, True, False]), Conversation([6, 7], [False, True])]
+    rows = [
+        TokenizedConversation([1, 2, 3, 4, 5], [False, False, True, True, False]),
+        TokenizedConversation([6, 7], [False, True]),
+    ]
     batch = collate(rows, context=8, pad=0)
     assert batch["ids"].tolist() == [[1, 2, 3, 4], [6, 0, 0, 0]]
     assert batch["labels"].tolist() == [[IGNORE, 3, 4, IGNORE], [7, IGNORE, IGNORE, IGNORE]]
 
 
 def test_conversations_without_an_answer_in_the_context_are_left_out() -> None:
-    late = Conversation([1] * 9, [False] * 8 + [True])
-    early = Conversation([1] * 9, [False] * 2 + [True] * 7)
+    late = TokenizedConversation([1] * 9, [False] * 8 + [True])
+    early = TokenizedConversation([1] * 9, [False] * 2 + [True] * 7)
     source = ChatSource([late, early, early], context=6, batch=2, pad=0, seed=0)
     assert (source.left_out, source.shortened) == (1, 2)
     with pytest.raises(DataError, match="fewer conversations"):
@@ -74,7 +77,10 @@ def test_conversations_without_an_answer_in_the_context_are_left_out() -> None:
 
 
 def test_chat_epochs_hold_every_conversation_once_and_count_what_is_cut() -> None:
-    rows = [Conversation([index, *([1] * (index % 9)), 2], [False] + [True] * (index % 9 + 1)) for index in range(50)]
+    rows = [
+        TokenizedConversation([index, *([1] * (index % 9)), 2], [False] + [True] * (index % 9 + 1))
+        for index in range(50)
+    ]
     source = ChatSource(rows, context=6, batch=7, pad=0, seed=0)
     assert source.shortened == sum(len(row.ids) > 7 for row in rows)
     for _ in range(2):

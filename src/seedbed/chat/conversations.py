@@ -38,7 +38,7 @@ FROM conversations LEFT JOIN messages ON conversation = id GROUP BY id ORDER BY 
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConversationEntry:
     """A message as it is saved.
 
     Attributes:
@@ -79,7 +79,7 @@ class Conversations:
         """The library's own."""
         return cls(library.root / "chat" / "conversations.sqlite3")
 
-    def create(self, name: str, entries: Sequence[Entry] = ()) -> None:
+    def create(self, name: str, entries: Sequence[ConversationEntry] = ()) -> None:
         """Begin a conversation. Raises UsageError where the name is taken or cannot be one."""
         check_name(name)
         with self._database.writing() as database:
@@ -87,17 +87,20 @@ class Conversations:
             added = database.execute("INSERT INTO conversations (name, created) VALUES (?, ?)", (name, time.time()))
             _write(database, int(added.lastrowid or 0), entries)
 
-    def append(self, name: str, entries: Sequence[Entry]) -> None:
+    def append(self, name: str, entries: Sequence[ConversationEntry]) -> None:
         """Add a turn: all of its messages or none. Raises NotFoundError where there is no such conversation."""
         with self._database.writing() as database:
             _write(database, _find(database, name), entries)
 
-    def read(self, name: str) -> list[Entry]:
+    def read(self, name: str) -> list[ConversationEntry]:
         """All of a conversation. Raises NotFoundError where there is none."""
         query = "SELECT body, model, prompt_tokens, completion_tokens, seconds FROM messages WHERE conversation = ?"
         with self._database.reading() as database:
             rows = database.execute(f"{query} ORDER BY place", (_find(database, name),)).fetchall()
-        return [Entry(Message.from_wire(json.loads(row[0])), row[1], Usage(row[2], row[3]), row[4]) for row in rows]
+        return [
+            ConversationEntry(Message.from_wire(json.loads(row[0])), row[1], Usage(row[2], row[3]), row[4])
+            for row in rows
+        ]
 
     def all(self) -> list[Saved]:
         """All conversations, the one used last first."""
@@ -165,7 +168,7 @@ def _check_free(database: sqlite3.Connection, name: str) -> None:
         raise UsageError(f"there is a conversation called {name!r} already", why=why, fix=fix)
 
 
-def _write(database: sqlite3.Connection, conversation: int, entries: Sequence[Entry]) -> None:
+def _write(database: sqlite3.Connection, conversation: int, entries: Sequence[ConversationEntry]) -> None:
     query = "SELECT COALESCE(MAX(place) + 1, 0) FROM messages WHERE conversation = ?"
     first = database.execute(query, (conversation,)).fetchone()[0]
     for place, one in enumerate(entries, first):

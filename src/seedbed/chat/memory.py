@@ -51,7 +51,7 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowMemory:
     """The latest ``turns`` turns before the one under way. Raises UsageError for fewer than none."""
 
     turns: int

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from seedbed.chat.tracing import Event, Trace, What
+from seedbed.chat.tracing import Trace, TraceEvent, What
 from seedbed.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
     emitter = tracer or api.get_tracer("seedbed")
     live: dict[str, Span] = {}
 
-    def start(event: Event) -> None:
+    def start(event: TraceEvent) -> None:
         subject = str(event.data.get("model") or event.name) if event.what == "model" else event.name
         operation = str(event.data.get("operation") or _OPERATIONS[event.what])
         parent = live.get(event.parent or "")
@@ -64,7 +64,7 @@ def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
             one.set_attributes(_contents(event))
         live[event.span] = one
 
-    def end(event: Event, one: Span) -> None:
+    def end(event: TraceEvent, one: Span) -> None:
         if event.kind == "error":
             kind, _, told = str(event.data.get("error", "")).partition(": ")
             one.set_attribute("error.type", kind)
@@ -75,7 +75,7 @@ def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
                 one.set_attributes(_contents(event))
         one.end(_nanoseconds(event))
 
-    def tell(event: Event) -> None:
+    def tell(event: TraceEvent) -> None:
         if event.kind == "start":
             start(event)
         elif event.kind != "token" and event.span in live:
@@ -84,11 +84,11 @@ def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
     return tell
 
 
-def _nanoseconds(event: Event) -> int:
+def _nanoseconds(event: TraceEvent) -> int:
     return int(event.seconds * 1e9)
 
 
-def _counts(event: Event) -> dict[str, Any]:
+def _counts(event: TraceEvent) -> dict[str, Any]:
     """Of models alone: a backend would count a chain's tokens again."""
     if event.what != "model":
         return {}
@@ -99,7 +99,7 @@ def _counts(event: Event) -> dict[str, Any]:
     return found
 
 
-def _contents(event: Event) -> dict[str, str]:
+def _contents(event: TraceEvent) -> dict[str, str]:
     """A model's messages as the conventions have them; what else there is, as JSON under a name of our own."""
     told = event.data.get("content")
     if told is None:

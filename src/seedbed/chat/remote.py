@@ -14,11 +14,11 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from seedbed.chat.api_client import ModelServer
 from seedbed.chat.failures import RemoteError, refused
 from seedbed.chat.messages import Delta, Message, Reply
 from seedbed.chat.model import ReplyOptions
 from seedbed.chat.options import end_data, given_options, start_data
-from seedbed.chat.server import ModelServer
 from seedbed.chat.tracing import Trace, span
 from seedbed.chat.transport import Retries
 from seedbed.chat.wire import StreamedReply, body_of, reply_of

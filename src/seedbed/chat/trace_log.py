@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from seedbed.chat.tracing import Event
+from seedbed.chat.tracing import TraceEvent
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.sqlite import File
@@ -96,7 +96,7 @@ class TraceLog:
         """The library's own."""
         return cls(library.root / "chat" / "traces.sqlite3", content=content)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: TraceEvent) -> None:
         """Keep what an event tells."""
         if event.kind == "token":
             return
@@ -141,7 +141,7 @@ class TraceLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ending(self, event: Event) -> dict[str, Any]:
+    def _ending(self, event: TraceEvent) -> dict[str, Any]:
         """What the end of a span sets; only a model's own tokens count, else those of a chain would count twice."""
         tokens = event.data if event.what == "model" else {}
         read, written = (int(tokens.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))

@@ -1,7 +1,7 @@
 """Events of models, chains, retrievers and tools: start, tokens, end or error, nested in each other.
 
-A trace is any callable that takes an :class:`Event`; None costs nothing. One that raises is told no more of that piece
-of work, and a line in the log says so: watching must not break what is watched.
+A trace is any callable that takes a :class:`TraceEvent`; None costs nothing. One that raises is told no more of that
+piece of work, and a line in the log says so: watching must not break what is watched.
 
 What events have in common: the end of a model's work holds ``prompt_tokens`` and ``completion_tokens``; ``model`` is
 the model's name, where the event's own name is another; ``operation`` is a name of OpenTelemetry's where the kind of
@@ -24,7 +24,7 @@ What = Literal["model", "chain", "retriever", "tool"]
 
 
 @dataclass(frozen=True)
-class Event:
+class TraceEvent:
     """Something that happened in a span of work.
 
     Attributes:
@@ -42,12 +42,12 @@ class Event:
     seconds: float = field(default_factory=time.time)
 
 
-Trace = Callable[[Event], None]
+Trace = Callable[[TraceEvent], None]
 _current: ContextVar[str | None] = ContextVar("span", default=None)
 _log = logging.getLogger(__name__)
 
 
-class Span:
+class TraceSpan:
     """A piece of work that is being traced; ``data`` is told with its end."""
 
     def __init__(self, trace: Trace | None, what: What, name: str, parent: str | None) -> None:
@@ -57,7 +57,7 @@ class Span:
     def tell(self, kind: Literal["start", "token", "end", "error"], data: Mapping[str, Any]) -> None:
         """Send an event."""
         if self.trace is not None and not _tell(
-            self.trace, Event(kind, self.what, self.name, self.id, self.parent, data)
+            self.trace, TraceEvent(kind, self.what, self.name, self.id, self.parent, data)
         ):
             self.trace = None
 
@@ -66,13 +66,13 @@ def fan_out(*traces: Trace | None) -> Trace | None:
     """One trace that tells several. One of them that raises is left out from then on; None is none."""
     alive = [trace for trace in traces if trace is not None]
 
-    def tell_all(event: Event) -> None:
+    def tell_all(event: TraceEvent) -> None:
         alive[:] = [trace for trace in alive if _tell(trace, event)]
 
     return tell_all if alive else None
 
 
-def _tell(trace: Trace, event: Event) -> bool:
+def _tell(trace: Trace, event: TraceEvent) -> bool:
     """Whether the listener took the event."""
     try:
         trace(event)
@@ -83,13 +83,13 @@ def _tell(trace: Trace, event: Event) -> bool:
 
 
 @contextmanager
-def span(trace: Trace | None, what: What, name: str, **data: Any) -> Iterator[Span]:
+def span(trace: Trace | None, what: What, name: str, **data: Any) -> Iterator[TraceSpan]:
     """Trace a piece of work: its start with ``data``, its end with what the span's own ``data`` holds, or its error.
 
     Other work in the block is part of it. Not so with a model: its block may be a generator that is read over a while,
     between other work, and nothing happens inside a model that is told apart.
     """
-    one = Span(trace, what, name, _current.get())
+    one = TraceSpan(trace, what, name, _current.get())
     one.tell("start", data)
     token = _current.set(one.id) if what != "model" else None
     try:

@@ -16,10 +16,10 @@ from seedbed.core.progress import progress, say
 if TYPE_CHECKING:
     from seedbed.chat.model import ChatModel
     from seedbed.chat.trace_log import TraceLog
-    from seedbed.chat.tracing import Event, Trace
+    from seedbed.chat.tracing import Trace, TraceEvent
     from seedbed.core.artifacts import Library
+    from seedbed.documents.document import Chunk
     from seedbed.rag.answer import Answer
-    from seedbed.rag.document import Chunk
 
 # As in rag.answer and rag.retrieval, written again so that --help imports neither; a test compares them.
 CHAINS = ("stuff", "refine", "map-reduce", "map-rerank", "extract")
@@ -103,7 +103,7 @@ def ask_command(
 
 
 def _model(reference: str, library: Library, window: int | None) -> ChatModel:
-    from seedbed.chat.choose import open_model
+    from seedbed.chat.open_model import open_model
 
     return open_model(reference, library, window=window)
 
@@ -127,7 +127,7 @@ def _watching(library: Library, kept: bool) -> Iterator[Trace | None]:
     first: list[str] = []
     with progress("asking", unit="replies") as bar, _log(library) if kept else nullcontext() as log:
 
-        def note(event: Event) -> None:
+        def note(event: TraceEvent) -> None:
             first[:] = first or [event.span]
             if (event.what, event.kind) == ("model", "end"):
                 bar.advance()

@@ -136,11 +136,11 @@ def make_memory(kind: str, size: int | None, window: int) -> Memory:
     Raises:
         UsageError: the size is out of range, or the memory has none.
     """
-    from seedbed.chat.memory import Buffer, TokenBudget, Window
+    from seedbed.chat.memory import Buffer, TokenBudget, WindowMemory
     from seedbed.chat.summary import SummaryMemory
 
     if kind == "window":
-        return Window(TURNS if size is None else size)
+        return WindowMemory(TURNS if size is None else size)
     if kind == "tokens":
         return TokenBudget(window // 2 if size is None else size)
     if kind == "summary":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
-from seedbed.chat.choose import is_url, open_model
 from seedbed.chat.model import ChatModel, ReplyOptions
+from seedbed.chat.open_model import is_url, open_model
 from seedbed.cli.run import load
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Sampling

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from seedbed.chat.conversations import Conversations, Entry
+from seedbed.chat.conversations import ConversationEntry, Conversations
 from seedbed.chat.memory import Memory, View, fit_window
 from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ChatModel, ReplyOptions
@@ -52,7 +52,7 @@ class Conversation:
     system: str = ""
     trace: Trace | None = None
     name: str = ""
-    entries: list[Entry] = field(init=False)
+    entries: list[ConversationEntry] = field(init=False)
     _written: bool = field(default=False, init=False)  # whether there is something saved under its name
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Conversation:
 
     def reset(self, system: str) -> None:
         """Start again with that system message, or with none where it is empty."""
-        self.entries = [Entry(Message("system", system))] if system else []
+        self.entries = [ConversationEntry(Message("system", system))] if system else []
         self._remember(Summary())
 
     def begin(self, name: str) -> None:
@@ -110,7 +110,7 @@ class Conversation:
             CapacityError: the question alone does not fit in the window; it is not remembered.
             SeedbedError: the model does not answer, or the turn cannot be saved.
         """
-        asked = Entry(Message("user", question))
+        asked = ConversationEntry(Message("user", question))
         messages = [entry.message for entry in (*self.entries, asked)]
         with span(self.trace, "chain", "chat", conversation=self.name) as work:
             view = self.memory.view(messages, self.model, self.trace)
@@ -120,7 +120,7 @@ class Conversation:
             work.data["messages_left_out"] = left_out
             self._say_left_out(left_out, view)
             reply = self._answer(shown, left_out)
-        answered = Entry(reply.message, reply.model, reply.usage)
+        answered = ConversationEntry(reply.message, reply.model, reply.usage)
         self._keep([asked, answered])
         self.entries += [asked, answered]
 
@@ -150,7 +150,7 @@ class Conversation:
                     say("(stopped)")
         return answer.reply or Reply("".join(answer.texts), model=self.model.name)
 
-    def _keep(self, turn: Sequence[Entry]) -> None:
+    def _keep(self, turn: Sequence[ConversationEntry]) -> None:
         """Save a turn; the first one with what stands before it."""
         if not self.name:
             return

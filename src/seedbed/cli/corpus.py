@@ -75,7 +75,8 @@ def build(
 
 
 def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...]) -> list[SourceSettings]:
-    from seedbed.corpus.settings import STDLIB, STDLIB_SOURCE, SourceSettings
+    from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
+    from seedbed.documents.file_walk import STDLIB
 
     names: list[str] = []
     for path in paths:

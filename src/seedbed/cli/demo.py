@@ -92,7 +92,7 @@ def _answers_from_documents(recipe: Recipe, library: Library, outcome: Outcome) 
 
     The answers are sentences of the documents: what a model of a few minutes writes of them is no use.
     """
-    from seedbed.corpus.settings import STDLIB
+    from seedbed.documents.file_walk import STDLIB
     from seedbed.rag.answer import ask
     from seedbed.rag.collection import Collection
 

@@ -17,9 +17,9 @@ from seedbed.core.progress import say
 
 if TYPE_CHECKING:
     from seedbed.core.errors import SeedbedError
-    from seedbed.rag.adding import Report
     from seedbed.rag.collection import Collection
-    from seedbed.rag.contracts import Hit
+    from seedbed.rag.ingest import IngestReport
+    from seedbed.search.contracts import Hit
 
 # As in rag.split and rag.retrieval, written again so that --help imports neither; a test compares them.
 SPLITS = ("heading", "paragraph", "sentence", "characters", "recursive", "tokens")
@@ -160,7 +160,7 @@ def search_command(
       seedbed docs search guide "how to install" -k 3
       seedbed docs search mails "invoice" --where 'year>=2020' --mode words
     """
-    from seedbed.rag.retrieval import Mode
+    from seedbed.search.retrieval import Mode
 
     chosen: Mode = mode  # type: ignore[assignment]
     with _opened(collection) as found:
@@ -220,8 +220,8 @@ def _closing(collection: Collection) -> Iterator[Collection]:
 def _check(sources: tuple[str, ...], database: str | None, query: str | None, column: str | None) -> None:
     """Refuse what cannot be added."""
     from seedbed.core.errors import UsageError
-    from seedbed.rag.adding import check_paths
-    from seedbed.rag.readers.sql import check_query
+    from seedbed.documents.readers.sql import check_query
+    from seedbed.rag.ingest import check_paths
 
     if database is None and query is None and column is None:
         if not sources:
@@ -282,11 +282,11 @@ def _cell(key: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)[: 12 if key == "digest" else None]
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report(report: IngestReport) -> dict[str, Any]:
     return {**vars(report), "skipped": [vars(one) for one in report.skipped]}
 
 
-def _print_report(collection: Collection, report: Report, as_json: bool) -> None:
+def _print_report(collection: Collection, report: IngestReport, as_json: bool) -> None:
     if as_json:
         print_json({**_summary(collection), **_report(report)})
         return
@@ -295,7 +295,7 @@ def _print_report(collection: Collection, report: Report, as_json: bool) -> None
     print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 
 
-def _nothing_read(report: Report) -> SeedbedError:
+def _nothing_read(report: IngestReport) -> SeedbedError:
     from seedbed.core.errors import DataError
 
     first = report.skipped[0]
@@ -304,7 +304,7 @@ def _nothing_read(report: Report) -> SeedbedError:
     return DataError("nothing was read", why=f"skipped {first.source}: {first.reason}{others}", fix=fix)
 
 
-def _tell(report: Report) -> None:
+def _tell(report: IngestReport) -> None:
     for one in report.skipped[:_SHOWN_SKIPS]:
         say(f"skipped {one.source}: {one.reason}")
     if len(report.skipped) > _SHOWN_SKIPS:

@@ -36,7 +36,7 @@ _LITTLE_MEMORY, _LITTLE_DISK = 2 * 10**9, 2 * 10**9
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line: its state, what was looked at, what was found, and what to do."""
 
     state: State
@@ -61,7 +61,7 @@ def doctor_command(verify: bool, offline: bool, as_json: bool) -> int:
     from seedbed.core.artifacts import Library
 
     library = Library()
-    checks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[Diagnosis]]] = [
         _python,
         _torch,
         _kernel,
@@ -84,61 +84,61 @@ def doctor_command(verify: bool, offline: bool, as_json: bool) -> int:
     return int(any(finding.state == "problem" for finding in findings))
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[Diagnosis]:
     from seedbed import __version__
 
-    yield Finding("ok", "seedbed", __version__)
+    yield Diagnosis("ok", "seedbed", __version__)
     right = sys.version_info >= (3, 11)
     found = f"{platform.python_version()} on {platform.platform()}"
-    yield Finding("ok" if right else "problem", "Python", found, "" if right else "install Python 3.11 or newer")
+    yield Diagnosis("ok" if right else "problem", "Python", found, "" if right else "install Python 3.11 or newer")
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Diagnosis]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding("problem", "PyTorch", f"cannot be imported: {error}", "pip install --force-reinstall torch")
+        yield Diagnosis("problem", "PyTorch", f"cannot be imported: {error}", "pip install --force-reinstall torch")
         return
-    yield Finding("ok", "PyTorch", torch.__version__)
+    yield Diagnosis("ok", "PyTorch", torch.__version__)
     from seedbed.core.machine import gpus
 
     for gpu in gpus():
         room = f"{bytes_text(gpu['free_bytes'])} of {bytes_text(gpu['memory_bytes'])} free"
-        yield Finding("ok", "GPU", f"{gpu['name']}, {room}")
+        yield Diagnosis("ok", "GPU", f"{gpu['name']}, {room}")
     if not torch.cuda.is_available():
         seen = shutil.which("nvidia-smi") is not None
         fix = "install a build of PyTorch with CUDA (pytorch.org/get-started)" if seen else ""
-        yield Finding("warn" if seen else "ok", "GPU", "there, but not for this PyTorch" if seen else "none", fix)
+        yield Diagnosis("warn" if seen else "ok", "GPU", "there, but not for this PyTorch" if seen else "none", fix)
 
 
-def _kernel() -> Iterator[Finding]:
+def _kernel() -> Iterator[Diagnosis]:
     from seedbed.core.machine import cores, instruction_sets, processor
 
     sets = instruction_sets()
-    yield Finding("ok", "processor", f"{processor()}, {cores()} cores")
+    yield Diagnosis("ok", "processor", f"{processor()}, {cores()} cores")
     quick = {"AVX2", "NEON"} & set(sets)
     fix = "" if quick or not sets else "expect slow generation: the kernel is made for AVX2, AVX-512 or NEON"
-    yield Finding("warn" if fix else "ok", "instruction sets", ", ".join(sets) or "unknown", fix)
+    yield Diagnosis("warn" if fix else "ok", "instruction sets", ", ".join(sets) or "unknown", fix)
     if os.environ.get("SEEDBED_KERNEL", "") == "torch":
-        yield Finding("warn", "kernel", "switched off by SEEDBED_KERNEL=torch", "unset it: generation is slower")
+        yield Diagnosis("warn", "kernel", "switched off by SEEDBED_KERNEL=torch", "unset it: generation is slower")
         return
-    from seedbed.nn.native.library import library
+    from seedbed.kernel.library import library
 
     if library() is not None:
-        yield Finding("ok", "kernel", "compiled for this processor")
+        yield Diagnosis("ok", "kernel", "compiled for this processor")
         return
     compiler = next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
     why = f"{compiler} could not compile it" if compiler else "no C++ compiler"
     fix = "see what the compiler says; PyTorch computes instead, slower" if compiler else "install g++ or clang"
-    yield Finding("warn", "kernel", f"none: {why}", fix)
+    yield Diagnosis("warn", "kernel", f"none: {why}", fix)
 
 
-def _memory() -> Iterator[Finding]:
+def _memory() -> Iterator[Diagnosis]:
     from seedbed.core.machine import available_bytes, memory_bytes
 
     total, free = memory_bytes(), available_bytes()
     little = total > 0 and free < _LITTLE_MEMORY
-    yield Finding(
+    yield Diagnosis(
         "warn" if little else "ok",
         "memory",
         f"{bytes_text(total)}, {bytes_text(free)} free" if total else "unknown",
@@ -146,30 +146,30 @@ def _memory() -> Iterator[Finding]:
     )
 
 
-def _disk(library: Library) -> Iterator[Finding]:
+def _disk(library: Library) -> Iterator[Diagnosis]:
     existing = next(folder for folder in (library.root, *library.root.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        yield Finding(
+        yield Diagnosis(
             "problem", "library", f"{library.root} cannot be written", "set SEEDBED_HOME to a folder of yours"
         )
         return
     free = shutil.disk_usage(existing).free
     little = free < _LITTLE_DISK
     fix = "free some (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk" if little else ""
-    yield Finding("warn" if little else "ok", "library", f"{library.root}, {bytes_text(free)} free on its disk", fix)
+    yield Diagnosis("warn" if little else "ok", "library", f"{library.root}, {bytes_text(free)} free on its disk", fix)
 
 
-def _names(library: Library) -> Iterator[Finding]:
+def _names(library: Library) -> Iterator[Diagnosis]:
     names = library.names()
     held = {path.name for path in library.root.glob("*/*") if len(path.name) == 64}
     for name, target in names.items():
         if target not in held:
             gone = f"{name} points to {target[:12]}, which is not there"
-            yield Finding("problem", "name", gone, f"delete {library.root / 'refs' / name}, or make it again")
-    yield Finding("ok", "names", str(len(names)))
+            yield Diagnosis("problem", "name", gone, f"delete {library.root / 'refs' / name}, or make it again")
+    yield Diagnosis("ok", "names", str(len(names)))
 
 
-def _artifacts(library: Library, verify: bool) -> Iterator[Finding]:
+def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
     """Whether every manifest can be read, and with ``verify`` whether every file has its hash."""
     from seedbed.core.progress import progress
 
@@ -186,50 +186,50 @@ def _artifacts(library: Library, verify: bool) -> Iterator[Finding]:
                 damaged += 1
                 why, fix = (error.why, error.fix) if isinstance(error, SeedbedError) else (str(error), "")
                 lost = why if isinstance(error, CorruptError) else f"{path} has no manifest"
-                yield Finding("problem", "artifact", lost, fix or f"delete {path}")
+                yield Diagnosis("problem", "artifact", lost, fix or f"delete {path}")
             bar.advance()
     how = "hashed" if verify else "not hashed, see --verify"
-    yield Finding("ok", "artifacts", f"{len(paths) - damaged} whole ({how})")
+    yield Diagnosis("ok", "artifacts", f"{len(paths) - damaged} whole ({how})")
 
 
-def _leftovers(library: Library) -> Iterator[Finding]:
+def _leftovers(library: Library) -> Iterator[Diagnosis]:
     """What killed processes left: drafts, graves, and pulls that were not finished."""
     left = [path for pattern in ("*/.draft-*", "*/..draft-*", "*/.removed-*") for path in library.root.glob(pattern)]
     pulls = [path for path in library.root.glob("pulls/*") if path.is_dir()]
     if left:
         size = bytes_text(sum(map(_size, left)))
         fix = "delete " + ", ".join(map(str, left[:3])) + " if no seedbed is running"
-        yield Finding("warn", "leftovers", f"{len(left)} of stopped programs, {size}", fix)
+        yield Diagnosis("warn", "leftovers", f"{len(left)} of stopped programs, {size}", fix)
     for path in pulls:
         fix = f"run `seedbed pull` again to finish it, or delete {path}"
-        yield Finding("warn", "pull", f"{path.name} is not finished, {bytes_text(_size(path))}", fix)
+        yield Diagnosis("warn", "pull", f"{path.name} is not finished, {bytes_text(_size(path))}", fix)
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _hub(offline: bool) -> Iterator[Finding]:
-    from seedbed.models.io.hub import Hub
+def _hub(offline: bool) -> Iterator[Diagnosis]:
+    from seedbed.hub.hub import Hub
 
     hub = Hub(offline=offline)
     if hub.offline:
-        yield Finding("ok", "hub", "not asked (offline)")
+        yield Diagnosis("ok", "hub", "not asked (offline)")
         return
     error = hub.unreachable()
     if error is None:
-        yield Finding("ok", "hub", f"{hub.endpoint} answers; {'a token' if hub.token else 'no token'} is here")
+        yield Diagnosis("ok", "hub", f"{hub.endpoint} answers; {'a token' if hub.token else 'no token'} is here")
     else:
         fix = "only pull, search and push need it; behind a proxy set HTTPS_PROXY, for a mirror HF_ENDPOINT"
-        yield Finding("warn", "hub", f"{hub.endpoint} does not answer: {error}", fix)
+        yield Diagnosis("warn", "hub", f"{hub.endpoint} does not answer: {error}", fix)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Diagnosis]:
     missing = []
     for extra, (package, purpose) in EXTRAS.items():
         try:
-            yield Finding("ok", extra, f"{package} {metadata.version(package)}")
+            yield Diagnosis("ok", extra, f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             missing.append(f"{extra} ({purpose})")
     if missing:
-        yield Finding("ok", "extras not installed", ", ".join(missing))
+        yield Diagnosis("ok", "extras not installed", ", ".join(missing))

@@ -13,7 +13,7 @@ from seedbed.core.errors import CapacityError, NotFoundError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
-    from seedbed.models.io.fit import Machine, Needs, Row
+    from seedbed.app.fit import FitRow, Machine, Needs
 
 
 @click.command("fit")
@@ -34,8 +34,8 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
       seedbed fit gpt2-xl
       seedbed fit hf:HuggingFaceTB/SmolLM2-1.7B-Instruct --context 2048
     """
+    from seedbed.app.fit import DEFAULT_CONTEXT, fit, recommend
     from seedbed.core.artifacts import Library
-    from seedbed.models.io.fit import DEFAULT_CONTEXT, fit, recommend
 
     library = Library()
     needs = _needs(library, model, revision, offline)
@@ -58,7 +58,7 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
 
 def _needs(library: Any, model: str, revision: str | None, offline: bool) -> Needs:
     """A path, a name in the library, a preset, or a repository, looked for in this order."""
-    from seedbed.models.io.fit import config_needs, folder_needs, hub_needs
+    from seedbed.app.fit import config_needs, folder_needs, hub_needs
     from seedbed.models.presets import PRESETS
 
     path = Path(model).expanduser()
@@ -77,15 +77,15 @@ def _needs(library: Any, model: str, revision: str | None, offline: bool) -> Nee
                 why=f"{missing.why}; the published shapes are {', '.join(PRESETS)}",
                 fix="for a repository on the hub write hf:OWNER/NAME",
             ) from missing
-    from seedbed.models.io.hub import Hub
-    from seedbed.models.io.repository import read_address
+    from seedbed.hub.hub import Hub
+    from seedbed.hub.repository import read_address
 
     hub = Hub(offline=offline)
     return hub_needs(hub, hub.listing(read_address(model), revision))
 
 
 def _stored(library: Any, model: str) -> Needs:
-    from seedbed.models.io.fit import config_needs
+    from seedbed.app.fit import config_needs
     from seedbed.models.store import read_config, read_description
 
     artifact = library.get(model, "model")
@@ -96,8 +96,8 @@ def _stored(library: Any, model: str) -> Needs:
 def _machine(root: Path) -> Machine:
     import shutil
 
+    from seedbed.app.fit import Machine
     from seedbed.core.machine import available_bytes, gpu_bandwidth, gpus, memory_bytes, read_bandwidth
-    from seedbed.models.io.fit import Machine
 
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     found = gpus()
@@ -111,7 +111,7 @@ def _machine(root: Path) -> Machine:
     )
 
 
-def _print(needs: Needs, machine: Machine, context: int, rows: list[Row], best: Row | None) -> None:
+def _print(needs: Needs, machine: Machine, context: int, rows: list[FitRow], best: FitRow | None) -> None:
     from seedbed.core.machine import cores, instruction_sets, processor
 
     print(f"{needs.title}: {count_text(needs.parts.total)} parameters, context {context:,}")
@@ -149,7 +149,7 @@ def _speed(tokens: float | None) -> str:
     return "-" if tokens is None else f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.2g}"
 
 
-def _to_json(needs: Needs, machine: Machine, context: int, rows: list[Row], best: Row | None) -> dict[str, Any]:
+def _to_json(needs: Needs, machine: Machine, context: int, rows: list[FitRow], best: FitRow | None) -> dict[str, Any]:
     from seedbed.core.machine import cores, instruction_sets, processor
 
     return {

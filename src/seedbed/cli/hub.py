@@ -28,7 +28,7 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
     Example:
       seedbed search SmolLM2 --limit 5
     """
-    from seedbed.models.io.hub import Hub
+    from seedbed.hub.hub import Hub
 
     found = Hub().search(text, limit, task, "dataset" if datasets else "model")
     if as_json:
@@ -67,8 +67,8 @@ def push_command(
     """
     from seedbed.cli.library import confirm
     from seedbed.core.artifacts import Library
-    from seedbed.models.io.hub import Hub
-    from seedbed.models.io.repository import read_address
+    from seedbed.hub.hub import Hub
+    from seedbed.hub.repository import read_address
 
     library, hub, address = Library(), Hub(), read_address(repository)
     artifact = library.get(model, "model")

@@ -92,9 +92,9 @@ def _numbers(text: str) -> list[float]:
 def _merge_adapters(
     library: Library, artifact: Artifact, folders: Sequence[Path], weights: list[float], name: str
 ) -> Artifact:
-    from seedbed.models.adapters import family_of, merge_adapters, to_ours
-    from seedbed.models.derived import open_stored, write_derived
-    from seedbed.nn.lora import read_peft
+    from seedbed.formats.peft_format import read_peft
+    from seedbed.transform.adapters import family_of, merge_adapters, to_ours
+    from seedbed.transform.derived import open_stored, write_derived
 
     if len(weights) != len(folders):
         raise UsageError(
@@ -116,7 +116,7 @@ def _merge_adapters(
 def _origin(folder: Path, weight: float) -> dict[str, Any]:
     """An adapter is no artifact: its hash says which it was."""
     from seedbed.core.files import sha256_file
-    from seedbed.nn.lora import WEIGHTS
+    from seedbed.formats.peft_format import WEIGHTS
 
     return {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
 
@@ -126,8 +126,8 @@ def _merge_models(
 ) -> Artifact:
     from typing import cast
 
-    from seedbed.models.derived import open_stored, write_derived
-    from seedbed.models.merge import Method, merge
+    from seedbed.transform.derived import open_stored, write_derived
+    from seedbed.transform.merge import Method, merge
 
     stored = [open_stored(artifact) for artifact in artifacts]
     tensors = merge(stored, weights, cast(Method, method))

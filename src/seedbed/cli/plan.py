@@ -1,6 +1,6 @@
 """`seedbed plan`: what a model costs before it is trained: parameters, bytes, memory, FLOPs and time on this machine.
 
-The counting is `seedbed.models.plan`'s. The time is an estimate: the float32 matrix-product peak of this machine's
+The counting is `models.training_cost`'s. The time is an estimate: the float32 matrix-product peak of this machine's
 CPU, measured for a moment, times the share of it that a training step is assumed to reach. The default amount of text
 is 20 tokens a parameter, about the best use of a fixed compute (Hoffmann et al. 2022, table 3).
 """
@@ -21,7 +21,7 @@ from seedbed.core.progress import duration, say
 
 if TYPE_CHECKING:
     from seedbed.models.config import AnyConfig, ModelConfig
-    from seedbed.models.plan import Plan
+    from seedbed.models.training_cost import TrainingCost
     from seedbed.pipeline.recipe import Recipe
 
 UTILISATION = 0.5
@@ -46,7 +46,7 @@ class Estimate:
     """A plan with its training memory in bytes by use, and its time on a machine of ``peak`` FLOP per second."""
 
     target: Target
-    plan: Plan
+    plan: TrainingCost
     batch: int
     tokens: int
     memory: dict[str, float]
@@ -186,7 +186,7 @@ def estimate(target: Target, batch: int | None = None, tokens: int | None = None
     """What a target costs on this machine."""
     from seedbed.core.machine import matmul_flops
     from seedbed.models.config import stacks
-    from seedbed.models.plan import plan
+    from seedbed.models.training_cost import plan
 
     made, parts = plan(target.config), stacks(target.config)
     batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
@@ -252,8 +252,8 @@ def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _sizes(plan: Plan) -> dict[str, float]:
-    from seedbed.models.plan import BYTES
+def _sizes(plan: TrainingCost) -> dict[str, float]:
+    from seedbed.models.training_cost import BYTES
 
     return {precision: plan.weight_bytes(precision) for precision in BYTES}
 

@@ -14,7 +14,7 @@ from seedbed.core.progress import say
 
 if TYPE_CHECKING:
     from seedbed.inference.predicting import Predictor
-    from seedbed.inference.spans import Span
+    from seedbed.inference.span_decoding import TokenSpan
 
 
 @click.command("predict")
@@ -77,7 +77,7 @@ def _predict(predictor: Predictor, text: str, second: str | None, top: int) -> l
     ]
 
 
-def _span(span: Span) -> dict[str, Any]:
+def _span(span: TokenSpan) -> dict[str, Any]:
     return {name: value for name, value in asdict(span).items() if name != "label"}
 
 

@@ -14,9 +14,9 @@ from seedbed.core.progress import say
 if TYPE_CHECKING:
     from seedbed.core.artifacts import Artifact, Library
     from seedbed.evaluation.held_out import HeldOut
-    from seedbed.models.building import AnyModel
-    from seedbed.models.derived import Stored
+    from seedbed.models.factory import AnyModel
     from seedbed.models.store import Loaded
+    from seedbed.transform.derived import StoredModel
 
 _CUTS, _SPARSE = ("heads", "layers", "width"), ("magnitude", "2:4", "wanda")
 
@@ -59,8 +59,8 @@ def prune_command(
     artifact = library.get(model, "model")
     size = _share(method, share, everywhere)
     _check_text(text)
-    from seedbed.models.derived import open_stored
     from seedbed.models.store import load_any
+    from seedbed.transform.derived import open_stored
 
     stored, loaded = open_stored(artifact), load_any(artifact)
     held = _held_out(library, loaded, text)
@@ -102,7 +102,7 @@ def _check_text(text: Path | None) -> None:
 
 def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> HeldOut | None:
     from seedbed.evaluation.held_out import from_corpus, from_text
-    from seedbed.models.calibration import TOKENS
+    from seedbed.transform.calibration import TOKENS
 
     if text is None:
         return from_corpus(loaded.artifact, library, TOKENS)
@@ -114,7 +114,7 @@ def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> 
 
 def _pruned(
     library: Library,
-    stored: Stored,
+    stored: StoredModel,
     loaded: Loaded[AnyModel],
     method: str,
     share: float,
@@ -123,8 +123,8 @@ def _pruned(
     name: str,
 ) -> Artifact:
     """Make and store the copy."""
-    from seedbed.models.derived import write_derived
-    from seedbed.models.prune import Method, prune
+    from seedbed.transform.derived import write_derived
+    from seedbed.transform.prune import Method, prune
 
     calibration = None if held is None or method == "magnitude" else held.calibration
     chosen = cast(Method, method)
@@ -141,8 +141,8 @@ def _pruned(
 
 
 def _facts(loaded: Loaded[AnyModel]) -> dict[str, Any]:
-    from seedbed.models.plan import plan
-    from seedbed.models.sparsity import zeros
+    from seedbed.models.training_cost import plan
+    from seedbed.transform.sparsity import zeros
 
     counted = plan(loaded.model.config)
     return {

@@ -12,8 +12,8 @@ from seedbed.core.progress import say
 
 if TYPE_CHECKING:
     from seedbed.core.artifacts import Artifact, Library
-    from seedbed.models.io.hub import Hub
-    from seedbed.models.io.repository import Address, Listing
+    from seedbed.hub.hub import Hub
+    from seedbed.hub.repository import Address, Listing
 
 
 @click.command("pull")
@@ -54,8 +54,8 @@ def pull_command(
       seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
     from seedbed.core.artifacts import Library, check_name
-    from seedbed.models.io.hub import Hub
-    from seedbed.models.io.repository import read_address
+    from seedbed.hub.hub import Hub
+    from seedbed.hub.repository import read_address
 
     address = read_address(repository)
     _check_flags(address.kind, gguf, data)
@@ -85,7 +85,7 @@ def _pull_model(
     library: Library, hub: Hub, address: Address, revision: str | None, name: str, gguf: str | None
 ) -> Artifact:
     """From the library where it is there already, else from the hub."""
-    from seedbed.models.io.pulling import discard, pull, pulled_before, staging, stored
+    from seedbed.hub.pulling import discard, pull, pulled_before, staging, stored
 
     if hub.offline:
         kept = stored(library, address, revision, gguf)
@@ -95,7 +95,7 @@ def _pull_model(
         artifact = _imported(library, pulled, gguf or "", name)
         discard(pulled)
         return artifact
-    from seedbed.models.io.choosing import choose
+    from seedbed.hub.model_files import choose
 
     listing = hub.listing(address, revision)
     kept = stored(library, address, listing.commit, gguf)
@@ -129,7 +129,7 @@ def _named(library: Library, artifact: Artifact, name: str) -> Artifact:
 
 
 def _imported(library: Library, pulled: Any, main: str, name: str) -> Artifact:
-    from seedbed.models.io.importing import import_model
+    from seedbed.formats.importing import import_model
 
     if not main:  # a folder that was pulled before may hold one GGUF file instead
         found = sorted(pulled.folder.rglob("*.gguf"))

@@ -13,10 +13,10 @@ from seedbed.core.progress import say
 if TYPE_CHECKING:
     from seedbed.core.artifacts import Artifact, Library
     from seedbed.corpus.columns import Columns
-    from seedbed.corpus.tables import Rows
-    from seedbed.models.io.hub import Hub
-    from seedbed.models.io.pulling import Pulled
-    from seedbed.models.io.repository import Address
+    from seedbed.corpus.tables import TableRows
+    from seedbed.hub.hub import Hub
+    from seedbed.hub.pulling import Pulled
+    from seedbed.hub.repository import Address
 
 _TEXT_FILES = (".txt", ".md")
 _LOOKED_AT = 100
@@ -28,8 +28,8 @@ def pull_data(
     """Bring a data set into the library, as a corpus or as a set of conversations."""
     from seedbed.cli.pull import announce
     from seedbed.corpus.tables import require_parquet
-    from seedbed.models.io.datasets import choose_data
-    from seedbed.models.io.pulling import discard, pull, pulled_before, staging
+    from seedbed.hub.datasets import choose_data
+    from seedbed.hub.pulling import discard, pull, pulled_before, staging
 
     if hub.offline:
         pulled = pulled_before(library.root, address, revision)
@@ -56,15 +56,15 @@ def pull_data(
 
 def _store(library: Library, address: Address, pulled: Pulled, name: str, flags: Mapping[str, str | None]) -> Artifact:
     from seedbed.corpus.columns import Columns, find_columns
-    from seedbed.corpus.tables import Rows
-    from seedbed.models.io.datasets import form_of
+    from seedbed.corpus.tables import TableRows
+    from seedbed.hub.datasets import form_of
 
     paths = [pulled.folder / path for path in pulled.source["files"] if form_of(path)]
     if all(form_of(path.name) in _TEXT_FILES for path in paths):
         if flags["form"] == "pairs":
             raise UsageError(f"{address} has no pairs", why="it is plain text", fix="leave out --as")
         return _corpus(library, address, pulled, name, paths)
-    rows = Rows(paths, pulled.folder)
+    rows = TableRows(paths, pulled.folder)
     told = Columns(
         text=flags["text_column"] or "",
         messages=flags["messages_column"] or "",
@@ -85,7 +85,7 @@ def _from_rows(
     address: Address,
     pulled: Pulled,
     name: str,
-    rows: Rows,
+    rows: TableRows,
     columns: Columns,
     form: str | None,
     names: list[str],

@@ -35,7 +35,7 @@ def quantize_command(model: str, schemes: tuple[str, ...], name: str | None, mea
     """
     from seedbed.core.artifacts import Library
     from seedbed.core.errors import UsageError
-    from seedbed.models.quantize import scheme as check
+    from seedbed.models.quantized import scheme as check
 
     chosen = schemes or ("int8",)
     for one in chosen:
@@ -53,8 +53,8 @@ def quantize_command(model: str, schemes: tuple[str, ...], name: str | None, mea
 
 def _quantized(library: Library, artifact: Artifact, scheme: str, name: str, measure: bool) -> dict[str, Any]:
     """Make, store, name and measure one copy."""
-    from seedbed.models.quantize import quantize
     from seedbed.models.store import load_model, save_model
+    from seedbed.transform.quantize import quantize
 
     loaded = load_model(artifact, dtype="stored")  # mapped: one layer at a time becomes float32
     quantize(loaded.model, scheme)

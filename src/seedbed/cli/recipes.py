@@ -52,7 +52,8 @@ def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) ->
 
 
 def _with_corpus(recipe: Recipe, corpus: str) -> Recipe:
-    from seedbed.corpus.settings import STDLIB, STDLIB_SOURCE, SourceSettings
+    from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
+    from seedbed.documents.file_walk import STDLIB
 
     if corpus == STDLIB:
         return replace(recipe, corpus=replace(recipe.corpus, sources=(STDLIB_SOURCE,)))

@@ -81,11 +81,11 @@ def serve_command(
     from seedbed.models.store import read_config, read_description
     from seedbed.serve import process
     from seedbed.serve.auth import Keys
+    from seedbed.serve.collection_cache import Shelf
     from seedbed.serve.context import Server
     from seedbed.serve.pool import ModelPool
+    from seedbed.serve.response_store import ResponseStore
     from seedbed.serve.settings import ServeSettings
-    from seedbed.serve.shelf import Shelf
-    from seedbed.serve.store import Store
 
     if no_auth and not _is_loopback(host):
         why = f"{host} can be reached from other machines"
@@ -105,7 +105,7 @@ def serve_command(
     keys = None if no_auth else Keys(keys_path(library))
     key = keys.for_session() if keys and not keys.entries() else ""
     example = CURL_ENCODER if embeds(read_config(read_description(served[names[0]])["model"])) else CURL
-    stored = Store(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
+    stored = ResponseStore(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
     with contextlib.closing(stored) as store:
         server = Server(settings, keys, pool, store, Shelf(library))
         with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:

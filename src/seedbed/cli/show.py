@@ -120,7 +120,7 @@ def _model_facts(artifact: Artifact) -> dict[str, Any]:
     """Parameters by kind, which of them are one and the same, quantization and origin of a model; else nothing."""
     if artifact.kind != "model":
         return {}
-    from seedbed.models.anatomy import anatomy
+    from seedbed.models.parameter_counts import anatomy
     from seedbed.models.store import CONFIG, read_config, read_description
 
     try:
@@ -143,7 +143,7 @@ def _model_facts(artifact: Artifact) -> dict[str, Any]:
 
 def _sharing(artifact: Artifact) -> dict[str, Any]:
     """What shared tensors save, and tensors that are stored twice; nothing where the weights cannot be read."""
-    from seedbed.models.sharing import stored_sharing
+    from seedbed.formats.weight_sharing import stored_sharing
 
     try:
         found = stored_sharing(artifact)

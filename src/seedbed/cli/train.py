@@ -67,7 +67,7 @@ def _dry_run(recipe: Recipe, as_json: bool) -> None:
     if as_json:
         print_json({"recipe": to_dict(recipe), "plan": to_json(cost)})
         return
-    rows = [[knob.key, str(knob.value), knob.unit, knob.doc] for knob in describe(recipe)]
+    rows = [[one.key, str(one.value), one.unit, one.doc] for one in describe(recipe)]
     print_table(["setting", "value", "unit", "meaning"], rows)
     print(
         f"\n{count_text(cost.plan.total)} parameters, {bytes_text(sum(cost.memory.values()))} to train, "

@@ -39,7 +39,7 @@ def import_command(path: Path, name: str | None, licence: str, tokenizer: Path |
     import re
 
     from seedbed.core.artifacts import Library, check_name
-    from seedbed.models.io.importing import import_model
+    from seedbed.formats.importing import import_model
 
     if not path.exists():
         raise NotFoundError(
@@ -101,8 +101,8 @@ def export_model(
         CapacityError: the disk is full.
     """
     from seedbed.core import files
-    from seedbed.models.io.card import CARD, Exported, model_card
-    from seedbed.models.io.exporting import export_gguf, export_huggingface
+    from seedbed.formats.exporting import export_gguf, export_huggingface
+    from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
 
     with files.new_directory(folder.absolute()) as draft:
         if form == "gguf":

@@ -1,6 +1,6 @@
 """Strict configuration: TOML into frozen dataclasses whose fields carry their own documentation.
 
-A settings class is a frozen dataclass whose fields are declared with :func:`knob`. Sections are nested settings
+A settings class is a frozen dataclass whose fields are declared with :func:`setting`. Sections are nested settings
 classes, lists of tables are tuples of them. Every mistake names file, line, key and the nearest key there is.
 Precedence: flag (``--set a.b=v``) > environment (``SEEDBED_A__B=v``) > recipe > default.
 """
@@ -26,7 +26,7 @@ T = TypeVar("T")
 _ENVIRONMENT = "SEEDBED_"
 
 
-def knob(
+def setting(
     default: Any,
     doc: str,
     *,
@@ -47,7 +47,7 @@ def knob(
 
 
 @dataclass(frozen=True)
-class KnobDoc:
+class SettingDoc:
     """One documented setting, for help pages and resolved recipes."""
 
     key: str
@@ -139,7 +139,7 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return {name: plain(value) for name, value in pairs if value is not None}
 
 
-def describe(settings: Any, prefix: str = "") -> Iterator[KnobDoc]:
+def describe(settings: Any, prefix: str = "") -> Iterator[SettingDoc]:
     """Every setting with its value and documentation, depth first."""
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
@@ -149,7 +149,7 @@ def describe(settings: Any, prefix: str = "") -> Iterator[KnobDoc]:
             yield from describe(value, f"{key}.")
         else:
             meta = field.metadata
-            yield KnobDoc(key, _type_name(hints[field.name]), value, meta.get("doc", ""), meta.get("unit", ""))
+            yield SettingDoc(key, _type_name(hints[field.name]), value, meta.get("doc", ""), meta.get("unit", ""))
 
 
 def _read(path: Path) -> str:

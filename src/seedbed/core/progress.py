@@ -27,7 +27,7 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     """What a running piece of work reports to."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -38,7 +38,7 @@ class Bar(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+def progress(title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressBar]:
     """Show progress of work that may take over two seconds.
 
     Args:
@@ -104,7 +104,7 @@ class _Plain:
 
 
 @contextmanager
-def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[Bar]:
+def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text

@@ -29,7 +29,7 @@ _DEFINED = "Which module defines `{subject}`?"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ApiEntry:
     """One documented name; ``arguments`` is None for modules and classes."""
 
     name: str
@@ -59,7 +59,7 @@ def api_conversations(text: str, limit: int, follow_up_share: float) -> Iterator
         yield from _about(entry, module.name, limit, follow_up_share)
 
 
-def _about(entry: Entry, module: str, limit: int, follow_up_share: float) -> Iterator[tuple[Pair, ...]]:
+def _about(entry: ApiEntry, module: str, limit: int, follow_up_share: float) -> Iterator[tuple[Pair, ...]]:
     purpose = _purpose(entry, limit)
     calls = [] if entry.arguments is None else _calls(entry, limit)
     if purpose and calls and fraction(f"follow-up {entry.name}") < follow_up_share:
@@ -76,20 +76,20 @@ def _about(entry: Entry, module: str, limit: int, follow_up_share: float) -> Ite
         yield (Pair("defined", _DEFINED.format(subject=local), f"`{local}` is defined in the module `{module}`."),)
 
 
-def _entries(text: str) -> list[Entry]:
+def _entries(text: str) -> list[ApiEntry]:
     title = _TITLE.match(text)
     assert title is not None
     module = title.group(1)
     heading = re.compile(rf"^## ({re.escape(module)}\.[\w.]+)(?:\((.*)\))?$", re.MULTILINE)
     found = list(heading.finditer(text))
     stops = [match.start() for match in found] + [len(text)]
-    entries = [Entry(module, None, text[title.end() : stops[0]])]
+    entries = [ApiEntry(module, None, text[title.end() : stops[0]])]
     for match, stop in zip(found, stops[1:], strict=True):
-        entries.append(Entry(match.group(1), match.group(2), text[match.end() : stop]))
+        entries.append(ApiEntry(match.group(1), match.group(2), text[match.end() : stop]))
     return entries
 
 
-def _purpose(entry: Entry, limit: int) -> Pair | None:
+def _purpose(entry: ApiEntry, limit: int) -> Pair | None:
     answer = _first_paragraph(entry.text, limit)
     forms = _CLASS if entry.arguments is None else _FUNCTION
     return Pair("purpose", phrased(forms, entry.name), answer) if answer else None
@@ -106,7 +106,7 @@ def _first_paragraph(text: str, limit: int) -> str:
     return ""
 
 
-def _calls(entry: Entry, limit: int) -> list[Pair]:
+def _calls(entry: ApiEntry, limit: int) -> list[Pair]:
     """Signature and parameters; nothing where the heading cannot be read as Python."""
     try:
         tree = ast.parse(f"def f({entry.arguments}): ...")
@@ -146,7 +146,7 @@ def _listed(names: list[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _usage(entry: Entry) -> Iterator[tuple[Pair, ...]]:
+def _usage(entry: ApiEntry) -> Iterator[tuple[Pair, ...]]:
     """The first doctest example, up to a blank line."""
     example: list[str] = []
     for line in entry.text.splitlines():

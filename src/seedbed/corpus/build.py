@@ -23,7 +23,7 @@ from seedbed.core.config import to_dict
 from seedbed.core.errors import DataError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.machine import cores
-from seedbed.core.progress import Bar, progress
+from seedbed.core.progress import ProgressBar, progress
 from seedbed.corpus.boilerplate import LineCounts
 from seedbed.corpus.document import SPLITS, Kind, from_line
 from seedbed.corpus.duplicates import Flags, NearIndex, SignatureWriter, near_clusters, remove_near, repeated
@@ -33,10 +33,10 @@ from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_tas
 from seedbed.corpus.refining import RefineResult, RefineTask, refine_chunk
 from seedbed.corpus.report import MAX_SKIPPED, SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
-from seedbed.corpus.sources import source_files
-from seedbed.corpus.splitting import CUT, GroupCutter, Shares, assign_splits, check_sizes, join_groups
+from seedbed.corpus.splitting import CUT, GroupCutter, SplitShares, assign_splits, check_sizes, join_groups
 from seedbed.corpus.spool import chunk_lines
 from seedbed.corpus.store import REPORT, SOURCES, SplitWriter
+from seedbed.documents.file_walk import source_files
 
 _SMALL = 4_000_000
 """Less input than this (bytes) is worked on in this process: starting others would take longer."""
@@ -82,7 +82,7 @@ def _stated(source: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _bytes(source: SourceSettings) -> Iterator[int]:
-    for file in source_files(source):
+    for file in source_files(source.path):
         if file.location.is_file():
             yield file.location.stat().st_size
 
@@ -134,7 +134,7 @@ class _Build:
             refined = list(self._refined(sizes))
         columns = _Columns.gather(refined)
         kept, groups = self._deduplicate(columns, index)
-        shares = Shares(self.settings.valid_share, self.settings.test_share, self.settings.seed)
+        shares = SplitShares(self.settings.valid_share, self.settings.test_share, self.settings.seed)
         splits = assign_splits(groups, columns.sizes, kept, shares)
         self.totals.leaks = check_leaks(columns.hashes, index, kept, splits)
         self._write(columns, kept, splits, shares)
@@ -160,8 +160,8 @@ class _Build:
                         bar.advance()
                         yield source.name, refined
 
-    def _read(self, source: SourceSettings, bar: Bar) -> Iterator[ReadResult]:
-        for result in self.pool.map(read_task, plan(source, source_files(source), self.folder)):
+    def _read(self, source: SourceSettings, bar: ProgressBar) -> Iterator[ReadResult]:
+        for result in self.pool.map(read_task, plan(source, source_files(source.path), self.folder)):
             self.totals.counts += result.counts
             for record in result.files:
                 self._count_file(record)
@@ -218,7 +218,7 @@ class _Build:
         counts["documents kept"], counts["bytes kept"] = int(kept.sum()), int(columns.sizes[kept].sum())
         return kept, groups
 
-    def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8], shares: Shares) -> None:
+    def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8], shares: SplitShares) -> None:
         """Pass three: the kept lines into their split's file."""
         cutter = GroupCutter(int(columns.sizes[kept & (splits == CUT)].sum()), shares)
         at = 0

@@ -50,16 +50,3 @@ class Document:
 def from_line(line: Line) -> Document:
     """The document of a line written by :meth:`Document.to_line`."""
     return Document(**json.loads(line))
-
-
-def cut(text: str, wanted: int) -> int:
-    """Where to cut a text that should be cut at character ``wanted``.
-
-    After a paragraph, else a line, else a word, else exactly there; never in the first half of what comes before
-    ``wanted``, so that the parts of a long text stay of similar size.
-    """
-    for mark in ("\n\n", "\n", " "):
-        at = text.rfind(mark, wanted // 2, wanted)
-        if at >= 0:
-            return at + len(mark)
-    return wanted

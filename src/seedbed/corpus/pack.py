@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
 from seedbed.core.files import disk_errors, write_json
-from seedbed.core.progress import Bar, progress
+from seedbed.core.progress import ProgressBar, progress
 from seedbed.corpus.document import SPLITS, Document, Split
 from seedbed.corpus.store import Corpus
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -57,7 +57,7 @@ def pack_corpus(corpus: Artifact, tokenizer: Artifact, library: Library, name: s
     return draft.result
 
 
-def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: Bar) -> dict[str, Any]:
+def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: ProgressBar) -> dict[str, Any]:
     dtype = np.dtype("<u2" if encoder.vocab_size <= 2**16 else "<u4")
     splits: dict[str, dict[str, Any]] = {}
     for split in SPLITS:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.config import knob, to_dict
+from seedbed.core.config import setting, to_dict
 from seedbed.core.errors import DataError
 from seedbed.core.progress import progress
 from seedbed.corpus.answers import Pair, fraction, is_useful
@@ -34,9 +34,9 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 class QuestionSettings:
     """Settings of the questions made from a corpus."""
 
-    per_document: int = knob(200, "Most conversations from one document.", at_least=1)
-    answer_chars: int = knob(300, "Answers end at the last sentence within this.", unit="characters", at_least=40)
-    follow_up_share: float = knob(
+    per_document: int = setting(200, "Most conversations from one document.", at_least=1)
+    answer_chars: int = setting(300, "Answers end at the last sentence within this.", unit="characters", at_least=40)
+    follow_up_share: float = setting(
         0.25, "Share of documented functions that are asked about in two turns.", at_least=0, at_most=1
     )
 

@@ -17,24 +17,21 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from seedbed.corpus.document import Document, Kind, cut
-from seedbed.corpus.encoding import detect_encoding
-from seedbed.corpus.html import html_text
-from seedbed.corpus.opening import kind_of, open_bytes
-from seedbed.corpus.settings import STDLIB, SourceSettings
-from seedbed.corpus.sources import SourceFile
-from seedbed.corpus.stdlib import module_documents
+from seedbed.corpus.document import Document, Kind
+from seedbed.corpus.settings import SourceSettings
+from seedbed.documents.compression import kind_of, open_bytes
+from seedbed.documents.encoding import detect_encoding
+from seedbed.documents.file_walk import STDLIB, SourceFile
+from seedbed.documents.formats import CODE
+from seedbed.documents.html_text import html_text
+from seedbed.documents.python_modules import module_documents
+from seedbed.documents.text_spans import cut_place
 
 PART_CHARS = 1_000_000
 """A text longer than this is cut into parts (about a megabyte)."""
 MAX_WHOLE = 32_000_000
 """Bytes of the largest web page or JSON record that is read; they cannot be read in parts."""
 
-CODE = frozenset(
-    {".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".java"}
-    | {".kt", ".scala", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".swift", ".cs", ".sh", ".bash"}
-    | {".sql", ".css", ".toml", ".yaml", ".yml", ".json", ".ini", ".cfg"}
-)
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _RECORDS = frozenset({".jsonl", ".ndjson"})
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError, UnicodeError, SyntaxError)
@@ -60,7 +57,8 @@ def read_documents(file: SourceFile, source: SourceSettings, reading: Reading) -
     try:
         kind = kind_of(file.location)
         if source.path == STDLIB:
-            yield from module_documents(file.location.read_bytes(), file.path, source.name, source.licence)
+            for found in module_documents(file.location.read_bytes(), file.path):
+                yield Document(found.text, source.name, found.path, found.group, found.kind, source.licence)
         elif kind in _RECORDS:
             yield from _records(file, source, reading)
         elif kind in _HTML:
@@ -100,7 +98,7 @@ def _cut_stream(stream: BinaryIO, encoding: str) -> Iterator[str]:
     while block := wrapped.read(PART_CHARS):
         kept += block
         if len(kept) > PART_CHARS:
-            at = cut(kept, PART_CHARS)
+            at = cut_place(kept, PART_CHARS)
             yield kept[:at]
             kept = kept[at:]
     if kept:

@@ -18,11 +18,11 @@ from seedbed.core.files import sha256_file
 from seedbed.corpus.boilerplate import Hashes, document_lines
 from seedbed.corpus.clean import clean_text
 from seedbed.corpus.document import Document, Kind
-from seedbed.corpus.opening import is_compressed
 from seedbed.corpus.readers import Reading, Unreadable, read_documents
 from seedbed.corpus.settings import SourceSettings
-from seedbed.corpus.sources import SourceFile
 from seedbed.corpus.spool import CHUNK_CHARS, write_chunk
+from seedbed.documents.compression import is_compressed
+from seedbed.documents.file_walk import SourceFile
 
 _BATCH_BYTES, _BATCH_FILES = 2_000_000, 256
 _COMPRESSION = 4  # a compressed file counts as so many times its size

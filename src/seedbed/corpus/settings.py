@@ -1,4 +1,4 @@
-"""The knobs of a corpus. What is not here (five-word shingles, 128 hash functions …) is a constant beside its use."""
+"""Settings of a corpus. What is not here (five-word shingles, 128 hash functions …) is a constant beside its use."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
+from seedbed.documents.file_walk import STDLIB
 
-STDLIB = "stdlib"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -18,8 +18,8 @@ class SourceSettings:
 
     name: str = field(metadata={"doc": "a short name, used in reports and file names"})
     path: str = field(metadata={"doc": "'stdlib' (this Python's own library), a folder, a glob or a file"})
-    licence: str = knob("unknown", "the licence of texts that do not state their own, as an SPDX identifier")
-    weight: float = knob(1.0, "how often a text is seen for each time one of weight 1 is", unit="x", at_least=0)
+    licence: str = setting("unknown", "the licence of texts that do not state their own, as an SPDX identifier")
+    weight: float = setting(1.0, "how often a text is seen for each time one of weight 1 is", unit="x", at_least=0)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -33,21 +33,21 @@ STDLIB_SOURCE = SourceSettings(name=STDLIB, path=STDLIB, licence="PSF-2.0")
 class CorpusSettings:
     """How text becomes a corpus."""
 
-    sources: tuple[SourceSettings, ...] = knob((STDLIB_SOURCE,), "where the text comes from")
-    min_chars: int = knob(32, "shorter documents are dropped", unit="characters", at_least=1)
-    boilerplate_share: float = knob(
+    sources: tuple[SourceSettings, ...] = setting((STDLIB_SOURCE,), "where the text comes from")
+    min_chars: int = setting(32, "shorter documents are dropped", unit="characters", at_least=1)
+    boilerplate_share: float = setting(
         0.3, "a line that stands in more than this share of a source's documents is boilerplate; 0 = off", at_least=0
     )
-    pii: Literal["report", "mask", "off"] = knob("report", "what to do with personal data and secrets")
-    near_duplicate: float = knob(
+    pii: Literal["report", "mask", "off"] = setting("report", "what to do with personal data and secrets")
+    near_duplicate: float = setting(
         0.8, "documents whose five-word shingles overlap this much are near-duplicates; 0 = off", at_least=0, at_most=1
     )
-    near_duplicate_action: Literal["remove", "keep"] = knob(
+    near_duplicate_action: Literal["remove", "keep"] = setting(
         "remove", "remove near-duplicates, or keep them together on one side of the split"
     )
-    valid_share: float = knob(0.1, "share of the documents for validation", at_least=0, at_most=0.5)
-    test_share: float = knob(0.1, "share of the documents for testing", at_least=0, at_most=0.5)
-    seed: int = knob(0, "another seed is another split", at_least=0)
+    valid_share: float = setting(0.1, "share of the documents for validation", at_least=0, at_most=0.5)
+    test_share: float = setting(0.1, "share of the documents for testing", at_least=0, at_most=0.5)
+    seed: int = setting(0, "another seed is another split", at_least=0)
 
     def __post_init__(self) -> None:
         names = [source.name for source in self.sources]

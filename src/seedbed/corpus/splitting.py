@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.errors import DataError
-from seedbed.corpus.document import SPLITS, Document, Split, cut
+from seedbed.corpus.document import SPLITS, Document, Split
 from seedbed.corpus.duplicates import Flags, Indices, UnionFind
 from seedbed.corpus.minhash import Keys, mix
+from seedbed.documents.text_spans import cut_place
 
 TRAIN, VALID, TEST, CUT = 0, 1, 2, 3
 """Indices into SPLITS; CUT marks the documents of the group that is cut."""
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitShares:
     """How much goes to validation and testing, and the seed of the choice."""
 
     valid: float
@@ -41,7 +42,7 @@ def join_groups(groups: Keys, clusters: Indices) -> Keys:
     return joined
 
 
-def assign_splits(groups: Keys, sizes: NDArray[np.int64], kept: Flags, shares: Shares) -> NDArray[np.int8]:
+def assign_splits(groups: Keys, sizes: NDArray[np.int64], kept: Flags, shares: SplitShares) -> NDArray[np.int8]:
     """The split of every document (index into SPLITS, or CUT); documents that are not kept get TRAIN.
 
     Args:
@@ -63,7 +64,7 @@ def assign_splits(groups: Keys, sizes: NDArray[np.int64], kept: Flags, shares: S
     return splits
 
 
-def _by_hash(names: Keys, shares: Shares) -> NDArray[np.int8]:
+def _by_hash(names: Keys, shares: SplitShares) -> NDArray[np.int8]:
     place = mix(names ^ mix(np.array([shares.seed + 1], dtype=np.uint64))) / 2.0**64
     choice = np.full(len(names), TRAIN, dtype=np.int8)
     choice[place < shares.test + shares.valid] = VALID
@@ -71,7 +72,7 @@ def _by_hash(names: Keys, shares: Shares) -> NDArray[np.int8]:
     return choice
 
 
-def _fill_empty(choice: NDArray[np.int8], weight: NDArray[np.float64], shares: Shares) -> None:
+def _fill_empty(choice: NDArray[np.int8], weight: NDArray[np.float64], shares: SplitShares) -> None:
     """Give an empty split the smallest group of the fullest split."""
     for split, share in ((TRAIN, 1.0), (VALID, shares.valid), (TEST, shares.test)):
         if share > 0 and not (choice == split).any():
@@ -83,7 +84,7 @@ def _fill_empty(choice: NDArray[np.int8], weight: NDArray[np.float64], shares: S
 class GroupCutter:
     """Cuts the documents of one group, in their order, into training, validation and test text."""
 
-    def __init__(self, size: int, shares: Shares) -> None:
+    def __init__(self, size: int, shares: SplitShares) -> None:
         self._left = {  # bytes each split still takes; testing takes what is left over
             "train": size * (1 - shares.valid - shares.test),
             "valid": size * shares.valid,
@@ -101,7 +102,7 @@ class GroupCutter:
             if size <= self._left[split] or split == self._last():
                 piece, text = text, ""
             else:
-                at = cut(text, max(1, int(len(text) * self._left[split] / size)))
+                at = cut_place(text, max(1, int(len(text) * self._left[split] / size)))
                 piece, text = text[:at], text[at:]
             self._left[split] = 0.0 if text else self._left[split] - len(piece.encode())
             pieces.append((split, piece))
@@ -116,7 +117,7 @@ class GroupCutter:
         return next(split for split in reversed(SPLITS) if self._wanted[split])
 
 
-def check_sizes(bytes_of: dict[Split, int], shares: Shares) -> None:
+def check_sizes(bytes_of: dict[Split, int], shares: SplitShares) -> None:
     """Every split that was asked for has text.
 
     Raises:

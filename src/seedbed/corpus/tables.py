@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seedbed.core.errors import CapacityError, DataError, UsageError
-from seedbed.corpus.opening import kind_of, open_bytes
+from seedbed.documents.compression import kind_of, open_bytes
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -27,7 +27,7 @@ _PARQUET_ROWS = 512
 
 
 @dataclass
-class Rows:
+class TableRows:
     """The rows of files; ``bad`` counts what was none, as far as they were read."""
 
     paths: list[Path]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seedbed.core.progress import progress, track
 from seedbed.corpus.pack import Tokens, TokenSplit
 from seedbed.evaluation.kneser_ney import train_kneser_ney
-from seedbed.evaluation.table import Floats, Row
+from seedbed.evaluation.table import Floats, ResultRow
 
 ORDER = 5
 NGRAM_TOKENS = 10_000_000
@@ -26,7 +26,7 @@ NGRAM_TOKENS = 10_000_000
 _READ = 2**22  # tokens read at once where only counts are kept
 
 
-def token_rows(train: TokenSplit, test: TokenSplit, vocab_size: int) -> list[Row]:
+def token_rows(train: TokenSplit, test: TokenSplit, vocab_size: int) -> list[ResultRow]:
     """Uniform, unigram and Kneser-Ney over tokens."""
     tokens = test.read(0, len(test))
     uniform = np.full(len(tokens), np.log2(vocab_size))
@@ -40,9 +40,9 @@ def token_rows(train: TokenSplit, test: TokenSplit, vocab_size: int) -> list[Row
     ]
 
 
-def _token_row(name: str, costs: Floats, test: TokenSplit, note: str) -> Row:
+def _token_row(name: str, costs: Floats, test: TokenSplit, note: str) -> ResultRow:
     bits = np.add.reduceat(costs, test.starts)
-    return Row(name, float(bits.sum() / test.bytes.sum()), note, bits)
+    return ResultRow(name, float(bits.sum() / test.bytes.sum()), note, bits)
 
 
 def _unigram_costs(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_size: int) -> Floats:
@@ -57,7 +57,7 @@ def _unigram_costs(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_si
     return costs
 
 
-def _kneser_ney_row(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_size: int) -> Row:
+def _kneser_ney_row(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_size: int) -> ResultRow:
     read, starts = _sample(train, NGRAM_TOKENS)
     with progress(f"Kneser-Ney {ORDER}-gram", len(read) + len(tokens), "tokens") as bar:
         model = train_kneser_ney(read, starts, vocab_size=vocab_size, order=ORDER)
@@ -81,7 +81,7 @@ def _sample(split: TokenSplit, limit: int) -> tuple[Tokens, NDArray[np.int64]]:
     return np.concatenate(parts), starts
 
 
-def text_rows(train: Iterable[str], test: Iterable[str]) -> list[Row]:
+def text_rows(train: Iterable[str], test: Iterable[str]) -> list[ResultRow]:
     """Uniform and unigram over bytes, ``gzip -9`` and ``xz -9``.
 
     Args:
@@ -106,12 +106,12 @@ def text_rows(train: Iterable[str], test: Iterable[str]) -> list[Row]:
         _byte_row("unigram over bytes", unigrams, sizes, "add-one, training split, with an end mark"),
         _byte_row("gzip -9", gzips, sizes, "each document on its own"),
         _byte_row("xz -9", xzs, sizes, "each document on its own"),
-        *(Row(name, 8 * size / sizes.sum(), "all documents as one file") for name, size in whole.items()),
+        *(ResultRow(name, 8 * size / sizes.sum(), "all documents as one file") for name, size in whole.items()),
     ]
 
 
-def _byte_row(name: str, bits: Floats, sizes: Floats, note: str) -> Row:
-    return Row(name, float(bits.sum() / sizes.sum()), note, bits)
+def _byte_row(name: str, bits: Floats, sizes: Floats, note: str) -> ResultRow:
+    return ResultRow(name, float(bits.sum() / sizes.sum()), note, bits)
 
 
 def _byte_costs(train: Iterable[str]) -> Floats:

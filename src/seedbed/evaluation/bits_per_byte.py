@@ -72,7 +72,7 @@ def ratio_error(numbers: NDArray[np.float64], sizes: NDArray[np.int64]) -> float
 
 
 @dataclass(frozen=True)
-class Window:
+class TokenWindow:
     """A piece of one document to run through the model, and which of its predictions are new."""
 
     document: int
@@ -117,7 +117,7 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
     return BitsPerByte(bits, split.bytes, len(split) - len(split.starts))
 
 
-def plan_windows(starts: NDArray[np.int64], length: int, context: int, stride: int) -> list[Window]:
+def plan_windows(starts: NDArray[np.int64], length: int, context: int, stride: int) -> list[TokenWindow]:
     """Cover every prediction of every document once.
 
     A document of n + 1 tokens asks for n predictions. Windows move by ``stride``; the last one is moved back to end
@@ -130,7 +130,7 @@ def plan_windows(starts: NDArray[np.int64], length: int, context: int, stride: i
         while covered < predictions:
             end = min(covered + stride if covered else context, predictions)
             first = max(0, end - context)
-            windows.append(Window(document, int(start) + first, end - first, covered - first))
+            windows.append(TokenWindow(document, int(start) + first, end - first, covered - first))
             covered = end
     return windows
 
@@ -145,7 +145,7 @@ def _evaluating(model: Decoder) -> Iterator[None]:
         model.train(training)
 
 
-def batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
+def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
     """Windows of like length together, the longest first, each batch at most ``BATCH_TOKENS`` with its padding."""
     ordered = sorted(windows, key=lambda window: -window.length)
     at = 0
@@ -156,7 +156,7 @@ def batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
 
 
 def _batch_bits(
-    model: Decoder, split: TokenSplit, batch: Sequence[Window]
+    model: Decoder, split: TokenSplit, batch: Sequence[TokenWindow]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For every new prediction of a batch, its document and its cost in bits.
 
@@ -169,7 +169,7 @@ def _batch_bits(
     return documents, costs / np.log(2)
 
 
-def batch_tokens(split: TokenSplit, batch: Sequence[Window], device: torch.device) -> tuple[Tensor, Tensor]:
+def batch_tokens(split: TokenSplit, batch: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:
     """The ids of a batch of windows, (B, T + 1), and which of its predictions are new, (B, T)."""
     width = batch[0].length
     rows = np.zeros((len(batch), width + 1), dtype=np.int64)

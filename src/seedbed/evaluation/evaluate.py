@@ -26,9 +26,9 @@ from seedbed.corpus.store import Corpus
 from seedbed.evaluation import samples
 from seedbed.evaluation.baselines import text_rows, token_rows
 from seedbed.evaluation.bits_per_byte import BitsPerByte, measure
-from seedbed.evaluation.report import Ancestor, Report, Run, Sample, write_report
+from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, write_report
 from seedbed.evaluation.subject import Subject, family_tree, find_subject
-from seedbed.evaluation.table import Line, Row, compare, known
+from seedbed.evaluation.table import Line, ResultRow, compare, known
 from seedbed.models.store import LoadedModel, load_model
 from seedbed.train.metrics import read_metrics
 
@@ -91,11 +91,11 @@ def measure_subject(subject: Subject, loaded: LoadedModel, corpus: Corpus, *, ba
     test, context = shards.split("test"), loaded.model.config.max_length
     order, kinds = _packed_order(corpus, shards)
     found = _measure(loaded, shards)
-    rows = [Row("this model", found.value, f"windows of {context} tokens", found.document_bits, "model")]
+    rows = [ResultRow("this model", found.value, f"windows of {context} tokens", found.document_bits, "model")]
     if subject.base is not None:
         base = _measure(load_model(subject.base), shards)
         note = f"{subject.base.id[:12]}, which it was fine-tuned from"
-        rows.append(Row("base model", base.value, note, base.document_bits, "base"))
+        rows.append(ResultRow("base model", base.value, note, base.document_bits, "base"))
     if baselines:
         rows += token_rows(shards.split("train"), test, shards.vocab_size)
         rows += [_reordered(row, order) for row in text_rows(_texts(corpus, "train"), _texts(corpus, "test"))]
@@ -125,7 +125,7 @@ def _packed_order(corpus: Corpus, shards: TokenShards) -> tuple[NDArray[np.int64
     return order, [kind for _, kind, _ in packed]
 
 
-def _reordered(row: Row, order: NDArray[np.int64]) -> Row:
+def _reordered(row: ResultRow, order: NDArray[np.int64]) -> ResultRow:
     return row if row.document_bits is None else replace(row, document_bits=row.document_bits[order])
 
 
@@ -144,7 +144,7 @@ def _report(
         lines=measured.lines,
         measured=_sentence(measured),
         remarks=_remarks(measured),
-        runs=[Run(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
+        runs=[RunSummary(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
         samples=samples.continuations(loaded, corpus.documents("test"), total),
         questions=_answers(subject, loaded),
         lineage=tree,

@@ -17,7 +17,7 @@ from torch import Tensor
 from seedbed.core.errors import DataError
 from seedbed.core.progress import progress
 from seedbed.corpus.pack import TokenSplit
-from seedbed.evaluation.bits_per_byte import LOGITS, Window, batch_tokens, batches, plan_windows
+from seedbed.evaluation.bits_per_byte import LOGITS, TokenWindow, batch_tokens, batches, plan_windows
 from seedbed.models.decoder import Decoder
 
 
@@ -56,7 +56,7 @@ def compare(base: Decoder, other: Decoder, split: TokenSplit, tokens: int = 50_0
     return Quality(other_cost / bits, cost / bits, same / count, divergence / count, int(count))
 
 
-def _first(windows: list[Window], tokens: int) -> list[Window]:
+def _first(windows: list[TokenWindow], tokens: int) -> list[TokenWindow]:
     """Windows of the first whole documents that hold about so many new predictions; at least one document."""
     total, last = 0, 0
     for window in windows:

@@ -49,7 +49,7 @@ class Ancestor:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """A training run: its name and the lines of its metrics.jsonl."""
 
     name: str
@@ -64,7 +64,7 @@ class Report:
     lines: Sequence[Line]
     measured: str  # one sentence: what was measured on how much text
     remarks: Sequence[str] = ()
-    runs: Sequence[Run] = ()
+    runs: Sequence[RunSummary] = ()
     samples: Sequence[Sample] = ()
     questions: Sequence[Sample] = ()
     lineage: Sequence[Ancestor] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from seedbed.evaluation.speed import PROMPT, time_replies
 from seedbed.inference.engine import Engine
-from seedbed.inference.runner import make_runner
+from seedbed.inference.runners.making import make_runner
 from seedbed.models.store import LoadedModel
 
 SECONDS, ROUNDS = 8.0, 5

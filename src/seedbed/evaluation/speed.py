@@ -15,7 +15,7 @@ from seedbed.core.machine import read_bandwidth
 from seedbed.inference.engine import Engine
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
-from seedbed.inference.runner import make_runner
+from seedbed.inference.runners.making import make_runner
 from seedbed.models.store import LoadedModel
 
 PROMPT = 16

@@ -17,7 +17,7 @@ Role = Literal["model", "base", "baseline"]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class ResultRow:
     """What one method made of the documents."""
 
     name: str
@@ -41,7 +41,7 @@ class Line:
     note: str
 
 
-def compare(model: BitsPerByte, rows: Sequence[Row], kinds: Sequence[str]) -> list[Line]:
+def compare(model: BitsPerByte, rows: Sequence[ResultRow], kinds: Sequence[str]) -> list[Line]:
     """Put rows beside the model, best first.
 
     The difference to the model is taken document by document, so that hard documents, which are hard for both, do not
@@ -55,7 +55,7 @@ def compare(model: BitsPerByte, rows: Sequence[Row], kinds: Sequence[str]) -> li
     return sorted((_line(model, row, np.array(kinds)) for row in rows), key=lambda line: line.bits_per_byte)
 
 
-def _line(model: BitsPerByte, row: Row, kinds: NDArray[np.str_]) -> Line:
+def _line(model: BitsPerByte, row: ResultRow, kinds: NDArray[np.str_]) -> Line:
     sizes = model.document_bytes
     error = saved_error = None
     by_kind: dict[str, float] = {}

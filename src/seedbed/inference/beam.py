@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from seedbed.core.progress import track
+from seedbed.inference.beam_cache import reordered, spread
 from seedbed.inference.decoding import Finish, Token, finish_of, prefill, step
-from seedbed.inference.states import reordered, spread
 from seedbed.models.decoder import Decoder
 from seedbed.nn.mixer import State
 

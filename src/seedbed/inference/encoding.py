@@ -21,8 +21,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.request import check_prompt
-from seedbed.models.building import AnyModel
 from seedbed.models.config import AnyConfig, ModelConfig
+from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
 from seedbed.models.task_model import TaskModel
 

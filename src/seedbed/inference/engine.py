@@ -17,18 +17,18 @@ import torch
 
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference import sampler
-from seedbed.inference.blocks import BlockPool
 from seedbed.inference.decoding import Token, finish_of
 from seedbed.inference.grammar import GrammarCompiler
+from seedbed.inference.kv_blocks import BlockPool
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, check_prompt, in_use
-from seedbed.inference.runner import BLOCK, Chunk, Rows, Runner
+from seedbed.inference.runner import BLOCK, LogitRows, Runner, TokenChunk
 from seedbed.inference.scheduler import Running, Scheduler
 from seedbed.inference.speculation import Speculator
 
 
 @dataclass(frozen=True)
-class Limits:
+class EngineLimits:
     """What one engine takes on.
 
     Attributes:
@@ -82,7 +82,7 @@ class Engine:
         runner: Runner,
         end_ids: Collection[int],
         *,
-        limits: Limits = Limits(),
+        limits: EngineLimits = EngineLimits(),
         grammars: GrammarCompiler | None = None,
         draft: Runner | None = None,
         speculate: bool = True,
@@ -243,7 +243,9 @@ class Engine:
         self.abort(sequence.request.id)
         return Event(sequence.request.id, error=error)
 
-    def _advance(self, sequence: Running, chunk: Chunk, rows: Rows, best: list[float], first: int) -> Iterator[Event]:
+    def _advance(
+        self, sequence: Running, chunk: TokenChunk, rows: LogitRows, best: list[float], first: int
+    ) -> Iterator[Event]:
         """What a computed chunk means for its sequence; its rows begin at ``first``."""
         self._computed += len(chunk.tokens)
         sequence.computed = min(chunk.start + len(chunk.tokens), len(sequence.tokens))
@@ -258,7 +260,7 @@ class Engine:
         if sequence.slot >= 0:
             self._scheduler.publish(sequence)
 
-    def _sample(self, sequence: Running, rows: Rows, best: list[float], first: int) -> Iterator[Event]:
+    def _sample(self, sequence: Running, rows: LogitRows, best: list[float], first: int) -> Iterator[Event]:
         """Tokens from row ``first`` on, as long as what is sampled is what was proposed."""
         proposal, sequence.proposal = sequence.proposal, []
         accepted = 0
@@ -277,7 +279,7 @@ class Engine:
         if proposal and self._speculator:
             self._speculator.learn(sequence, len(proposal), accepted)
 
-    def _token(self, sequence: Running, rows: Rows, best: list[float], row: int) -> Token:
+    def _token(self, sequence: Running, rows: LogitRows, best: list[float], row: int) -> Token:
         """Choose the next token from a row of logits, and append it."""
         sampling, prompt = sequence.request.sampling, sequence.request.prompt
         top: tuple[tuple[int, float], ...] = ()
@@ -312,7 +314,7 @@ def _is_plain(sampling: Sampling) -> bool:
     return sampling.greedy and not (changed or sampling.logit_bias or sampling.grammar or sampling.top_logprobs)
 
 
-def _echo(sequence: Running, chunk: Chunk, rows: Rows, first: int) -> None:
+def _echo(sequence: Running, chunk: TokenChunk, rows: LogitRows, first: int) -> None:
     """Collect the log-probabilities of the prompt's tokens that follow a chunk's positions."""
     following = sequence.tokens[chunk.start + 1 : chunk.start + 1 + len(chunk.tokens)]
     sequence.echoed = sequence.echoed or [None]

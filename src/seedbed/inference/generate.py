@@ -21,7 +21,7 @@ from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Request, check_prompt
 from seedbed.inference.runner import Runner
-from seedbed.inference.torch_runner import TorchRunner
+from seedbed.inference.runners.torch import TorchRunner
 from seedbed.models.decoder import Decoder
 
 

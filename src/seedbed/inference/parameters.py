@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 from seedbed.core.errors import UsageError
 
 _SEEDS = 2**63 - 1
@@ -40,7 +40,7 @@ class Grammar:
 
 
 def _program(doc: str, at_least: float | None = None, at_most: float | None = None) -> dict[str, Any]:
-    """The metadata of a knob that only programs set: the command line makes no option of it."""
+    """The metadata of a setting that only programs set: the command line makes no option of it."""
     return {"doc": doc, "unit": "", "at_least": at_least, "at_most": at_most, "flag": False}
 
 
@@ -52,20 +52,24 @@ class Sampling:
         UsageError: a value is out of range, or beams are combined with a setting that only sampling knows.
     """
 
-    max_tokens: int = knob(256, "Generate at most this many tokens.", at_least=1, at_most=10_000_000)
-    temperature: float = knob(0.8, "Divide the logits by this before drawing; 0 takes the best.", at_least=0, at_most=5)
-    top_k: int = knob(0, "Draw among the k most probable tokens; 0 for all.", at_least=0)
-    top_p: float = knob(1.0, "Draw among the fewest tokens that hold this probability.", at_least=0, at_most=1)
-    min_p: float = knob(0.0, "Drop tokens below this share of the best one's probability.", at_least=0, at_most=1)
-    repetition_penalty: float = knob(
+    max_tokens: int = setting(256, "Generate at most this many tokens.", at_least=1, at_most=10_000_000)
+    temperature: float = setting(
+        0.8, "Divide the logits by this before drawing; 0 takes the best.", at_least=0, at_most=5
+    )
+    top_k: int = setting(0, "Draw among the k most probable tokens; 0 for all.", at_least=0)
+    top_p: float = setting(1.0, "Draw among the fewest tokens that hold this probability.", at_least=0, at_most=1)
+    min_p: float = setting(0.0, "Drop tokens below this share of the best one's probability.", at_least=0, at_most=1)
+    repetition_penalty: float = setting(
         1.0, "Divide the scores of tokens seen in prompt or reply; 1 for none.", at_least=0.01, at_most=10
     )
-    frequency_penalty: float = knob(0.0, "Lower a token's logit per earlier use in the reply.", at_least=-2, at_most=2)
-    presence_penalty: float = knob(0.0, "Lower a token's logit once it is in the reply.", at_least=-2, at_most=2)
-    stop: tuple[str, ...] = knob((), "End before this text; may be given several times.")
-    seed: int | None = knob(None, "Draw the same tokens every time.", at_least=0, at_most=_SEEDS)
-    beams: int = knob(1, "Search this many continuations at once for the most probable.", at_least=1, at_most=64)
-    length_penalty: float = knob(
+    frequency_penalty: float = setting(
+        0.0, "Lower a token's logit per earlier use in the reply.", at_least=-2, at_most=2
+    )
+    presence_penalty: float = setting(0.0, "Lower a token's logit once it is in the reply.", at_least=-2, at_most=2)
+    stop: tuple[str, ...] = setting((), "End before this text; may be given several times.")
+    seed: int | None = setting(None, "Draw the same tokens every time.", at_least=0, at_most=_SEEDS)
+    beams: int = setting(1, "Search this many continuations at once for the most probable.", at_least=1, at_most=64)
+    length_penalty: float = setting(
         1.0, "Beam scores are divided by length to this power; above 1 favours longer.", at_least=-5, at_most=5
     )
     logit_bias: tuple[tuple[int, float], ...] = field(

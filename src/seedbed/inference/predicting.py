@@ -16,10 +16,10 @@ from torch import Tensor
 import tokenizers
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
-from seedbed.inference.marked import Marker
-from seedbed.inference.spans import Span, answers, tagged
-from seedbed.models.building import AnyModel
+from seedbed.inference.offsets import Marker
+from seedbed.inference.span_decoding import TokenSpan, answers, tagged
 from seedbed.models.config import HeadKind
+from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
 from seedbed.models.task_model import TaskModel
 
@@ -110,8 +110,8 @@ class Predictor:
         labels = [Label(name, score) for name, score in zip(self._names, scores.tolist(), strict=True)]
         return sorted(labels, key=lambda one: -one.score)
 
-    def tag(self, text: str) -> list[Span]:
-        """Parts of a text with a class, such as names; see :func:`seedbed.inference.spans.tagged`.
+    def tag(self, text: str) -> list[TokenSpan]:
+        """Parts of a text with a class, such as names; see :func:`seedbed.inference.span_decoding.tagged`.
 
         Raises:
             UsageError: the model does not classify tokens.
@@ -119,7 +119,7 @@ class Predictor:
         self._require("token")
         return tagged(self._marker, self._forward, self._names, text)
 
-    def answer(self, question: str, text: str, top: int = 1) -> list[Span]:
+    def answer(self, question: str, text: str, top: int = 1) -> list[TokenSpan]:
         """The likeliest answers in a text, best first.
 
         The score is the probability of its first token times that of its last, among the text's tokens and the first

@@ -6,18 +6,13 @@ values in numbered blocks of ``BLOCK`` positions that the engine hands out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from torch import Tensor
 
-from seedbed.core.errors import UsageError
 from seedbed.inference.decoding import GRID
-from seedbed.models.program import supported
-from seedbed.models.store import LoadedModel
-from seedbed.nn.lora import LowRank
-from seedbed.nn.native.library import library
 
 BLOCK = GRID
 """Positions of a KV block: the prefill grid, so that a cached block holds exactly one prefill step's work."""
@@ -27,7 +22,7 @@ Want = Literal["none", "last", "all"]
 
 
 @dataclass(frozen=True)
-class Chunk:
+class TokenChunk:
     """Consecutive positions of one sequence.
 
     Attributes:
@@ -51,7 +46,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Rows:
+class LogitRows:
     """The wanted rows in order of chunks, then positions; valid until the next forward.
 
     Attributes:
@@ -86,7 +81,7 @@ class Runner(Protocol):
     paged: bool
     adapters: Collection[str]
 
-    def forward(self, chunks: Sequence[Chunk]) -> Rows:
+    def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
         """Compute chunks; several of one sequence follow each other in order."""
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
@@ -94,40 +89,3 @@ class Runner(Protocol):
 
     def release(self, slot: int) -> None:
         """Forget a slot's recurrent state."""
-
-
-def known_ids(loaded: LoadedModel) -> int:
-    """How many ids may be drawn: embeddings may have more rows than there are tokens."""
-    return min(loaded.tokenizer.vocab_size, loaded.model.config.vocab_size)
-
-
-def make_runner(
-    loaded: LoadedModel,
-    *,
-    cache_bytes: int | None = None,
-    adapters: Mapping[str, Mapping[str, LowRank]] | None = None,
-) -> Runner:
-    """The fastest runner there is for a model, with room for ``cache_bytes`` of keys and values.
-
-    The kernel where one can be built and the model is on a CPU and of a shape it knows; PyTorch otherwise.
-
-    Args:
-        cache_bytes: one full window unless given.
-        adapters: LoRA adapters by name (``nn.lora.read_adapter``).
-
-    Raises:
-        UsageError: adapters are asked for where only PyTorch can run the model.
-    """
-    from seedbed.inference.native import NativeRunner  # both import this file
-    from seedbed.inference.torch_runner import TorchRunner
-
-    on_cpu = next(loaded.model.parameters()).device.type == "cpu"
-    if on_cpu and supported(loaded.model.config) and library() is not None:
-        return NativeRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
-    if adapters:
-        raise UsageError(
-            "adapters cannot be used with this model here",
-            why="they are added by the CPU kernel, which this machine or model does without",
-            fix="install a C++ compiler, or merge the adapter into the model",
-        )
-    return TorchRunner(loaded.model, cache_bytes=cache_bytes, known=known_ids(loaded))

@@ -14,10 +14,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from seedbed.inference.blocks import BlockPool, blocks_for, chain, chain_start
 from seedbed.inference.grammar import Matcher
+from seedbed.inference.kv_blocks import BlockPool, blocks_for, chain, chain_start
 from seedbed.inference.request import Request
-from seedbed.inference.runner import BLOCK, Chunk, Want
+from seedbed.inference.runner import BLOCK, TokenChunk, Want
 
 BESIDE = 128
 """Positions of prompts in a step that also writes replies: their readers wait for the whole step."""
@@ -121,7 +121,7 @@ class Scheduler:
                 if not self._grow(sequence):
                     self._preempt(self.running[-1])
 
-    def plan(self) -> list[tuple[Running, Chunk]]:
+    def plan(self) -> list[tuple[Running, TokenChunk]]:
         """The chunks of the next step; call after :meth:`make_room` and the proposals."""
         ready = [one for one in self.running if one.decoding]
         work = [(one, self._decode(one)) for one in ready]
@@ -140,7 +140,7 @@ class Scheduler:
             self.pool.publish(sequence.blocks[index], self._hashes(sequence, index + 1)[index])
             sequence.published = index + 1
 
-    def _decode(self, sequence: Running) -> Chunk:
+    def _decode(self, sequence: Running) -> TokenChunk:
         """The newest token and its proposals, as far as there are blocks without taking another's."""
         proposed = len(sequence.tokens) + len(sequence.proposal)
         while len(sequence.blocks) < blocks_for(proposed) and self._grow(sequence):
@@ -149,7 +149,7 @@ class Scheduler:
         tokens = [*sequence.tokens[sequence.computed :], *sequence.proposal]
         return self._chunk(sequence, sequence.computed, tokens)
 
-    def _prefill(self, sequence: Running, budget: int) -> Iterator[Chunk]:
+    def _prefill(self, sequence: Running, budget: int) -> Iterator[TokenChunk]:
         """Chunks of at most ``budget`` tokens together."""
         start, known = sequence.computed, len(sequence.tokens)
         if sequence.echoing:
@@ -167,10 +167,10 @@ class Scheduler:
             return start + 1  # as it was computed the first time
         return min(start - start % BLOCK + BLOCK, sequence.prompt_length)
 
-    def _chunk(self, sequence: Running, start: int, tokens: list[int]) -> Chunk:
+    def _chunk(self, sequence: Running, start: int, tokens: list[int]) -> TokenChunk:
         last = start + len(tokens) >= len(sequence.tokens)
         want: Want = "all" if sequence.echoing or sequence.proposal else "last" if last else "none"
-        return Chunk(tokens, start, sequence.blocks, want, sequence.slot, sequence.request.adapter)
+        return TokenChunk(tokens, start, sequence.blocks, want, sequence.slot, sequence.request.adapter)
 
     def _admit(self) -> Running | None:
         """Let the next waiting sequence run, if it fits with one spare block for each that runs."""

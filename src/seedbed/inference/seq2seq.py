@@ -21,14 +21,14 @@ from torch import Tensor
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.beam import search
+from seedbed.inference.beam_cache import spread
 from seedbed.inference.decoding import Token, finish_of
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import check_prompt
 from seedbed.inference.sampler import choose, top_logprobs
-from seedbed.inference.states import spread
 from seedbed.inference.text import Piece, pieces_of
-from seedbed.models.building import AnyModel
 from seedbed.models.encoder_decoder import EncoderDecoder
+from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
 from seedbed.nn.mixer import State
 from seedbed.tokenizers.tokenizer import Tokenizer

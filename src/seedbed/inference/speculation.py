@@ -11,8 +11,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seedbed.inference.blocks import BlockPool, blocks_for
-from seedbed.inference.runner import Chunk, Runner, Want
+from seedbed.inference.kv_blocks import BlockPool, blocks_for
+from seedbed.inference.runner import Runner, TokenChunk, Want
 from seedbed.inference.scheduler import Running
 
 MOST = 8
@@ -92,7 +92,7 @@ class Speculator:
                 if end <= track.computed or len(sequence.proposal) == width or not self._reach(draft, track, end):
                     continue
                 want: Want = "last" if end == len(text) else "none"
-                chunk = Chunk(text[track.computed : end], track.computed, track.blocks, want, sequence.slot)
+                chunk = TokenChunk(text[track.computed : end], track.computed, track.blocks, want, sequence.slot)
                 chunks.append(chunk)
                 asked += [sequence] * chunk.wanted
                 room -= end - track.computed

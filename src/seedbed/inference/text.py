@@ -14,7 +14,7 @@ from seedbed.inference.decoding import Finish, Token
 from seedbed.inference.generate import Generator, TokenSource
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.runner import known_ids, make_runner
+from seedbed.inference.runners.making import known_ids, make_runner
 from seedbed.inference.stops import StopScanner
 from seedbed.models.store import LoadedModel
 from seedbed.tokenizers.streaming import StreamDecoder

@@ -13,9 +13,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from seedbed.rag.contracts import Embedder, Filter, Hit
-from seedbed.rag.document import Chunk
-from seedbed.rag.store import Store
+from seedbed.documents.document import Chunk
+from seedbed.search.contracts import Embedder, Filter, Hit
+from seedbed.search.store import Store
 
 
 class SeedbedEmbeddings(Embeddings):
@@ -83,7 +83,7 @@ class SeedbedVectorStore(VectorStore):
         return [_document(chunk) for one in ids for chunk in self.store.chunks_of(one)]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """The nearest, best first; ``filter`` is one of :data:`seedbed.rag.contracts.Filter`."""
+        """The nearest, best first; ``filter`` is one of :data:`seedbed.search.contracts.Filter`."""
         return [found for found, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 from seedbed.nn.block import NormPlace
 from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.feedforward import Activation
@@ -27,61 +27,63 @@ _MOST_EXPERTS = 100_000
 class ModelConfig:
     """The shape and behaviour of a stack of blocks over tokens. Raises ValueError where two fields contradict."""
 
-    vocab_size: int = knob(4096, "tokens the model knows", unit="tokens", at_least=2, at_most=_MANY)
-    d_model: int = knob(256, "width of the residual stream", unit="channels", at_least=1, at_most=_MANY)
-    n_layers: int = knob(4, "blocks", at_least=1, at_most=10_000)
-    n_heads: int = knob(4, "query heads", at_least=1, at_most=_MANY)
-    n_kv_heads: int | None = knob(None, "key/value heads; default as many as query heads", at_least=1)
-    head_dim: int | None = knob(None, "channels a head; default d_model / n_heads", at_least=2, at_most=_MANY)
-    d_ff: int | None = knob(
+    vocab_size: int = setting(4096, "tokens the model knows", unit="tokens", at_least=2, at_most=_MANY)
+    d_model: int = setting(256, "width of the residual stream", unit="channels", at_least=1, at_most=_MANY)
+    n_layers: int = setting(4, "blocks", at_least=1, at_most=10_000)
+    n_heads: int = setting(4, "query heads", at_least=1, at_most=_MANY)
+    n_kv_heads: int | None = setting(None, "key/value heads; default as many as query heads", at_least=1)
+    head_dim: int | None = setting(None, "channels a head; default d_model / n_heads", at_least=2, at_most=_MANY)
+    d_ff: int | None = setting(
         None, "hidden width of the feed-forward layer; default 4 d, or 8/3 d when gated", at_least=1, at_most=_MANY
     )
-    max_length: int = knob(512, "longest context", unit="tokens", at_least=1, at_most=_MANY)
-    mixers: tuple[MixerKind, ...] = knob(("attention",), "mixer of each layer; a shorter list repeats")
-    window: int | None = knob(None, "positions a sliding-window layer sees, itself included", at_least=1)
-    causal: bool = knob(True, "a position sees those before it only")
-    cross: bool = knob(False, "blocks attend to an encoder's output too")
-    norm: NormKind = knob("rms", "kind of norm")
-    norm_eps: float = knob(1e-6, "added to the variance in norms", at_least=0)
-    norm_place: NormPlace = knob("pre", "where norms stand in a block, and whether its two parts are parallel")
-    final_norm: bool = knob(True, "a norm after the last block")
-    embedding_norm: bool = knob(False, "a norm after the embedding")
-    embedding_scale: float | None = knob(None, "what embedded tokens are multiplied with")
-    segments: int = knob(
+    max_length: int = setting(512, "longest context", unit="tokens", at_least=1, at_most=_MANY)
+    mixers: tuple[MixerKind, ...] = setting(("attention",), "mixer of each layer; a shorter list repeats")
+    window: int | None = setting(None, "positions a sliding-window layer sees, itself included", at_least=1)
+    causal: bool = setting(True, "a position sees those before it only")
+    cross: bool = setting(False, "blocks attend to an encoder's output too")
+    norm: NormKind = setting("rms", "kind of norm")
+    norm_eps: float = setting(1e-6, "added to the variance in norms", at_least=0)
+    norm_place: NormPlace = setting("pre", "where norms stand in a block, and whether its two parts are parallel")
+    final_norm: bool = setting(True, "a norm after the last block")
+    embedding_norm: bool = setting(False, "a norm after the embedding")
+    embedding_scale: float | None = setting(None, "what embedded tokens are multiplied with")
+    segments: int = setting(
         0, "kinds of segment told apart by an embedding (BERT's sentence A and B)", at_least=0, at_most=_MANY
     )
-    qk_norm: bool = knob(False, "norms over each head's queries and keys")
-    attention_scale: float | None = knob(None, "what attention's scores are multiplied with; default 1/sqrt(head size)")
-    attention_cap: float | None = knob(None, "attention's scores are squashed to this magnitude", at_least=0)
-    position: PositionKind = knob("rope", "how positions are told apart")
-    position_offset: int = knob(
+    qk_norm: bool = setting(False, "norms over each head's queries and keys")
+    attention_scale: float | None = setting(
+        None, "what attention's scores are multiplied with; default 1/sqrt(head size)"
+    )
+    attention_cap: float | None = setting(None, "attention's scores are squashed to this magnitude", at_least=0)
+    position: PositionKind = setting("rope", "how positions are told apart")
+    position_offset: int = setting(
         0, "rows of the table of learned positions before position 0", at_least=0, at_most=_MANY
     )
-    rope_theta: float = knob(10000.0, "base of the rotary wavelengths", at_least=1)
-    rope_theta_local: float | None = knob(None, "the same in sliding-window layers, which are then not scaled")
-    rope_share: float = knob(1.0, "share of each head that is rotated", at_least=0, at_most=1)
-    rope_scaling: RopeScaling | None = knob(None, "stretched wavelengths for long contexts")
-    relative_buckets: int = knob(32, "relative positions: buckets of distances", at_least=2, at_most=_MANY)
-    relative_distance: int = knob(128, "relative positions: where the last bucket begins", unit="tokens", at_least=1)
-    mlp: MlpKind = knob("gated", "kind of feed-forward layer")
-    activation: Activation = knob("silu", "non-linearity of the feed-forward layer")
-    experts: ExpertsConfig | None = knob(None, "a mixture of experts in the feed-forward layer's place")
-    dense_layers: tuple[int, ...] = knob((), "layers that keep one feed-forward layer in spite of experts")
-    qkv_bias: bool = knob(False, "biases on the q, k, v projections")
-    out_bias: bool = knob(False, "a bias on attention's output projection")
-    mlp_bias: bool = knob(False, "biases in the feed-forward layer")
-    head: HeadKind = knob(
+    rope_theta: float = setting(10000.0, "base of the rotary wavelengths", at_least=1)
+    rope_theta_local: float | None = setting(None, "the same in sliding-window layers, which are then not scaled")
+    rope_share: float = setting(1.0, "share of each head that is rotated", at_least=0, at_most=1)
+    rope_scaling: RopeScaling | None = setting(None, "stretched wavelengths for long contexts")
+    relative_buckets: int = setting(32, "relative positions: buckets of distances", at_least=2, at_most=_MANY)
+    relative_distance: int = setting(128, "relative positions: where the last bucket begins", unit="tokens", at_least=1)
+    mlp: MlpKind = setting("gated", "kind of feed-forward layer")
+    activation: Activation = setting("silu", "non-linearity of the feed-forward layer")
+    experts: ExpertsConfig | None = setting(None, "a mixture of experts in the feed-forward layer's place")
+    dense_layers: tuple[int, ...] = setting((), "layers that keep one feed-forward layer in spite of experts")
+    qkv_bias: bool = setting(False, "biases on the q, k, v projections")
+    out_bias: bool = setting(False, "a bias on attention's output projection")
+    mlp_bias: bool = setting(False, "biases in the feed-forward layer")
+    head: HeadKind = setting(
         "lm", "what is put out: next token, masked token, classes of a text or token, a span, nothing"
     )
-    head_bias: bool = knob(False, "a bias on the output layer")
-    head_dense: bool = knob(False, "a layer before the classes")
-    head_activation: Activation = knob("tanh", "the non-linearity after it")
-    labels: int = knob(2, "classes of a text or token", at_least=1, at_most=_MANY)
-    pool: PoolKind = knob("first", "the position that stands for a text: first, last, or the mean")
-    tied: bool = knob(True, "output embedding = input embedding")
-    logit_scale: float | None = knob(None, "what hidden states are multiplied with before the output embedding")
-    logit_cap: float | None = knob(None, "logits are squashed to this magnitude", at_least=0)
-    dropout: float = knob(0.0, "share of activations dropped in training", at_least=0, at_most=0.99)
+    head_bias: bool = setting(False, "a bias on the output layer")
+    head_dense: bool = setting(False, "a layer before the classes")
+    head_activation: Activation = setting("tanh", "the non-linearity after it")
+    labels: int = setting(2, "classes of a text or token", at_least=1, at_most=_MANY)
+    pool: PoolKind = setting("first", "the position that stands for a text: first, last, or the mean")
+    tied: bool = setting(True, "output embedding = input embedding")
+    logit_scale: float | None = setting(None, "what hidden states are multiplied with before the output embedding")
+    logit_cap: float | None = setting(None, "logits are squashed to this magnitude", at_least=0)
+    dropout: float = setting(0.0, "share of activations dropped in training", at_least=0, at_most=0.99)
 
     def __post_init__(self) -> None:
         if self.head_dim is None and self.d_model % self.n_heads:
@@ -151,8 +153,8 @@ class ModelConfig:
 class EncoderDecoderConfig:
     """An encoder, and a decoder that attends to it; both embed tokens with the decoder's table."""
 
-    encoder: ModelConfig = knob(ModelConfig(causal=False, head="none"), "reads the text")
-    decoder: ModelConfig = knob(ModelConfig(cross=True), "writes the answer")
+    encoder: ModelConfig = setting(ModelConfig(causal=False, head="none"), "reads the text")
+    decoder: ModelConfig = setting(ModelConfig(cross=True), "writes the answer")
 
     def __post_init__(self) -> None:
         if self.encoder.causal or not self.decoder.cross:

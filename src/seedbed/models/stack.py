@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from seedbed.models.attention_masks import attention_mask, padding_mask
 from seedbed.models.config import MixerKind, ModelConfig
-from seedbed.models.visibility import attention_mask, padding_mask
 from seedbed.nn.attention import Attention, CrossAttention
 from seedbed.nn.bias import RelativeBias
 from seedbed.nn.block import Block, CrossState

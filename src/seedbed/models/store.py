@@ -22,10 +22,10 @@ from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.building import AnyModel, skeleton
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.quantize import without_values
+from seedbed.models.factory import AnyModel, skeleton
+from seedbed.models.quantized import without_values
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -61,7 +61,7 @@ def save_model(
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
 
     Args:
-        quantization: how ``models.quantize`` has treated the model.
+        quantization: how ``transform.quantize`` has treated the model.
         published: what is known of a model from elsewhere, kept for exports.
 
     Raises:

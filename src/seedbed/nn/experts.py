@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 from seedbed.nn.feedforward import Activation, FeedForward
 
 
@@ -18,10 +18,10 @@ from seedbed.nn.feedforward import Activation, FeedForward
 class ExpertsConfig:
     """How many experts a layer has, and how they are weighed."""
 
-    count: int = knob(8, "experts in a layer", at_least=1)
-    active: int = knob(2, "experts a position goes through", at_least=1)
-    hidden: int | None = knob(None, "hidden width of one expert; default d_ff", at_least=1)
-    renormalize: bool = knob(True, "the weights of the chosen experts sum to 1 (Mixtral)")
+    count: int = setting(8, "experts in a layer", at_least=1)
+    active: int = setting(2, "experts a position goes through", at_least=1)
+    hidden: int | None = setting(None, "hidden width of one expert; default d_ff", at_least=1)
+    renormalize: bool = setting(True, "the weights of the chosen experts sum to 1 (Mixtral)")
 
     def __post_init__(self) -> None:
         if self.active > self.count:

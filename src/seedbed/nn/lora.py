@@ -1,46 +1,18 @@
-"""Low-rank additions to linear layers (LoRA, Hu et al. 2021, section 4.1): ``W x + scale · up (down x)``.
+"""Low-rank additions to linear layers (LoRA, Hu et al. 2021, section 4.1): ``W x + scale · up (down x)``, W as it was.
 
-Here: what an adapter is and how it is read from a PEFT folder, rsLoRA's scale (Kalajdzievski 2023), embeddings, layers
-that were trained whole and trained biases included. Serving adds low-rank parts per request inside the kernel;
-``models.adapters`` finds the layers of a published family and adds everything into the weights. Left out, and refused:
-DoRA, whose result is no sum, and adapters that changed the model they were trained on (PiSSA, LoftQ …).
+Linear layers are replaced by path, so models know nothing of it; after training the additions are folded into the
+weights. Their published form is read and written by ``formats.peft_format``. Left out: dropout before the additions,
+and training additions to embeddings.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
-from seedbed.core.errors import CorruptError, NotFoundError, UsageError
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
-_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
-_TABLE_DOWN, _TABLE_UP = ".lora_embedding_A", ".lora_embedding_B"
-_HARMLESS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Ways to begin training that leave the base model's weights as they are."""
-_REFUSED = {
-    "use_dora": "it is a DoRA, which rescales each output's weights and is no low-rank addition",
-    "lora_bias": "its low-rank parts have biases of their own",
-    "layer_replication": "it repeats layers of the model",
-    "target_parameters": "it adds to parameters that are not layers",
-    "trainable_token_indices": "it trains single rows of the embedding",
-    "alora_invocation_tokens": "it is active after certain tokens only",
-    "use_qalora": "it pools its inputs in quantization groups (QA-LoRA)",
-    "use_bdlora": "its parts are block-diagonal",
-    "arrow_config": "it routes between several adapters",
-    "ensure_weight_tying": "it ties an adapter of the embedding to one of the output layer",
-}
-"""Settings of PEFT that mean something else than ``W + scale · up · down``."""
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -65,98 +37,55 @@ class Adapter:
     replaced: Mapping[str, Tensor]
 
 
-def read_adapter(folder: Path) -> dict[str, LowRank]:
-    """An adapter's low-rank parts by the path of the layer they belong to, from a folder in PEFT's format.
+class LowRankLinear(nn.Module):
+    """A frozen linear layer of n outputs and k inputs with an addition of rank r that is trained.
 
-    Raises:
-        NotFoundError, CorruptError, UsageError: as :func:`read_peft`; or it has more than parts of linear layers.
+    ``up`` begins as zeros, so that nothing changes before the first step (section 4.1).
     """
-    tensors = read_peft(folder)
-    tables = [path for path in tensors.additions if path.rpartition(".")[2] in ("embedding", "embed_tokens", "wte")]
-    if more := [*tensors.replaced, *tables]:
-        raise UsageError(
-            f"{folder} changes more than linear layers",
-            why=f"it also has {', '.join(sorted(more)[:3])}, which cannot be added while a model runs",
-            fix="merge it into the model first: `seedbed merge MODEL --adapter FOLDER`",
-        )
-    return dict(tensors.additions)
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.base, self.scale = base, alpha / rank
+        self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, k) → (…, n)."""
+        y: Tensor = self.base(x) + self.scale * (x @ self.down.T) @ self.up.T
+        return y
+
+    @torch.no_grad()
+    def folded(self) -> nn.Linear:
+        """The base layer with the addition in its weights."""
+        self.base.weight += self.scale * (self.up @ self.down)
+        return self.base
 
 
-def read_peft(folder: Path) -> Adapter:
-    """Everything in a folder in PEFT's format, by the names it gives.
-
-    Raises:
-        NotFoundError: the folder holds no adapter.
-        CorruptError: its files cannot be read or do not fit together.
-        UsageError: it is of a kind that is no addition to weights.
-    """
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise NotFoundError(f"{folder} holds no adapter", why=f"{CONFIG} or {WEIGHTS} is missing", fix="check the path")
-    try:
-        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        check_kind(settings, str(folder))
-        stored = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
-        additions = {}
-        for name in stored:
-            if name.endswith((_DOWN, _TABLE_DOWN)):
-                path = name.removesuffix(_DOWN).removesuffix(_TABLE_DOWN)
-                additions[path] = _low_rank(path, stored, settings)
-        rest = {name.replace(".base_layer.", "."): part for name, part in stored.items() if ".lora_" not in name}
-        _check_all_used(stored, additions)
-        return Adapter(additions, rest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SafetensorError) as error:
-        raise CorruptError(f"{folder} is not a readable adapter", why=repr(error), fix="export it again") from error
+def add_low_rank(model: nn.Module, rank: int, alpha: float, seed: int) -> None:
+    """Freeze a model and give every linear layer of its blocks an addition, in place. Routers of experts stay."""
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear) and path.startswith("blocks.") and not path.endswith("router"):
+            addition = LowRankLinear(layer, rank, alpha)
+            bound = 1 / math.sqrt(layer.in_features)
+            drawn = torch.empty(addition.down.shape).uniform_(-bound, bound, generator=generator)
+            addition.down.data.copy_(drawn)
+            model.set_submodule(path, addition)
 
 
-def check_kind(settings: Mapping[str, Any], origin: str) -> None:
-    """Refuse adapters that are no additions to weights.
-
-    Raises:
-        UsageError: it is one.
-    """
-    reasons = [reason for name, reason in _REFUSED.items() if settings.get(name)]
-    if (kind := settings.get("peft_type", "LORA")) != "LORA":
-        reasons.append(f"its kind is {kind}, not LORA")
-    if (start := settings.get("init_lora_weights")) not in _HARMLESS:
-        reasons.append(f"its training began with {start!r}, which changes the base model's own weights")
-    if reasons:
-        raise UsageError(
-            f"the adapter {origin} cannot be used",
-            why="; ".join(reasons),
-            fix="merge it with the library it was trained with (PEFT's merge_and_unload), then import the result",
-        )
+def additions(model: nn.Module) -> dict[str, LowRank]:
+    """The additions by the path of their layer."""
+    return {
+        path: LowRank(layer.down.detach(), layer.up.detach(), layer.scale)
+        for path, layer in model.named_modules()
+        if isinstance(layer, LowRankLinear)
+    }
 
 
-def _low_rank(path: str, stored: Mapping[str, Tensor], settings: Mapping[str, Any]) -> LowRank:
-    if path + _DOWN in stored:
-        down, up = stored[path + _DOWN], stored[path + _UP]
-    else:  # A (rank, rows), B (D, rank): the table's change is (B A) transposed
-        down, up = stored[path + _TABLE_UP].T, stored[path + _TABLE_DOWN].T
-    if up.ndim != 2 or down.ndim != 2 or up.shape[1] != down.shape[0]:
-        raise ValueError(f"{path}: {tuple(down.shape)} and {tuple(up.shape)} do not fit")
-    rank = down.shape[0]
-    scale = _alpha(path, settings) / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    return LowRank(down.contiguous(), up.contiguous(), scale)
-
-
-def _alpha(path: str, settings: Mapping[str, Any]) -> float:
-    """PEFT's own patterns are regular expressions; here ends of names, which is what they are used for."""
-    for pattern, alpha in (settings.get("alpha_pattern") or {}).items():
-        plain = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
-        if re.search(r"[^\w.]", plain):
-            raise UsageError(
-                "the adapter's alpha_pattern cannot be read",
-                why=f"{pattern!r} is a regular expression; only names of layers are known here",
-                fix="write the names of the layers there",
-            )
-        if f".{path}".endswith(f".{plain}"):
-            return float(alpha)
-    return float(settings["lora_alpha"])
-
-
-def _check_all_used(stored: Mapping[str, Tensor], additions: Mapping[str, LowRank]) -> None:
-    """Nothing of an adapter is left out silently."""
-    parts = (_DOWN, _UP, _TABLE_DOWN, _TABLE_UP)
-    known = {path + part for path in additions for part in parts}
-    if left := [name for name in stored if ".lora_" in name and name not in known]:
-        raise ValueError(f"{left[0]} belongs to no layer's pair of parts")
+def fold(model: nn.Module) -> None:
+    """Put all additions into the weights, in place; the model is a plain one again, and trainable."""
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, LowRankLinear):
+            model.set_submodule(path, layer.folded())
+    model.requires_grad_(True)

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, 1, D_rotated): they broadcast over (B, T, H, D)."""
@@ -25,17 +25,17 @@ ScalingKind = Literal["linear", "llama3", "yarn", "longrope"]
 class RopeScaling:
     """How rotary wavelengths are stretched for contexts longer than a model was first trained on."""
 
-    kind: ScalingKind = knob("linear", "which rule")
-    factor: float = knob(1.0, "how much longer contexts become", at_least=1)
-    original_length: int = knob(8192, "context of the first training", unit="tokens", at_least=1)
-    low_frequency: float = knob(1.0, "llama3: wavelengths longer than original_length / this are stretched whole")
-    high_frequency: float = knob(4.0, "llama3: wavelengths shorter than original_length / this are left alone")
-    fast: float = knob(32.0, "yarn: turns within original_length above which nothing is stretched")
-    slow: float = knob(1.0, "yarn: turns within original_length below which all is stretched")
-    rounded: bool = knob(True, "yarn: the ends of the ramp are whole channels")
-    gain: float | None = knob(None, "yarn, longrope: what cos and sin are multiplied with; default by the factor")
-    factors: tuple[float, ...] = knob((), "longrope: a stretch for every pair of channels")
-    short_factors: tuple[float, ...] = knob((), "longrope: those for contexts up to original_length")
+    kind: ScalingKind = setting("linear", "which rule")
+    factor: float = setting(1.0, "how much longer contexts become", at_least=1)
+    original_length: int = setting(8192, "context of the first training", unit="tokens", at_least=1)
+    low_frequency: float = setting(1.0, "llama3: wavelengths longer than original_length / this are stretched whole")
+    high_frequency: float = setting(4.0, "llama3: wavelengths shorter than original_length / this are left alone")
+    fast: float = setting(32.0, "yarn: turns within original_length above which nothing is stretched")
+    slow: float = setting(1.0, "yarn: turns within original_length below which all is stretched")
+    rounded: bool = setting(True, "yarn: the ends of the ramp are whole channels")
+    gain: float | None = setting(None, "yarn, longrope: what cos and sin are multiplied with; default by the factor")
+    factors: tuple[float, ...] = setting((), "longrope: a stretch for every pair of channels")
+    short_factors: tuple[float, ...] = setting((), "longrope: those for contexts up to original_length")
 
 
 def rotation(

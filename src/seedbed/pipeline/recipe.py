@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core import config
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 from seedbed.corpus.questions import QuestionSettings
 from seedbed.corpus.settings import CorpusSettings
 from seedbed.models.config import ModelConfig
@@ -23,15 +23,15 @@ SHAPE = ("d_model", "n_heads", "n_kv_heads", "d_ff", "dropout")
 class ModelSettings:
     """The model's shape: our default with depth as the dial, or a preset; single fields can be set beside it."""
 
-    depth: int = knob(4, "blocks; the width is 64 times as much", at_least=1)
-    context: int = knob(512, "longest context", unit="tokens", at_least=8)
-    preset: str = knob("", "a published shape instead, such as 'gpt2' (see `seedbed plan`)")
-    start: str = knob("", "a model to begin from, such as a pulled one; it brings its shape and tokenizer")
-    d_model: int | None = knob(None, "width instead of 64 a block", unit="channels", at_least=8)
-    n_heads: int | None = knob(None, "query heads instead of one per 64 channels", at_least=1)
-    n_kv_heads: int | None = knob(None, "key/value heads instead of half the query heads", at_least=1)
-    d_ff: int | None = knob(None, "hidden width of the feed-forward layers", unit="channels", at_least=8)
-    dropout: float | None = knob(None, "share of activations dropped in training", at_least=0, at_most=0.9)
+    depth: int = setting(4, "blocks; the width is 64 times as much", at_least=1)
+    context: int = setting(512, "longest context", unit="tokens", at_least=8)
+    preset: str = setting("", "a published shape instead, such as 'gpt2' (see `seedbed plan`)")
+    start: str = setting("", "a model to begin from, such as a pulled one; it brings its shape and tokenizer")
+    d_model: int | None = setting(None, "width instead of 64 a block", unit="channels", at_least=8)
+    n_heads: int | None = setting(None, "query heads instead of one per 64 channels", at_least=1)
+    n_kv_heads: int | None = setting(None, "key/value heads instead of half the query heads", at_least=1)
+    d_ff: int | None = setting(None, "hidden width of the feed-forward layers", unit="channels", at_least=8)
+    dropout: float | None = setting(None, "share of activations dropped in training", at_least=0, at_most=0.9)
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The model for a vocabulary.
@@ -51,28 +51,32 @@ class ModelSettings:
 class FinetuneSettings:
     """Fine-tuning on conversations made from the corpus."""
 
-    train: TrainSettings = knob(TrainSettings(minutes=1.0), "how to train")
-    questions: QuestionSettings = knob(QuestionSettings(), "how questions are made")
-    pairs: str = knob("", "pairs of the library (`seedbed pull hf:datasets/… --as pairs`) instead of questions made")
-    rank: int = knob(0, "train low-rank additions (LoRA) of this rank, not the weights themselves; 0: all", at_least=0)
-    alpha: float = knob(16.0, "the additions count alpha / rank times", at_least=0)
-    replay: float = knob(0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95)
+    train: TrainSettings = setting(TrainSettings(minutes=1.0), "how to train")
+    questions: QuestionSettings = setting(QuestionSettings(), "how questions are made")
+    pairs: str = setting("", "pairs of the library (`seedbed pull hf:datasets/… --as pairs`) instead of questions made")
+    rank: int = setting(
+        0, "train low-rank additions (LoRA) of this rank, not the weights themselves; 0: all", at_least=0
+    )
+    alpha: float = setting(16.0, "the additions count alpha / rank times", at_least=0)
+    replay: float = setting(
+        0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95
+    )
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A whole run. A section that is left out keeps its defaults; ``finetune`` can be left out by ``chat = false``."""
 
-    name: str = knob("quickstart", "what the model will be called")
-    corpus: CorpusSettings = knob(CorpusSettings(), "the text")
-    use_corpus: str = knob("", "a corpus of the library instead, such as one that was pulled")
-    tokenizer: TokenizerSettings = knob(TokenizerSettings(), "the tokenizer")
-    model: ModelSettings = knob(ModelSettings(), "the model's shape")
-    pretrain: TrainSettings = knob(TrainSettings(minutes=5.0), "training on the text")
-    pretraining: bool = knob(True, "train on the text; a model to begin from may be fine-tuned alone")
-    chat: bool = knob(True, "fine-tune on questions and answers made from the text")
-    finetune: FinetuneSettings = knob(FinetuneSettings(), "training on conversations")
-    baselines: bool = knob(True, "measure baselines beside the model")
+    name: str = setting("quickstart", "what the model will be called")
+    corpus: CorpusSettings = setting(CorpusSettings(), "the text")
+    use_corpus: str = setting("", "a corpus of the library instead, such as one that was pulled")
+    tokenizer: TokenizerSettings = setting(TokenizerSettings(), "the tokenizer")
+    model: ModelSettings = setting(ModelSettings(), "the model's shape")
+    pretrain: TrainSettings = setting(TrainSettings(minutes=5.0), "training on the text")
+    pretraining: bool = setting(True, "train on the text; a model to begin from may be fine-tuned alone")
+    chat: bool = setting(True, "fine-tune on questions and answers made from the text")
+    finetune: FinetuneSettings = setting(FinetuneSettings(), "training on conversations")
+    baselines: bool = setting(True, "measure baselines beside the model")
 
     def __post_init__(self) -> None:
         if not self.pretraining and not (self.model.start and self.chat):

@@ -18,20 +18,20 @@ from seedbed.core.progress import say
 from seedbed.core.randomness import seed_everything
 from seedbed.corpus.pack import TokenShards
 from seedbed.corpus.questions import read_questions
+from seedbed.formats.peft_format import write_additions
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.text import chat_reply, generate_text, make_generator
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
-from seedbed.nn.lora import LowRank
-from seedbed.nn.low_rank import add_low_rank, additions, fold, write_additions
+from seedbed.nn.lora import LowRank, add_low_rank, additions, fold
 from seedbed.pipeline.recipe import Recipe
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.train.contracts import Batch
-from seedbed.train.engine import Engine
-from seedbed.train.loop import Hooks, Located, Run, with_steps
+from seedbed.train.engine import TrainingEngine
+from seedbed.train.loop import Hooks, Located, TrainingRun, with_steps
 from seedbed.train.objectives.causal_lm import CausalLM
 from seedbed.train.settings import TrainSettings
-from seedbed.train.sources import Alternating, ChatSource, Conversation, Mixture, PackedTokens
+from seedbed.train.sources import Alternating, ChatSource, Mixture, PackedTokens, TokenizedConversation
 
 LIVE_SAMPLE = Sampling(max_tokens=40, temperature=0.7, top_k=50, seed=0)
 VALIDATION_SEED = 1  # not the training seed: the same windows whatever the run
@@ -150,9 +150,9 @@ def packed_source(shards: TokenShards, context: int, batch: int, seed: int) -> P
     return Mixture(parts, list(shares.values()), batch, seed)
 
 
-def encode(questions: Artifact, split: str, encoder: Tokenizer) -> list[Conversation]:
+def encode(questions: Artifact, split: str, encoder: Tokenizer) -> list[TokenizedConversation]:
     """The conversations of a split as token ids with the assistant's part marked."""
-    return [Conversation(*encoder.encode_chat(row["messages"])) for row in read_questions(questions, split)]  # type: ignore[arg-type]
+    return [TokenizedConversation(*encoder.encode_chat(row["messages"])) for row in read_questions(questions, split)]  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +175,8 @@ def _train(
 ) -> Artifact:
     torch.set_num_threads(cores())
     model = made.model
-    engine = Engine(model, CausalLM(), settings)
-    run = Run(engine, source, hooks, stage.folder, stage.title)
+    engine = TrainingEngine(model, CausalLM(), settings)
+    run = TrainingRun(engine, source, hooks, stage.folder, stage.title)
     done = run.fit(resume=stage.resume)
     figures = {"steps": done.step, "tokens": done.tokens, "seconds": round(done.seconds, 1), "valid_loss": done.best}
     adapter = additions(model)
@@ -237,7 +237,7 @@ def _steps_per_epoch(source: PackedTokens | Mixture) -> float:
     return sum(part.windows for part in source.parts) / source.batch
 
 
-def _mean_length(rows: Sequence[Conversation]) -> int:
+def _mean_length(rows: Sequence[TokenizedConversation]) -> int:
     return max(1, math.ceil(sum(len(row.ids) for row in rows) / max(1, len(rows))))
 
 

@@ -14,6 +14,8 @@ from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
+from seedbed.documents.document import Chunk
+from seedbed.documents.sentences import Span, sentences
 from seedbed.rag.chains.asking import NOT_FOUND, Result, is_refusal
 from seedbed.rag.chains.extract import extract
 from seedbed.rag.chains.map_reduce import map_reduce
@@ -21,12 +23,10 @@ from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.cite import Citation, cite
-from seedbed.rag.contracts import Hit
-from seedbed.rag.document import Chunk
-from seedbed.rag.overlap import Weights, coverage, terms
-from seedbed.rag.quote import Passage
+from seedbed.rag.passages import Passage
 from seedbed.rag.scoring import leave_one_out, scorer_of
-from seedbed.rag.sentences import Span, sentences
+from seedbed.search.contracts import Hit
+from seedbed.search.term_overlap import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
 """Finds the passages for a question, at most so many, the best first."""
@@ -44,7 +44,7 @@ articles (`--seed 2`, `--seed 3`) it is 90 and 92 %, 94 and 86 %: right nine tim
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutPassage:
     """A part of a passage that no prompt had room for, by its place in the source; ``tokens`` is its length."""
 
     source: str
@@ -74,7 +74,7 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     unsupported: tuple[Span, ...] = ()
     hits: tuple[Hit, ...] = ()
-    cut: tuple[Cut, ...] = ()
+    cut: tuple[CutPassage, ...] = ()
     usage: Usage = field(default_factory=Usage)
 
     def to_json(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def question_coverage(question: str, texts: Sequence[str]) -> float:
     Words weigh by how few sentences of the texts hold them; those that none holds weigh most, so a question about
     something else is far from every text.
     """
-    weights = Weights([terms(sentence) for text in texts for sentence in sentences(text)])
+    weights = TermWeights([terms(sentence) for text in texts for sentence in sentences(text)])
     wanted = terms(question)
     return max((coverage(wanted, terms(text), weights) for text in texts), default=0.0)
 
@@ -189,7 +189,7 @@ def _answer(
     )
 
 
-def _cut(passage: Passage, model: ChatModel | None) -> Cut:
+def _cut(passage: Passage, model: ChatModel | None) -> CutPassage:
     chunk = passage.chunk
     tokens = model.count_tokens(passage.text) if model is not None else 0
-    return Cut(chunk.source, chunk.start + passage.start, chunk.start + passage.end, tokens)
+    return CutPassage(chunk.source, chunk.start + passage.start, chunk.start + passage.end, tokens)

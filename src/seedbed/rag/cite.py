@@ -1,7 +1,7 @@
 """Citations: which sentence of which passage supports each sentence of an answer, as a span of the source.
 
 Support is the share of a sentence's words, by weight, that one sentence of a passage (or two neighbours) holds: the
-mean of a count in any order and one in the same order (:mod:`seedbed.rag.overlap`). Words of the question count only
+mean of a count in any order and one in the same order (``search.term_overlap``). Words of the question count only
 between equals, as an answer such as "twice" may be said in many places. A sentence without enough support is marked.
 What this misses: a true paraphrase in other words is marked too, and a sentence that says "not" of what a passage says
 is not. :func:`seedbed.rag.scoring.leave_one_out` is the second witness, where a model tells probabilities.
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seedbed.rag.overlap import Weights, coverage, order, terms
-from seedbed.rag.quote import Passage
-from seedbed.rag.sentences import Span, sentence_spans
+from seedbed.documents.sentences import Span, sentence_spans
+from seedbed.rag.passages import Passage
+from seedbed.search.term_overlap import TermWeights, coverage, order, terms
 
 SUPPORTED = 0.5
 """Less support than this marks a sentence as unsupported.
@@ -90,7 +90,7 @@ def cite(
         words of its own (a greeting, "---") is in neither.
     """
     single = _sentences(passages)
-    weights, asked = Weights([one.words for one in single]), terms(question)
+    weights, asked = TermWeights([one.words for one in single]), terms(question)
     candidates = single + _pairs(single)
     citations, unsupported = [], []
     for start, end in sentence_spans(answer):
@@ -121,7 +121,7 @@ def _pairs(single: Sequence[_Candidate]) -> list[_Candidate]:
 
 
 def _best(
-    said: Sequence[str], asked: Sequence[str], candidates: Sequence[_Candidate], weights: Weights
+    said: Sequence[str], asked: Sequence[str], candidates: Sequence[_Candidate], weights: TermWeights
 ) -> tuple[_Candidate, float] | None:
     """The candidate with the most support, and how much; the shorter and the earlier of two that are as good."""
     if not said:

@@ -1,7 +1,7 @@
 """A named collection of documents: a folder in the library with its settings and its store.
 
 What cuts the documents and what makes the vectors is fixed when the collection is made, since chunks and vectors of
-different kinds cannot be compared. How documents come in is in ``adding.py``.
+different kinds cannot be compared. How documents come in is in ``ingest.py``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from seedbed.chat.tracing import Trace
 from seedbed.core import config, files
 from seedbed.core.artifacts import Library, check_name
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
-from seedbed.rag import adding, mirror, rows
-from seedbed.rag.contracts import Embedder, Filter, Hit, VectorStore
-from seedbed.rag.document import Chunk
-from seedbed.rag.embedders import TFIDF, open_embedder
-from seedbed.rag.limits import Limits
-from seedbed.rag.retrieval import TFIDF_SHARES, Mode, Rerank, Retriever, Shares
+from seedbed.documents.document import Chunk
+from seedbed.documents.limits import Limits
+from seedbed.documents.splitting.split import split
+from seedbed.rag import ingest, sql_ingest
 from seedbed.rag.settings import CollectionSettings
-from seedbed.rag.split import split
-from seedbed.rag.store import Store
-from seedbed.rag.stores import open_server
-from seedbed.rag.tfidf import Latent
+from seedbed.search import server_sync
+from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
+from seedbed.search.embedders import TFIDF, open_embedder
+from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Mode, Rerank, Retriever
+from seedbed.search.servers import open_server
+from seedbed.search.store import Store
+from seedbed.vectors.tfidf import Latent
 
 STORE, SETTINGS = "store.sqlite", "collection.json"
 
@@ -118,36 +119,38 @@ class Collection:
         limits: Limits | None = None,
         *,
         allow_private: bool = False,
-    ) -> adding.Report:
-        """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``adding.py``.
+    ) -> ingest.IngestReport:
+        """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``ingest.py``.
 
         Raises:
             NotFoundError: a path does not exist; nothing was read.
             CapacityError: the disk is full; what was there before is there still.
             SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
         """
-        report = adding.read_changed(self.store, self._split, list(sources), limits, allow_private)
+        report = ingest.read_changed(self.store, self._split, list(sources), limits, allow_private)
         self.complete()
         return report
 
-    def add_rows(self, database: str, query: str, column: str = "", limits: Limits | None = None) -> adding.Report:
-        """Read what is new or has changed of a database query's rows, each a document; see ``rows.py``.
+    def add_rows(
+        self, database: str, query: str, column: str = "", limits: Limits | None = None
+    ) -> ingest.IngestReport:
+        """Read what is new or has changed of a database query's rows, each a document; see ``sql_ingest.py``.
 
         Raises:
-            UsageError, NotFoundError, DataError, CapacityError: as :func:`~seedbed.rag.rows.read_rows`.
+            UsageError, NotFoundError, DataError, CapacityError: as :func:`~seedbed.rag.sql_ingest.read_rows`.
         """
-        report = rows.read_rows(self.store, self._split, database, query, column, limits)
+        report = sql_ingest.read_rows(self.store, self._split, database, query, column, limits)
         self.complete()
         return report
 
     def complete(self) -> None:
         """Give every chunk its vector, here and on the server."""
         if self.settings.embedder == TFIDF:
-            adding.complete_tfidf(self.store)
+            ingest.complete_tfidf(self.store)
         elif self.store.pending():
-            adding.complete(self.store, self._model)
+            ingest.complete(self.store, self._model)
         if self._server is not None:
-            mirror.update(self.store, self._server)
+            server_sync.update(self.store, self._server)
 
     def forget(self, source: str) -> int:
         """Forget a document, or all of a file, folder or address. Returns how many documents that were.
@@ -155,12 +158,12 @@ class Collection:
         Raises:
             NotFoundError: there is none of that name.
         """
-        origins = adding.origins_of(self.store, source)
+        origins = ingest.origins_of(self.store, source)
         if not origins:
             raise no_document(self, source)
         count = self.store.drop(origins)
         if self._server is not None:
-            mirror.update(self.store, self._server)
+            server_sync.update(self.store, self._server)
         return count
 
     def chunks_of(self, source: str) -> list[Chunk]:
@@ -169,7 +172,7 @@ class Collection:
         Raises:
             NotFoundError: there is no such document.
         """
-        names = adding.names_of(source)
+        names = ingest.names_of(source)
         chunks = next((found for name in names if (found := self.store.chunks_of(name))), None)
         if chunks is None:
             raise no_document(self, source)
@@ -186,13 +189,13 @@ class Collection:
         rerank: Rerank | None = None,
         trace: Trace | None = None,
     ) -> list[Hit]:
-        """The ``k`` best chunks for a question, best first; see :class:`~seedbed.rag.retrieval.Retriever`."""
+        """The ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
         embedder = None if mode == "words" else self.embedder
         retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares=self.shares)
         return retriever.search(query, k, where, trace)
 
     @cached_property
-    def _split(self) -> adding.Splitter:
+    def _split(self) -> ingest.Splitter:
         """Tokens are counted by the model that makes the vectors."""
         count = None
         if self.settings.split.by == "tokens":
@@ -200,9 +203,9 @@ class Collection:
         return partial(split, settings=self.settings.split, count=count)
 
     @property
-    def shares(self) -> Shares:
+    def shares(self) -> HybridShares:
         """How words and vectors count when they are fused: measured for TF-IDF, even for a model's."""
-        return TFIDF_SHARES if self.settings.embedder == TFIDF else Shares()
+        return TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
 
     def _tfidf(self) -> Latent | None:
         """Read again after another process has fitted it anew."""

@@ -15,8 +15,8 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ScoringModel, scoring
 from seedbed.core.errors import UsageError
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.plan import Template, fill, fit, room_for_reply
-from seedbed.rag.quote import Passage, Show, quoted
+from seedbed.rag.passages import Passage, Show, quoted
+from seedbed.rag.prompt_plan import Template, fill, fit, room_for_reply
 
 
 def scorer_of(model: ChatModel | None) -> ScoringModel:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from seedbed import __version__
 from seedbed.serve import chat, completions, errors, responses, routes
 from seedbed.serve.context import Server
-from seedbed.serve.gate import Gate
+from seedbed.serve.middleware import Gate
 
 
 def create_app(server: Server) -> Gate:

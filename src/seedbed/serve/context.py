@@ -23,12 +23,12 @@ from seedbed.inference.request import Event, Request
 from seedbed.inference.stops import StopScanner
 from seedbed.inference.text import Piece
 from seedbed.serve.auth import Keys
+from seedbed.serve.collection_cache import Shelf
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.metrics import Metrics
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
+from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
-from seedbed.serve.shelf import Shelf
-from seedbed.serve.store import Store
 from seedbed.tokenizers.streaming import StreamDecoder
 
 
@@ -39,7 +39,7 @@ class Server:
     settings: ServeSettings
     keys: Keys | None
     pool: ModelPool
-    store: Store
+    store: ResponseStore
     shelf: Shelf
     metrics: Metrics = field(default_factory=Metrics)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
@@ -49,7 +49,7 @@ class Server:
 
 
 @dataclass
-class Context:
+class RequestContext:
     """One request: who asks, and what ends with it."""
 
     server: Server
@@ -158,17 +158,17 @@ class Job:
         return index, Piece(shown, token, finish), event
 
 
-def _here(request: HttpRequest) -> Context:
+def _here(request: HttpRequest) -> RequestContext:
     if request.query_params and not request.url.path.endswith("/input_items"):
         name = next(iter(request.query_params))
         what = f"unknown query parameter {name[:100]!r}"
         raise refuse(what, why="this route reads none", fix="leave it out", param=name)
     context = request.scope["seedbed.context"]
-    assert isinstance(context, Context)
+    assert isinstance(context, RequestContext)
     return context
 
 
-Here = Annotated[Context, Depends(_here)]
+Here = Annotated[RequestContext, Depends(_here)]
 
 
 def provenance(served: Ready, sampling: Sampling | None = None) -> dict[str, str]:

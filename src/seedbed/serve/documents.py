@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 from seedbed.chat.local import LocalModel
 from seedbed.chat.model import ReplyOptions
 from seedbed.core.errors import SeedbedError
+from seedbed.inference.engine_client import ThreadedGenerator
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.threaded import ThreadedGenerator
 from seedbed.rag.answer import Answer, ask
-from seedbed.serve.context import Context, provenance, sse, stream
+from seedbed.serve.context import RequestContext, provenance, sse, stream
 from seedbed.serve.errors import refuse
 from seedbed.serve.pool import Served
 from seedbed.serve.replies import head_of, text_of
@@ -29,7 +29,7 @@ from seedbed.serve.schemas.bodies import ChatRequest, DocumentOptions
 _ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
 
 
-async def complete_from_documents(body: ChatRequest, limit: int | None, context: Context) -> Response:
+async def complete_from_documents(body: ChatRequest, limit: int | None, context: RequestContext) -> Response:
     """Answer a chat completion whose ``documents`` name a collection."""
     assert body.documents is not None  # asked of nobody else
     question = _question(body)
@@ -71,7 +71,7 @@ def _answering(
     question: str,
     limit: int | None,
     sampling: Sampling,
-    context: Context,
+    context: RequestContext,
     served: Served,
 ) -> Callable[[], Answer]:
     """The work of a thread: find passages and run the chain. It ends with the request."""
@@ -91,7 +91,7 @@ def _answering(
     return work
 
 
-async def _run(work: Callable[[], Answer], context: Context) -> Answer:
+async def _run(work: Callable[[], Answer], context: RequestContext) -> Answer:
     answer = await asyncio.to_thread(work)
     context.server.metrics.prompt_tokens += answer.usage.prompt_tokens
     context.server.metrics.generated_tokens += answer.usage.completion_tokens
@@ -99,7 +99,7 @@ async def _run(work: Callable[[], Answer], context: Context) -> Answer:
 
 
 async def _chunks(
-    body: ChatRequest, work: Callable[[], Answer], context: Context, head: Mapping[str, Any]
+    body: ChatRequest, work: Callable[[], Answer], context: RequestContext, head: Mapping[str, Any]
 ) -> AsyncIterator[str]:
     def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.inference.encoding import Encoder, embeds
-from seedbed.inference.engine import Engine, Limits, Stats
+from seedbed.inference.engine import Engine, EngineLimits, Stats
 from seedbed.inference.engine_thread import EngineThread
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.request import check_prompt
-from seedbed.inference.runner import make_runner
+from seedbed.inference.runners.making import make_runner
 from seedbed.inference.text import end_ids, prompt_ids
-from seedbed.models.building import AnyModel
+from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
 from seedbed.serve.errors import ApiError
 from seedbed.serve.settings import ServeSettings
@@ -108,7 +108,7 @@ class ServedEncoder(Ready):
 
 
 @dataclass
-class _Entry:
+class _Slot:
     """A model that is loaded or being loaded; ``users`` requests hold it."""
 
     size: int
@@ -122,7 +122,7 @@ class ModelPool:
 
     def __init__(self, library: Library, names: Sequence[str], settings: ServeSettings) -> None:
         self._library, self._names, self._settings = library, tuple(names), settings
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Slot] = {}
         self._loading, self._clock = asyncio.Lock(), itertools.count()
 
     def models(self) -> dict[str, Artifact]:
@@ -151,7 +151,7 @@ class ModelPool:
         artifact = await asyncio.to_thread(self.find, name)
         if (entry := self._entries.get(artifact.id)) is None:
             size = artifact.size + self._settings.cache_bytes
-            entry = _Entry(size, asyncio.create_task(self._load(name, artifact, size)))
+            entry = _Slot(size, asyncio.create_task(self._load(name, artifact, size)))
             self._entries[artifact.id] = entry
         entry.users += 1
         try:
@@ -186,7 +186,7 @@ class ModelPool:
             encoder = load_any(artifact)
             return ServedEncoder(name, encoder, Encoder(encoder))
         loaded = load_model(artifact)
-        limits = Limits(cache_bytes=self._settings.cache_bytes)
+        limits = EngineLimits(cache_bytes=self._settings.cache_bytes)
         runner = make_runner(loaded, cache_bytes=limits.cache_bytes)
         grammars = GrammarCompiler(loaded.tokenizer)
         engine = Engine(runner, end_ids(loaded.tokenizer), limits=limits, grammars=grammars)

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
 from seedbed.core.errors import SeedbedError
-from seedbed.serve.context import Context, Here, Job, provenance, sse, stream
+from seedbed.serve.context import Here, Job, RequestContext, provenance, sse, stream
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.replies import Part, Reply, encode, grammar_of, plain_messages, toolbox_of, usage
+from seedbed.serve.response_store import StoredResponse
 from seedbed.serve.schemas.bodies import ChatMessage, ItemsQuery, ResponseRequest
-from seedbed.serve.store import Stored
 from seedbed.tokenizers.tools import CallReader
 
 router = APIRouter()
@@ -92,7 +92,7 @@ async def cancel_response(identity: str, context: Here) -> Response:
     return JSONResponse(writer.record)
 
 
-async def _stored(identity: str, context: Context, param: str | None = None) -> Stored:
+async def _stored(identity: str, context: RequestContext, param: str | None = None) -> StoredResponse:
     found = await asyncio.to_thread(context.server.store.get, context.owner, identity)
     if found is None:
         raise _unknown(identity, param)
@@ -105,7 +105,7 @@ def _unknown(identity: str, param: str | None = None) -> ApiError:
     return ApiError(404, what, why=why, fix=fix, code="not_found", param=param)
 
 
-async def _before(body: ResponseRequest, context: Context) -> list[Table]:
+async def _before(body: ResponseRequest, context: RequestContext) -> list[Table]:
     """The conversation that a request goes on with."""
     if body.previous_response_id is None:
         return []
@@ -241,7 +241,9 @@ class _Writer:
         return self.event(kind, item_id=item["id"], output_index=len(self.record["output"]) - 1, **fields)
 
 
-async def _write(writer: _Writer, job: Job, context: Context, items: list[Table], prompt: int) -> AsyncIterator[str]:
+async def _write(
+    writer: _Writer, job: Job, context: RequestContext, items: list[Table], prompt: int
+) -> AsyncIterator[str]:
     """The events of a response, which is stored before the last of them."""
     record, mine = writer.record, (context.owner, writer.record["id"])
     context.server.running[mine] = job, writer
@@ -264,5 +266,5 @@ async def _write(writer: _Writer, job: Job, context: Context, items: list[Table]
     for line in writer.end(status, prompt):
         yield line
     if record["store"]:
-        await asyncio.to_thread(context.server.store.put, context.owner, Stored(record, items))
+        await asyncio.to_thread(context.server.store.put, context.owner, StoredResponse(record, items))
     yield writer.event("failed" if writer.error else status, response=record)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.tokenizers.pieces import damaged
+from seedbed.tokenizers.sentencepiece_model import damaged
 
 Step = Callable[[str], str]
 _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has keys of 54 bytes and 640,000 nodes

@@ -21,7 +21,7 @@ _ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")
 
 
 @dataclass(frozen=True)
-class Span:
+class MessageSpan:
     """A run of rendered text; ``role`` is that of the message it is the content of, or "" for the template's own."""
 
     text: str
@@ -37,7 +37,7 @@ class Segment:
     written: bool = False
 
 
-def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables: object) -> list[Span]:
+def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables: object) -> list[MessageSpan]:
     """Render a chat and cut it where contents begin and end.
 
     Raises:
@@ -62,7 +62,7 @@ def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables
     )
 
 
-def segments(spans: Iterable[Span], specials: re.Pattern[str], end: str) -> list[Segment]:
+def segments(spans: Iterable[MessageSpan], specials: re.Pattern[str], end: str) -> list[Segment]:
     """Cut a rendered chat at the template's special tokens and around what an assistant wrote.
 
     Args:
@@ -105,14 +105,14 @@ def _write_end(following: Sequence[Segment], end: str) -> None:
             segment.written = True
 
 
-def _cut(text: str, messages: Sequence[Mapping[str, str]], opening: str, closing: str) -> Iterator[Span]:
+def _cut(text: str, messages: Sequence[Mapping[str, str]], opening: str, closing: str) -> Iterator[MessageSpan]:
     """Spans of marked text: ``<open>position<open>content<close>``."""
     done = 0
     for found in re.finditer(f"{opening}([0-9]+){opening}([^{closing}]*){closing}", text):
-        yield Span(text[done : found.start()])
-        yield Span(found.group(2), messages[int(found.group(1))]["role"])
+        yield MessageSpan(text[done : found.start()])
+        yield MessageSpan(found.group(2), messages[int(found.group(1))]["role"])
         done = found.end()
-    yield Span(text[done:])
+    yield MessageSpan(text[done:])
 
 
 def _marks(source: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:

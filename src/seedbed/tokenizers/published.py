@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedbed.tokenizers.layout import added_token, around
-from seedbed.tokenizers.pieces import damaged
+from seedbed.tokenizers.sentencepiece_model import damaged
+from seedbed.tokenizers.tokenizer_json import added_token, around
 
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from seedbed.core.config import knob
+from seedbed.core.config import setting
 
 Kind = Literal["bpe", "unigram", "wordpiece", "word", "char", "byte"]
 
@@ -14,13 +14,13 @@ Kind = Literal["bpe", "unigram", "wordpiece", "word", "char", "byte"]
 class TokenizerSettings:
     """Settings of one tokenizer."""
 
-    kind: Kind = knob(
+    kind: Kind = setting(
         "bpe", "How text is cut: byte-level BPE, byte-level unigram, WordPiece, words, characters, bytes."
     )
-    vocab_size: int = knob(
+    vocab_size: int = setting(
         4096, "Pieces in all, special tokens included; char and byte have as many as they need.", at_least=8
     )
-    min_frequency: int = knob(2, "Times a pair or a word must occur to become a piece (not unigram).", at_least=1)
-    max_bytes: int = knob(
+    min_frequency: int = setting(2, "Times a pair or a word must occur to become a piece (not unigram).", at_least=1)
+    max_bytes: int = setting(
         2**26, "Text to train on, an evenly spread sample; 0 reads all.", unit="bytes of UTF-8", at_least=0
     )

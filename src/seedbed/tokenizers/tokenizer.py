@@ -21,9 +21,7 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.tokenizers import template
-from seedbed.tokenizers.alphabet import BYTE_TO_CHARACTER, Spelling, spelling_of
-from seedbed.tokenizers.chat import Span, render_spans, segments
-from seedbed.tokenizers.layout import surrounding
+from seedbed.tokenizers.chat import MessageSpan, render_spans, segments
 from seedbed.tokenizers.plain import PlainText
 from seedbed.tokenizers.published import (
     CONFIG_FILE,
@@ -36,6 +34,8 @@ from seedbed.tokenizers.published import (
     written_templates,
 )
 from seedbed.tokenizers.special import BOS, END, PAD
+from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
+from seedbed.tokenizers.tokenizer_json import surrounding
 
 TOKENIZER_FILE = "tokenizer.json"
 _KEPT = (
@@ -308,7 +308,7 @@ class Tokenizer:
             mask += [segment.written] * len(found)
         return ids, mask
 
-    def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[Span]:
+    def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[MessageSpan]:
         names = {key: name or "" for key, name in self._names.items()}
         return render_spans(self.chat_template, messages, add_generation_prompt=add_generation_prompt, **names)
 

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import tokenizers
 from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import progress
-from seedbed.tokenizers.alphabet import BYTE_TO_CHARACTER
 from seedbed.tokenizers.sample import chunks, spread_sample
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.special import SPECIAL_TOKENS, UNKNOWN
+from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER
 from seedbed.tokenizers.tokenizer import Tokenizer
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 

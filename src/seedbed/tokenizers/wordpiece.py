@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.tokenizers import layout
-from seedbed.tokenizers.pieces import damaged
+from seedbed.tokenizers import tokenizer_json
+from seedbed.tokenizers.sentencepiece_model import damaged
 
 BERT_TOKENS = {
     "unk_token": "[UNK]",
@@ -46,11 +46,11 @@ def wordpiece_tokenizer(
             raise damaged(origin, f"the {key} {names[key]!r} is no piece")
     cls, sep = ((names[key], vocabulary[names[key]]) for key in ("cls_token", "sep_token"))
     special = sorted({vocabulary[name] for name in names.values() if name in vocabulary})
-    return layout.tokenizer_json(
-        layout.word_pieces(vocabulary, names["unk_token"]),
-        added=[layout.added_token(index, pieces[index], special=True) for index in special],
-        normalizer=layout.bert_normalizer(lower=lower, strip_accents=strip_accents, chinese=chinese),
+    return tokenizer_json.tokenizer_table(
+        tokenizer_json.word_pieces(vocabulary, names["unk_token"]),
+        added=[tokenizer_json.added_token(index, pieces[index], special=True) for index in special],
+        normalizer=tokenizer_json.bert_normalizer(lower=lower, strip_accents=strip_accents, chinese=chinese),
         pre_tokenizer={"type": "BertPreTokenizer"},
-        post_processor=layout.around([cls], [sep]),
+        post_processor=tokenizer_json.around([cls], [sep]),
         decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},
     )

@@ -28,7 +28,7 @@ class StepResult:
     weights: dict[str, int]
 
 
-class Engine:
+class TrainingEngine:
     """A model, an objective and the optimizers, on one device."""
 
     def __init__(self, model: Decoder, objective: Objective, settings: TrainSettings) -> None:

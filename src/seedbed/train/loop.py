@@ -18,11 +18,11 @@ import torch
 
 from seedbed.core import files
 from seedbed.core.errors import InterruptedRun, UsageError
-from seedbed.core.progress import Bar, progress, say
+from seedbed.core.progress import ProgressBar, progress, say
 from seedbed.models.store import load_weights
 from seedbed.train import checkpoint
 from seedbed.train.contracts import Batch, Source
-from seedbed.train.engine import Engine, StepResult
+from seedbed.train.engine import StepResult, TrainingEngine
 from seedbed.train.metrics import MetricsLog
 from seedbed.train.schedule import learning_rate
 from seedbed.train.settings import TrainSettings
@@ -53,7 +53,7 @@ class Hooks:
     sample: Callable[[], str] | None = None
 
 
-class Run:
+class TrainingRun:
     """One training stage in a folder: metrics.jsonl, samples.jsonl, checkpoints/.
 
     Args:
@@ -63,7 +63,9 @@ class Run:
         title: for the progress bar.
     """
 
-    def __init__(self, engine: Engine, source: Located, hooks: Hooks, folder: Path, title: str = "train") -> None:
+    def __init__(
+        self, engine: TrainingEngine, source: Located, hooks: Hooks, folder: Path, title: str = "train"
+    ) -> None:
         self.engine, self.source, self.hooks, self.folder, self.title = engine, source, hooks, folder, title
         self.settings = engine.settings
         self.model = engine.model
@@ -156,7 +158,7 @@ class Run:
         else:
             self.progress.waiting += 1
 
-    def _sample(self, bar: Bar) -> None:
+    def _sample(self, bar: ProgressBar) -> None:
         assert self.hooks.sample is not None
         text = self.hooks.sample()
         bar.say(f"  step {self.progress.step}: {' '.join(text.split())}")

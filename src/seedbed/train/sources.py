@@ -147,7 +147,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class TokenizedConversation:
     """Token ids and which of them an assistant wrote."""
 
     ids: list[int]
@@ -167,7 +167,9 @@ class ChatSource(_Epochs):
 
     POOL = 32
 
-    def __init__(self, conversations: Sequence[Conversation], context: int, batch: int, pad: int, seed: int) -> None:
+    def __init__(
+        self, conversations: Sequence[TokenizedConversation], context: int, batch: int, pad: int, seed: int
+    ) -> None:
         usable = [conversation for conversation in conversations if any(conversation.answered[1 : context + 1])]
         self.left_out = len(conversations) - len(usable)
         self.shortened = sum(len(conversation.ids) > context + 1 for conversation in usable)
@@ -236,9 +238,9 @@ class Alternating:
         return int(self.steps * self.share) - int((self.steps - 1) * self.share)
 
 
-def collate(rows: Sequence[Conversation], context: int, pad: int) -> Batch:
+def collate(rows: Sequence[TokenizedConversation], context: int, pad: int) -> Batch:
     """Pad conversations on the right to a batch; a token is a label where an assistant wrote it."""
-    rows = [Conversation(row.ids[: context + 1], row.answered[: context + 1]) for row in rows]
+    rows = [TokenizedConversation(row.ids[: context + 1], row.answered[: context + 1]) for row in rows]
     width = max(len(row.ids) for row in rows) - 1
     ids = torch.full((len(rows), width), pad)
     labels = torch.full((len(rows), width), IGNORE)

@@ -14,10 +14,10 @@ from family_checks import loaded
 from torch import Tensor
 
 from seedbed.core.errors import CorruptError, SeedbedError, UsageError
-from seedbed.models.building import skeleton
 from seedbed.models.config import EncoderDecoderConfig, ModelConfig
+from seedbed.models.factory import skeleton
 from seedbed.models.families.registry import FAMILIES, find_family, publish, read_published
-from seedbed.models.families.settling import settle
+from seedbed.models.families.tied_embeddings import settle
 
 Tensors = dict[str, Tensor]
 BASE = {

@@ -17,11 +17,11 @@ from family_cases import CASES, Case, saved
 from family_checks import check, loaded
 from transformers import PreTrainedModel
 
-from seedbed.models.building import AnyModel
+from seedbed.formats.safetensors.shards import write_safetensors
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.names import dump
+from seedbed.models.factory import AnyModel
 from seedbed.models.families.registry import FAMILIES, publish, read_published
-from seedbed.models.io.safetensors import write_safetensors
+from seedbed.models.families.weight_mapping import dump
 
 SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
 NOT_OURS = ("pooler.", "seq_relationship.", "cls.predictions.bias")

@@ -19,8 +19,8 @@ from seedbed.models.families.base import (
     together,
 )
 from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows
-from seedbed.models.families.names import How, Row, layer
 from seedbed.models.families.rules import GELU, activation, tied
+from seedbed.models.families.weight_mapping import How, Row, layer
 
 _SIZES = {"n_layers": "layers", "n_heads": "attention_heads", "d_ff": "ffn_dim"}
 _FLAT = How(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])

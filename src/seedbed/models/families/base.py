@@ -12,8 +12,8 @@ from seedbed.core.config import parse, to_dict
 from seedbed.core.errors import ConfigError
 from seedbed.core.origin import Origin
 from seedbed.models.config import AnyConfig, HeadKind, ModelConfig
-from seedbed.models.families.comparing import differences
-from seedbed.models.families.names import Row
+from seedbed.models.families.config_diff import differences
+from seedbed.models.families.weight_mapping import Row
 
 Published = Mapping[str, Any]
 """What a config.json holds."""

@@ -24,8 +24,8 @@ from seedbed.models.families.base import (
 )
 from seedbed.models.families.heads import ENCODER, classes, labels, written_labels
 from seedbed.models.families.llama import BLOCK
-from seedbed.models.families.names import SAME, Row, layer
 from seedbed.models.families.rules import GELU, activation, sizes, tied
+from seedbed.models.families.weight_mapping import SAME, Row, layer
 
 ENCODER_SHAPE: dict[str, Any] = {
     "causal": False,

@@ -6,8 +6,8 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, constant, fixed, same, together, whole
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import BLOCK, feedforward_rows, make_family, norm_rows
-from seedbed.models.families.names import Row, by_head, fused, layer
 from seedbed.models.families.rules import tied
+from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
 _THEIRS = "transformer.h.{i}."
 

@@ -6,8 +6,8 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import constant, fixed, same, together
 from seedbed.models.families.bert import ENCODER_SHAPE, encoder_rows, make_encoder
 from seedbed.models.families.llama import BLOCK
-from seedbed.models.families.names import Row
 from seedbed.models.families.rules import GELU, activation, tied
+from seedbed.models.families.weight_mapping import Row
 
 _PARTS = {
     "mixer.q": "attention.q_lin",

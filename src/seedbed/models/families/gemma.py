@@ -10,9 +10,9 @@ from typing import Any
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, nullable, only, same, whole
 from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, known_activation, windows
+from seedbed.models.families.weight_mapping import Row, layer
 
 _SHAPE: dict[str, Any] = {"norm": "rms1"}
 _NORMS = {

@@ -8,8 +8,8 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, constant, fixed, same, together, whole
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import make_family
-from seedbed.models.families.names import STACKED_TRANSPOSED, TRANSPOSED, Row, fused, layer
 from seedbed.models.families.rules import activation, tied
+from seedbed.models.families.weight_mapping import STACKED_TRANSPOSED, TRANSPOSED, Row, fused, layer
 
 _NAMES = {"n_embd": "d_model", "n_layer": "n_layers", "n_head": "n_heads", "n_positions": "max_length"}
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}

@@ -6,7 +6,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant
 from seedbed.models.families.gpt2 import GPT_SIZES, gpt2_rows, gpt_rule
 from seedbed.models.families.llama import make_family
-from seedbed.models.families.names import SAME, STACKED, Row, by_head
+from seedbed.models.families.weight_mapping import SAME, STACKED, Row, by_head
 
 
 def _one_head() -> Rule:

@@ -8,7 +8,7 @@ from seedbed.models.families.base import Fields, Inexpressible, Published, Rule,
 from seedbed.models.families.gpt2 import gpt_rule
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows, make_family
-from seedbed.models.families.names import Row, layer
+from seedbed.models.families.weight_mapping import Row, layer
 
 _THEIRS = "transformer.h.{i}."
 _KINDS = {"global": "attention", "local": "sliding"}

@@ -7,9 +7,9 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, constant
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import BLOCK, decoder_rule, feedforward_rows, make_family, norm_rows
-from seedbed.models.families.names import Row, by_head, fused, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
+from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
 _THEIRS = "gpt_neox.layers.{i}."
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Fields, Published
-from seedbed.models.families.names import Row, layer
+from seedbed.models.families.weight_mapping import Row, layer
 
 DECODER: dict[str, HeadKind] = {
     "ForCausalLM": "lm",

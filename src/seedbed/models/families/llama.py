@@ -9,9 +9,9 @@ from typing import Any
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, same, together
 from seedbed.models.families.heads import DECODER, classes, decoder_head, decoder_head_rows, written_labels
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
+from seedbed.models.families.weight_mapping import Row, layer
 
 BLOCK, THEIRS = "blocks.{i}.", "model.layers.{i}."
 

@@ -7,9 +7,9 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, whole
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import BLOCK, THEIRS, attention_rows, decoder_rule, make_family, norm_rows
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.weight_mapping import Row, layer
 from seedbed.nn.experts import ExpertsConfig
 
 _EXPERT_PARTS = {"gate": "w1", "down": "w2", "up": "w3"}

@@ -10,8 +10,8 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, fixed, together
 from seedbed.models.families.heads import NO_TOKENS, decoder_head_rows
 from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows, make_family
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rules import GELU, activation, sizes, tied
+from seedbed.models.families.weight_mapping import Row, layer
 
 _THEIRS = "model.decoder.layers.{i}."
 

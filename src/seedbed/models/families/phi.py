@@ -15,9 +15,9 @@ from seedbed.models.families.llama import (
     llama_rows,
     make_family,
 )
-from seedbed.models.families.names import Row, fused, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.weight_mapping import Row, fused, layer
 
 _GELU_NEW = {**GELU, "gelu_tanh": "gelu_new"}
 

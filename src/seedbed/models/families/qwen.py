@@ -8,9 +8,9 @@ from typing import Any
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, whole
 from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.weight_mapping import Row, layer
 from seedbed.nn.experts import ExpertsConfig
 
 

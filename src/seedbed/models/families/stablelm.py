@@ -15,9 +15,9 @@ from seedbed.models.families.llama import (
     make_family,
     norm_rows,
 )
-from seedbed.models.families.names import Row, by_head, fused, layer
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
+from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
 _APART = tuple(BLOCK + f"mixer.{part}." for part in "qkv")
 

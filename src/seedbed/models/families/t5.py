@@ -9,8 +9,8 @@ from dataclasses import replace
 from seedbed.models.config import EncoderDecoderConfig, HeadKind, ModelConfig
 from seedbed.models.families.base import Family, Fields, Inexpressible, Published, checked
 from seedbed.models.families.llama import BLOCK
-from seedbed.models.families.names import Row, layer
 from seedbed.models.families.rules import known_activation
+from seedbed.models.families.weight_mapping import Row, layer
 
 _NAMES = {
     "vocab_size": "vocab_size",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
-from seedbed.rag.plan import Plan, Template, fit, room_for_reply
-from seedbed.rag.quote import Passage, Show
+from seedbed.rag.passages import Passage, Show
+from seedbed.rag.prompt_plan import PromptPlan, Template, fit, room_for_reply
 
 NOT_FOUND = "Not in the documents."
 """What a model is told to say, and an answer says, where the passages do not tell."""
@@ -44,15 +44,15 @@ class Asker:
         self.room = room_for_reply(model, options.get("max_tokens"), share)
         self.usage, self.calls = Usage(), 0
 
-    def ask(self, plan: Plan) -> str:
+    def ask(self, plan: PromptPlan) -> str:
         """The reply's text."""
         settings: ReplyOptions = {"temperature": 0.0, **self.options, "max_tokens": plan.room}
         reply = self.model.reply(plan.messages, **settings)
         self.usage, self.calls = self.usage + reply.usage, self.calls + 1
         return reply.text
 
-    def plan(self, template: Template, passages: Sequence[Passage], show: Show, **values: str) -> Plan:
-        """See :func:`seedbed.rag.plan.fit`."""
+    def plan(self, template: Template, passages: Sequence[Passage], show: Show, **values: str) -> PromptPlan:
+        """See :func:`seedbed.rag.prompt_plan.fit`."""
         return fit(self.model, template, passages, self.room, show, **values)
 
     def result(self, text: str, shown: Sequence[Passage], left: Sequence[Passage] = ()) -> Result:

@@ -1,7 +1,7 @@
 """Extract: the sentence that says most of what is asked, word for word. No model.
 
 Each sentence of each passage is measured by the share of the question's words that it holds, by weight
-(:mod:`seedbed.rag.overlap`); its passage, heading and all, counts a third, because a sentence often says "it" for what
+(``search.term_overlap``); its passage, heading and all, counts a third, because a sentence often says "it" for what
 the one before named. It answers with a sentence, never with a phrase of it; a Markdown heading is no answer without the
 sentence below it.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from seedbed.chat.tracing import Trace, span
+from seedbed.documents.document import Chunk
+from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.rag.chains.asking import NOT_FOUND, Result
-from seedbed.rag.document import Chunk
-from seedbed.rag.overlap import Weights, coverage, terms
-from seedbed.rag.quote import Passage, passages_of
-from seedbed.rag.sentences import Span, sentence_spans
+from seedbed.rag.passages import Passage, passages_of
+from seedbed.search.term_overlap import TermWeights, coverage, terms
 
 _CONTEXT = 0.3
 """Weight of the passage beside its sentence: of 0, 0.3 and 1 the best on XQuAD, by half a percent of its questions."""
@@ -37,7 +37,7 @@ def best_sentences(question: str, chunks: Sequence[Chunk]) -> list[tuple[Passage
         for start, end in _spans(whole.text)
     ]
     words = [terms(one.text) for one in found]
-    weights, wanted = Weights(words), terms(question)
+    weights, wanted = TermWeights(words), terms(question)
     passages = {
         number: coverage(wanted, terms(f"{chunk.heading} {chunk.text}"), weights)
         for number, chunk in enumerate(chunks, 1)

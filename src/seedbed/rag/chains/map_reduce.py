@@ -13,11 +13,11 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import span
+from seedbed.documents.document import Chunk
 from seedbed.rag.chains.asking import NOT_FOUND, Asker, Result, is_refusal
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.document import Chunk
-from seedbed.rag.plan import Plan, Template, fill, label_of
-from seedbed.rag.quote import Passage, Show, passages_of, quoted
+from seedbed.rag.passages import Passage, Show, passages_of, quoted
+from seedbed.rag.prompt_plan import PromptPlan, Template, fill, label_of
 
 REDUCE: Template = (
     Message(
@@ -86,7 +86,7 @@ def map_passages(
     return replies, shown
 
 
-def _plan(asker: Asker, template: Template, passages: Sequence[Passage], show: Show, question: str) -> Plan:
+def _plan(asker: Asker, template: Template, passages: Sequence[Passage], show: Show, question: str) -> PromptPlan:
     return asker.plan(template, passages, show, question=question)
 
 

@@ -16,12 +16,12 @@ from typing import Literal, Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions, ScoringModel, scoring
 from seedbed.chat.tracing import span
+from seedbed.documents.document import Chunk
 from seedbed.rag.chains.asking import NOT_FOUND, Asker, Result, is_refusal
 from seedbed.rag.chains.map_reduce import map_passages
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.document import Chunk
-from seedbed.rag.plan import Template, fill, label_of
-from seedbed.rag.quote import Show, passages_of, quoted
+from seedbed.rag.passages import Show, passages_of, quoted
+from seedbed.rag.prompt_plan import Template, fill, label_of
 from seedbed.rag.scoring import mean_logprob, scorer_of
 
 RATE: Template = (

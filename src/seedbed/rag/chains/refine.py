@@ -11,11 +11,11 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import span
+from seedbed.documents.document import Chunk
 from seedbed.rag.chains.asking import Asker, Result
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.document import Chunk
-from seedbed.rag.plan import Template, label_of, shorten
-from seedbed.rag.quote import Passage, Show, passages_of, quoted
+from seedbed.rag.passages import Passage, Show, passages_of, quoted
+from seedbed.rag.prompt_plan import Template, label_of, shorten
 
 REFINE: Template = (
     Message(

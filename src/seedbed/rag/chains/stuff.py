@@ -8,10 +8,10 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import span
+from seedbed.documents.document import Chunk
 from seedbed.rag.chains.asking import NOT_FOUND, Asker, Result
-from seedbed.rag.document import Chunk
-from seedbed.rag.plan import Template, label_of
-from seedbed.rag.quote import Show, passages_of, quoted
+from seedbed.rag.passages import Show, passages_of, quoted
+from seedbed.rag.prompt_plan import Template, label_of
 
 STUFF: Template = (
     Message(

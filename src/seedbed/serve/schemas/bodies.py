@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from seedbed.rag.answer import PASSAGES, Chain
-from seedbed.rag.retrieval import Mode
+from seedbed.search.retrieval import Mode
 from seedbed.serve.schemas.base import Controls, Refused, Strict
 
 _REFUSED: Refused = {

@@ -1,0 +1,1 @@
+"""Use cases that a command and a page share."""

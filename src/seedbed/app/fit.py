@@ -1,0 +1,238 @@
+"""Whether a model fits a machine, and how fast it can write there: an estimate before anything is downloaded.
+
+Memory: the weights in a precision, keys and values of the context in float32, the largest tensor once more while
+loading, and what Python and PyTorch take. Speed: writing reads every weight once a token (the active experts only), so
+measured bytes a second ÷ bytes a token is what no program passes; `seedbed bench` measures what is reached. Reading a
+prompt is bound by arithmetic instead and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.core import files
+from seedbed.core.errors import CorruptError, SeedbedError, UsageError
+from seedbed.hub.hub import Hub
+from seedbed.hub.repository import Listing
+from seedbed.models.config import AnyConfig
+from seedbed.models.parameter_counts import Anatomy, anatomy
+
+PRECISIONS = {"float32": 32.0, "bfloat16": 16.0, "int8": 8.5, "int4": 4.5}
+"""Bits of a weight, the scales of groups of 32 included; most exact first."""
+RUNTIME = 400e6
+"""Bytes that Python, PyTorch and buffers take."""
+COMFORTABLE = 10.0
+"""Tokens a second that most people read at; a smaller precision is recommended rather than fewer."""
+DEFAULT_CONTEXT = 4096
+_DTYPES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine has, in bytes and bytes a second; 0 where it cannot be told."""
+
+    memory: int
+    available: int
+    disk: int
+    bandwidth: float
+    gpu_memory: int = 0
+    gpu_bandwidth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model needs.
+
+    Attributes:
+        parts: counts; estimated from sizes where the family is not known.
+        download: bytes to be downloaded; 0 for what is here.
+        note: what the reader should know of the estimate.
+    """
+
+    title: str
+    parts: Anatomy
+    download: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """A model in one precision on a machine: bytes of weights, of memory in all, on the disk; tokens a second."""
+
+    precision: str
+    weights: float
+    memory: float
+    disk: float
+    verdict: str
+    tokens: float | None
+    gpu: str = ""
+    gpu_tokens: float | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it can run here at all."""
+        return self.verdict != "no" or self.gpu == "yes"
+
+
+def fit(needs: Needs, machine: Machine, context: int) -> list[FitRow]:
+    """A model in every precision."""
+    return [_row(needs, machine, context, name) for name in PRECISIONS]
+
+
+def recommend(rows: list[FitRow]) -> FitRow | None:
+    """The most exact precision that fits and writes as fast as people read, else the fastest that fits."""
+    fitting = [row for row in rows if row.fits]
+    quick = [row for row in fitting if _best(row) is None or (_best(row) or 0) >= COMFORTABLE]
+    return quick[0] if quick else max(fitting, key=lambda row: _best(row) or 0, default=None)
+
+
+def _best(row: FitRow) -> float | None:
+    """The speed of the device that it fits."""
+    speeds = [row.tokens if row.verdict != "no" else None, row.gpu_tokens if row.gpu == "yes" else None]
+    known = [speed for speed in speeds if speed is not None]
+    return max(known) if known else None
+
+
+def _row(needs: Needs, machine: Machine, context: int, precision: str) -> FitRow:
+    parts, bits = needs.parts, PRECISIONS[precision]
+    weights, cache = parts.total * bits / 8, 4.0 * parts.cached(context)
+    memory = weights + cache + 4.0 * parts.largest + RUNTIME
+    disk = weights + needs.download
+    verdict = "yes" if memory <= machine.available else "if other programs close" if memory <= machine.memory else "no"
+    if not machine.memory:
+        verdict = "unknown"
+    if disk > machine.disk:
+        verdict = "no"
+    per_token = parts.read * bits / 8 + cache / 2  # a reply fills half of the context on average
+    tokens = machine.bandwidth / per_token if parts.generates and machine.bandwidth else None
+    gpu, gpu_tokens = "", None
+    if machine.gpu_memory and precision in ("float32", "bfloat16"):  # quantized layers compute on the processor
+        gpu = "yes" if memory <= machine.gpu_memory and disk <= machine.disk else "no"
+        gpu_tokens = machine.gpu_bandwidth / per_token if parts.generates and machine.gpu_bandwidth else None
+    return FitRow(precision, weights, memory, disk, verdict, tokens, gpu, gpu_tokens)
+
+
+def config_needs(title: str, config: AnyConfig, download: int = 0) -> Needs:
+    """The needs of a configuration of ours."""
+    return Needs(title, anatomy(config), download)
+
+
+def published_needs(title: str, config: Mapping[str, Any], weights: int, download: int = 0) -> Needs:
+    """The needs of a published configuration; from the size of its weights where its family is not known here.
+
+    Raises:
+        UsageError: neither the family nor the number of parameters can be told.
+    """
+    from seedbed.models.families.registry import read_published
+
+    try:
+        return config_needs(title, read_published(config)[1], download)
+    except SeedbedError as error:
+        return _estimated(title, config, weights, download, error)
+
+
+def gguf_needs(title: str, path: Path) -> Needs:
+    """The needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes.
+
+    Raises:
+        CorruptError: it is damaged.
+    """
+    from seedbed.formats.gguf.file import GgufFile
+
+    opened = GgufFile(path)
+    sizes = {name: _product(opened.shape(name)) for name in opened.names()}
+    meta, kind = opened.metadata, str(opened.metadata.get("general.architecture", ""))
+
+    def stated(key: str, default: int = 0) -> int:
+        value = meta.get(f"{kind}.{key}", default)
+        return value if isinstance(value, int) and 0 <= value < 10**7 else default
+
+    heads = stated("attention.head_count", 1)
+    width = stated("attention.key_length", stated("embedding_length") // max(1, heads))
+    cache = 2 * stated("block_count") * stated("attention.head_count_kv", heads) * width
+    looked_up = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
+    parts = _parts(sum(sizes.values()), looked_up, max(sizes.values(), default=0), cache, stated("context_length"))
+    return Needs(title, parts)
+
+
+def folder_needs(path: Path) -> Needs:
+    """The needs of a published folder or a GGUF file on this disk.
+
+    Raises:
+        UsageError: it is neither.
+        CorruptError: its config.json cannot be read.
+    """
+    if path.suffix.lower() == ".gguf":
+        return gguf_needs(path.name, path)
+    described = path / "config.json"
+    if not described.is_file():
+        raise UsageError(
+            f"{path} is no model", why="it has no config.json", fix="give a folder of a published model, or a GGUF file"
+        )
+    try:
+        config = files.read_json(described)
+    except (OSError, ValueError) as error:
+        raise CorruptError(f"{described} cannot be read", why=str(error), fix="copy it again") from error
+    weights = sum(one.stat().st_size for one in path.glob("*.safetensors"))
+    return published_needs(path.name, config if isinstance(config, dict) else {}, weights)
+
+
+def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:
+    """The needs of a repository, from its config.json and the sizes of its files; weights are not downloaded.
+
+    Raises:
+        UsageError: it has no weights that can be read, or they say too little.
+        HubError: no answer.
+    """
+    from seedbed.hub.model_files import choose
+    from seedbed.hub.pulling import fetch_json
+
+    choice = choose(listing, gguf)
+    if choice.main:
+        raise UsageError(
+            f"{listing.address}: how large {choice.main} is inside cannot be told from outside",
+            why=f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside of it",
+            fix="pull it and ask again, or count with about its size and half a gigabyte more of memory",
+        )
+    config = fetch_json(hub, listing, "config.json")
+    return published_needs(str(listing.address), config, choice.weights, choice.bytes)
+
+
+def _estimated(title: str, config: Mapping[str, Any], weights: int, download: int, error: SeedbedError) -> Needs:
+    """From the size of the weights and the usual keys of a config.json."""
+    inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    assert isinstance(inner, Mapping)
+    dtype = str(inner.get("dtype") or inner.get("torch_dtype") or config.get("torch_dtype") or "").removeprefix(
+        "torch."
+    )
+    if not weights or dtype not in _DTYPES:
+        raise UsageError(f"the size of {title} cannot be told", why=error.why, fix=error.fix) from error
+
+    def stated(*keys: str) -> int:
+        found = next((inner[key] for key in keys if isinstance(inner.get(key), int)), 0)
+        return int(found) if 0 <= found < 10**7 else 0
+
+    total = weights // _DTYPES[dtype]
+    layers, heads = stated("num_hidden_layers", "n_layer"), stated("num_attention_heads", "n_head")
+    width = stated("hidden_size", "n_embd", "d_model")
+    head = stated("head_dim") or width // max(1, heads)
+    cache = 2 * layers * (stated("num_key_value_heads") or heads) * head
+    table = stated("vocab_size") * width
+    looked_up = 0 if inner.get("tie_word_embeddings", True) else table
+    context = stated("max_position_embeddings", "n_positions")
+    note = f"{error.what}; estimated from {weights / 1e9:.2f} GB of weights in {dtype}"
+    return Needs(title, _parts(total, looked_up, table, cache, context), download, note)
+
+
+def _parts(total: int, looked_up: int, largest: int, cache: int, context: int) -> Anatomy:
+    return Anatomy({"all": total}, {}, max(0, total - looked_up), largest, cache, 0, context or DEFAULT_CONTEXT, True)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

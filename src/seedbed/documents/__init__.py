@@ -1,0 +1,1 @@
+"""Documents: files and pages of every format as text with places in it, under limits."""

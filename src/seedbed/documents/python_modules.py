@@ -1,0 +1,166 @@
+"""The standard library as documents: a page of documentation and the source of every module.
+
+Each module gives two documents of one group. The first is prose: its docstring and those of its public classes,
+functions and methods as a Markdown page. The second is its source with exactly those docstrings taken out. Were
+they left in, the same text would stand in both documents, and every model and compressor would look better than
+it is. The source is cut by line, never re-printed, so comments and layout stay. Private docstrings stay in the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import tokenize
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True)
+class ModuleText:
+    """A text that a module gives.
+
+    Attributes:
+        path: relative to the library; a page of documentation ends in ``#docs``.
+        group: the module's dotted name.
+    """
+
+    text: str
+    path: str
+    group: str
+    kind: Literal["prose", "code"]
+
+
+@dataclass(frozen=True)
+class _Docstring:
+    """A public docstring: the heading it stands under, and the node that owns it."""
+
+    heading: str
+    owner: Owner
+
+
+def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
+    """The page and the source of one module.
+
+    Args:
+        data: the module's bytes.
+        path: relative to the library, such as ``json/encoder.py``.
+
+    Raises:
+        SyntaxError, UnicodeDecodeError: the bytes are in no known encoding.
+    """
+    name = module_name(path)
+    text = _decode(data)
+    try:
+        with warnings.catch_warnings():  # invalid escapes in old modules are none of the user's business
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except SyntaxError:
+        yield ModuleText(text, path, name, "code")
+        return
+    lines = text.split("\n")
+    entries = [entry for entry in _entries(tree, name) if _can_be_cut(entry.owner, lines)]
+    if entries:
+        yield ModuleText(_page(name, entries), f"{path}#docs", name, "prose")
+    code = _without_docstrings(lines, entries)
+    if code.strip():
+        yield ModuleText(code, path, name, "code")
+
+
+def module_name(path: str) -> str:
+    """``json.encoder`` for ``json/encoder.py``, ``json`` for ``json/__init__.py``."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def _decode(data: bytes) -> str:
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _entries(tree: ast.Module, name: str) -> Iterator[_Docstring]:
+    if _docstring(tree) is not None:
+        yield _Docstring(f"# {name}", tree)
+    yield from _members(tree.body, name)
+
+
+def _members(body: list[ast.stmt], prefix: str) -> Iterator[_Docstring]:
+    """Public definitions in source order; classes are entered, functions are not."""
+    for node in body:
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
+            qualified = f"{prefix}.{node.name}"
+            if _docstring(node) is not None:
+                yield _Docstring(f"## {qualified}{_signature(node)}", node)
+            if isinstance(node, ast.ClassDef):
+                yield from _members(node.body, qualified)
+        elif isinstance(node, (ast.If, ast.Try)):  # definitions that depend on the platform
+            for block in (node.body, node.orelse):
+                yield from _members(block, prefix)
+
+
+def _signature(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return "" if isinstance(node, ast.ClassDef) else f"({ast.unparse(node.args)})"
+
+
+def _docstring(owner: Owner) -> ast.Expr | None:
+    first = owner.body[0] if owner.body else None
+    return first if isinstance(first, ast.Expr) and _string(first).strip() else None
+
+
+def _string(node: ast.stmt) -> str:
+    """The text of a statement that is nothing but a string, else an empty one."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return node.value.value
+    return ""
+
+
+def _page(name: str, entries: list[_Docstring]) -> str:
+    blocks = [] if isinstance(entries[0].owner, ast.Module) else [f"# {name}"]
+    blocks += [f"{entry.heading}\n\n{inspect.cleandoc(_string(entry.owner.body[0])).strip()}" for entry in entries]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _can_be_cut(owner: Owner, lines: list[str]) -> bool:
+    """Whether a docstring stands on lines of its own, or is all of its body; others share a line with code.
+
+    Where another string follows it, that would become the docstring.
+    """
+    node = _docstring(owner)
+    assert node is not None
+    if len(owner.body) > 1 and _string(owner.body[1]):
+        return False
+    return _on_own_lines(node, lines) or len(owner.body) == 1
+
+
+def _on_own_lines(node: ast.Expr, lines: list[str]) -> bool:
+    before, after = _around(node, lines)
+    return not before.strip() and not after.strip()
+
+
+def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:
+    """The text before and after a docstring on its first and last line (columns are UTF-8 bytes)."""
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    before = lines[node.lineno - 1].encode()[: node.col_offset].decode()
+    after = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
+    return before, after
+
+
+def _without_docstrings(lines: list[str], entries: list[_Docstring]) -> str:
+    """The source without those docstrings; a body that would be empty keeps ``...``."""
+    lines = list(lines)
+    for owner in sorted((entry.owner for entry in entries), key=lambda owner: -owner.body[0].lineno):
+        node = _docstring(owner)
+        assert node is not None
+        assert node.end_lineno is not None
+        before, after = _around(node, lines)
+        needs_body = len(owner.body) == 1 and not isinstance(owner, ast.Module)
+        kept = [f"{before}...{after}"] if needs_body else [after] if after.strip() else []
+        lines[node.lineno - 1 : node.end_lineno] = kept
+    return "\n".join(lines).strip("\n") + "\n"

@@ -1,0 +1,44 @@
+"""Readers: files of one kind into documents. Each is a function with the same face.
+
+A reader gets a stream of bytes that can be rewound, the name that its documents shall have as their source, and the
+limits. It gives documents, and in between what it had to skip. ``formats`` says which reader a file has, ``isolation``
+runs those that parse complicated formats in a process of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, cast
+
+from seedbed.documents.document import Document
+from seedbed.documents.limits import Limits
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that was not read: a file, or a record in it (``data.jsonl#12``), and why."""
+
+    source: str
+    reason: str
+
+
+Item = Document | Skipped
+
+
+class Reader(Protocol):
+    """Reads one format.
+
+    Raises SeedbedError: DataError for what is damaged or locked, CapacityError for what breaks a limit, UsageError for
+    a library that is not installed. Documents that came before an error do not count.
+    """
+
+    def __call__(self, stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
+        """The documents of a stream."""
+
+
+def load(name: str) -> Reader:
+    """The reader of a format: "module:function", as ``formats`` names it."""
+    module, _, function = name.partition(":")
+    return cast(Reader, getattr(importlib.import_module(f"seedbed.documents.readers.{module}"), function))

@@ -1,0 +1,70 @@
+"""Mail (eml): the text as written, else that of the HTML; headers as metadata. Attachments are named, not read."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import html
+import re
+from collections.abc import Iterator
+from email.message import EmailMessage, MIMEPart
+from typing import BinaryIO
+
+from seedbed.documents.document import Document, Heading, Scalar
+from seedbed.documents.limits import Limits, read_whole, unreadable
+from seedbed.documents.readers.html import decode, html_document
+from seedbed.documents.readers.trust import is_simple_page
+
+_HEADERS = ("from", "to", "cc", "date", "subject")
+_TAG = re.compile(r"<[^<>]*>")
+_BROKEN = (ValueError, LookupError, AttributeError, TypeError, AssertionError)
+"""What the standard library raises on headers and parts that break the rules."""
+
+
+def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
+    """One document, titled by the subject.
+
+    Raises:
+        DataError: it is no mail.
+        CapacityError: it has more bytes than ``limits.file_bytes``.
+    """
+    try:
+        message = email.message_from_bytes(read_whole(stream, source, limits), policy=email.policy.default)
+        if not message.keys():
+            raise unreadable(source, "it has no headers, so it is no mail")
+        metadata = _metadata(message)
+        body = message.get_body(("plain", "html"))
+        text = ""
+        headings: tuple[Heading, ...] = ()
+        if body is not None:
+            text = _text(body, source)
+            if body.get_content_type() == "text/html":
+                page = _page(text, source)
+                text, headings = page.text, page.headings
+    except _BROKEN as error:
+        raise unreadable(source, f"it is damaged: {error}") from error
+    yield Document(source, text, str(metadata.get("subject", "")), (), headings, metadata)
+
+
+def _metadata(message: EmailMessage) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {name: " ".join(str(message[name]).split()) for name in _HEADERS if message[name]}
+    names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
+    return found | {"attachments": ", ".join(names)} if names else found
+
+
+def _page(markup: str, source: str) -> Document:
+    """The text of a page; of one that would take long to parse, what stands between its tags."""
+    if is_simple_page(markup.encode("utf-8", "replace")):
+        return html_document(markup, source)
+    return Document(source, html.unescape(_TAG.sub(" ", markup)))
+
+
+def _text(part: MIMEPart, source: str) -> str:
+    """The text of a part; one that names no encoding, or a wrong one, is read as what it looks like."""
+    data = part.get_payload(decode=True)
+    content = data if isinstance(data, bytes) else b""
+    try:
+        text = content.decode(part.get_content_charset("utf-8"))
+    except (LookupError, UnicodeDecodeError):
+        text = decode(content, source)
+    return text.replace("\r\n", "\n")

@@ -1,0 +1,118 @@
+"""LangChain's two splitters, with spans: ``CharacterTextSplitter`` and ``RecursiveCharacterTextSplitter``.
+
+The same texts come out, with these differences, which spans bring with them: separators that follow each other stay in
+the text of a chunk and count (LangChain drops all but one); white space is always taken off a chunk's ends; and a
+separator is a text, not a pattern. As there, a piece without a separator in it may be larger than the chunk size, and
+text at a chunk's border is lost if it is a separator that is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from seedbed.core.errors import UsageError
+from seedbed.documents.document import Chunk, Document
+from seedbed.documents.text_spans import Span, merge, trim
+
+Keep = Literal["start", "end"] | None
+SEPARATORS = ("\n\n", "\n", " ", "")
+
+
+def split_characters(
+    document: Document, chunk_size: int = 1000, chunk_overlap: int = 0, separator: str = "\n\n", keep: Keep = None
+) -> list[Chunk]:
+    """Pieces between separators, put together up to the chunk size.
+
+    Args:
+        keep: whether a separator belongs to the piece that it begins or ends, or to none.
+
+    Raises:
+        UsageError: a size below 1, an overlap below 0 or above the size.
+    """
+    check_sizes(chunk_size, chunk_overlap)
+    pieces = list(_between(document.text, (0, len(document.text)), separator, keep, chunk_size, chunk_overlap))
+    spans = pieces if not separator else _merged(pieces, chunk_size, chunk_overlap)
+    return list(_chunks(document, spans))
+
+
+def split_recursive(
+    document: Document,
+    chunk_size: int = 1000,
+    chunk_overlap: int = 0,
+    separators: Sequence[str] = SEPARATORS,
+    keep: Keep = "start",
+) -> list[Chunk]:
+    """As :func:`split_characters` by the first separator that occurs; pieces that are too large by the next ones."""
+    check_sizes(chunk_size, chunk_overlap)
+    spans = _recursive(document.text, (0, len(document.text)), separators, keep, chunk_size, chunk_overlap)
+    return list(_chunks(document, spans))
+
+
+def check_sizes(chunk_size: int, chunk_overlap: int) -> None:
+    """Raise UsageError for a size below 1, or an overlap below 0 or above the size."""
+    if chunk_size < 1 or not 0 <= chunk_overlap <= chunk_size:
+        raise UsageError(
+            f"chunks of {chunk_size} that overlap by {chunk_overlap} cannot be made",
+            why="a chunk needs at least 1, and its overlap at least 0 and at most the chunk's size",
+            fix="give other sizes, such as 1000 and 0",
+        )
+
+
+def _chunks(document: Document, spans: Iterator[Span] | list[Span]) -> Iterator[Chunk]:
+    for span in spans:
+        start, end = trim(document.text, span)
+        if start < end:
+            yield document.chunk(start, end)
+
+
+def _recursive(text: str, span: Span, separators: Sequence[str], keep: Keep, size: int, overlap: int) -> Iterator[Span]:
+    found = next((index for index, one in enumerate(separators) if text.find(one, *span) >= 0), len(separators) - 1)
+    separator, finer = separators[found], separators[found + 1 :]
+    pieces = list(_between(text, span, separator, keep, size, overlap))
+    if not separator:
+        yield from pieces
+        return
+    waiting: list[Span] = []
+    for piece in pieces:
+        if piece[1] - piece[0] < size:
+            waiting.append(piece)
+            continue
+        yield from _merged(waiting, size, overlap)
+        waiting = []
+        if finer:
+            yield from _recursive(text, piece, finer, keep, size, overlap)
+        else:
+            yield piece
+    yield from _merged(waiting, size, overlap)
+
+
+def _between(text: str, span: Span, separator: str, keep: Keep, size: int, overlap: int) -> Iterator[Span]:
+    """Pieces between separators; without a separator, whole chunks of characters."""
+    start, end = span
+    if not separator:
+        yield from _grid(start, end, size, overlap)
+        return
+    begin, place = start, text.find(separator, start, end)
+    while place >= 0:
+        after = place + len(separator)
+        stop = after if keep == "end" else place
+        if begin < stop:
+            yield begin, stop
+        begin = place if keep == "start" else after
+        place = text.find(separator, after, end)
+    if begin < end:
+        yield begin, end
+
+
+def _grid(start: int, end: int, size: int, overlap: int) -> Iterator[Span]:
+    """What merging single characters comes to."""
+    for begin in range(start, end, max(1, size - overlap)):
+        yield begin, min(begin + size, end)
+        if begin + size >= end:
+            return
+
+
+def _merged(pieces: list[Span], size: int, overlap: int) -> Iterator[Span]:
+    for first, last in merge(len(pieces), size, overlap, lambda first, last: pieces[last][1] - pieces[first][0]):
+        yield pieces[first][0], pieces[last][1]

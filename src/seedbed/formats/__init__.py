@@ -1,0 +1,1 @@
+"""Published files read and written: safetensors, GGUF, Hugging Face folders."""

@@ -1,0 +1,95 @@
+"""Models out of the library: a Hugging Face folder that `transformers`, vLLM and others load, or a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seedbed.core import files
+from seedbed.core.artifacts import Artifact
+from seedbed.core.errors import UsageError
+from seedbed.formats.gguf.writing import GgufPrecision
+from seedbed.formats.huggingface.folder import CONFIG, GENERATION
+from seedbed.formats.huggingface.pooling import write_pooling
+from seedbed.formats.safetensors.shards import write_safetensors
+from seedbed.models.factory import AnyModel
+from seedbed.models.families.registry import publish
+from seedbed.models.families.weight_mapping import dump
+from seedbed.models.store import Loaded, load_any, read_description
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+_PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+
+
+def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
+    """A model in the precision it is stored in.
+
+    Raises:
+        UsageError: it is quantized by us, which no other program reads.
+    """
+    if read_description(artifact).get("quantization"):
+        raise UsageError(
+            f"model {artifact.id[:12]} is quantized",
+            why="its integers are in the order of seedbed's kernel, which no other program reads",
+            fix="export the model it was made from; GGUF files can be quantized while exporting",
+        )
+    return load_any(artifact, dtype="stored")
+
+
+def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
+    """Write config.json, generation_config.json, safetensors and the tokenizer's files into a new folder.
+
+    Raises:
+        UsageError: no published family has this shape, or the folder is not empty.
+        CapacityError: the disk is full; nothing is left.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty", why="an export makes its own folder", fix="name another with --output"
+        )
+    loaded = load_for_export(artifact)
+    family, config = publish(loaded.model.config, loaded.published.get("family"))
+    precision = next(loaded.model.parameters()).dtype
+    tokens = _special_ids(loaded.tokenizer)
+    kept = _kept(loaded.published, family.name)
+    written = {**kept, **config, **tokens, "dtype": _PRECISIONS[precision]}
+    if len(kept.get("id2label") or ()) == len(config.get("id2label") or ()):  # ours have numbers for names
+        names = kept.get("id2label") or {}
+        written |= {"id2label": names, "label2id": {name: int(row) for row, name in names.items()}} if names else {}
+    written["torch_dtype"] = written["dtype"]  # its name before transformers 5
+    with files.new_directory(folder) as draft:
+        with files.disk_errors(folder.parent):
+            write_safetensors(draft, dump(loaded.model, family.table(loaded.model.config)))
+        files.write_json(draft / CONFIG, written)
+        files.write_json(draft / GENERATION, {**tokens, **loaded.published.get("generation", {})})
+        write_pooling(draft, loaded.model.config, loaded.published.get("pooling", {}))
+        loaded.tokenizer.save(draft)
+    return sorted(folder.iterdir())
+
+
+def _kept(published: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """What the published configuration said besides, if the model still is of that family."""
+    return dict(published.get("config", {})) if published.get("family") == family else {}
+
+
+def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    roles = {"bos": "bos_id", "eos": "end_id", "pad": "pad_id"}
+    there = [role for role in roles if {f"{role}_token", "eos_token"} & tokenizer.names.keys()]  # eos stands in
+    return {f"{role}_token_id": getattr(tokenizer, roles[role]) for role in there}
+
+
+def export_gguf(artifact: Artifact, path: Path, quantization: GgufPrecision = "f16") -> Path:
+    """Write one GGUF file, for llama.cpp and what is built on it.
+
+    Raises:
+        UsageError: llama.cpp has no architecture for this shape.
+        CapacityError: the disk is full; nothing is left.
+    """
+    from seedbed.formats.gguf.model import write_gguf_model
+
+    loaded = load_for_export(artifact)
+    write_gguf_model(path, loaded.model, loaded.tokenizer, quantization, family=loaded.published.get("family"))
+    return path

@@ -1,0 +1,214 @@
+"""Models as GGUF files, which llama.cpp and the programs around it run: read into ours and written from ours."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seedbed.core.errors import CorruptError, UsageError
+from seedbed.formats.gguf.architectures import ARCHITECTURES, Architecture
+from seedbed.formats.gguf.file import GgufFile, open_gguf
+from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
+from seedbed.formats.gguf.rules import FACTORS, NAMES, VOCABULARY
+from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.gguf.writing import GgufPrecision, write_gguf
+from seedbed.formats.published import Published
+from seedbed.models.config import AnyConfig, ModelConfig
+from seedbed.models.factory import AnyModel, skeleton
+from seedbed.models.families.base import Inexpressible
+from seedbed.models.families.registry import publish
+from seedbed.models.families.weight_mapping import dump
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+_EMBEDDING = "token_embd.weight"
+_TOKENS = "tokenizer.ggml.tokens"
+
+
+class GgufWeights:
+    """A GGUF file's tensors without those that belong to the configuration."""
+
+    def __init__(self, file: GgufFile) -> None:
+        self.origin, self.shape, self.dtype, self.read = file.origin, file.shape, file.dtype, file.read
+        self._names = [name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT)]
+
+    def names(self) -> Sequence[str]:
+        """Names of all tensors, in the file's order."""
+        return self._names
+
+
+def read_gguf_model(path: Path) -> Published:
+    """Open a GGUF file as a published model. Its quantized weights become float16 when they are loaded.
+
+    Raises:
+        UsageError: an architecture, or something of it, that our blocks cannot do.
+        CorruptError: the file is damaged, or its metadata do not fit its tensors.
+    """
+
+    file = open_gguf(path)
+    architecture, config = read_shape(file)
+    family, written = publish(config, architecture.published)
+    return Published(
+        str(path),
+        family,
+        written,
+        config,
+        GgufWeights(file),
+        architecture.family.table(config),
+        tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None,
+        licence=str(file.metadata.get("general.license", "")),
+        precision=precision(file),
+    )
+
+
+def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
+    """The architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
+    name = str(file.metadata.get("general.architecture", ""))
+    found = next((one for one in ARCHITECTURES if one.family.name == name), None)
+    if found is None:
+        raise UsageError(
+            f"{file.origin} has an architecture that is not known",
+            why=f"general.architecture is {name!r}; known are {', '.join(one.family.name for one in ARCHITECTURES)}",
+            fix="choose a model of one of these, or its Hugging Face folder if there is a family for it",
+        )
+    _check_counts(file, name)
+    try:
+        config = found.family.read(_facts(file, name), "lm")
+        skeleton(config)
+    except (Inexpressible, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
+        why = f"its metadata have no {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(
+            f"{file.origin} cannot be read as {name}",
+            why=" ".join(why.split()),
+            fix="convert the model again with a current program, or take its Hugging Face folder",
+        ) from error
+    return found, config
+
+
+def precision(file: GgufFile) -> torch.dtype:
+    """The one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
+    kinds = {file.kind(name) for name in file.names() if len(file.shape(name)) > 1}
+    if kinds <= {"F32"}:
+        return torch.float32
+    return torch.bfloat16 if "BF16" in kinds and kinds <= {"BF16", "F32"} else torch.float16
+
+
+def write_gguf_model(
+    path: Path,
+    model: AnyModel,
+    tokenizer: Tokenizer,
+    quantization: GgufPrecision = "f16",
+    *,
+    family: str | None = None,
+    name: str = "",
+    licence: str = "",
+) -> None:
+    """Write a model and its tokenizer as a GGUF file; an existing file is kept until the new one is whole.
+
+    Args:
+        family: the published family it came from, whose architecture is preferred.
+        name, licence: for the metadata.
+
+    Raises:
+        UsageError: llama.cpp has no architecture of this shape.
+        CapacityError: the disk is full.
+    """
+    from seedbed.formats.published_tokenizer import gguf_tokenizer
+
+    size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
+    vocabulary = gguf_tokenizer(tokenizer, size)
+    write_gguf_parts(path, model, vocabulary, quantization, family=family, name=name, licence=licence)
+
+
+def write_gguf_parts(
+    path: Path,
+    model: AnyModel,
+    vocabulary: Mapping[str, Any],
+    quantization: GgufPrecision = "f16",
+    *,
+    family: str | None = None,
+    name: str = "",
+    licence: str = "",
+) -> None:
+    """As :func:`write_gguf_model`, with the tokenizer's metadata as they are going to stand in the file."""
+    config = model.config
+    architecture, metadata = gguf_metadata(config, family)
+    assert isinstance(config, ModelConfig)
+    if len(vocabulary[_TOKENS]) != config.vocab_size:
+        raise UsageError(
+            "the tokenizer is not the model's",
+            why=f"it has {len(vocabulary[_TOKENS])} tokens, the model rows for {config.vocab_size}",
+            fix="export the model with the tokenizer it was trained with",
+        )
+    general = {"general.name": name, "general.license": licence}
+    told = {key: value for key, value in general.items() if value}
+    write_gguf(path, metadata | told | dict(vocabulary), _tensors(model, config, architecture), quantization)
+
+
+def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:
+    """The architecture that can say all of a configuration, and its metadata.
+
+    Raises:
+        UsageError: none can.
+    """
+    reasons = []
+    for one in sorted(ARCHITECTURES, key=lambda one: one.published is None or one.published != family):
+        try:
+            if not isinstance(config, ModelConfig):
+                raise Inexpressible("an encoder with a decoder is not one stack of blocks")
+            fields = one.family.publish(one.told(config))
+        except Inexpressible as error:
+            reasons.append(f"{one.family.name}: {error}")
+            continue
+        own = {
+            key: value for key, value in fields.items() if key not in ("architectures", "model_type") and key[0] != "@"
+        }
+        prefix = f"{one.family.name}."
+        named = {key if key.startswith("tokenizer.") else prefix + key: value for key, value in own.items()}
+        return one, {"general.architecture": one.family.name, "general.type": "model"} | named
+    raise UsageError(
+        "llama.cpp has no architecture of this shape",
+        why="; ".join(reasons[:4]),
+        fix="export it in Hugging Face format (--to hf), or use a shape of LLaMA, Qwen, Gemma, Phi, GPT-2 …",
+    )
+
+
+def _tensors(model: AnyModel, config: ModelConfig, architecture: Architecture) -> Iterator[tuple[str, Tensor]]:
+    yield from dump(model, architecture.family.table(config))
+    yield from rope_tensors(config).items()
+    if architecture.own_output and "output.weight" in model.shared():
+        yield "output.weight", model.get_parameter("embedding.weight").detach()
+
+
+def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
+    """Metadata of the architecture without its prefix, and what the rules ask of the tensors."""
+    prefix, names = f"{architecture}.", frozenset(file.names())
+    own = {key.removeprefix(prefix): file.metadata[key] for key in file.metadata if key.startswith(prefix)}
+    kinds = "tokenizer.ggml.token_type_count"
+    if kinds in file.metadata:
+        own[kinds] = file.metadata[kinds]
+    factors = {name: file.read(name) for name in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT) if name in names}
+    return own | {NAMES: names, VOCABULARY: file.shape(_EMBEDDING)[0], FACTORS: factors}
+
+
+def _check_counts(file: GgufFile, architecture: str) -> None:
+    """Layers and experts are as many as there are tensors for, before anything is built of them."""
+    layers = {found[1] for found in (re.match(r"blk\.(\d+)\.", name) for name in file.names()) if found}
+    experts = next((file.shape(name)[0] for name in file.names() if name.endswith("ffn_up_exps.weight")), 0)
+    for key, there in (("block_count", len(layers)), ("expert_count", experts)):
+        said = file.metadata.get(f"{architecture}.{key}", 0)
+        if said != there:
+            raise CorruptError(
+                f"{file.origin} does not fit its own metadata",
+                why=f"{architecture}.{key} is {said!r}, its tensors are for {there}",
+                fix="get the whole model again; join a file in several parts (llama-gguf-split --merge)",
+            )
+    if _EMBEDDING not in file.names() or math.prod(file.shape(_EMBEDDING)) == 0 or len(file.shape(_EMBEDDING)) != 2:
+        raise CorruptError(
+            f"{file.origin} has no embedding", why=f"there is no matrix {_EMBEDDING}", fix="get the whole model again"
+        )

@@ -1,0 +1,250 @@
+"""Tokenizers in GGUF files: metadata in, and metadata out for llama.cpp that gives the same ids.
+
+``tokenizer.ggml.model`` says which of four: "gpt2" (byte-level BPE, cut as ``tokenizer.ggml.pre`` says), "llama"
+(SentencePiece BPE), "t5" (SentencePiece unigram) and "bert" (WordPiece, "▁" before words instead of "##" inside them).
+Ids are those of the published tokenizers; where llama.cpp's differ, theirs do: it leaves out Unicode's normal form C
+(Qwen), lower-cases as its tables say, and takes control tokens for pieces in SentencePiece BPE.
+
+Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp. Writing is in ``gguf_writing.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from seedbed.core.errors import UsageError
+from seedbed.tokenizers import pretokenizers, tokenizer_json
+from seedbed.tokenizers.sentencepiece_model import BYTES, SPACE, PieceModel, PieceType, damaged, piece_tokenizer
+from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
+
+ROLES = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "sep_token": "seperator_token_id",  # the format's own spelling
+    "pad_token": "padding_token_id",
+    "mask_token": "mask_token_id",
+    "cls_token": "cls_token_id",
+}
+"""Our name of a special token's role, and the key of its id under ``tokenizer.ggml.``"""
+DEFAULT_IDS: dict[str, dict[str, int]] = {
+    "gpt2": {},
+    "llama": {"bos_token": 1, "eos_token": 2, "unk_token": 0},
+    "t5": {"eos_token": 1, "unk_token": 2, "pad_token": 0},
+    "bert": {"unk_token": 100, "cls_token": 101, "sep_token": 102, "mask_token": 103, "pad_token": 0},
+}
+_SPECIAL = (PieceType.CONTROL, PieceType.UNKNOWN, PieceType.UNUSED)
+_ORIGIN = "the GGUF file's vocabulary"
+_KEEPS_SPACE = {"<unk>", "<s>", "<|endoftext|>"}  # of Phi-3's special tokens: the others swallow the space after them
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of a GGUF file.
+
+    Args:
+        metadata: keys and values; arrays as sequences.
+
+    Raises:
+        UsageError: the file has no vocabulary, or one of a kind or cut that is not known.
+        CorruptError: the vocabulary contradicts itself.
+    """
+    kind = str(_get(metadata, "model", ""))
+    build = _BUILDERS.get(kind)
+    if build is None:
+        raise UsageError(
+            "this GGUF file's tokenizer cannot be read",
+            why=f"tokenizer.ggml.model is {kind or 'missing'}; known are {', '.join(_BUILDERS)}",
+            fix="use the model's Hugging Face folder",
+        )
+    pieces = [str(piece) for piece in _get(metadata, "tokens", ())]
+    types = [int(one) for one in _get(metadata, "token_type", [PieceType.NORMAL] * len(pieces))]
+    if not pieces or len(types) != len(pieces):
+        raise damaged(_ORIGIN, f"{len(pieces)} pieces have {len(types)} types")
+    if len(set(pieces)) < len(pieces):
+        raise damaged(_ORIGIN, f"the piece {Counter(pieces).most_common(1)[0][0]!r} is there twice")
+    names = _names(metadata, kind, pieces, types)
+    table = build(metadata, pieces, types, names)
+    table["post_processor"] = _around(metadata, kind, pieces, names)
+    return Tokenizer.from_json(json.dumps(table), _config(metadata, names), origin=_ORIGIN)
+
+
+def _get(metadata: Mapping[str, Any], key: str, default: Any) -> Any:
+    return metadata.get(f"tokenizer.ggml.{key}", default)
+
+
+def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types: Sequence[int]) -> dict[str, str]:
+    """Special tokens by role. An id that is stated must be there; a default that does not fit is none."""
+    fitting = {role: PieceType.UNKNOWN if role == "unk_token" else PieceType.CONTROL for role in ROLES}
+    typed = "tokenizer.ggml.token_type" in metadata
+    names = {
+        role: pieces[index]
+        for role, index in DEFAULT_IDS[kind].items()
+        if index < len(pieces) and (not typed or types[index] in (fitting[role], PieceType.CONTROL))
+    }
+    for role, key in ROLES.items():
+        index = _get(metadata, key, None)
+        if index is None:
+            continue
+        if not 0 <= int(index) < len(pieces):
+            raise damaged(_ORIGIN, f"the {role} is number {index}, and there are {len(pieces)} pieces")
+        names[role] = pieces[int(index)]
+    if kind == "bert" and names.get("bos_token") == names.get("cls_token"):
+        names.pop("bos_token", None)  # llama.cpp's name for it
+    return names
+
+
+def _config(metadata: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration that a folder would hold."""
+    templates = {
+        str(name): metadata[f"tokenizer.chat_template.{name}"]
+        for name in metadata.get("tokenizer.chat_templates", ())
+        if f"tokenizer.chat_template.{name}" in metadata
+    }
+    if "tokenizer.chat_template" in metadata:
+        templates = {"default": metadata["tokenizer.chat_template"], **templates}
+    config: dict[str, Any] = {**names, "clean_up_tokenization_spaces": False}
+    if templates:
+        config["chat_template"] = [{"name": name, "template": str(text)} for name, text in templates.items()]
+    if length := metadata.get(f"{metadata.get('general.architecture')}.context_length"):
+        config["model_max_length"] = int(length)
+    return config
+
+
+def _around(
+    metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], names: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What stands around a text: BERT's two tokens, or bos and eos where the file or its kind says so."""
+    name = str(_get(metadata, "pre", ""))
+    begins = kind in ("llama", "bert") or pretokenizers.canonical(name) in pretokenizers.WHOLE_WORDS
+    roles = []
+    if kind == "bert":
+        roles = [("cls_token" if "cls_token" in names else "bos_token", True), ("sep_token", True)]
+    else:
+        roles = [
+            ("bos_token", bool(_get(metadata, "add_bos_token", begins))),
+            ("eos_token", bool(_get(metadata, "add_eos_token", kind == "t5"))),
+        ]
+    ends = [[(names[role], pieces.index(names[role]))] if wanted and role in names else [] for role, wanted in roles]
+    return tokenizer_json.around(ends[0], ends[1])
+
+
+def _added(
+    pieces: Sequence[str], types: Sequence[int], names: Mapping[str, str], swallow: bool = False
+) -> list[dict[str, Any]]:
+    special = {index for index, kind in enumerate(types) if kind in _SPECIAL}
+    named = set(names.values())
+    special |= {index for index, piece in enumerate(pieces) if piece in named and not _plain(types[index])}
+    found = sorted({*special, *(index for index, kind in enumerate(types) if kind == PieceType.USER_DEFINED)})
+    return [
+        tokenizer_json.added_token(
+            index,
+            pieces[index],
+            special=index in special,
+            rstrip=swallow and index in special and pieces[index] not in _KEEPS_SPACE,
+        )
+        for index in found
+    ]
+
+
+def _plain(kind: int) -> bool:
+    """User-defined tokens are found in any text, whatever role they have as well."""
+    return kind == PieceType.USER_DEFINED
+
+
+def _byte_level(
+    metadata: Mapping[str, Any], pieces: list[str], types: list[int], names: Mapping[str, str]
+) -> dict[str, Any]:
+    name = str(_get(metadata, "pre", "") or "default")
+    main = pretokenizers.canonical(name)
+    if main is None:
+        raise UsageError(
+            "this GGUF file's tokenizer cannot be read",
+            why=f"it cuts words as {name!r} does, which is not known; known are {', '.join(pretokenizers.SPLITS)}",
+            fix="use the model's Hugging Face folder",
+        )
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return tokenizer_json.tokenizer_table(
+        tokenizer_json.bpe_model(
+            vocabulary,
+            list(_merges(_get(metadata, "merges", ()), vocabulary, types)),
+            ignore_merges=main in pretokenizers.WHOLE_WORDS,
+        ),
+        added=_added(pieces, types, names),
+        normalizer={"type": "NFC"} if name in pretokenizers.COMPOSED else None,
+        pre_tokenizer=pretokenizers.pre_tokenizer(pretokenizers.SPLITS[main]),
+        decoder=tokenizer_json.byte_level(),
+    )
+
+
+def _merges(entries: Sequence[str], vocabulary: Mapping[str, int], types: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """Pairs of pieces; one of two control tokens stands for none (llama.cpp wants at least one)."""
+    for entry in map(str, entries):
+        head, space, right = entry[1:].partition(" ")
+        left = entry[:1] + head
+        parts = [types[vocabulary[part]] for part in (left, right) if part in vocabulary]
+        if parts == [PieceType.CONTROL] * 2:
+            continue
+        if not space or len(parts) < 2 or left + right not in vocabulary:
+            raise damaged(_ORIGIN, f"the merge {entry[:60]!r} is of pieces that are not there")
+        yield left, right
+
+
+def _sentencepiece(
+    metadata: Mapping[str, Any], pieces: list[str], types: list[int], names: Mapping[str, str]
+) -> dict[str, Any]:
+    unigram = _get(metadata, "model", "") == "t5"
+    scores = [float(score) for score in _get(metadata, "scores", [0.0] * len(pieces))]
+    if "unk_token" not in names:
+        raise damaged(_ORIGIN, "there is no token for what is unknown")
+    model = PieceModel(
+        "unigram" if unigram else "bpe",
+        pieces,
+        scores,
+        types,
+        unk_id=pieces.index(names["unk_token"]),
+        charsmap=bytes(one % 256 for one in _get(metadata, "precompiled_charsmap", ())),
+        add_prefix=bool(_get(metadata, "add_space_prefix", True)),
+        trim=bool(_get(metadata, "remove_extra_whitespaces", unigram)),
+        byte_fallback=not unigram and set(BYTES) <= set(pieces),
+    )
+    table = piece_tokenizer(model, _ORIGIN)
+    called = str(metadata.get("general.name", "")).lower()
+    table["added_tokens"] = _added(pieces, types, names, swallow="phi-3" in called or "phi3" in called)
+    return table
+
+
+def _word_pieces(
+    metadata: Mapping[str, Any], pieces: list[str], types: list[int], names: Mapping[str, str]
+) -> dict[str, Any]:
+    spelled = [_spelled(piece) for piece in pieces]
+    lower = _get(metadata, "normalizer.lowercase", None)
+    if lower is None:  # older files do not say; capitals in words are those of a cased model
+        lower = not any(piece.startswith(SPACE) and piece != piece.lower() for piece in pieces)
+    return wordpiece_tokenizer(
+        spelled,
+        {**BERT_TOKENS, **names},
+        lower=bool(lower),
+        strip_accents=_get(metadata, "normalizer.strip_accents", None),
+        chinese=True,
+        origin=_ORIGIN,
+    )
+
+
+def _spelled(piece: str) -> str:
+    """BERT's spelling of a piece; names in brackets have no mark."""
+    if piece.startswith(SPACE):
+        return piece.removeprefix(SPACE)
+    return piece if piece.startswith("[") and piece.endswith("]") else "##" + piece
+
+
+_Builder = Callable[[Mapping[str, Any], list[str], list[int], Mapping[str, str]], dict[str, Any]]
+_BUILDERS: dict[str, _Builder] = {
+    "gpt2": _byte_level,
+    "llama": _sentencepiece,
+    "t5": _sentencepiece,
+    "bert": _word_pieces,
+}

@@ -1,0 +1,1 @@
+"""Safetensors: single files and shards with an index."""

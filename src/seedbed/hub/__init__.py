@@ -1,0 +1,1 @@
+"""Model hubs: find, pull and push repositories."""

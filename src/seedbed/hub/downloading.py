@@ -1,0 +1,163 @@
+"""One file from an address: resumed at the byte it stopped at, compared with its hash, then renamed into place.
+
+What has come stands in ``NAME.part``; a cut connection, a killed process or a full disk leaves it there, and the next
+try asks for the rest (``Range``, RFC 9110 section 14). The file takes its name when its hash is right; a wrong one is
+thrown away. This is our own because ``huggingface_hub`` (2.4) deletes what has come when a download fails. Its Xet
+protocol, which sends chunks that several files share once, is left out: the plain address serves every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from seedbed.core import files
+from seedbed.core.errors import CorruptError
+from seedbed.hub.hub import Hub
+from seedbed.hub.repository import Listing, RemoteFile
+
+_BLOCK = 1 << 20
+_RETRY = (408, 429, 500, 502, 503, 504)
+_START = re.compile(r"bytes (\d+)-")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often in a row a request that brings nothing is repeated; the wait doubles, from ``wait`` seconds."""
+
+    tries: int = 5
+    wait: float = 1.0
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Download:
+    """A connection to the files of a listing."""
+
+    hub: Hub
+    listing: Listing
+    client: httpx.Client
+    patience: Patience = Patience()
+
+    def fetch(self, file: RemoteFile, target: Path, advance: Callable[[float], None] = lambda count: None) -> None:
+        """Bring a file to ``target``; it is right when this returns.
+
+        Args:
+            advance: told the bytes that are there, those of an earlier try included.
+
+        Raises:
+            CorruptError: the bytes do not have the hash; they are gone, and the next try begins anew.
+            CapacityError: the disk is full; what has come stays.
+            HubError: refused, or no answer in several tries; what has come stays.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        with files.disk_errors(target.parent):
+            self._fill(file, part, advance)
+            verify(part, file, f"{self.listing.address}")
+            files.sync_file(part)
+            part.replace(target)
+            files.sync_directory(target.parent)
+
+    def _fill(self, file: RemoteFile, part: Path, advance: Callable[[float], None]) -> None:
+        """Ask until every byte is there."""
+        part.touch()
+        if part.stat().st_size > file.bytes:
+            part.write_bytes(b"")
+        advance(part.stat().st_size)
+        idle = 0
+        while (have := part.stat().st_size) < file.bytes:
+            try:
+                self._ask(file, part, have, advance)
+            except httpx.TransportError as error:
+                idle = 0 if part.stat().st_size > have else idle + 1
+                if idle >= self.patience.tries and isinstance(error, _Busy):
+                    raise self.hub.refusal(self.listing.address, error.status) from error
+                if idle >= self.patience.tries:
+                    raise self.hub.no_answer(error) from error
+                if idle:
+                    time.sleep(self.patience.wait * 2 ** (idle - 1))
+            else:
+                idle = 0 if part.stat().st_size != have else idle + 1
+                if idle >= self.patience.tries:
+                    raise self.hub.no_answer(OSError(f"{file.path} ends after {have:,} of {file.bytes:,} bytes"))
+
+    def _ask(self, file: RemoteFile, part: Path, have: int, advance: Callable[[float], None]) -> None:
+        """One request for what is missing."""
+        headers = self.hub.headers() | ({"range": f"bytes={have}-"} if have else {})
+        with self.client.stream("GET", self.hub.url(self.listing, file.path), headers=headers) as response:
+            if response.status_code in _RETRY:
+                raise _Busy(response.status_code)
+            if response.status_code == 416:  # what is here is not the beginning of that file
+                part.write_bytes(b"")
+                advance(-have)
+                return
+            if response.status_code not in (200, 206):
+                code = response.headers.get("x-error-code", "")
+                raise self.hub.refusal(self.listing.address, response.status_code, code, self.listing.revision)
+            start = _start(response.headers, response.status_code)
+            if start != have:  # a server that does not know ranges sends the whole
+                part.write_bytes(b"")
+                advance(-have)
+                if start:
+                    return
+            _append(response, part, file.bytes - start, advance)
+
+
+class _Busy(httpx.TransportError):
+    """A status that may be another one soon."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+def _start(headers: Mapping[str, str], status: int) -> int:
+    """The position of the first byte of an answer."""
+    found = _START.match(headers.get("content-range", "")) if status == 206 else None
+    return int(found.group(1)) if found else 0
+
+
+def _append(response: httpx.Response, part: Path, room: int, advance: Callable[[float], None]) -> None:
+    """Write what comes at once, so that nothing of a cut connection is lost, but never more than the file has."""
+    with part.open("ab", buffering=0) as out:
+        for block in response.iter_raw():
+            kept = memoryview(block)[:room]
+            while kept:
+                written = out.write(kept)
+                advance(written)
+                room -= written
+                kept = kept[written:]
+            if room <= 0:
+                return
+
+
+def verify(path: Path, file: RemoteFile, where: str) -> None:
+    """Compare a file with the hash that its repository gives; a wrong one is deleted.
+
+    Raises:
+        CorruptError: it is another.
+    """
+    found = files.sha256_file(path) if file.sha256 else git_blob(path)
+    if found != (file.sha256 or file.blob):
+        path.unlink()
+        raise CorruptError(
+            f"{file.path} did not arrive as {where} has it",
+            why=f"its hash is {found[:12]}…, not {(file.sha256 or file.blob)[:12]}…; it was thrown away",
+            fix="run the command again; if it fails again, a proxy or mirror changes the file (HF_ENDPOINT)",
+        )
+
+
+def git_blob(path: Path) -> str:
+    """Git's name of a file's content: SHA-1 over a header with the length, and the bytes."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

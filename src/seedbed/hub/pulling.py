@@ -1,0 +1,220 @@
+"""Bringing a repository here: room checked, files downloaded into a folder beside the library, each compared.
+
+The folder ``<library>/pulls/<repository>--<commit>`` holds ``pull.json`` (what is wanted, with hashes) and ``files/``.
+It outlives a cut connection, a killed process and a full disk, and goes when its content was taken over. A commit never
+changes, so what is in the folder stays right; another commit has another folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from seedbed.core import files
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import CapacityError, CorruptError, NotFoundError, UsageError
+from seedbed.core.progress import progress
+from seedbed.hub.downloading import Download, Patience
+from seedbed.hub.hub import Hub
+from seedbed.hub.repository import Address, Listing, RemoteFile
+
+PLAN, FILES = "pull.json", "files"
+_SPARE = 64 * 2**20
+"""Bytes left free beside what is needed."""
+_MAX_JSON = 10_000_000
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A repository's files on this disk, with their origin for a manifest."""
+
+    staging: Path
+    folder: Path
+    source: dict[str, Any]
+    licence: str
+
+
+@contextmanager
+def staging(root: Path, listing: Listing) -> Iterator[Path]:
+    """The folder of a commit's files, for this process alone. It stays; :func:`discard` removes it.
+
+    Raises:
+        UsageError: another process is pulling the same commit.
+    """
+    folder = staging_folder(root, listing.address, listing.commit)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    except BlockingIOError as error:
+        raise UsageError(
+            f"{listing.address} is being pulled by another process",
+            why=f"{folder / 'lock'} is held",
+            fix="wait for it",
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def staging_folder(root: Path, address: Address, commit: str) -> Path:
+    """Where the files of a commit are kept while they come."""
+    return root / "pulls" / f"{address.page.replace('/', '--')}--{commit[:12]}"
+
+
+def pull(
+    hub: Hub,
+    listing: Listing,
+    wanted: Iterable[RemoteFile],
+    folder: Path,
+    *,
+    room_after: int = 0,
+    patience: Patience | None = None,
+) -> Pulled:
+    """Bring files of a listing into a staging folder; what is there already is not fetched again.
+
+    Args:
+        room_after: bytes that will be needed when the files are taken over.
+
+    Raises:
+        CapacityError: there is too little room on the disk, before anything is fetched, or it fills up meanwhile.
+        CorruptError: a file does not have the hash it should have.
+        HubError: refused, or no answer; what has come stays.
+    """
+    chosen = tuple(wanted)
+    target = folder / FILES
+    missing = [file for file in chosen if not _here(target / file.path, file)]
+    check_room(folder, sum(max(0, file.bytes - _part(target / file.path)) for file in missing), room_after)
+    record = _record(hub, listing, chosen)
+    files.write_json(folder / PLAN, record | {"licence": listing.licence, "wanted": [asdict(file) for file in chosen]})
+    total = sum(file.bytes for file in chosen)
+    how = patience or Patience()
+    with (
+        httpx.Client(follow_redirects=True, timeout=how.timeout) as client,
+        progress(f"pulling {listing.address}", total / 1e6, "MB") as bar,
+    ):
+        bar.advance((total - sum(file.bytes for file in missing)) / 1e6)
+        download = Download(hub, listing, client, how)
+        for file in missing:
+            download.fetch(file, target / file.path, lambda count, name=file.path: bar.advance(count / 1e6, name))  # type: ignore[misc]
+    return Pulled(folder, target, record, listing.licence)
+
+
+def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
+    """A small file of a repository, compared with its hash and kept nowhere.
+
+    Raises:
+        NotFoundError: there is none.
+        CorruptError: it is no JSON object.
+        HubError: refused, or no answer.
+    """
+    file = listing.file(path)
+    if file.bytes > _MAX_JSON:
+        raise CorruptError(f"{path} is no description", why=f"it has {file.bytes:,} bytes", fix="choose another model")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        httpx.Client(follow_redirects=True, timeout=Patience().timeout) as one,
+    ):
+        target = Path(folder) / "file"
+        Download(hub, listing, one).fetch(file, target)
+        try:
+            found = files.read_json(target)
+        except ValueError as error:
+            raise CorruptError(f"{path} is not JSON", why=str(error), fix="choose another model") from error
+    return found if isinstance(found, dict) else {}
+
+
+def check_room(folder: Path, download: int, after: int) -> None:
+    """Whether the disk has room.
+
+    Raises:
+        CapacityError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if download + after + _SPARE > free:
+        parts = f"{download / 1e9:.2f} GB to download" + (f" and {after / 1e9:.2f} GB to store it" if after else "")
+        raise CapacityError(
+            "there is too little room on the disk",
+            why=f"{parts} are needed, {free / 1e9:.2f} GB are free under {folder}",
+            fix="free some (`seedbed ls`, `seedbed rm NAME`), or set SEEDBED_HOME to a larger disk",
+        )
+
+
+def pulled_before(root: Path, address: Address, revision: str | None) -> Pulled:
+    """Files that an earlier pull brought completely, for use without a network.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    for folder in sorted((root / "pulls").glob(f"{address.page.replace('/', '--')}--*")):
+        try:
+            plan = files.read_json(folder / PLAN)
+            wanted = [RemoteFile(**entry) for entry in plan.pop("wanted")]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        fits = plan.get("repository") == str(address) and revision in (None, plan["commit"], plan["revision"])
+        if fits and all(_here(folder / FILES / file.path, file) for file in wanted):
+            licence = str(plan.pop("licence", ""))
+            return Pulled(folder, folder / FILES, plan, licence)
+    raise NotFoundError(
+        f"{address} is not on this machine",
+        why=f"neither {root} nor an earlier pull holds it{f' at {revision}' if revision else ''}, and the network is"
+        " not to be used",
+        fix="run it without --offline, or `seedbed import PATH` a copy",
+    )
+
+
+def stored(library: Library, address: Address, revision: str | None, main: str | None = None) -> Artifact | None:
+    """An artifact that was pulled from a repository, the newest; None if there is none.
+
+    Args:
+        revision: a branch, tag or commit that it must have been pulled at.
+        main: the GGUF file that it must have been made from.
+    """
+    for artifact in library.all():
+        source = artifact.manifest.config.get("source")
+        if not isinstance(source, dict) or source.get("repository") != str(address):
+            continue
+        names = [name.rpartition("/")[2] for name in source.get("files", {})]
+        if revision in (None, source.get("commit"), source.get("revision")) and (
+            main is None or main.rpartition("/")[2] in names
+        ):
+            return artifact
+    return None
+
+
+def discard(pulled: Pulled) -> None:
+    """Remove a staging folder whose content was taken over."""
+    shutil.rmtree(pulled.staging, ignore_errors=True)
+
+
+def _record(hub: Hub, listing: Listing, chosen: tuple[RemoteFile, ...]) -> dict[str, Any]:
+    """Where it came from, for the manifest."""
+    return {
+        "repository": str(listing.address),
+        "endpoint": hub.endpoint,
+        "revision": listing.revision,
+        "commit": listing.commit,
+        "pulled": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": {file.path: file.record for file in chosen},
+    }
+
+
+def _here(path: Path, file: RemoteFile) -> bool:
+    """Whether a file came completely: it only has its name when its hash was right."""
+    return path.is_file() and path.stat().st_size == file.bytes
+
+
+def _part(path: Path) -> int:
+    part = path.with_name(f"{path.name}.part")
+    return part.stat().st_size if part.is_file() else 0

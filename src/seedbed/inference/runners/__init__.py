@@ -1,0 +1,1 @@
+"""What computes rows of logits: the CPU kernel, or PyTorch on any device."""

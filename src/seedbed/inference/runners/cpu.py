@@ -1,0 +1,147 @@
+"""The CPU runner on the C++ kernel: rows of any sequences through a decoder's program.
+
+A row is one position of one sequence. Rows of prompts and of running replies go side by side, and none depends on
+another (kernels.cpp says why), so the runner is ``exact``: however a sequence is cut, batched or resumed, its bits are
+the same. Keys and values live in pages of 64 positions that sequences may share.
+
+Left out: recurrent mixers, which have no positions to page; models with them run on PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seedbed.core.machine import memory_bytes
+from seedbed.core.progress import say
+from seedbed.inference.kv_blocks import blocks_for
+from seedbed.inference.runner import BLOCK, LogitRows, TokenChunk
+from seedbed.inference.runners.decoder_program import DecoderProgram, page_floats
+from seedbed.kernel.program import BatchStruct, SequenceSegment
+from seedbed.models.decoder import Decoder
+from seedbed.nn.lora import LowRank
+
+ROWS = 512
+"""Rows of one forward: enough that weights are read once for many, few enough that buffers stay small."""
+
+
+class NativeRunner:
+    """Runs a decoder, float32 or quantized, on the kernel.
+
+    Args:
+        model: one that ``models.program.supported`` accepts.
+        cache_bytes: most that keys and values may take; one full window unless given.
+        adapters: low-rank additions by name.
+        known: ids that the tokenizer knows; all rows of the embedding unless given.
+    """
+
+    exact = True
+    paged = True
+
+    def __init__(
+        self,
+        model: Decoder,
+        cache_bytes: int | None = None,
+        adapters: Mapping[str, Mapping[str, LowRank]] | None = None,
+        known: int | None = None,
+    ) -> None:
+        config = model.config
+        self.vocab_size, self.width = known or config.vocab_size, page_floats(config)
+        own = _pages(config.max_length, 4 * self.width)  # of our own, for embeddings
+        self.max_length = min(config.max_length, own * BLOCK)
+        self.adapters: Collection[str] = tuple(adapters or {})
+        self.places = {name: place for place, name in enumerate(adapters or {})}
+        parts = list((adapters or {}).values())
+        self.program = DecoderProgram(model, ROWS, parts, self.vocab_size, self.max_length)
+        self.max_rows = ROWS
+        self.block_count = own if cache_bytes is None else max(own, cache_bytes // (4 * self.width))
+        self.own = range(self.block_count, self.block_count + own)
+        self.pool = torch.empty(self.block_count + own, self.width)  # memory is taken when a page is first written
+        self.memory, self.score_floats = self.program.scratch()
+        self.table = {name: np.zeros(ROWS, dtype=np.int32) for name in _TABLES}
+        self.table["best"] = np.zeros(ROWS, dtype=np.int32)
+        self.logsumexp = np.zeros(ROWS, dtype=np.float32)
+        self.batch = self._batch()
+
+    def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
+        """Compute the chunks' positions, write their keys and values, and return the wanted rows' logits."""
+        kept = self._fill(chunks)
+        self.program.body.run(self.batch)
+        picks = self._pick(chunks)
+        if not picks:
+            return LogitRows(torch.empty(0, self.vocab_size), [], [])
+        program, logits = self.program.head(picks)
+        self.batch.picks = picks
+        program.run(self.batch)
+        del kept
+        best, sums = self.table["best"][:picks].tolist(), self.logsumexp[:picks].tolist()
+        return LogitRows(logits[:picks, : self.vocab_size], best, sums)
+
+    def hidden(self, tokens: Sequence[int]) -> Tensor:
+        """Last hidden states (T, D) after the final norm."""
+        parts = []
+        for start in range(0, len(tokens), ROWS):
+            kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, "none", 0)])
+            self.program.body.run(self.batch)
+            self.program.final.run(self.batch)
+            del kept
+            parts.append(self.program.hidden[: self.batch.rows, : self.program.config.d_model].clone())
+        return torch.cat(parts)
+
+    def release(self, slot: int) -> None:
+        """Nothing is kept by slot."""
+
+    def _fill(self, chunks: Sequence[TokenChunk]) -> object:
+        """Write rows and segments of a batch. What is returned must live until the batch has run."""
+        segments = (SequenceSegment * len(chunks))()
+        pages = [np.asarray(chunk.blocks, dtype=np.int32) for chunk in chunks]
+        row = 0
+        for place, (chunk, table) in enumerate(zip(chunks, pages, strict=True)):
+            count = len(chunk.tokens)
+            rows = slice(row, row + count)
+            self.table["token"][rows] = chunk.tokens
+            self.table["position"][rows] = range(chunk.start, chunk.start + count)
+            self.table["segment_of"][rows] = place
+            self.table["adapter"][rows] = self.places[chunk.adapter] if chunk.adapter else -1
+            segments[place] = SequenceSegment(row, count, chunk.start, 0, table.ctypes.data)
+            row += count
+        self.batch.rows, self.batch.segments = row, len(chunks)
+        self.batch.segment = ctypes.addressof(segments)
+        return segments, pages
+
+    def _pick(self, chunks: Sequence[TokenChunk]) -> int:
+        """Write which rows are wanted; returns how many."""
+        row = picks = 0
+        for chunk in chunks:
+            end = row + len(chunk.tokens)
+            first = {"none": end, "last": end - 1, "all": row}[chunk.want]
+            self.table["pick"][picks : picks + end - first] = range(first, end)
+            row, picks = end, picks + end - first
+        return picks
+
+    def _batch(self) -> BatchStruct:
+        batch = BatchStruct(pool=self.pool.data_ptr(), page_floats=self.width)
+        for name, values in self.table.items():
+            setattr(batch, name, values.ctypes.data)
+        batch.logsumexp = self.logsumexp.ctypes.data
+        self.memory.into(batch, self.score_floats)
+        return batch
+
+
+_TABLES = ("token", "position", "pick", "adapter", "segment_of")
+
+
+def _pages(length: int, size: int) -> int:
+    """Pages of ``size`` bytes for a window of ``length`` positions; fewer where two such windows fill half the memory.
+
+    Published windows go up to a million positions, whose keys and values are larger than many a machine.
+    """
+    wanted, most = blocks_for(length), memory_bytes() // 4 // size
+    if not most or wanted <= most:  # no machine too small for one page runs such a model
+        return wanted
+    say(f"the context window is cut from {length:,} to {most * BLOCK:,} tokens, whose keys and values fit in memory")
+    return most

@@ -1,0 +1,118 @@
+"""Parts of a text: the ones whose tokens a model gives one class, and the likeliest answers to a question.
+
+A long text is read in overlapping windows. Functions on scores; ``predicting.py`` has the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+import tokenizers
+from seedbed.inference.offsets import Marker
+
+Forward = Callable[[tokenizers.Encoding], Tensor]
+NONE = "O"
+"""The class of tokens that belong to nothing."""
+_OVERLAP, _ANSWER_WINDOW, _ANSWER_TOKENS = 128, 384, 30
+"""Tokens that windows of a long text share, tokens of a window, and of an answer at most (BERT's run_squad.py)."""
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """A part of a text, ``text[start:end]``, and its class ("" for answers)."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A token with its class, the word it belongs to, and how far it is from its window's edges."""
+
+    word: int
+    label: str
+    score: float
+    start: int
+    end: int
+    margin: int
+
+
+def tagged(marker: Marker, forward: Forward, names: Sequence[str], text: str) -> list[TokenSpan]:
+    """Parts of a text with a class: neighbouring words of one class are one part, a B- begins another.
+
+    A word has the class of its first token, as such models are trained. The score is the mean of the words'.
+
+    Args:
+        forward: a window to scores (T, labels). names: of the classes.
+    """
+    parts: list[list[_Token]] = []
+    for _, tokens in groupby(_tokens(marker, forward, names, text), key=lambda token: token.word):
+        first, *rest = tokens
+        word = _Token(first.word, first.label, first.score, first.start, (rest or [first])[-1].end, 0)
+        if parts and kind(parts[-1][-1].label) == kind(word.label) and not word.label.startswith("B-"):
+            parts[-1].append(word)
+        else:
+            parts.append([word])
+    return [_joined(part, text) for part in parts if part[0].label != NONE]
+
+
+def answers(marker: Marker, forward: Forward, question: str, text: str, top: int) -> list[TokenSpan]:
+    """The likeliest answers in a text, best first; see ``Predictor.answer``.
+
+    Args:
+        forward: a window to scores (T, 2).
+    """
+    best: dict[tuple[int, int], float] = {}
+    for _, window in marker.windows(question, text, overlap=_OVERLAP, cut="only_second", most=_ANSWER_WINDOW):
+        for first, last, score in _pairs(forward(window), window, top):
+            place = window.offsets[first][0], window.offsets[last][1]
+            best[place] = max(score, best.get(place, 0.0))
+    ranked = sorted(best.items(), key=lambda item: -item[1])[:top]
+    return [TokenSpan("", score, start, end, text[start:end]) for (start, end), score in ranked]
+
+
+def kind(label: str) -> str:
+    """A label without the B- or I- that says where its part begins."""
+    return label[2:] if label[:2] in ("B-", "I-") else label
+
+
+def _tokens(marker: Marker, forward: Forward, names: Sequence[str], text: str) -> list[_Token]:
+    """All tokens of a text; each as the window sees it in which it is most inside."""
+    best: dict[int, _Token] = {}
+    for begin, window in marker.windows(text, overlap=min(_OVERLAP, marker.window // 4)):
+        scores, labels = forward(window).softmax(-1).max(-1)
+        places = [place for place, special in enumerate(window.special_tokens_mask) if not special]
+        for at, place in enumerate(places):
+            start, end = window.offsets[place]
+            word = window.word_ids[place]
+            label, margin = names[int(labels[place])], min(at, len(places) - 1 - at)
+            token = _Token(-1 - begin - at if word is None else word, label, float(scores[place]), start, end, margin)
+            if begin + at not in best or best[begin + at].margin < margin:
+                best[begin + at] = token
+    return [best[index] for index in sorted(best)]
+
+
+def _joined(words: Sequence[_Token], text: str) -> TokenSpan:
+    start, end = words[0].start, words[-1].end
+    return TokenSpan(kind(words[0].label), sum(one.score for one in words) / len(words), start, end, text[start:end])
+
+
+def _pairs(scores: Tensor, window: tokenizers.Encoding, top: int) -> Iterator[tuple[int, int, float]]:
+    """First token, last token and score of the best answers in a window; scores (T, 2)."""
+    inside = torch.tensor([part == 1 for part in window.sequence_ids])
+    seen = inside.clone()
+    seen[0] = True
+    chances = scores.masked_fill(~seen[:, None], -torch.inf).softmax(0) * inside[:, None]
+    joint = torch.outer(chances[:, 0], chances[:, 1]).triu().tril(_ANSWER_TOKENS - 1)  # (T, T): first, last
+    found = joint.flatten().topk(min(top, joint.numel()))
+    for score, place in zip(found.values.tolist(), found.indices.tolist(), strict=True):
+        if score > 0:
+            yield (*divmod(place, len(window.ids)), score)

@@ -1,0 +1,186 @@
+"""Programs for the kernel: operations on row buffers, as C structures that point into tensors.
+
+The structures mirror ``kernels.cpp``: field order and types change in both places together (a test compares offsets).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seedbed.kernel.library import library
+from seedbed.kernel.packed import TILE, Packed
+
+VECTORS = 8
+"""Query vectors that share a pass over keys and values: rows of scores a thread needs."""
+PAGE = 64
+"""Positions of a cache page."""
+PART, ROWS = 512, 510
+"""Inputs of a part of the weights, and rows whose sums wait between parts."""
+
+
+class Kind(IntEnum):
+    """Operations, in the order of ``enum Kind``."""
+
+    EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT, SCALE, ROUTE, GATHER, SCATTER = range(13)
+
+
+class Flag(IntFlag):
+    """``enum Flag``."""
+
+    NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE = 1, 2, 4, 8, 16, 32
+
+
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")
+"""In the order of ``enum Activation``."""
+
+
+def _fields(integers: str, floats: str = "", pointers: str = "") -> list[tuple[str, Any]]:
+    kinds = ((integers, ctypes.c_int32), (floats, ctypes.c_float), (pointers, ctypes.c_void_p))
+    return [(name, kind) for names, kind in kinds for name in names.split()]
+
+
+class AdapterStruct(ctypes.Structure):
+    """``struct Adapter``."""
+
+    _fields_ = [*_fields("", "", "down up"), ("rank", ctypes.c_int32), ("scale", ctypes.c_float)]
+
+
+class RoutesStruct(ctypes.Structure):
+    """``struct Routes``: which rows go through which expert."""
+
+    _fields_ = [*_fields("", "", "count chosen row weight share"), ("rows", ctypes.c_int64)]
+
+
+class Op(ctypes.Structure):
+    """``struct Op``: see kernels.cpp for what each kind reads."""
+
+    _fields_ = _fields(
+        "kind flags bits group n k in_stride out_stride heads kv_heads rotated window layer activation expert skip",
+        "eps factor cap",
+        "weight scale bias source target extra extra2 extra3 extra4 routes adapters",
+    )
+
+
+class SequenceSegment(ctypes.Structure):
+    """``struct Segment``: consecutive positions of one sequence."""
+
+    _fields_ = _fields("row rows start reserved", "", "pages")
+
+
+class BatchStruct(ctypes.Structure):
+    """``struct Batch``."""
+
+    _fields_ = [
+        *_fields("rows segments picks threads", "", "token position pick adapter segment_of segment pool"),
+        ("page_floats", ctypes.c_int64),
+        *_fields("", "", "quants scales sums scratch"),
+        ("scratch_floats", ctypes.c_int64),
+        ("score_floats", ctypes.c_int64),
+        *_fields("", "", "best logsumexp"),
+    ]
+
+
+@dataclass
+class Program:
+    """A list of operations. ``kept`` and ``structs`` hold the tensors and structures that they point into."""
+
+    operations: list[Op] = field(default_factory=list)
+    kept: list[Tensor] = field(default_factory=list)
+    structs: list[Any] = field(default_factory=list)
+    compiled: Any = None
+
+    def add(self, kind: Kind, flags: int = 0, **fields: Any) -> Op:
+        """Append an operation; tensors among the fields become pointers."""
+        operation = Op(kind=kind, flags=int(flags))
+        for name, value in fields.items():
+            setattr(operation, name, self.pointer(value) if isinstance(value, Tensor) else value)
+        self.operations.append(operation)
+        return operation
+
+    def add_linear(self, packed: Packed, flags: int = 0, **fields: Any) -> Op:
+        """Append ``target = source W^T + bias``."""
+        return self.add(Kind.LINEAR, flags, n=packed.n, k=packed.k, **self.matrix(packed), **fields)
+
+    def add_adapters(self, structs: ctypes.Array[AdapterStruct], **fields: Any) -> Op:
+        """Append low-rank additions to the linear layer before."""
+        return self.add(Kind.ADAPT, adapters=self.structure(structs), **fields)
+
+    def matrix(self, packed: Packed) -> dict[str, Any]:
+        """The fields of an operation that describe a packed matrix."""
+        scale = self.pointer(packed.scale) if packed.scale is not None else None
+        return {"bits": packed.bits, "group": packed.group, "weight": self.pointer(packed.data), "scale": scale}
+
+    def pointer(self, tensor: Tensor) -> int:
+        """The address of a tensor that lives as long as the program."""
+        if not tensor.is_contiguous():
+            raise ValueError("the kernel reads contiguous tensors only")
+        self.kept.append(tensor)
+        return tensor.data_ptr()
+
+    def structure(self, struct: ctypes.Array[Any] | ctypes.Structure) -> int:
+        """The address of a structure that lives as long as the program."""
+        self.structs.append(struct)
+        return ctypes.addressof(struct)
+
+    def run(self, batch: BatchStruct) -> None:
+        """Execute on a batch."""
+        kernel = library()
+        if kernel is None:
+            raise RuntimeError("there is no kernel to run a program")
+        if self.compiled is None:
+            self.compiled = (Op * len(self.operations))(*self.operations)
+        kernel.seedbed_run(self.compiled, len(self.operations), ctypes.byref(batch))
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Working memory of a batch: quantized activations, and scores and unpacked tiles a thread."""
+
+    quants: Tensor
+    scales: Tensor
+    sums: Tensor
+    threads: Tensor
+
+    def into(self, batch: BatchStruct, score_floats: int) -> None:
+        """Point a batch at it."""
+        batch.quants, batch.scales, batch.sums = (t.data_ptr() for t in (self.quants, self.scales, self.sums))
+        batch.scratch, batch.scratch_floats = self.threads.data_ptr(), self.threads.shape[1]
+        batch.score_floats, batch.threads = score_floats, self.threads.shape[0]
+
+
+def scratch(matrices: Sequence[Packed], rows: int, score_floats: int) -> Scratch:
+    """Memory for up to ``rows`` rows through these matrices."""
+    quantized = [packed for packed in matrices if packed.scheme is not None]
+    groups = max((-(-packed.k // packed.group) for packed in quantized), default=0)
+    width = max((-(-packed.k // packed.group) * packed.group for packed in quantized), default=0)
+    floats = max((packed.k for packed in matrices if packed.scheme is None), default=0)
+    widest = max((packed.group for packed in quantized), default=0)
+    sums = 2 * TILE * (ROWS + max(PART, widest) // 4)  # of all rows, and a part of two int4 tiles as int8
+    return Scratch(
+        torch.empty(max(rows * width, 4 * rows * floats), dtype=torch.int8),
+        torch.empty(rows * groups),
+        torch.empty(rows * groups, dtype=torch.int32),
+        torch.empty(torch.get_num_threads(), max(score_floats, sums)),
+    )
+
+
+def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
+    """``x W^T + bias`` by the kernel, (…, k) → (…, n); None where it cannot: no kernel, not a float32 CPU tensor."""
+    if library() is None or x.device.type != "cpu" or x.dtype != torch.float32:
+        return None
+    rows = x.reshape(-1, packed.k).contiguous()
+    y = x.new_empty(rows.shape[0], packed.n)
+    program = Program()
+    program.add_linear(packed, source=rows, target=y, in_stride=packed.k, out_stride=packed.n, bias=bias)
+    batch = BatchStruct(rows=rows.shape[0])
+    memory = scratch([packed], rows.shape[0], 0)
+    memory.into(batch, 0)
+    program.run(batch)
+    return y.view(*x.shape[:-1], packed.n)

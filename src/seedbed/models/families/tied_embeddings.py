@@ -1,0 +1,82 @@
+"""What config.json leaves to the weights: whether the output embedding is the input's.
+
+As transformers 5 does it: where config.json says that both are one and the file has two that differ, both are kept;
+where T5 says that they are two and the file has one, they are one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from seedbed.core.errors import CorruptError, UsageError
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
+from seedbed.models.families.base import Family
+from seedbed.models.families.weight_mapping import Row
+
+C = TypeVar("C", bound=AnyConfig)
+
+
+def settle(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
+    """The configuration that a file's weights belong to.
+
+    Args:
+        names: of all its tensors.
+        same: whether two tensors of the file are equal, called with names of the file.
+
+    Raises:
+        UsageError: encoder and decoder embed tokens with different tables.
+        CorruptError: there are fewer tensors than layers, before anything is made for them.
+    """
+    _check_count(config, names)
+    have, rows = frozenset(names), family.table(config)
+    if isinstance(config, EncoderDecoderConfig):
+        tables = _found("decoder.embedding", family, rows, have)
+        _check_one_table([*tables, *_found("encoder.embedding", family, rows, have)], same)
+        tied = _tied(config.decoder, tables, _found("decoder.output", family, rows, have), family, same)
+        return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, tied=tied))
+    output = {"lm": "output", "mlm": "head.output"}.get(config.head)
+    if output is None:
+        return config
+    tables, outputs = _found("embedding", family, rows, have), _found(output, family, rows, have)
+    return dataclasses.replace(config, tied=_tied(config, tables, outputs, family, same))
+
+
+def _tied(
+    config: ModelConfig,
+    tables: Sequence[str],
+    outputs: Sequence[str],
+    family: Family[C],
+    same: Callable[[str, str], bool],
+) -> bool:
+    if config.tied and tables and outputs:
+        return same(tables[0], outputs[0])
+    return config.tied or (family.always_tied and not outputs)
+
+
+def _found(ours: str, family: Family[C], rows: Sequence[Row], names: Collection[str]) -> list[str]:
+    """The names in a file that may be this table of ours."""
+    wanted = [row.theirs for row in rows if row.ours == (f"{ours}.weight",)]
+    return list(dict.fromkeys(name for theirs in wanted for name in family.called(theirs) if name in names))
+
+
+def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) -> None:
+    for other in tables[1:]:
+        if not same(tables[0], other):
+            raise UsageError(
+                f"{tables[0]} and {other} differ",
+                why="our encoder and decoder embed tokens with one table",
+                fix="choose a model whose halves share their vocabulary",
+            )
+
+
+def _check_count(config: AnyConfig, names: Collection[str]) -> None:
+    stacks = [config] if isinstance(config, ModelConfig) else [config.encoder, config.decoder]
+    layers = sum(stack.n_layers * (stack.experts.count if stack.experts else 1) for stack in stacks)
+    if layers > len(names):
+        raise CorruptError(
+            "config.json does not belong to these weights",
+            why=f"it speaks of {layers} layers or experts, and there are {len(names)} tensors",
+            fix="get the model again with the config.json that belongs to it",
+        )

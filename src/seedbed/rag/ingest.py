@@ -1,0 +1,220 @@
+"""How documents come into a collection: what has changed is read, cut and kept, then every chunk gets its vector.
+
+Whether a file has changed is told by the SHA-256 of its bytes, a page by that of its text. A folder is synchronized:
+files that went from it go from the collection; one that can no longer be read keeps what it had. Each file is one
+transaction, so that a process that is killed leaves whole documents; they can be found by words, and the next call
+gives them the vectors they lack. TF-IDF is fitted anew when the collection has grown by a quarter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from seedbed.core.errors import DataError, NotFoundError, SeedbedError
+from seedbed.core.files import sha256_file, sha256_text
+from seedbed.core.progress import ProgressBar, progress
+from seedbed.documents.document import Chunk, Document
+from seedbed.documents.file_walk import STDLIB
+from seedbed.documents.limits import Limits
+from seedbed.documents.readers import Skipped
+from seedbed.documents.reading import files as files_of
+from seedbed.documents.reading import is_address, name_of, read
+from seedbed.search.contracts import Embedder
+from seedbed.search.store import Entry, Store
+from seedbed.vectors.tfidf import Latent
+
+FIT_TEXTS = 20_000
+"""TF-IDF learns from at most so many chunks, taken evenly."""
+_FEW = 100  # of so few chunks anything new is much
+_HELD = 64_000_000  # a file of more bytes is not held in memory, but read while it is being stored
+Splitter = Callable[[Document], Sequence[Chunk]]
+
+
+@dataclass
+class IngestReport:
+    """What became of the files and addresses that were looked at."""
+
+    read: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def read_changed(
+    store: Store, split: Splitter, sources: Sequence[str], limits: Limits | None = None, allow_private: bool = False
+) -> IngestReport:
+    """Keep the documents of what is new or has changed, and forget what went from folders.
+
+    Args:
+        sources: files, folders, web addresses, or "stdlib".
+
+    Raises:
+        NotFoundError: a path does not exist; nothing was read.
+        CapacityError: the disk is full; what was read before that is kept.
+    """
+    check_paths(sources)
+    wanted = list(dict.fromkeys(_wanted(sources)))
+    known, adder = store.origins(), _Adder(store, split, limits or Limits(), allow_private)
+    with progress("reading", len(wanted), "files") as bar:
+        for source in wanted:
+            adder.take(source, known.get(_origin(source)))
+            bar.advance()
+    report, there = adder.report, {_origin(source) for source in wanted}
+    folders = [name_of(_absolute(source)) for source in sources if _is_path(source) and _absolute(source).is_dir()]
+    gone = [one for one in known if one not in there and any(_inside(one, folder) for folder in folders)]
+    store.drop(gone)
+    report.deleted += gone
+    return report
+
+
+def check_paths(sources: Sequence[str]) -> None:
+    """Raise NotFoundError for a path that does not exist."""
+    for source in sources:
+        if _is_path(source) and not _absolute(source).exists():
+            raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
+
+
+def complete(store: Store, embedder: Embedder) -> None:
+    """Give every chunk that has no vector one by a model."""
+    with progress("embedding", store.pending(), "chunks") as bar:
+        _advance(bar, store.complete(embedder.embed_documents))
+
+
+def complete_tfidf(store: Store) -> None:
+    """Give every chunk a vector by TF-IDF, fitted first where it is not, or too much is new since it was.
+
+    It is one transaction: no chunk is ever compared with one of another fit.
+    """
+    if not store.pending():
+        return
+    with store.transaction():
+        learnt = store.learnt
+        fitted = Latent.from_bytes(learnt) if learnt else None
+        if fitted is None or store.new_since(fitted.last_row) > (fitted.texts // 4 if fitted.texts >= _FEW else 0):
+            fitted = Latent.fit(store.sample(FIT_TEXTS), texts=store.count(), last_row=store.last_row())
+            store.remake(fitted.name, fitted.size, fitted.to_bytes())
+        with progress("embedding", store.pending(), "chunks") as bar:
+            _advance(bar, store.complete(fitted.embed_documents))
+
+
+def origins_of(store: Store, source: str) -> list[str]:
+    """The origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
+    known = store.origins()
+    for name in names_of(source):
+        found = [one for one in known if one == name or _inside(one, name) or _row_of(one, name)]
+        found = found or [one.origin for one in store.documents() if one.source == name]
+        if found:
+            return found
+    return []
+
+
+def names_of(source: str) -> list[str]:
+    """What a user may mean by a name: the name itself, or a path from the present folder."""
+    return [source, name_of(_absolute(source))]
+
+
+class _Adder:
+    """Reads files into a store and notes what became of each."""
+
+    def __init__(self, store: Store, split: Splitter, limits: Limits, allow_private: bool) -> None:
+        self.report = IngestReport()
+        self._store, self._split, self._limits, self._allow_private = store, split, limits, allow_private
+
+    def take(self, source: str | Path, known: str | None) -> None:
+        """Read one file or address whose hash was ``known`` when it was read last."""
+        origin, report = _origin(source), self.report
+        try:
+            digest, documents, skips = self._look(source, known)
+            if digest == known:
+                report.unchanged.append(origin)
+                return
+            count = self._store.put(origin, digest, self._entries(documents))
+        except (_Unreadable, DataError) as error:  # DataError: a text that the store cannot keep
+            cause = error.__cause__ if isinstance(error, _Unreadable) else error
+            report.skipped.append(Skipped(origin, getattr(cause, "why", str(cause))))
+            return
+        report.skipped += skips
+        if count or known is not None:
+            (report.read if known is None else report.updated if count else report.deleted).append(origin)
+
+    def _look(self, source: str | Path, known: str | None) -> tuple[str, Iterable[Document], list[Skipped]]:
+        """The hash and the documents of a source, which are still to be read where they are many."""
+        skips: list[Skipped] = []
+        reading = partial(read, source, self._limits, on_skip=skips.append, allow_private=self._allow_private)
+        if isinstance(source, Path):
+            with _reading():
+                digest, size = sha256_file(source), source.stat().st_size
+            documents = _guarded(reading) if digest != known else iter(())
+            return digest, (documents if size > _HELD else list(documents)), skips
+        held = list(_guarded(reading))
+        return sha256_text("\0".join(text for one in held for text in (one.source, one.text))), held, skips
+
+    def _entries(self, documents: Iterable[Document]) -> Iterator[Entry]:
+        for one in documents:
+            yield Entry(one.source, self._split(one), one.title)
+
+
+class _Unreadable(Exception):
+    """What a reader says of a file, told apart from what the store says."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (SeedbedError, OSError) as error:
+        raise _Unreadable from error
+
+
+def _guarded(reading: Callable[[], Iterator[Document]]) -> Iterator[Document]:
+    documents = reading()
+    while True:
+        with _reading():
+            one = next(documents, None)
+        if one is None:
+            return
+        yield one
+
+
+def _wanted(sources: Sequence[str]) -> Iterator[str | Path]:
+    """Addresses, and the files that there are."""
+    for source in sources:
+        if not _is_path(source):
+            yield source
+        elif _absolute(source).is_dir():
+            yield from files_of(_absolute(source))
+        else:
+            yield _absolute(source)
+
+
+def _is_path(source: str) -> bool:
+    return source != STDLIB and not is_address(source)
+
+
+def _absolute(source: str) -> Path:
+    """Without links resolved: a file keeps the name that its user gave it."""
+    return Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 (Path.resolve follows links)
+
+
+def _origin(source: str | Path) -> str:
+    return name_of(source) if isinstance(source, Path) else source
+
+
+def _row_of(origin: str, query: str) -> bool:
+    """Whether an origin is a row of a database's query; see ``rows.py``."""
+    return query.startswith("sql:") and origin.startswith(f"{query}#")
+
+
+def _inside(origin: str, folder: str) -> bool:
+    return origin.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _advance(bar: ProgressBar, counts: Iterable[int]) -> None:
+    for count in counts:
+        bar.advance(count)

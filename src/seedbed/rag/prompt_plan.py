@@ -1,0 +1,174 @@
+"""Prompts that fit: counted by the model's own tokenizer, within its own window, with room for the reply.
+
+Passages are taken whole, in their order, as long as the prompt fits; the first that does not is cut at the end of a
+sentence (of a word, where it is the only one and its first sentence is too long). What is left over is reported, never
+dropped silently: a chain that can show it in another prompt does. Sizes are never derived from each
+other: every prompt is counted whole, as the model's template renders it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from seedbed.chat.messages import Message
+from seedbed.chat.model import ChatModel
+from seedbed.chat.prompts import Prompt
+from seedbed.core.errors import CapacityError
+from seedbed.documents.sentences import sentence_spans
+from seedbed.rag.passages import Passage, Show, quoted
+
+Template = Sequence[Message]
+"""Messages with ``{names}`` in their contents, which :func:`fill` replaces."""
+
+REPLY_TOKENS = 256
+"""A reply's room unless ``max_tokens`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """A prompt that fits.
+
+    Attributes:
+        shown: the passages in it, the last one perhaps cut.
+        left: passages, and what remained of the one that was cut, for which there was no room.
+        tokens: of the prompt.
+        room: tokens for the reply.
+    """
+
+    messages: list[Message]
+    shown: tuple[Passage, ...]
+    left: tuple[Passage, ...]
+    tokens: int
+    room: int
+
+
+def fill(template: Template, **values: str) -> list[Message]:
+    """The messages with every ``{name}`` replaced, once: braces in a value stay text.
+
+    Raises:
+        UsageError: a name in the template has no value.
+    """
+    return [replace(message, content=_content(message.content, values)) for message in template]
+
+
+def label_of(name: str, template: Template) -> str:
+    """The template for traces: a changed word gives another label."""
+    return Prompt("\n".join(message.content for message in template), name).label
+
+
+def room_for_reply(model: ChatModel, max_tokens: int | None, share: int = 4) -> int:
+    """Tokens kept free for the reply: ``max_tokens``, but at most one part of ``share`` of the window."""
+    return max(1, min(max_tokens or REPLY_TOKENS, model.context_window // share))
+
+
+def fit(
+    model: ChatModel, template: Template, passages: Sequence[Passage], room: int, show: Show = quoted, **values: str
+) -> PromptPlan:
+    """Write as many passages into ``{context}`` as the window holds beside the reply's room.
+
+    Args:
+        passages: the most important first.
+        values: what replaces the template's other names.
+
+    Raises:
+        CapacityError: the question alone, or with the first words of a passage, does not fit.
+    """
+
+    def count(some: Sequence[Passage]) -> int:
+        return model.count_prompt(_written(template, some, show, values))
+
+    allowed = model.context_window - room
+    whole = _most(len(passages), lambda number: count(passages[:number]) <= allowed)
+    if whole is None:
+        raise _too_long(count(()), allowed, model.context_window)
+    shown, left = list(passages[:whole]), list(passages[whole:])
+    if left:
+        kept = _cut(left[0], lambda part: count([*shown, part]) <= allowed, whole == 0)
+        if kept is not None:
+            shown.append(kept)
+            left[:1] = _rest(left[0], kept.end)
+        elif not shown:
+            raise _too_long(count(()), allowed, model.context_window)
+    messages = _written(template, shown, show, values)
+    return PromptPlan(messages, tuple(shown), tuple(left), model.count_prompt(messages), room)
+
+
+def shorten(model: ChatModel, text: str, limit: int) -> str:
+    """The text's first sentences (or words) that have at most ``limit`` tokens."""
+    if model.count_tokens(text) <= limit:
+        return text
+    for stops in ([end for _, end in sentence_spans(text)], _word_ends(text)):
+        end = _last(stops, lambda stop: model.count_tokens(text[:stop]) <= limit)
+        if end is not None:
+            return text[:end]
+    return ""
+
+
+def _written(template: Template, passages: Sequence[Passage], show: Show, values: dict[str, str]) -> list[Message]:
+    return fill(template, context="\n\n".join(map(show, passages)), **values)
+
+
+def _cut(passage: Passage, fits: Callable[[Passage], bool], must: bool) -> Passage | None:
+    """The longest beginning that fits and ends with a sentence; with a word or character if there ``must`` be one."""
+    ways: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
+    if must:
+        ways += [_word_ends(passage.text), range(1, len(passage.text))]
+    for stops in ways:
+        end = _last(stops, lambda stop: fits(replace(passage, end=passage.start + stop)))
+        if end is not None:
+            return replace(passage, end=passage.start + end)
+    return None
+
+
+def _rest(passage: Passage, start: int) -> list[Passage]:
+    """What follows the part that was shown, without white space before it."""
+    rest = passage.chunk.text[start : passage.end]
+    return [replace(passage, start=passage.end - len(rest.lstrip()))] if rest.strip() else []
+
+
+def _word_ends(text: str) -> list[int]:
+    return [word.end() for word in re.finditer(r"\S+", text)]
+
+
+def _last(stops: Sequence[int], fits: Callable[[int], bool]) -> int | None:
+    """The last of the stops that fits, or None."""
+    found = _most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
+    return stops[found - 1] if found else None
+
+
+def _most(limit: int, fits: Callable[[int], bool]) -> int | None:
+    """The greatest number from 0 to ``limit`` that fits, or None: by doubling, then halving, as counting takes time.
+
+    Longer texts have more tokens, save for one or two where pieces meet; what is returned was itself counted.
+    """
+    if not fits(0):
+        return None
+    low, step = 0, 1
+    while low + step <= limit and fits(low + step):
+        low, step = low + step, step * 2
+    high = min(low + step, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:
+    return CapacityError(
+        f"the question leaves no room for a passage: the prompt has {tokens} tokens without one, {allowed} are allowed",
+        why=f"the model's window holds {window} tokens, and the reply needs some of them",
+        fix="ask in fewer words, lower max_tokens, give a shorter prompt, or use a model with a longer window",
+    )
+
+
+@lru_cache(maxsize=64)
+def _prompt(text: str) -> Prompt:
+    return Prompt(text)
+
+
+def _content(text: str, values: Mapping[str, str]) -> str:
+    prompt = _prompt(text)
+    return prompt.fill(**{name: values[name] for name in prompt.names if name in values})

@@ -1,0 +1,187 @@
+"""Embedders that are models: a local encoder or decoder, or any server with OpenAI's embeddings. TF-IDF is in
+``tfidf.py``.
+
+An encoder gives the vectors that it was published for. A decoder's is the mean of a text's last hidden states. It was
+trained to write, not to search: measure it on your own questions (``benchmarks/retrieval.py``) before you prefer it to
+TF-IDF.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag
+
+import numpy as np
+
+from seedbed.chat.failures import RemoteError
+from seedbed.chat.open_model import KEY_VARIABLE, is_url
+from seedbed.chat.remote import RemoteModel
+from seedbed.chat.transport import Retries, Transport
+from seedbed.core.progress import say
+from seedbed.search.contracts import Embedder
+from seedbed.vectors.arrays import Vectors, unit
+
+if TYPE_CHECKING:
+    from seedbed.chat.local import LocalModel
+    from seedbed.core.artifacts import Library
+    from seedbed.inference.encoding import Encoder
+
+TFIDF = "tfidf"
+"""The name of what needs no model."""
+_AT_ONCE = 64  # texts in a request
+
+
+class LocalEmbedder:
+    """The mean of a model's last hidden states over a text's tokens; a text longer than its window goes in parts."""
+
+    def __init__(self, model: LocalModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """The model's id: another model under the same name makes other vectors."""
+        return f"model-{self._model.loaded.artifact.id[:16]}"
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector: the width of the model."""
+        return self._model.loaded.model.config.d_model
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(N, size), each of length 1."""
+        return unit(np.stack([self._mean(text) for text in texts])) if texts else np.zeros((0, self.size), np.float32)
+
+    def embed_query(self, text: str) -> Vectors:
+        """(size,)."""
+        return np.asarray(self.embed_documents([text])[0], np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        return self._model.count_tokens(text)
+
+    def _mean(self, text: str) -> Vectors:
+        from seedbed.inference.text import prompt_ids
+
+        ids, window = prompt_ids(self._model.tokenizer, text), self._model.context_window
+        parts = [ids[at : at + window] for at in range(0, len(ids), window)]
+        sums = [self._model.generator.embed(part).double().cpu().numpy() * len(part) for part in parts]
+        return np.asarray(sum(sums) / len(ids), np.float32)
+
+
+class EncoderEmbedder:
+    """An encoder's vectors, of length 1. What is cut from documents that are longer than it reads is said."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def name(self) -> str:
+        """The model's id: another model under the same name makes other vectors."""
+        return f"model-{self._encoder.loaded.artifact.id[:16]}"
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector: the width of the model."""
+        return self._encoder.size
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(N, size), each of length 1."""
+        found = self._encoder.encode(texts, role="document")
+        if found.cut:
+            say(f"{len(found.cut)} of {len(texts)} chunks are cut at {self._encoder.window} tokens")
+        return unit(found.vectors)
+
+    def embed_query(self, text: str) -> Vectors:
+        """(size,)."""
+        return np.asarray(unit(self._encoder.encode([text], role="query").vectors)[0], np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        return len(self._encoder.tokenizer.encode(text))
+
+
+class RemoteEmbedder:
+    """Vectors from a server's ``/v1/embeddings``.
+
+    Args:
+        url: of the API, as :class:`~seedbed.chat.remote.RemoteModel` takes it.
+        model: its name there; the only one there is unless given.
+        key: sent with each request.
+    """
+
+    def __init__(self, url: str, model: str | None = None, key: str | None = None, *, timeout: float = 300.0) -> None:
+        self._remote = RemoteModel(url, model, key)
+        self._transport = Transport(key, timeout, Retries())
+
+    @cached_property
+    def name(self) -> str:
+        """Server and model."""
+        return f"{self._remote.url}#{self._remote.name}"
+
+    @cached_property
+    def size(self) -> int:
+        """Numbers in a vector, as the server's first one has."""
+        return len(self._ask(["size"])[0])
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(N, size), each of length 1.
+
+        Raises:
+            RemoteError: the server does not answer, or not with vectors. UsageError: it refuses a text.
+        """
+        parts = [self._ask(texts[at : at + _AT_ONCE]) for at in range(0, len(texts), _AT_ONCE)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.size), np.float32)
+
+    def embed_query(self, text: str) -> Vectors:
+        """(size,)."""
+        return np.asarray(self._ask([text])[0], np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has, as the server counts, or at an estimate."""
+        return self._remote.count_tokens(text)
+
+    def _ask(self, texts: Sequence[str]) -> Vectors:
+        url = f"{self._remote.url}/embeddings"
+        body = {"model": self._remote.name, "input": list(texts), "encoding_format": "float"}
+        return unit(_vectors(self._transport.request("POST", url, body), len(texts), url))
+
+
+def _vectors(answer: Any, count: int, url: str) -> Vectors:
+    """The vectors of an answer, in the order of its indices."""
+    try:
+        rows = sorted(answer["data"], key=lambda row: row["index"])
+        found = np.array([row["embedding"] for row in rows], np.float32)
+        if found.ndim != 2 or len(found) != count or not np.isfinite(found).all():
+            raise ValueError(f"their shape is {found.shape} for {count} texts")
+    except (TypeError, KeyError, ValueError) as error:
+        why = f"{url}: {type(error).__name__}: {error}"
+        raise RemoteError("the server does not answer with vectors", why=why, fix="check the model's name") from error
+    return found
+
+
+def open_embedder(reference: str, library: Library | None = None, key: str | None = None) -> Embedder:
+    """A model's embedder: by its name in the library, or ``URL`` or ``URL#MODEL`` of a server, which is not asked yet.
+
+    Args:
+        key: of the server; the environment's ``SEEDBED_KEY`` unless given.
+
+    Raises:
+        NotFoundError: there is no such model. UsageError: the URL is none, or the model makes no vectors.
+    """
+    if is_url(reference):
+        url, model = urldefrag(reference)
+        return RemoteEmbedder(url, model or None, key or os.environ.get(KEY_VARIABLE) or None)
+    from seedbed.chat.local import LocalModel  # torch: not before it is needed
+    from seedbed.core.artifacts import Library
+    from seedbed.inference.encoding import Encoder
+    from seedbed.models.config import ModelConfig
+    from seedbed.models.store import load_any, read_config, read_description
+
+    artifact = (library or Library()).get(reference, "model")
+    config = read_config(read_description(artifact)["model"])
+    if isinstance(config, ModelConfig) and config.head == "lm":
+        return LocalEmbedder(LocalModel.open(reference, library))
+    return EncoderEmbedder(Encoder(load_any(artifact)))

@@ -1,0 +1,125 @@
+"""Conditions on metadata: checked once, then matched in Python or turned into SQL with bound parameters.
+
+A filter comes from outside (a flag, a request), so its names and values are never put into the text of a query.
+The rules, the same for every store: a missing field equals nothing, so "ne" and "nin" hold for it and all others do
+not; numbers compare with numbers and texts with texts only.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from seedbed.core.errors import UsageError
+from seedbed.documents.document import Chunk, Scalar
+from seedbed.search.contracts import Filter
+
+OWN_FIELDS = ("source", "page", "heading")
+"""Fields that every chunk has; the others are looked up in its metadata."""
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+_SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS = ("eq", "ne", *_COMPARE, "in", "nin")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition; ``value`` is a tuple for "in" and "nin", else a scalar."""
+
+    field: str
+    operator: str
+    value: Scalar | tuple[Scalar, ...]
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """All values it names."""
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+
+def conditions(where: Filter | None) -> tuple[Condition, ...]:
+    """Read a filter; all of the conditions must hold.
+
+    Raises:
+        UsageError: an unknown operator, a field or a value that cannot be.
+    """
+    found: list[Condition] = []
+    for field, wanted in (where or {}).items():
+        if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:
+            raise _refuse(
+                f"there can be no field {field!r}", "a name has no quotation mark, backslash or control character"
+            )
+        pairs = wanted.items() if hasattr(wanted, "items") else [("eq", wanted)]
+        found += [Condition(field, sign, _value(field, sign, value)) for sign, value in pairs]
+    return tuple(found)
+
+
+def matches(chunk: Chunk, where: Filter | None) -> bool:
+    """Whether a chunk fulfils a filter."""
+    return all(_holds(_field(chunk, one.field), one) for one in conditions(where))
+
+
+def to_sql(where: Filter | None) -> tuple[str, list[Any]]:
+    """A filter as an SQL expression on the table ``chunks``, and the parameters to bind."""
+    parts, parameters = ["1"], list[Any]()
+    for one in conditions(where):
+        part, bound = _condition_sql(one)
+        parts.append(part)
+        parameters += bound
+    return " AND ".join(parts), parameters
+
+
+def _condition_sql(one: Condition) -> tuple[str, list[Any]]:
+    own = one.field in OWN_FIELDS
+    field = f"chunks.{one.field}" if own else "json_extract(chunks.metadata, ?)"  # the name is one of OWN_FIELDS
+    path = [] if own else [f'$."{one.field}"']
+    if one.operator in _SIGNS:
+        kinds = "('text')" if isinstance(one.value, str) else "('integer', 'real')"
+        return f"({field} {_SIGNS[one.operator]} ? AND typeof({field}) IN {kinds})", [*path, one.value, *path]
+    if one.operator in ("eq", "ne"):
+        return f"{field} IS {'NOT ' if one.operator == 'ne' else ''}?", [*path, one.value]
+    marks = ", ".join("?" * len(one.values))
+    missing = f"{field} IS NULL OR " if one.operator == "nin" else ""
+    sign = "NOT IN" if one.operator == "nin" else "IN"
+    return f"({missing}{field} {sign} ({marks}))", [*(path if missing else []), *path, *one.values]
+
+
+def _field(chunk: Chunk, name: str) -> Scalar | None:
+    if name in OWN_FIELDS:
+        found: Scalar | None = getattr(chunk, name)
+        return found
+    return chunk.metadata.get(name)
+
+
+def _holds(found: Scalar | None, one: Condition) -> bool:
+    if one.operator in _COMPARE:
+        alike = found is not None and isinstance(found, str) == isinstance(one.value, str)
+        return alike and _COMPARE[one.operator](found, one.value)
+    return (found in one.values) == (one.operator in ("eq", "in"))
+
+
+def _value(field: str, sign: str, value: Any) -> Scalar | tuple[Scalar, ...]:
+    if sign not in OPERATORS:
+        raise _refuse(f"there is no operator {sign!r} (on {field})", f"the operators are {', '.join(OPERATORS)}")
+    if sign in ("in", "nin"):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise _refuse(f"{field}: {sign!r} needs a list", f"it got {value!r}")
+        return tuple(_scalar(field, one) for one in value)
+    return _scalar(field, value)
+
+
+def _scalar(field: str, value: Any) -> Scalar:
+    fits = isinstance(value, get_args(Scalar)) and (isinstance(value, str) or abs(value) < 2**63)  # not NaN either
+    if not fits:
+        raise _refuse(f"{field} cannot be compared with {value!r}", "a value is a text, a number, true or false")
+    found: Scalar = value
+    return found
+
+
+def _refuse(what: str, why: str) -> UsageError:
+    return UsageError(what, why=why, fix='write conditions such as {"year": {"gte": 2020}}')

@@ -1,0 +1,189 @@
+"""What every request passes first (host, origin, key, size, shape), and every answer gets (headers, a time limit).
+
+Everything needs a key but ``/health`` and the page's files: what is not listed here is closed, unknown paths too. A
+request ends with its client: when the connection goes, the work for it is cancelled, streamed or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import math
+import re
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seedbed.core.errors import SeedbedError
+from seedbed.serve.context import RequestContext, Server
+from seedbed.serve.errors import ApiError, error_response, refuse
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_MOST_KEYS = 50_000  # each may be a mistake to be told
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Gate:
+    """An ASGI middleware around the whole app; ``open_paths`` are the page's files."""
+
+    def __init__(self, app: ASGIApp, server: Server, open_paths: Collection[str]) -> None:
+        self.app, self.server, self._open = app, server, {"/health", *open_paths}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        metrics, status = self.server.metrics, 499
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_RAW_HEADERS]}
+            async with asyncio.timeout(self.server.settings.send_seconds):
+                await send(message)
+
+        metrics.in_flight += 1
+        try:
+            await self._pass(scope, receive, answer)
+        except TimeoutError:
+            metrics.slow_readers += 1
+            logging.getLogger(__name__).warning("a reader took nothing for too long: its connection is closed")
+        finally:
+            metrics.in_flight -= 1
+            metrics.requests[getattr(scope.get("route"), "path", "other"), status] += 1
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            owner = self._admit(scope, Headers(scope=scope))
+            body = await self._body(Headers(scope=scope), receive)
+        except SeedbedError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        if body is None:
+            return  # the client left
+        async with AsyncExitStack() as stack:
+            scope["seedbed.context"] = RequestContext(self.server, owner, stack)
+            if not await _while_connected(self.app, scope, body, receive, send):
+                self.server.metrics.disconnects += 1
+
+    def _admit(self, scope: Scope, headers: Headers) -> str:
+        """Who asks. Raises ApiError for whoever may not."""
+        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        if not _is_address(host) and host not in {"localhost", *self.server.settings.hosts}:
+            why = f"this server is not called {host[:100]!r}"
+            raise ApiError(403, "wrong host", why=why, fix="start it with --allow-host", code="host_not_allowed")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            why = "a browser asks for a page of another address"
+            raise ApiError(403, "wrong origin", why=why, fix="use the server's own page", code="origin_not_allowed")
+        if self.server.draining and scope["path"] != "/health":
+            why = "it was told to stop"
+            raise ApiError(503, "the server is shutting down", why=why, fix="try again later", code="shutting_down")
+        if self.server.keys is None or (scope["path"] in self._open and scope["method"] in ("GET", "HEAD")):
+            return ""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        if owner is None:
+            fix = "send Authorization: Bearer KEY; `seedbed keys create NAME` makes one"
+            raise ApiError(401, "no valid API key", why="none was sent, or not ours", fix=fix, code="invalid_api_key")
+        return owner
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The whole body, checked; None where the client left. Raises ApiError for one that is too large or late."""
+        limit, found = self.server.settings.body_bytes, bytearray()
+        try:
+            async with asyncio.timeout(self.server.settings.body_seconds):
+                more = int(headers.get("content-length", 0)) <= limit
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    found += message.get("body", b"")
+                    if len(found) > limit or not message.get("more_body"):
+                        more = False
+        except TimeoutError:
+            why = f"{len(found)} bytes came in {self.server.settings.body_seconds:g} s"
+            raise ApiError(408, "the body did not arrive", why=why, fix="send it faster", code="timeout") from None
+        if len(found) > limit or int(headers.get("content-length", 0)) > limit:
+            why = f"at most {limit} bytes are read"
+            raise ApiError(413, "the body is too large", why=why, fix="send less", code="body_too_large")
+        if found and "json" in headers.get("content-type", ""):
+            check_json(bytes(found), self.server.settings.json_depth)
+        return bytes(found)
+
+
+def check_json(body: bytes, depth: int) -> None:
+    """Raises ApiError unless a body is JSON of Unicode text and finite numbers, nested at most ``depth`` deep."""
+    try:
+        value = json.loads(body, parse_constant=_finite, parse_float=_finite)
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()  # half of a pair has no bytes
+    except (ValueError, RecursionError) as error:
+        raise refuse("the body is not JSON", why=str(error)[:200], fix="send valid JSON") from error
+    level = [value]
+    for _ in range(depth):
+        if sum(len(one) for one in level if isinstance(one, dict)) > _MOST_KEYS:
+            raise refuse("the body has too many keys", why=f"{_MOST_KEYS} are read", fix="send less")
+        nested = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
+        level = [part for parts in nested for part in parts]
+    if any(isinstance(one, (dict, list)) for one in level):
+        raise refuse("the body is nested too deeply", why=f"{depth} levels are read", fix="nest less")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _is_address(host: str) -> bool:
+    """Whether a host is a plain address, which no other site's name can point here."""
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+async def _while_connected(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
+    """Run an app until it is done or its client is gone. Returns whether it was done."""
+    rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return rest.pop() if rest else await asyncio.Event().wait() and {}
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def run() -> None:
+        await app(scope, replay, send)
+
+    work, watch = asyncio.create_task(run()), asyncio.create_task(gone())
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        done = work.done()
+    finally:
+        watch.cancel()
+        work.cancel()
+        [outcome] = await asyncio.gather(work, return_exceptions=True)
+    if done and isinstance(outcome, Exception):
+        raise outcome
+    return done

@@ -1,0 +1,149 @@
+"""The parts of a ``tokenizer.json`` that importers put together, and what stands around a text in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def tokenizer_table(
+    model: Mapping[str, Any],
+    *,
+    added: Sequence[Mapping[str, Any]] = (),
+    normalizer: Mapping[str, Any] | None = None,
+    pre_tokenizer: Mapping[str, Any] | None = None,
+    post_processor: Mapping[str, Any] | None = None,
+    decoder: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A whole ``tokenizer.json``."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": list(added),
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": post_processor,
+        "decoder": decoder,
+        "model": dict(model),
+    }
+
+
+def added_token(
+    index: int, content: str, *, special: bool, lstrip: bool = False, rstrip: bool = False, normalized: bool = False
+) -> dict[str, Any]:
+    """A token that is found in a text before anything else."""
+    return {
+        "id": index,
+        "content": content,
+        "single_word": False,
+        "lstrip": lstrip,
+        "rstrip": rstrip,
+        "normalized": normalized,
+        "special": special,
+    }
+
+
+def bpe_model(
+    vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], *, ignore_merges: bool = False
+) -> dict[str, Any]:
+    """Byte-level BPE: every text can be spelled, so there is no unknown token."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": ignore_merges,
+        "vocab": dict(vocabulary),
+        "merges": [list(merge) for merge in merges],
+    }
+
+
+def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
+    """WordPiece as BERT has it: the longest piece first, "##" inside words, words over 100 characters are unknown."""
+    return {
+        "type": "WordPiece",
+        "unk_token": unknown,
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": dict(vocabulary),
+    }
+
+
+def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -> dict[str, Any]:
+    """BERT's BasicTokenizer; accents go with the capitals unless ``strip_accents`` says otherwise."""
+    return {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": chinese,
+        "strip_accents": strip_accents,
+        "lowercase": lower,
+    }
+
+
+def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dict[str, Any]:
+    """GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": add_prefix_space,
+        "trim_offsets": True,
+        "use_regex": use_regex,
+    }
+
+
+def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
+    """SentencePiece's: "▁" is a space, bytes are joined, and the first space goes where encoding put one."""
+    steps: list[dict[str, Any]] = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    if strip:
+        steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    return {"type": "Sequence", "decoders": steps}
+
+
+def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
+    """A post-processor that puts tokens, each a name and an id, around a text; around a pair, around each of both."""
+    if not before and not after:
+        return None
+
+    def side(sequence: str, kind: int) -> list[dict[str, Any]]:
+        tokens = [[{"SpecialToken": {"id": name, "type_id": kind}} for name, _ in part] for part in (before, after)]
+        return [*tokens[0], {"Sequence": {"id": sequence, "type_id": kind}}, *tokens[1]]
+
+    second = side("B", 1)
+    if len(before) == len(after) == 1 and before != after:  # BERT: the second text has no beginning of its own
+        second = second[1:]
+    tokens = {name: {"id": name, "ids": [index], "tokens": [name]} for name, index in (*before, *after)}
+    return {
+        "type": "TemplateProcessing",
+        "single": side("A", 0),
+        "pair": [*side("A", 0), *second],
+        "special_tokens": tokens,
+    }
+
+
+def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that a post-processor puts before and after a single text."""
+    if post_processor is None:
+        return (), ()
+    kind = post_processor["type"]
+    if kind == "Sequence":
+        before: tuple[int, ...] = ()
+        after: tuple[int, ...] = ()
+        for step in post_processor["processors"]:
+            outer = surrounding(step)
+            before, after = outer[0] + before, after + outer[1]
+        return before, after
+    if kind in ("BertProcessing", "RobertaProcessing"):
+        return (int(post_processor["cls"][1]),), (int(post_processor["sep"][1]),)
+    if kind != "TemplateProcessing":
+        return (), ()
+    ids = {name: tuple(entry["ids"]) for name, entry in post_processor["special_tokens"].items()}
+    place = next(at for at, part in enumerate(post_processor["single"]) if "Sequence" in part)
+    parts = [ids[part["SpecialToken"]["id"]] if "SpecialToken" in part else () for part in post_processor["single"]]
+    return sum(parts[:place], ()), sum(parts[place + 1 :], ())

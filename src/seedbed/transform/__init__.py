@@ -1,0 +1,1 @@
+"""A stored model in, another model out: merge, prune, and what they need."""

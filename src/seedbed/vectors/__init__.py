@@ -1,0 +1,1 @@
+"""Vectors of texts counted from words: TF-IDF and latent semantic analysis."""

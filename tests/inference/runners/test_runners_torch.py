@@ -1,0 +1,235 @@
+"""Real models: chunks over scattered blocks are the plain forward, and replies do not depend on company or cache."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hash_runner import run_all, tokens_of
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from seedbed.core.errors import CapacityError
+from seedbed.inference.decoding import Token
+from seedbed.inference.engine import Engine, EngineLimits
+from seedbed.inference.generate import Generator
+from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Request
+from seedbed.inference.runner import BLOCK, TokenChunk
+from seedbed.inference.runners.torch import TorchRunner
+from seedbed.models.config import ModelConfig
+from seedbed.models.decoder import Decoder
+
+MakeDecoder = Callable[..., Decoder]
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"position": "learned", "norm": "layer", "mlp": "plain", "activation": "gelu"},
+    {"mixers": ("sliding", "attention"), "window": 70},
+    {"mixers": ("lstm",), "position": "none"},
+    {"mixers": ("gru", "attention")},
+]
+
+
+def cells(prompt: list[int], blocks: list[int], want: Any) -> list[TokenChunk]:
+    starts = range(0, len(prompt), BLOCK)
+    return [TokenChunk(prompt[start : start + BLOCK], start, blocks, want, 0) for start in starts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("blocks", [[0, 1, 2], [7, 2, 5]])
+def test_rows_are_those_of_a_plain_forward(make_decoder: MakeDecoder, kind: dict, blocks: list[int]) -> None:
+    model = make_decoder(max_length=600, **kind)
+    ids = random.Random(1).choices(range(50), k=150)
+    with torch.no_grad():
+        expected = model(torch.tensor([ids]))[0][0]
+    runner = TorchRunner(model)
+    rows = runner.forward(cells(ids[:140], blocks, "all"))
+    torch.testing.assert_close(rows.logits, expected[:140], atol=1e-4, rtol=1e-4)
+    assert rows.best == expected[:140].argmax(-1).tolist()
+    assert rows.logsumexp == pytest.approx(expected[:140].logsumexp(-1).tolist(), abs=1e-4)
+    for position in range(140, 150):
+        rows = runner.forward([TokenChunk([ids[position]], position, blocks, "last", 0)])
+        torch.testing.assert_close(rows.logits[0], expected[position], atol=1e-4, rtol=1e-4)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.head(runner.hidden(ids)), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_blocks_are_bounded_by_bytes(make_decoder: MakeDecoder) -> None:
+    block = 2 * 2 * 2 * 8 * BLOCK * 4  # layers, k and v, heads, channels, positions, bytes
+    assert TorchRunner(make_decoder(), cache_bytes=10 * block + 5).block_count == 10
+    assert TorchRunner(make_decoder(max_length=160)).block_count == 3  # one window
+    with pytest.raises(CapacityError):
+        TorchRunner(make_decoder(), cache_bytes=block - 1)
+
+
+def requests(count: int, most: int, vocabulary: int) -> list[Request]:
+    """Greedy and drawn, all options, lengths up to ``most``, many with a beginning in common; at last three that fill
+    a small cache."""
+    pick = random.Random(count)
+    shared = pick.choices(range(vocabulary), k=most)
+    made = []
+    for name in range(count):
+        length = pick.randint(1, most)
+        own = pick.choice([0, length // 2, length])
+        prompt = (*shared[: length - own], *pick.choices(range(vocabulary), k=own))
+        sampling = Sampling(
+            max_tokens=pick.randint(1, 70),
+            temperature=pick.choice([0, 0, 0.8, 2]),
+            top_k=pick.choice([0, 10]),
+            top_p=pick.choice([1.0, 0.9]),
+            min_p=pick.choice([0.0, 0.02]),
+            repetition_penalty=pick.choice([1.0, 1.1]),
+            frequency_penalty=pick.choice([0.0, 0.2]),
+            presence_penalty=pick.choice([0.0, 0.2]),
+            logit_bias=pick.choice([(), ((7, 2.0),)]),
+            top_logprobs=pick.choice([0, 5]),
+            ignore_end=pick.random() < 0.5,
+            seed=pick.randrange(10**6),
+        )
+        made.append(Request(str(name), prompt, sampling, echo=pick.random() < 0.2))
+    for name in ("long1", "long2", "long3"):
+        sampling = Sampling(max_tokens=most, seed=5, ignore_end=True)
+        made.append(Request(name, tuple(pick.choices(range(vocabulary), k=10)), sampling))
+    return made
+
+
+def outcome(events: list) -> tuple[list[Token], list | None]:
+    return tokens_of(events), events[0].prompt_logprobs
+
+
+def alone(model: Decoder, request: Request, ends: list[int]) -> tuple[list[Token], list | None]:
+    engine = Engine(TorchRunner(model), ends)
+    engine.add(request)
+    return outcome(run_all(engine)[request.id])
+
+
+def together(engine: Engine, asked: list[Request]) -> dict[str, Any]:
+    """Arrivals spread over the first steps, the last first."""
+    events: dict[str, list] = {}
+    left = list(asked)
+    while left or not engine.idle:
+        for _ in range(min(len(left), 3)):
+            engine.add(left.pop())
+        for event in engine.step():
+            events.setdefault(event.request_id, []).append(event)
+    return {name: outcome(found) for name, found in events.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "most"),
+    [
+        ({}, 40, 200),
+        pytest.param({"mixers": ("gru", "attention")}, 40, 200, marks=pytest.mark.slow),
+        pytest.param({}, 200, 1000, marks=pytest.mark.slow),
+        pytest.param({"mixers": ("sliding", "lstm"), "window": 100}, 200, 1000, marks=pytest.mark.slow),
+    ],
+)
+def test_replies_are_the_same_alone_together_cached_and_preempted(
+    make_decoder: MakeDecoder, kind: dict, count: int, most: int
+) -> None:
+    """Identical floats, not close ones."""
+    model = make_decoder(max_length=most + 70, **kind)
+    asked, ends = requests(count, most, 50), [11]
+    expected = {request.id: alone(model, request, ends) for request in asked}
+    pick, blocks = random.Random(0), 6 if most == 200 else 25
+    roomy = Engine(TorchRunner(model, cache_bytes=1 << 26), ends)
+    small = TorchRunner(model, cache_bytes=blocks * 2 * 2 * 8 * BLOCK * 4 * (2 if not kind else 1))
+    tight = Engine(small, ends, limits=EngineLimits(max_running=5))
+    for engine, order in ((roomy, pick.sample(asked, len(asked))), (roomy, asked), (tight, asked)):
+        assert together(engine, order) == expected
+    assert small.block_count == blocks
+    assert tight.stats().preemptions > 0
+    assert (roomy.stats().prefix_hits > 1000) == (not kind)
+    assert roomy.stats().free_blocks == roomy.runner.block_count
+    assert any(token.finish == "end" for tokens, _ in expected.values() for token in tokens)
+
+
+def test_echo_is_the_plain_forward(make_decoder: MakeDecoder) -> None:
+    model = make_decoder(max_length=320)
+    prompt = tuple(random.Random(2).choices(range(50), k=150))
+    _, echoed = alone(model, Request("a", prompt, Sampling(temperature=0, max_tokens=2), echo=True), [])
+    with torch.no_grad():
+        logprobs = model(torch.tensor([prompt]))[0][0].log_softmax(-1)
+    expected = [float(logprobs[place, token]) for place, token in enumerate(prompt[1:])]
+    assert echoed[0] is None
+    assert echoed[1:] == pytest.approx(expected, abs=1e-4)
+
+
+LLAMA_NAMES = [
+    ("model.embed_tokens", "embedding"), ("model.norm", "norm"), ("lm_head", "output"), ("model.layers", "blocks"),
+    ("self_attn.o_proj", "mixer.out"), ("self_attn.", "mixer."), ("post_attention_layernorm", "feedforward_norm"),
+    ("input_layernorm", "mixer_norm"), ("mlp.", "feedforward."), ("_proj", ""),
+]  # fmt: skip
+GPT2_NAMES = [
+    ("transformer.", ""), ("wte.", "embedding."), ("wpe.", "position."), ("ln_f.", "norm."), ("h.", "blocks."),
+    ("ln_1.", "mixer_norm."), ("ln_2.", "feedforward_norm."), ("attn.c_proj.", "mixer.out."),
+    ("mlp.c_fc.", "feedforward.up."), ("mlp.c_proj.", "feedforward.down."), ("lm_head", "output"),
+]  # fmt: skip
+WIDTH = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+ROOM = {"vocab_size": 90, "num_key_value_heads": 2, "head_dim": 8, "rms_norm_eps": 1e-6, "max_position_embeddings": 256}
+SHAPE: dict[str, Any] = {"d_ff": 48, "n_kv_heads": 2, "head_dim": 8, "max_length": 256}
+
+
+def gpt2() -> tuple[PreTrainedModel, ModelConfig]:
+    theirs = GPT2LMHeadModel(
+        GPT2Config(vocab_size=90, n_positions=256, n_embd=32, n_layer=2, n_head=4, bos_token_id=None, eos_token_id=None)
+    )
+    config = ModelConfig(
+        90, 32, 2, 4, max_length=256, norm="layer", norm_eps=1e-5, mlp="plain", activation="gelu_tanh",
+        position="learned", qkv_bias=True, out_bias=True, mlp_bias=True,
+    )  # fmt: skip
+    return theirs, config
+
+
+def llama() -> tuple[PreTrainedModel, ModelConfig]:
+    theirs = LlamaForCausalLM(LlamaConfig(**WIDTH, **ROOM, bos_token_id=None, eos_token_id=None))
+    return theirs, ModelConfig(90, 32, 2, 4, **SHAPE, tied=False)
+
+
+def qwen3() -> tuple[PreTrainedModel, ModelConfig]:
+    theirs = Qwen3ForCausalLM(Qwen3Config(**WIDTH, **ROOM, tie_word_embeddings=True, eos_token_id=None))
+    return theirs, ModelConfig(90, 32, 2, 4, **SHAPE, qk_norm=True)
+
+
+def converted(theirs: PreTrainedModel, config: ModelConfig) -> Decoder:
+    fused = config.position == "learned"
+    weights = {}
+    for name, tensor in theirs.state_dict().items():
+        for old, new in GPT2_NAMES if fused else LLAMA_NAMES:
+            name = name.replace(old, new)
+        tensor = tensor.T if fused and tensor.ndim == 2 and name.startswith("blocks.") else tensor
+        if "attn.c_attn." in name:
+            parts = zip("qkv", tensor.chunk(3), strict=True)
+            weights |= {name.replace("attn.c_attn.", f"mixer.{part}."): piece for part, piece in parts}
+        else:
+            weights[name] = tensor
+    ours = Decoder(config).eval()
+    ours.load_state_dict(weights)
+    return ours
+
+
+@pytest.mark.parametrize("family", [gpt2, llama, qwen3])
+def test_greedy_tokens_are_those_of_transformers(family: Callable[[], tuple[PreTrainedModel, ModelConfig]]) -> None:
+    theirs, config = family()
+    torch.manual_seed(3)
+    for parameter in theirs.parameters():
+        parameter.data.normal_(0.0, 0.3)
+    generator = Generator(converted(theirs.eval(), config))
+    for length in (1, 40, 64, 130):
+        prompt = torch.randint(90, (1, length), generator=torch.Generator().manual_seed(length))
+        with torch.no_grad():
+            expected = theirs.generate(
+                prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=60, pad_token_id=0
+            )
+        tokens = generator.stream(prompt[0].tolist(), Sampling(temperature=0, max_tokens=60))
+        assert [token.id for token in tokens] == expected[0, length:].tolist()
