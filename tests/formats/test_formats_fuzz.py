@@ -70,7 +70,7 @@ def gguf_file(folder: Path) -> tuple[bytes, int]:
 
 def model_file(folder: Path) -> tuple[bytes, int]:
     """A whole model, whose metadata must fit its tensors."""
-    sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
     from gguf_models import BASE, CONFIGS, random_model
 
     tokenizer = train_tokenizer(["some text about seeds and trees"] * 3, TokenizerSettings(vocab_size=270))

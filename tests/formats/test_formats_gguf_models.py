@@ -30,7 +30,7 @@ from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
 
-DATA = Path(os.environ.get("SEEDBED_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+DATA = Path(os.environ.get("SEEDBED_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 ALL = [*CONFIGS, "bert"]
 CONFIGS_AND_BERT = {**CONFIGS, "bert": ("bert", BERT)}
 

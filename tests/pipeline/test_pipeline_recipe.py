@@ -152,19 +152,19 @@ from seedbed.core.errors import SeedbedError
 from seedbed.pipeline.recipe import load_recipe
 from seedbed.pipeline.run import run_recipe
 import seedbed.pipeline.training as training
-from seedbed.train.loop import Run
+from seedbed.train.loop import TrainingRun
 training.cores = lambda: 1
 torch.set_num_threads(1)
-step = Run._step
+step = TrainingRun._step
 def stepping(self):
     if self.progress.step == 4 and not self.resumed:
         os.kill(os.getpid(), signal.SIGINT)
     return step(self)
-start = Run._start
+start = TrainingRun._start
 def starting(self, resume):
     start(self, resume)
     self.resumed = self.progress.step > 0
-Run._step, Run._start = stepping, starting
+TrainingRun._step, TrainingRun._start = stepping, starting
 *overrides, flag = sys.argv[1:]
 try:
     run_recipe(load_recipe(None, overrides), Library(), resume=flag == "--resume")

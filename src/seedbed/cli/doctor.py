@@ -85,7 +85,7 @@ def doctor_command(verify: bool, offline: bool, as_json: bool) -> int:
 
 
 def _python() -> Iterator[Diagnosis]:
-    from seedbed import __version__
+    from seedbed.core.version import __version__
 
     yield Diagnosis("ok", "seedbed", __version__)
     right = sys.version_info >= (3, 11)

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
-from seedbed import __version__
 from seedbed.core.errors import SeedbedError
+from seedbed.core.version import __version__
 
 # command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -22,9 +22,9 @@ from typing import Any
 
 import platformdirs
 
-from seedbed import __version__
 from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.version import __version__
 
 MANIFEST, VERIFIED = "manifest.json", "verified.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

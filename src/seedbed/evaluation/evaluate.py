@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedbed import __version__
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError
 from seedbed.core.machine import describe_machine
 from seedbed.core.progress import say
+from seedbed.core.version import __version__
 from seedbed.corpus.document import Split
 from seedbed.corpus.pack import TokenShards
 from seedbed.corpus.questions import read_questions

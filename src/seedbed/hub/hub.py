@@ -109,7 +109,7 @@ class Hub:
 
     def headers(self) -> dict[str, str]:
         """What is sent when a file is asked for; encodings that would change the bytes are not wanted."""
-        from seedbed import __version__
+        from seedbed.core.version import __version__
 
         token = self.token
         authorization = {"authorization": f"Bearer {token}"} if token else {}
@@ -176,7 +176,7 @@ class Hub:
         from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import HfHubHTTPError
 
-        from seedbed import __version__
+        from seedbed.core.version import __version__
 
         # Else the library sends names of installed packages, and asks the hub for lists of programs to report.
         constants.HF_HUB_DISABLE_TELEMETRY = True

@@ -10,7 +10,7 @@ from importlib.resources import files
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from seedbed import __version__
+from seedbed.core.version import __version__
 from seedbed.serve import chat, completions, errors, responses, routes
 from seedbed.serve.context import Server
 from seedbed.serve.middleware import Gate

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed import __version__
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.lineage import Relative, family, tree_lines
+from seedbed.core.version import __version__
 
 CARD = "README.md"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
