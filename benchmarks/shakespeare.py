@@ -90,7 +90,7 @@ def train(title: str, text: Characters, config: Any, settings: Any) -> dict[str,
     from seedbed.train.engine import TrainingEngine
     from seedbed.train.loop import Hooks, TrainingRun
     from seedbed.train.objectives.causal_lm import CausalLM
-    from seedbed.train.sources import PackedTokens
+    from seedbed.train.sources.packed import PackedTokens
 
     seed_everything(settings.seed)
     model = Decoder(config)

@@ -114,9 +114,10 @@ def _seedbed(shards: Any, options: dict[str, Any]) -> Run:
     from seedbed.core.randomness import seed_everything
     from seedbed.models.decoder import Decoder
     from seedbed.train.engine import TrainingEngine
+    from seedbed.train.loop import split_batch
     from seedbed.train.objectives.causal_lm import CausalLM
     from seedbed.train.schedule import learning_rate
-    from seedbed.train.sources import PackedTokens, split_batch
+    from seedbed.train.sources.packed import PackedTokens
 
     config, settings = _our_settings(shards.vocab_size, options)
     seed_everything(settings.seed)

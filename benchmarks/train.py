@@ -72,7 +72,7 @@ def _seedbed(shape: Shape) -> Step:
     from seedbed.train.engine import TrainingEngine
     from seedbed.train.objectives.causal_lm import CausalLM
     from seedbed.train.settings import TrainSettings
-    from seedbed.train.sources import PackedTokens
+    from seedbed.train.sources.packed import PackedTokens
 
     model = Decoder(_model_config(shape))
     model.initialise(0)

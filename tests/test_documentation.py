@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 TINY = (
-    "seedbed train quickstart --corpus docs --set name=quickstart --set model.depth=1 --set model.context=256 "
-    "--set pretrain.steps=4 --set pretrain.batch=2 --set finetune.train.steps=2 --set finetune.train.batch=2"
+    "seedbed train quickstart --corpus docs --set name=quickstart --set pretrain.model.depth=1 "
+    "--set pretrain.model.context=256 --set pretrain.steps=4 --set pretrain.batch=2 "
+    "--set finetune.steps=2 --set finetune.batch=2"
 )
 
 

@@ -14,8 +14,8 @@ from seedbed.core.errors import NotFoundError
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "--set=model.depth=1", "--set=model.context=128", "--set=pretrain.steps=6", "--set=pretrain.batch=2",
-    "--set=finetune.train.steps=2", "--set=finetune.train.batch=2", "--set=pretrain.evaluate_every=3",
+    "--set=pretrain.model.depth=1", "--set=pretrain.model.context=128", "--set=pretrain.steps=6",
+    "--set=pretrain.batch=2", "--set=finetune.steps=2", "--set=finetune.batch=2", "--set=pretrain.evaluate_every=3",
 ]  # fmt: skip
 
 
@@ -47,12 +47,12 @@ def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> No
     listed = json.loads(seedbed(tmp_path, "runs", "ls", "--json").stdout)
     assert {(run["name"], run["steps"]) for run in listed} == {
         ("quickstart-docs-run", 2),
-        ("quickstart-docs-base-run", 6),
+        ("quickstart-docs-pretrain-run", 6),
     }
-    shown = seedbed(tmp_path, "runs", "show", "quickstart-docs-base-run")
+    shown = seedbed(tmp_path, "runs", "show", "quickstart-docs-pretrain-run")
     assert "training loss" in shown.stdout
     compared = json.loads(
-        seedbed(tmp_path, "runs", "compare", "quickstart-docs-run", "quickstart-docs-base-run", "--json").stdout
+        seedbed(tmp_path, "runs", "compare", "quickstart-docs-run", "quickstart-docs-pretrain-run", "--json").stdout
     )
     assert [run["stage"] for run in compared] == ["finetune", "pretrain"]
 

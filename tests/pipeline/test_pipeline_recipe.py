@@ -5,7 +5,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import transformers
 from safetensors.torch import load_file
 
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.config import to_dict
 from seedbed.core.errors import ConfigError, DataError, NotFoundError, UsageError
 from seedbed.core.lineage import family
 from seedbed.corpus.columns import Columns
@@ -22,7 +24,7 @@ from seedbed.formats.exporting import export_huggingface
 from seedbed.formats.importing import import_model
 from seedbed.formats.peft_format import read_adapter
 from seedbed.models.store import load_model
-from seedbed.pipeline.recipe import Recipe, load_recipe
+from seedbed.pipeline.recipe import Recipe, flat, load_recipe, recipe_path
 from seedbed.pipeline.run import run_recipe
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
@@ -53,25 +55,24 @@ def settings(folder: Path, *more: str) -> list[str]:
         "name=story",
         f'corpus.sources=[{{name = "stories", path = "{folder}"}}]',
         "tokenizer.vocab_size=320",
-        "model.depth=2",
-        "model.context=128",
-        "model.d_model=32",
-        "model.n_heads=2",
+        *(f"pretrain.model.{size}" for size in ("depth=2", "context=128", "d_model=32", "n_heads=2")),
         *(f"pretrain.{setting}" for setting in training),
-        *(f"finetune.train.{setting}" for setting in training),
+        *(f"finetune.{setting}" for setting in training),
         *more,
     ]
 
 
-def recipe(folder: Path, *more: str) -> Recipe:
-    return load_recipe(None, settings(folder, *more))
+def recipe(folder: Path, *more: str, without: Collection[str] = ()) -> Recipe:
+    """The quickstart on a folder, in miniature, without some of its stages."""
+    whole = load_recipe(None, settings(folder, *more))
+    return replace(whole, stage=tuple(stage for stage in whole.stage if stage.title not in without))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Sums are made in another order with another number of threads: equal bits need an equal number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seedbed.pipeline.training.cores", lambda: 1)
+        patch.setattr("seedbed.pipeline.stages.train.cores", lambda: 1)
         torch.set_num_threads(1)
         yield
 
@@ -98,8 +99,8 @@ def ancestors(artifact: Artifact, library: Library) -> dict[str, str]:
 
 def test_every_stage_is_named_and_the_tree_reaches_the_corpus(made: tuple[Library, Artifact]) -> None:
     library, model = made
-    names = {"story", "story-base", "story-corpus", "story-tokenizer", "story-tokens", "story-questions"}
-    assert names | {"story-report", "story-run", "story-base-run"} == set(library.names())
+    names = {"story", "story-pretrain", "story-corpus", "story-tokenizer", "story-tokens", "story-questions"}
+    assert names | {"story-report", "story-run", "story-pretrain-run"} == set(library.names())
     assert set(ancestors(model, library)) == {"model", "questions", "tokens", "tokenizer", "corpus"}
     for artifact in library.all():
         artifact.verify()
@@ -137,7 +138,7 @@ def test_an_interrupted_recipe_resumes_bit_for_bit(made: tuple[Library, Artifact
     assert codes == [130, 130, 0], outcomes[-1].stderr
     again = Library(tmp_path).get("story", "model")
     assert again.id == model.id
-    for run in ("story-run", "story-base-run"):
+    for run in ("story-run", "story-pretrain-run"):
         lines = [read_metrics(home.get(run, "run").file("metrics.jsonl")) for home in (library, Library(tmp_path))]
         one, two = ([{k: v for k, v in line.items() if k not in TIMING} for line in part] for part in lines)
         assert one == two
@@ -151,7 +152,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError
 from seedbed.pipeline.recipe import load_recipe
 from seedbed.pipeline.run import run_recipe
-import seedbed.pipeline.training as training
+import seedbed.pipeline.stages.train as training
 from seedbed.train.loop import TrainingRun
 training.cores = lambda: 1
 torch.set_num_threads(1)
@@ -184,7 +185,7 @@ def test_an_unfinished_run_is_in_the_way(text: Path, tmp_path: Path) -> None:
     assert "--resume" in caught.value.fix
     with pytest.raises(UsageError, match="not the one") as caught:
         run_recipe(recipe(text, "pretrain.lr=0.5"), library, resume=True)
-    assert "pretrain.lr" in caught.value.why
+    assert "pretrain.settings.lr" in caught.value.why
     assert run_recipe(recipe(text), library, restart=True).model.kind == "model"
 
 
@@ -209,7 +210,8 @@ def test_a_corpus_smaller_than_one_batch(text: Path, tmp_path: Path) -> None:
 
 
 def test_without_chat_the_base_is_the_model(text: Path, tmp_path: Path) -> None:
-    outcome = run_recipe(recipe(text, "chat=false", "baselines=false"), Library(tmp_path))
+    short = recipe(text, "report.baselines=false", without=("questions", "finetune"))
+    outcome = run_recipe(short, Library(tmp_path))
     assert outcome.model.manifest.config["stage"] == "pretrain"
     assert "questions" not in {artifact.kind for artifact in Library(tmp_path).all()}
 
@@ -218,7 +220,8 @@ def test_several_sources_are_mixed(text: Path, tmp_path: Path) -> None:
     write_prose(tmp_path / "more", 12)
     (tmp_path / "more" / "own.txt").write_text("Words that stand nowhere else. " * 40)
     sources = f'[{{name = "a", path = "{text}"}}, {{name = "b", path = "{tmp_path / "more"}", weight = 3.0}}]'
-    mixed = recipe(text, f"corpus.sources={sources}", "chat=false", "baselines=false")
+    more = (f"corpus.sources={sources}", "report.baselines=false")
+    mixed = recipe(text, *more, without=("questions", "finetune"))
     outcome = run_recipe(mixed, Library(tmp_path / "home"))
     assert load_file(outcome.model.file("model.safetensors"))
     results = json.loads(outcome.evaluation.file("results.json").read_text())
@@ -241,8 +244,9 @@ def published(folder: Path) -> Path:
 def test_a_recipe_goes_on_with_a_published_model(text: Path, tmp_path: Path, pretraining: bool) -> None:
     library = Library(tmp_path / "home")
     start = import_model(library, published(tmp_path / "gpt2"), "begun")
-    more = ["model.start=begun", f"pretraining={str(pretraining).lower()}"]
-    outcome = run_recipe(recipe(text, *more), library)
+    first, without = ("pretrain", ()) if pretraining else ("finetune", ("pretrain",))
+    more = ["tokenizer.use=begun", f"{first}.begin=begun", f"{first}.context=128"]
+    outcome = run_recipe(recipe(text, *more, without=without), library)
     relatives = ancestors(outcome.model, library)
     assert start.id in {relative.id for relative in family(library, outcome.model).ancestors()}
     assert relatives.keys() >= {"corpus", "tokens", "questions", "tokenizer"}
@@ -261,8 +265,9 @@ def test_a_recipe_goes_on_with_a_published_model(text: Path, tmp_path: Path, pre
 def test_low_rank_fine_tuning_stores_the_model_and_what_it_learned(text: Path, tmp_path: Path) -> None:
     library = Library(tmp_path / "home")
     start = import_model(library, published(tmp_path / "gpt2"), "begun")
-    more = ["model.start=begun", "pretraining=false", "finetune.rank=2", 'finetune.train.optimizer="adamw"']
-    model = run_recipe(recipe(text, *more), library).model
+    more = ["tokenizer.use=begun", "finetune.begin=begun", "finetune.context=128", "finetune.transform=lora"]
+    more += ["finetune.transform.rank=2", "finetune.optimizer=adamw"]
+    model = run_recipe(recipe(text, *more, without=("pretrain",)), library).model
     before, after = (load_file(one.file("model.safetensors")) for one in (start, model))
     parts = read_adapter(library.get("story-adapter", "adapter").path)
     assert {name for name in before if not torch.equal(before[name], after[name])} == {
@@ -278,11 +283,81 @@ def test_a_stored_corpus_and_stored_pairs_are_used(made: tuple[Library, Artifact
     library, _ = made
     rows = [("", {"prompt": f"what is {number}?", "response": f"a number, {number}"}) for number in range(20)]
     pairs = build_pairs(rows, Columns(prompt="prompt", reply="response"), library, "numbers")
-    more = ["name=again", "use_corpus=story-corpus", "finetune.pairs=numbers", "model.depth=1"]
+    more = ["name=again", "corpus.use=story-corpus", "questions.use=numbers", "pretrain.model.depth=1"]
     relatives = ancestors(run_recipe(recipe(tmp_path / "nowhere", *more), library).model, library)
     assert (relatives["corpus"], relatives["questions"]) == (library.get("story-corpus").id, pairs.id)
 
 
-def test_without_pretraining_there_must_be_a_start(text: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be used"):
-        recipe(text, "pretraining=false")
+def test_a_stage_that_lacks_what_it_needs_says_which_stage_is_missing(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs tokens") as caught:
+        run_recipe(recipe(text, without=("tokens",)), Library(tmp_path))
+    assert "a stage that makes tokens" in caught.value.fix
+    with pytest.raises(NotFoundError, match="pretrain"):
+        run_recipe(recipe(text, without=("pretrain",)), Library(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('kind = "tokens"', 'kind = "tokenss"', "did you mean 'tokens'"),
+        ('kind = "tokens"', 'name = "words"', "add `kind"),
+        ('objective = "causal_lm"', 'objective = "casual_lm"', "did you mean 'causal_lm'"),
+        ('objective = "causal_lm"', "", "has no stage"),
+        ("replay = 0.7", "replya = 0.7", "did you mean `replay`"),
+        ('name = "finetune"', 'name = "pretrain"', "two stages are called pretrain"),
+    ],
+)
+def test_a_mistake_in_a_stage_names_the_nearest(tmp_path: Path, old: str, new: str, match: str) -> None:
+    text = recipe_path("quickstart").read_text()
+    assert old in text
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path)
+    assert match in str(caught.value)
+
+
+FORMER = """
+name = "old"
+[[corpus.sources]]
+name = "notes"
+path = "docs"
+[tokenizer]
+vocab_size = 512
+[model]
+depth = 2
+context = 128
+[pretrain]
+steps = 7
+[finetune]
+replay = 0.25
+rank = 4
+alpha = 8.0
+[finetune.train]
+steps = 3
+lr = 0.01
+"""
+
+
+def test_a_recipe_of_the_former_form_is_refused_with_its_new_text(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(FORMER)
+    with pytest.raises(ConfigError, match="former form") as caught:
+        load_recipe(path)
+    path.write_text(caught.value.fix.partition("\n\n")[2])
+    read = flat(to_dict(load_recipe(path)))
+    expected = {
+        "name": "old",
+        "corpus.settings.sources": [{"name": "notes", "path": "docs", "licence": "unknown", "weight": 1.0}],
+        "tokenizer.settings.vocab_size": 512,
+        "pretrain.model.depth": 2,
+        "pretrain.model.context": 128,
+        "pretrain.settings.steps": 7,
+        "finetune.begin": "pretrain",
+        "finetune.source.replay": 0.25,
+        "finetune.transform.rank": 4,
+        "finetune.transform.alpha": 8.0,
+        "finetune.settings.steps": 3,
+        "finetune.settings.lr": 0.01,
+    }
+    assert {key: read[key] for key in expected} == expected

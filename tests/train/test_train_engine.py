@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from seedbed.core.errors import TrainingError
 from seedbed.nn.loss import IGNORE, token_loss
 from seedbed.train.engine import TrainingEngine
+from seedbed.train.loop import split_batch
 from seedbed.train.objectives.causal_lm import CausalLM
 from seedbed.train.settings import TrainSettings
-from seedbed.train.sources import PackedTokens, split_batch
+from seedbed.train.sources.packed import PackedTokens
 
 
 def ragged_batch() -> dict[str, Tensor]:

@@ -22,7 +22,8 @@ from seedbed.train.loop import Hooks, TrainingRun
 from seedbed.train.metrics import TIMING, read_metrics
 from seedbed.train.objectives.causal_lm import CausalLM
 from seedbed.train.settings import TrainSettings
-from seedbed.train.sources import ChatSource, PackedTokens, TokenizedConversation
+from seedbed.train.sources.chat import ChatSource, TokenizedConversation
+from seedbed.train.sources.packed import PackedTokens
 
 
 def packed() -> PackedTokens:

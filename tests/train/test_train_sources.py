@@ -8,7 +8,8 @@ from small import Row
 
 from seedbed.core.errors import DataError
 from seedbed.nn.loss import IGNORE
-from seedbed.train.sources import ChatSource, Mixture, PackedTokens, TokenizedConversation, collate
+from seedbed.train.sources.chat import ChatSource, TokenizedConversation, collate
+from seedbed.train.sources.packed import Mixture, PackedTokens
 
 
 @pytest.mark.parametrize(("count", "context", "batch"), [(64, 8, 2), (67, 8, 1), (61, 16, 3)])

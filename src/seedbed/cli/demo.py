@@ -93,10 +93,12 @@ def _answers_from_documents(recipe: Recipe, library: Library, outcome: Outcome) 
     The answers are sentences of the documents: what a model of a few minutes writes of them is no use.
     """
     from seedbed.documents.file_walk import STDLIB
+    from seedbed.pipeline.stages.corpus import CorpusStage
     from seedbed.rag.answer import ask
     from seedbed.rag.collection import Collection
 
-    paths = [source.path for source in recipe.corpus.sources]
+    stages = [stage for stage in recipe.stage if isinstance(stage, CorpusStage)]
+    paths = [source.path for stage in stages for source in stage.settings.sources]
     questions: Any = STDLIB_QUESTIONS if paths == [STDLIB] else _held_out(outcome)[:3]
     collection = Collection.create(library, recipe.name)
     try:

@@ -20,9 +20,10 @@ from seedbed.core.errors import CapacityError, NotFoundError, UsageError
 from seedbed.core.progress import duration, say
 
 if TYPE_CHECKING:
-    from seedbed.models.config import AnyConfig, ModelConfig
+    from seedbed.models.config import AnyConfig
     from seedbed.models.training_cost import TrainingCost
     from seedbed.pipeline.recipe import Recipe
+    from seedbed.pipeline.stages.train import TrainStage
 
 UTILISATION = 0.5
 """Share of the matrix-product peak that a training step is assumed to reach; `benchmarks/train.py` measures it."""
@@ -138,9 +139,19 @@ def _find(name: str) -> Target:
 
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
-    """A recipe's model and length; a length in epochs depends on the text, which is not read here."""
-    config, train = _recipe_shape(recipe), recipe.pretrain
-    tokens = train.steps * train.batch * config.max_length or train.tokens
+    """A recipe's first model and length; a length in epochs depends on the text, which is not read here.
+
+    Raises:
+        UsageError: the recipe trains nothing.
+    """
+    from seedbed.models.config import stacks
+    from seedbed.pipeline.stages.train import TrainStage
+
+    stage = next((stage for stage in recipe.stage if isinstance(stage, TrainStage)), None)
+    if stage is None:
+        raise UsageError(f"{title} trains nothing", why="it has no stage of kind train", fix="plan another recipe")
+    config, train = _recipe_shape(recipe, stage), stage.settings
+    tokens = train.steps * train.batch * stacks(config)[-1].max_length or train.tokens
     if not tokens and train.epochs:
         say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
     return Target(
@@ -148,20 +159,20 @@ def recipe_target(title: str, recipe: Recipe) -> Target:
     )
 
 
-def _recipe_shape(recipe: Recipe) -> ModelConfig:
+def _recipe_shape(recipe: Recipe, stage: TrainStage) -> AnyConfig:
     """A recipe's own model, or the one it begins from, in the recipe's context."""
     from dataclasses import replace
 
     from seedbed.models.config import ModelConfig
+    from seedbed.pipeline.stages.tokenizer import TokenizerStage
 
-    if not recipe.model.start:
-        return recipe.model.config(recipe.tokenizer.vocab_size)
-    config = _stored_shape(recipe.model.start, ())
+    if not stage.begin:
+        sizes = [one.settings.vocab_size for one in recipe.stage if isinstance(one, TokenizerStage)]
+        return stage.model.config(sizes[0] if sizes else ModelConfig.vocab_size)
+    config = _stored_shape(stage.begin, ())
     if not isinstance(config, ModelConfig):
-        raise UsageError(
-            f"{recipe.model.start} is no decoder", why="a recipe trains decoders", fix="begin from another"
-        )
-    return replace(config, max_length=min(config.max_length, recipe.model.context))
+        return config
+    return replace(config, max_length=min(config.max_length, stage.context or config.max_length))
 
 
 def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:

@@ -16,26 +16,6 @@ if TYPE_CHECKING:
     from seedbed.pipeline.run import Outcome
 
 
-def recipe_path(name: str) -> Path:
-    """A recipe's path: as given, or one that comes with seedbed (`quickstart`).
-
-    Raises:
-        NotFoundError: there is neither.
-    """
-    from seedbed.core.errors import NotFoundError
-
-    package = Path(__file__).resolve().parent.parent
-    homes = [package / "recipes", package.parent.parent / "recipes"]
-    shipped = [path for home in homes if home.is_dir() for path in sorted(home.glob("*.toml"))]
-    for path in (Path(name), *(path for path in shipped if path.stem == name)):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted({path.stem for path in shipped}))
-    raise NotFoundError(
-        f"there is no recipe {name!r}", why=f"no such file; the ones that come with seedbed are {known}", fix="check it"
-    )
-
-
 def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) -> Recipe:
     """A recipe with its overrides, on another text where one is given ("stdlib", a folder, a glob or a file).
 
@@ -43,7 +23,7 @@ def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) ->
     """
     from seedbed.pipeline.recipe import load_recipe
 
-    recipe = load_recipe(recipe_path(name), overrides)
+    recipe = load_recipe(name, overrides)
     if corpus is None:
         return recipe
     changed = _with_corpus(recipe, corpus)
@@ -54,12 +34,17 @@ def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) ->
 def _with_corpus(recipe: Recipe, corpus: str) -> Recipe:
     from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
     from seedbed.documents.file_walk import STDLIB
+    from seedbed.pipeline.stages.corpus import CorpusStage
 
-    if corpus == STDLIB:
-        return replace(recipe, corpus=replace(recipe.corpus, sources=(STDLIB_SOURCE,)))
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(corpus).resolve().stem).strip("-") or "text"
-    sources = (SourceSettings(name=name, path=corpus),)
-    return replace(recipe, name=f"{recipe.name}-{name}", corpus=replace(recipe.corpus, sources=sources))
+    source = STDLIB_SOURCE if corpus == STDLIB else SourceSettings(name=name, path=corpus)
+    stages = tuple(
+        replace(stage, use="", settings=replace(stage.settings, sources=(source,)))
+        if isinstance(stage, CorpusStage)
+        else stage
+        for stage in recipe.stage
+    )
+    return replace(recipe, name=recipe.name if corpus == STDLIB else f"{recipe.name}-{name}", stage=stages)
 
 
 def execute(recipe: Recipe, library: Library, *, resume: bool = False, restart: bool = False) -> Outcome:
@@ -74,10 +59,11 @@ def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
     """What came out, for `--json` and for people."""
     from seedbed.core.files import read_json
 
+    found = {"model": recipe.name, "id": outcome.model.id}
+    if not any(artifact.kind == "evaluation" for artifact in outcome.made.values()):
+        return found | {"valid_loss": outcome.model.manifest.metrics.get("valid_loss")}
     results = read_json(outcome.evaluation.file("results.json"))
-    return {
-        "model": recipe.name,
-        "id": outcome.model.id,
+    return found | {
         "bits_per_byte": results["bits_per_byte"],
         "table": {row["name"]: row["bits_per_byte"] for row in results["table"]},
         "report": str(outcome.evaluation.file("report.html")),
@@ -85,9 +71,12 @@ def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
 
 
 def show_summary(result: dict[str, Any]) -> None:
-    """The table of a finished recipe on standard output."""
+    """Print the table of a finished recipe, or, where it has no evaluation, the last validation loss."""
     from seedbed.cli.common import print_table
 
+    if "table" not in result:
+        print(f"model   {result['model']}  ({result['id'][:12]})\nvalidation loss  {result['valid_loss']}")
+        return
     rows = [[name, f"{value:.3f}"] for name, value in result["table"].items()]
     print_table(["bits per byte, held-out test text", ""], rows, right=(1,))
     print(f"\nmodel   {result['model']}  ({result['id'][:12]})\nreport  {result['report']}")

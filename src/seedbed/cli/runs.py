@@ -21,7 +21,7 @@ def runs_command() -> None:
     \b
     Example:
       seedbed runs ls
-      seedbed runs compare quickstart-base-run other-base-run
+      seedbed runs compare quickstart-pretrain-run other-base-run
       seedbed runs traces
     """
 
@@ -59,7 +59,7 @@ def show_run(name: str, as_json: bool) -> None:
 
     \b
     Example:
-      seedbed runs show quickstart-base-run
+      seedbed runs show quickstart-pretrain-run
     """
     from seedbed.core.artifacts import Library
     from seedbed.train.metrics import read_metrics
@@ -85,17 +85,17 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      seedbed runs compare quickstart-base-run other-base-run
+      seedbed runs compare quickstart-pretrain-run other-base-run
     """
     from seedbed.core.artifacts import Library
-    from seedbed.pipeline.recipe import differences
+    from seedbed.pipeline.recipe import differences, flat
 
     library = Library()
     runs = [library.get(name, "run") for name in names]
     rows = [_row(run, library) for run in runs]
     recipes = [dict(run.manifest.config.get("recipe", {})) for run in runs]
     changed = sorted({key for recipe in recipes[1:] for key in differences(recipes[0], recipe)})
-    settings = [{key: _value(recipe, key) for key in changed} for recipe in recipes]
+    settings = [{key: flat(recipe).get(key) for key in changed} for recipe in recipes]
     if as_json:
         print_json([row | {"differs": setting} for row, setting in zip(rows, settings, strict=True)])
         return
@@ -141,12 +141,6 @@ def _row(run: Artifact, library: Library) -> dict[str, Any]:
     names = library.names_of(run) or [run.id[:12]]
     stage = run.manifest.config.get("stage", "")
     return {"name": names[0], "stage": stage, **run.manifest.metrics, "state": "finished", "id": run.id}
-
-
-def _value(table: Any, key: str) -> Any:
-    for part in key.split("."):
-        table = table.get(part) if isinstance(table, dict) else None
-    return table
 
 
 def _cell(value: Any) -> str:

@@ -1,7 +1,8 @@
 """Strict configuration: TOML into frozen dataclasses whose fields carry their own documentation.
 
 A settings class is a frozen dataclass whose fields are declared with :func:`setting`. Sections are nested settings
-classes, lists of tables are tuples of them. Every mistake names file, line, key and the nearest key there is.
+classes, lists of tables are tuples of them. A :class:`Variant` is a section whose key ``kind`` says which class it is.
+Every mistake names file, line, key and the nearest key there is.
 Precedence: flag (``--set a.b=v``) > environment (``SEEDBED_A__B=v``) > recipe > default.
 """
 
@@ -9,15 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 import os
+import pkgutil
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from seedbed.core.errors import ConfigError, NotFoundError
 from seedbed.core.origin import Origin as Origin
@@ -44,6 +47,33 @@ def setting(
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+class Variant:
+    """A section whose key ``kind`` names its class: the one dataclass of this family in the file of that name.
+
+    A family is a subclass that says in which package its files are (``home``). A new kind is a new file there, and
+    nothing else. Where its defaults do, the kind's name alone stands for the section.
+    """
+
+    home: ClassVar[str]
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind: its file's."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @classmethod
+    def kinds(cls) -> list[str]:
+        """List the kinds there are."""
+        return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(cls.home).__path__))
+
+    @classmethod
+    def named(cls, kind: str) -> type[Variant]:
+        """Import the class of a kind, one of :meth:`kinds`."""
+        module = importlib.import_module(f"{cls.home}.{kind}")
+        own = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, cls))
+        return next(value for value in own if value.__module__ == module.__name__)
 
 
 @dataclass(frozen=True)
@@ -80,8 +110,7 @@ def load(
     given: dict[str, str] = {}
     variables = _from_environment(os.environ if environment is None else environment)
     for key, value, source in (*variables, *map(_from_flag, overrides)):
-        _assign(kind, table, key, value, source)
-        given[key] = source
+        given[_assign(kind, table, key, value, source)] = source
     return parse(kind, table, Origin(str(path) if path is not None else "the settings", text, given))
 
 
@@ -136,17 +165,23 @@ def to_dict(settings: Any) -> dict[str, Any]:
         return value
 
     pairs = ((field.name, getattr(settings, field.name)) for field in dataclasses.fields(settings))
-    return {name: plain(value) for name, value in pairs if value is not None}
+    kind = {"kind": settings.kind} if isinstance(settings, Variant) else {}
+    return kind | {name: plain(value) for name, value in pairs if value is not None}
 
 
 def describe(settings: Any, prefix: str = "") -> Iterator[SettingDoc]:
-    """Every setting with its value and documentation, depth first."""
+    """Yield every setting with its value and documentation, depth first."""
     hints = typing.get_type_hints(type(settings))
+    if isinstance(settings, Variant):
+        yield SettingDoc(f"{prefix}kind", "text", settings.kind, (type(settings).__doc__ or "").splitlines()[0], "")
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         key = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
             yield from describe(value, f"{key}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], Variant):
+            for one in value:
+                yield from describe(one, f"{getattr(one, 'name', '') or one.kind}.")
         else:
             meta = field.metadata
             yield SettingDoc(key, _type_name(hints[field.name]), value, meta.get("doc", ""), meta.get("unit", ""))
@@ -177,21 +212,61 @@ def _from_flag(assignment: str) -> tuple[str, str, str]:
     return key.strip(), value.strip(), f"--set {assignment}"
 
 
-def _assign(kind: type[Any], table: dict[str, Any], key: str, text: str, source: str) -> None:
-    """Write a value at a dotted key into the table that settings of class ``kind`` are going to be read from."""
+def _assign(kind: type[Any], table: dict[str, Any], key: str, text: str, source: str) -> str:
+    """Write a value at a dotted key into the table that settings of class ``kind`` are going to be read from.
+
+    An element of a list of variants is found by its name, and a key of its ``settings`` needs no mention of them:
+    ``pretrain.steps`` is ``settings.steps`` of the element called pretrain. Returns the key in full.
+    """
     head, dot, rest = key.partition(".")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints, fields = typing.get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
     if head not in fields:
-        raise _unknown_key(key, head, list(fields), Origin(source, ""))
-    hint = _given_type(typing.get_type_hints(kind)[head])
+        return _assign_deeper({name: hints[name] for name in fields}, table, key, text, source)
+    hint = _given_type(hints[head])
     if not dot:
         table[head] = _toml_value(text, hint)
-    elif not dataclasses.is_dataclass(hint):
+        return head
+    section = table.setdefault(head, _section_default(fields[head]))
+    if _is_variant(hint):
+        section = table[head] = {"kind": section} if isinstance(section, str) else section
+        hint = _variant_class(hint, section, head, Origin(source, ""))
+    if not dataclasses.is_dataclass(hint):
         raise ConfigError(f"{source}: {key} is not a setting", why=f"{head} is not a section", fix=f"set {head}")
-    else:
-        section = table.setdefault(head, _section_default(fields[head]))
-        if isinstance(section, dict):  # if it is not, reading the table will say so
-            _assign(cast(type[Any], hint), section, rest, text, source)
+    if not isinstance(section, dict):  # reading the table will say so
+        return key
+    return f"{head}.{_assign(cast(type[Any], hint), section, rest, text, source)}"
+
+
+def _assign_deeper(hints: Mapping[str, Any], table: dict[str, Any], key: str, text: str, source: str) -> str:
+    """Assign a key that is no field here: an element of a list of variants, or a field of ``settings``."""
+    head, _, rest = key.partition(".")
+    known = []
+    for name, hint in hints.items():
+        if get_origin(hint) is not tuple or not _is_variant(family := get_args(hint)[0]):
+            known.append(name)
+            continue
+        for place, element in enumerate(table.get(name, ())):
+            title = element.get("name") or element.get("kind")
+            if title == head and rest:
+                found = _variant_class(family, element, head, Origin(source, ""))
+                return f"{name}[{place}].{_assign(found, element, rest, text, source)}"
+            known.append(str(title))
+    inner = typing.get_type_hints(hints["settings"]) if "settings" in hints else {}
+    if head in inner:
+        return f"settings.{_assign(hints['settings'], table.setdefault('settings', {}), key, text, source)}"
+    raise _unknown_key(key, head, [*known, *inner], Origin(source, ""))
+
+
+def _is_variant(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Variant)
+
+
+def _variant_class(family: type[Variant], table: Mapping[str, Any], key: str, origin: Origin) -> type[Any]:
+    """The class that the table's ``kind`` names."""
+    if "kind" not in table:
+        fix = f"add `kind = …`: one of {', '.join(family.kinds())}"
+        raise ConfigError(f"{key} has no kind", why=origin.place(key), fix=fix)
+    return family.named(_choice(table["kind"], family.kinds(), f"{key}.kind", origin))
 
 
 def _section_default(field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -232,6 +307,12 @@ def _convert(value: Any, hint: Any, key: str, meta: Mapping[str, Any], origin: O
         if not isinstance(value, (list, tuple)):
             raise _wrong_type(value, hint, key, origin)
         return tuple(_convert(item, arguments[0], f"{key}[{index}]", meta, origin) for index, item in enumerate(value))
+    if _is_variant(hint):
+        value = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(value, Mapping):
+            raise _wrong_type(value, hint, key, origin)
+        rest = {name: inner for name, inner in value.items() if name != "kind"}
+        return parse(_variant_class(hint, value, key, origin), rest, origin, f"{key}.")
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _wrong_type(value, hint, key, origin)
@@ -283,7 +364,7 @@ def _type_name(hint: Any) -> str:
         return "one of " + ", ".join(map(repr, arguments))
     if kind is tuple:
         return f"a list of {_type_name(arguments[0])}"
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or _is_variant(hint):
         return "a table"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,100 +1,139 @@
-"""A recipe: every setting of a whole run, in one TOML file."""
+"""A recipe: a whole run as a list of stages, in one TOML file.
+
+Stages run in their order and hand artifacts on. What a kind of stage can be told is in its own file
+(``pipeline/stages/``), what objectives and sources can be told in theirs (``train/objectives/``, ``train/sources/``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from seedbed.core import config
-from seedbed.core.config import setting
-from seedbed.corpus.questions import QuestionSettings
-from seedbed.corpus.settings import CorpusSettings
-from seedbed.models.config import ModelConfig
-from seedbed.models.presets import default_shape, preset
-from seedbed.tokenizers.settings import TokenizerSettings
-from seedbed.train.settings import TrainSettings
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.config import Variant, setting
+from seedbed.core.errors import NotFoundError
+from seedbed.pipeline.former_recipes import refuse_former
 
-SHAPE = ("d_model", "n_heads", "n_kv_heads", "d_ff", "dropout")
+DEFAULT = "quickstart"
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """The model's shape: our default with depth as the dial, or a preset; single fields can be set beside it."""
+class StageWork(Protocol):
+    """What a stage works with: the library, its own names, and what earlier stages made."""
 
-    depth: int = setting(4, "blocks; the width is 64 times as much", at_least=1)
-    context: int = setting(512, "longest context", unit="tokens", at_least=8)
-    preset: str = setting("", "a published shape instead, such as 'gpt2' (see `seedbed plan`)")
-    start: str = setting("", "a model to begin from, such as a pulled one; it brings its shape and tokenizer")
-    d_model: int | None = setting(None, "width instead of 64 a block", unit="channels", at_least=8)
-    n_heads: int | None = setting(None, "query heads instead of one per 64 channels", at_least=1)
-    n_kv_heads: int | None = setting(None, "key/value heads instead of half the query heads", at_least=1)
-    d_ff: int | None = setting(None, "hidden width of the feed-forward layers", unit="channels", at_least=8)
-    dropout: float | None = setting(None, "share of activations dropped in training", at_least=0, at_most=0.9)
+    library: Library
+    resume: bool
 
-    def config(self, vocab_size: int) -> ModelConfig:
-        """The model for a vocabulary.
+    @property
+    def command(self) -> str:
+        """The command that began the run, for reports."""
 
-        Raises:
-            UsageError: there is no such preset, or two fields contradict (ConfigError).
-        """
-        changes = {name: getattr(self, name) for name in SHAPE if getattr(self, name) is not None}
-        if self.preset:
-            shape = config.to_dict(preset(self.preset))
-        else:
-            shape = default_shape(self.depth, vocab_size, self.context, **changes)
-        return config.parse(ModelConfig, shape | changes | {"vocab_size": vocab_size, "max_length": self.context})
+    def latest(self, kind: str) -> Artifact:
+        """Return the newest artifact of a kind that an earlier stage made."""
+
+    def find(self, reference: str, kind: str) -> Artifact:
+        """Return what an earlier stage of this name made, or else the library's artifact of this name."""
+
+    def called(self, stage: Stage) -> str:
+        """Return the name of a stage's artifact."""
+
+    def folder(self, stage: Stage) -> Path:
+        """Return a stage's working folder."""
+
+    def config(self, stage: Stage) -> dict[str, Any]:
+        """Return what an artifact's manifest keeps of its making."""
 
 
 @dataclass(frozen=True)
-class FinetuneSettings:
-    """Fine-tuning on conversations made from the corpus."""
+class Stage(Variant):
+    """One step of a recipe, which makes one artifact."""
 
-    train: TrainSettings = setting(TrainSettings(minutes=1.0), "how to train")
-    questions: QuestionSettings = setting(QuestionSettings(), "how questions are made")
-    pairs: str = setting("", "pairs of the library (`seedbed pull hf:datasets/… --as pairs`) instead of questions made")
-    rank: int = setting(
-        0, "train low-rank additions (LoRA) of this rank, not the weights themselves; 0: all", at_least=0
-    )
-    alpha: float = setting(16.0, "the additions count alpha / rank times", at_least=0)
-    replay: float = setting(
-        0.5, "share of the steps on the corpus itself, against forgetting", at_least=0, at_most=0.95
-    )
+    home = "seedbed.pipeline.stages"
+    makes: ClassVar[str]
+    """The kind of its artifact."""
+
+    name: str = setting("", "what other stages and --set call it; its kind unless given")
+
+    @property
+    def title(self) -> str:
+        """The stage's name, or its kind."""
+        return self.name or self.kind
+
+    def make(self, work: StageWork) -> Artifact:
+        """Do the work. Raises SeedbedError; a training stage that is interrupted keeps a checkpoint."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run. A section that is left out keeps its defaults; ``finetune`` can be left out by ``chat = false``."""
+    """A whole run."""
 
-    name: str = setting("quickstart", "what the model will be called")
-    corpus: CorpusSettings = setting(CorpusSettings(), "the text")
-    use_corpus: str = setting("", "a corpus of the library instead, such as one that was pulled")
-    tokenizer: TokenizerSettings = setting(TokenizerSettings(), "the tokenizer")
-    model: ModelSettings = setting(ModelSettings(), "the model's shape")
-    pretrain: TrainSettings = setting(TrainSettings(minutes=5.0), "training on the text")
-    pretraining: bool = setting(True, "train on the text; a model to begin from may be fine-tuned alone")
-    chat: bool = setting(True, "fine-tune on questions and answers made from the text")
-    finetune: FinetuneSettings = setting(FinetuneSettings(), "training on conversations")
-    baselines: bool = setting(True, "measure baselines beside the model")
+    name: str = setting("recipe", "what the model will be called")
+    stage: tuple[Stage, ...] = setting((), "the stages, in their order")
 
     def __post_init__(self) -> None:
-        if not self.pretraining and not (self.model.start and self.chat):
-            raise ValueError("without pretraining there must be a model to begin from (model.start) and chat = true")
+        titles = [stage.title for stage in self.stage]
+        if not titles:
+            raise ValueError("a recipe has at least one [[stage]]")
+        if twice := sorted({title for title in titles if titles.count(title) > 1}):
+            raise ValueError(f"two stages are called {twice[0]}: give one a name of its own")
+
+    def called(self, stage: Stage) -> str:
+        """Return the name of a stage's artifact: the recipe's own for its last model."""
+        last = next((one for one in reversed(self.stage) if one.makes == "model"), None)
+        return self.name if stage is last else f"{self.name}-{stage.title}"
 
 
-def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; see `seedbed.core.config.load` for what is refused."""
-    return config.load(Recipe, path, overrides=overrides)
+def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe: a .toml file, or the name of one that comes with seedbed (quickstart unless given).
+
+    Args:
+        overrides: ``key=value``; a stage's settings by its name, such as ``pretrain.steps=100``.
+
+    Raises:
+        NotFoundError: there is no such recipe.
+        ConfigError: it is in the former form (the error has the new text), or as :func:`seedbed.core.config.load`.
+    """
+    found = recipe_path(str(path or DEFAULT))
+    refuse_former(found)
+    return config.load(Recipe, found, overrides=overrides)
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two recipes (as tables) differ."""
-    found: list[str] = []
-    for key in sorted(one.keys() | other.keys()):
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}")
+def recipe_path(name: str) -> Path:
+    """Return a recipe's path: as given, or that of one that comes with seedbed.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    package = Path(__file__).resolve().parent.parent
+    homes = [package / "recipes", package.parent.parent / "recipes"]
+    shipped = [path for home in homes if home.is_dir() for path in sorted(home.glob("*.toml"))]
+    for path in (Path(name), *(path for path in shipped if path.stem == name)):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted({path.stem for path in shipped}))
+    raise NotFoundError(
+        f"there is no recipe {name!r}", why=f"no such file; the ones that come with seedbed are {known}", fix="check it"
+    )
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """List the keys in which two recipes (as tables) differ; see :func:`flat`."""
+    before, after = flat(one), flat(other)
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a recipe (as a table) by dotted keys; a stage goes by its name."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif key == "stage" and isinstance(value, list):
+            for stage in value:
+                found |= flat(stage, f"{stage.get('name') or stage['kind']}.")
+        else:
+            found[f"{prefix}{key}"] = value
     return found

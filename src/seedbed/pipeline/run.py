@@ -1,35 +1,47 @@
-"""Run a recipe: corpus → tokenizer → tokens → pretrain → questions → fine-tune → measure. Finished stages are kept."""
+"""Run a recipe: each stage once, in order. Finished stages are kept, so that a resumed run goes on after them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.config import to_dict
+from seedbed.core.errors import ConfigError, NotFoundError
 from seedbed.core.progress import say
-from seedbed.corpus.build import build_corpus
-from seedbed.corpus.pack import pack_corpus
-from seedbed.corpus.questions import build_questions
-from seedbed.corpus.store import Corpus
-from seedbed.evaluation.evaluate import evaluate_model
-from seedbed.models.store import load_tokenizer
-from seedbed.pipeline.recipe import Recipe
-from seedbed.pipeline.training import Stage, finetune, pretrain
+from seedbed.pipeline.recipe import Recipe, Stage
 from seedbed.pipeline.workspace import Workspace, workspace
-from seedbed.tokenizers.settings import TokenizerSettings
-from seedbed.tokenizers.train import train_tokenizer
-
-SMALLEST_VOCABULARY = 320
-"""The bytes, the special tokens, and a few pieces."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a recipe made."""
+    """The artifacts of a recipe's stages, by the names of the stages."""
 
-    model: Artifact
-    evaluation: Artifact
+    made: Mapping[str, Artifact]
+
+    def last(self, kind: str) -> Artifact:
+        """Return the artifact of a kind that was made last.
+
+        Raises:
+            NotFoundError: no stage makes one.
+        """
+        for artifact in reversed(list(self.made.values())):
+            if artifact.kind == kind:
+                return artifact
+        made = ", ".join(artifact.kind for artifact in self.made.values())
+        raise NotFoundError(f"the recipe makes no {kind}", why=f"its stages make {made}", fix="add a stage that does")
+
+    @property
+    def model(self) -> Artifact:
+        """The model."""
+        return self.last("model")
+
+    @property
+    def evaluation(self) -> Artifact:
+        """The evaluation."""
+        return self.last("evaluation")
 
 
 def run_recipe(
@@ -48,85 +60,61 @@ def run_recipe(
     """
     check_name(recipe.name)
     with workspace(library, recipe.name, to_dict(recipe), command, resume=resume, restart=restart) as work:
-        return Pipeline(recipe, library, work, resume).run()
+        return _Run(recipe, library, work, resume).stages()
 
 
-def fitting(settings: TokenizerSettings, size: int) -> TokenizerSettings:
-    """The vocabulary a text of ``size`` bytes supports: at most one piece for every 2,000 bytes, so that all are seen.
+@dataclass
+class _Run:
+    """The stages of one run; implements :class:`~seedbed.pipeline.recipe.StageWork`."""
 
-    A vocabulary is an upper limit in a recipe, so that one recipe serves a folder of notes and a library.
-    """
-    most = max(SMALLEST_VOCABULARY, size // 2000 // 64 * 64)
-    if settings.kind in ("char", "byte") or settings.vocab_size <= most:
-        return settings
-    say(f"the text is small: a vocabulary of {most} instead of {settings.vocab_size}")
-    return replace(settings, vocab_size=most)
+    recipe: Recipe
+    library: Library
+    work: Workspace
+    resume: bool
+    made: dict[str, Artifact] = field(default_factory=dict)
 
+    @property
+    def command(self) -> str:
+        """The command that began the run."""
+        return self.work.command
 
-class Pipeline:
-    """The stages of one run, each done once."""
+    def stages(self) -> Outcome:
+        """Run them all in order."""
+        for stage in self.recipe.stage:
+            found = self.work.made(stage.title, self.library)
+            if found is None:
+                say(f"── {stage.title}")
+                found = self.work.finish(stage.title, stage.make(self))
+            self.made[stage.title] = found
+        return Outcome(self.made)
 
-    def __init__(self, recipe: Recipe, library: Library, work: Workspace, resume: bool) -> None:
-        self.recipe, self.library, self.work, self.resume = recipe, library, work, resume
-
-    def run(self) -> Outcome:
-        """All stages in order."""
-        start = self._stage("start", self._start) if self.recipe.model.start else None
-        corpus = self._stage("corpus", self._corpus)
-        tokenizer = self._stage("tokenizer", lambda: self._tokenizer(corpus, start))
-        tokens = self._stage("tokens", lambda: pack_corpus(corpus, tokenizer, self.library, self._name("tokens")))
-        title = "base" if self.recipe.chat else ""
-        if start is not None and not self.recipe.pretraining:
-            model = base = start
-        else:
-            stage = self._training("pretrain", title)
-            model = base = self._stage(
-                "pretrain", lambda: pretrain(self.recipe, tokens, tokenizer, self.library, stage, start)
-            )
-        if self.recipe.chat:
-            questions = self._stage("questions", lambda: self._questions(corpus))
-            stage = self._training("finetune", "")
-            model = self._stage("finetune", lambda: finetune(self.recipe, base, tokens, questions, self.library, stage))
-        return Outcome(model, self._stage("evaluation", lambda: self._evaluation(model)))
-
-    def _stage(self, title: str, make: Callable[[], Artifact]) -> Artifact:
-        made = self.work.made(title, self.library)
-        if made is not None:
-            return made
-        say(f"── {title}")
-        return self.work.finish(title, make())
-
-    def _corpus(self) -> Artifact:
-        if self.recipe.use_corpus:
-            return self.library.get(self.recipe.use_corpus, "corpus")
-        return build_corpus(self.recipe.corpus, self.library, self._name("corpus"))
-
-    def _start(self) -> Artifact:
-        """The model to begin from; once begun, a run keeps it, whatever its name comes to mean."""
-        return self.library.get(self.recipe.model.start, "model")
-
-    def _tokenizer(self, corpus: Artifact, start: Artifact | None) -> Artifact:
-        if start is not None:
-            return load_tokenizer(start).store(self.library, parents=(start,), name=self._name("tokenizer"))
-        opened = Corpus.open(corpus)
-        settings = fitting(self.recipe.tokenizer, opened.report["splits"]["train"]["bytes"])
-        tokenizer = train_tokenizer((document.text for document in opened.documents("train")), settings)
-        return tokenizer.store(self.library, parents=(corpus,), config=to_dict(settings), name=self._name("tokenizer"))
-
-    def _questions(self, corpus: Artifact) -> Artifact:
-        if self.recipe.finetune.pairs:
-            return self.library.get(self.recipe.finetune.pairs, "questions")
-        return build_questions(corpus, self.library, self.recipe.finetune.questions, self._name("questions"))
-
-    def _evaluation(self, model: Artifact) -> Artifact:
-        return evaluate_model(
-            model, self.library, baselines=self.recipe.baselines, command=self.work.command, name=self._name("report")
+    def latest(self, kind: str) -> Artifact:
+        """Return the newest artifact of a kind that an earlier stage made."""
+        for artifact in reversed(list(self.made.values())):
+            if artifact.kind == kind:
+                return artifact
+        raise ConfigError(
+            f"a stage of the recipe needs {kind}",
+            why=f"no stage before it makes any: {', '.join(self.made) or 'it is the first'}",
+            fix=f"put a stage that makes {kind} before it",
         )
 
-    def _training(self, stage: str, suffix: str) -> Stage:
-        config = {"recipe": to_dict(self.recipe), "stage": stage, "command": self.work.command}
-        name = self._name(suffix) if suffix else self.recipe.name
-        return Stage(stage, self.work.folder / stage, name, self.resume, config)
+    def find(self, reference: str, kind: str) -> Artifact:
+        """Return what a stage or the library calls so; once found, a run keeps it, whatever the name comes to mean."""
+        if reference in self.made:
+            return self.library.get(self.made[reference].id, kind)
+        key = f"{kind} {reference}"
+        found = self.work.made(key, self.library)
+        return found or self.work.finish(key, self.library.get(reference, kind))
 
-    def _name(self, part: str) -> str:
-        return f"{self.recipe.name}-{part}"
+    def called(self, stage: Stage) -> str:
+        """Return the name of a stage's artifact."""
+        return self.recipe.called(stage)
+
+    def folder(self, stage: Stage) -> Path:
+        """Return a stage's working folder."""
+        return self.work.folder / stage.title
+
+    def config(self, stage: Stage) -> dict[str, Any]:
+        """Return what an artifact's manifest keeps of its making."""
+        return {"recipe": to_dict(self.recipe), "stage": stage.title, "command": self.work.command}

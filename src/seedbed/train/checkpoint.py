@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from seedbed.core import files
 from seedbed.core.errors import CorruptError
 from seedbed.core.randomness import random_state, restore_random_state
-from seedbed.models.decoder import Decoder
+from seedbed.models.factory import AnyModel
 from seedbed.models.store import load_weights, save_weights
 from seedbed.train.optimizers import Optimizers
 
@@ -48,7 +48,7 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, model: Decoder, optimizers: Optimizers, source: dict[str, Any], progress: Progress
+    folder: Path, model: AnyModel, optimizers: Optimizers, source: dict[str, Any], progress: Progress
 ) -> Path:
     """Write ``step-<n>`` under ``folder``, then remove older ones (the best validation's stays).
 
@@ -73,7 +73,7 @@ def save_checkpoint(
     return target
 
 
-def load_checkpoint(path: Path, model: Decoder, optimizers: Optimizers) -> tuple[dict[str, Any], Progress, list[str]]:
+def load_checkpoint(path: Path, model: AnyModel, optimizers: Optimizers) -> tuple[dict[str, Any], Progress, list[str]]:
     """Restore model, optimizers and random state in place.
 
     Returns:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import TrainingError
-from seedbed.models.decoder import Decoder
+from seedbed.models.factory import AnyModel
+from seedbed.models.stack import Stack
 from seedbed.train.contracts import Batch, Objective
 from seedbed.train.optimizers import Optimizers, is_matrix
 from seedbed.train.settings import TrainSettings
@@ -31,15 +32,15 @@ class StepResult:
 class TrainingEngine:
     """A model, an objective and the optimizers, on one device."""
 
-    def __init__(self, model: Decoder, objective: Objective, settings: TrainSettings) -> None:
+    def __init__(self, model: AnyModel, objective: Objective, settings: TrainSettings) -> None:
         self.model, self.objective, self.settings = model, objective, settings
         self.device = next(model.parameters()).device
         self.precision = _precision(settings, self.device)
         self.optimizers = Optimizers(model, settings)
-        if settings.checkpoint_activations:
-            model.checkpoint_activations = True
-        if settings.compile:
-            model.hidden = torch.compile(model.hidden)  # type: ignore[method-assign]
+        for stack in (module for module in model.modules() if isinstance(module, Stack)):
+            stack.checkpoint_activations = stack.checkpoint_activations or settings.checkpoint_activations
+            if settings.compile:
+                stack.hidden = torch.compile(stack.hidden)  # type: ignore[method-assign]
 
     def step(self, micro_batches: Sequence[Batch], learning_rate: float, where: str = "") -> StepResult:
         """Accumulate the gradient of all micro-batches and update.

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
+import numpy as np
 import torch
 
 from seedbed.core import files
@@ -21,23 +21,14 @@ from seedbed.core.errors import InterruptedRun, UsageError
 from seedbed.core.progress import ProgressBar, progress, say
 from seedbed.models.store import load_weights
 from seedbed.train import checkpoint
-from seedbed.train.contracts import Batch, Source
+from seedbed.train.contracts import Batch, Located
 from seedbed.train.engine import StepResult, TrainingEngine
 from seedbed.train.metrics import MetricsLog
 from seedbed.train.schedule import learning_rate
 from seedbed.train.settings import TrainSettings
-from seedbed.train.sources import split_batch
 
 FIRST_SAMPLE = 5.0
 """Seconds before the first live sample."""
-
-
-class Located(Source, Protocol):
-    """A source that can say where it stands."""
-
-    @property
-    def where(self) -> str:
-        """For messages."""
 
 
 @dataclass
@@ -46,11 +37,13 @@ class Hooks:
 
     Attributes:
         validation: batches whose average loss is the validation loss; always the same ones.
-        sample: a text from the model as it is now.
+        sample: writes a text with the model as it is now.
+        prepare: makes the objective's batch out of the source's, with a generator of its own for each step.
     """
 
     validation: Sequence[Batch] = ()
     sample: Callable[[], str] | None = None
+    prepare: Callable[[Batch, np.random.Generator], Batch] = lambda batch, random: batch
 
 
 class TrainingRun:
@@ -131,7 +124,7 @@ class TrainingRun:
 
     def _step(self) -> StepResult:
         rate = learning_rate(self.progress.step, self.progress.total, self.settings)
-        batch = self.source.next()
+        batch = self.hooks.prepare(self.source.next(), np.random.default_rng((self.settings.seed, self.progress.step)))
         where = f"at step {self.progress.step} ({self.source.where})"
         result = self.engine.step(split_batch(batch, self.settings.micro_batch), rate, where)
         self.progress.step += 1
@@ -221,6 +214,14 @@ def with_steps(settings: TrainSettings, tokens_per_step: int, steps_per_epoch: f
     if not steps and settings.epochs:
         steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
     return dataclasses.replace(settings, steps=steps)
+
+
+def split_batch(batch: Batch, size: int) -> list[Batch]:
+    """Cut a batch into micro-batches of ``size`` sequences (0: leave it whole)."""
+    count = len(next(iter(batch.values())))
+    if not size or size >= count:
+        return [batch]
+    return [{name: tensor[at : at + size] for name, tensor in batch.items()} for at in range(0, count, size)]
 
 
 @contextmanager

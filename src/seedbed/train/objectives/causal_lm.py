@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch.nn.functional as F
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 
 from seedbed.models.decoder import Decoder
 from seedbed.nn.loss import IGNORE, token_loss
-from seedbed.train.contracts import Batch, Term
+from seedbed.train.contracts import Batch, Objective, Term
 
 
-class CausalLM:
+@dataclass(frozen=True)
+class CausalLM(Objective):
     """-log p(label) summed over labels; the batch holds ``ids`` (B, T) and ``labels`` (B, T)."""
 
     def weights(self, batch: Batch) -> dict[str, int]:

@@ -1,0 +1,36 @@
+"""Live samples: what a model writes while it is trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+from seedbed.inference.parameters import Sampling
+from seedbed.inference.text import chat_reply, generate_text, make_generator
+from seedbed.models.decoder import Decoder
+from seedbed.models.factory import AnyModel
+from seedbed.models.store import LoadedModel
+from seedbed.tokenizers.tokenizer import Tokenizer
+
+LIVE_SAMPLE = Sampling(max_tokens=40, temperature=0.7, top_k=50, seed=0)
+
+
+def live_sample(
+    model: AnyModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[Mapping[str, str]]]
+) -> Callable[[], str] | None:
+    """Return a function that lets a decoder answer a prompt, another one each time, or continue from nothing.
+
+    None for models that do not continue texts.
+    """
+    if not isinstance(model, Decoder):
+        return None
+    loaded, turn = LoadedModel(model, tokenizer, None), itertools.count()  # type: ignore[arg-type]
+
+    def sample() -> str:
+        generator = make_generator(loaded, fast=False)
+        if not prompts:
+            return "".join(generate_text(loaded, "", LIVE_SAMPLE, generator))
+        asked = prompts[next(turn) * 7919 % len(prompts)]
+        return f"{asked[0]['content']} → {''.join(chat_reply(loaded, asked, LIVE_SAMPLE, generator))}"
+
+    return sample

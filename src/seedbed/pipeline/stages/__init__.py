@@ -1,0 +1,1 @@
+"""Kinds of stages, one file each: a recipe names them by their files."""

@@ -1,0 +1,1 @@
+"""Sources of batches, one file a kind: a recipe names them by their files."""

@@ -1,0 +1,1 @@
+"""Changes of a model for the time of a training stage, one file a kind."""
