@@ -9,6 +9,7 @@ import sysconfig
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from seedbed.core.errors import DataError, UsageError
 from seedbed.tokenizers.sample import chunks, spread_sample
-from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.settings import Kind, TokenizerSettings
 from seedbed.tokenizers.special import SPECIAL_TOKENS
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
@@ -150,3 +151,15 @@ def test_training_is_deterministic_on_megabytes(kind: str) -> None:
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(stdlib.glob("*.py"))]
     hashes = {train_tokenizer(texts, TokenizerSettings(kind=kind)).hash for _ in range(3)}
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_mask_and_sentinels_follow_the_vocabulary(texts: list[str], kind: Kind) -> None:
+    plain = train_tokenizer(texts, TokenizerSettings(kind=kind, vocab_size=800))
+    more = train_tokenizer(texts, TokenizerSettings(kind=kind, vocab_size=800, mask=True, sentinels=3))
+    named = ["<|mask|>", "<extra_id_0>", "<extra_id_1>", "<extra_id_2>"]
+    assert [more.vocabulary[name] for name in named] == list(range(plain.vocab_size, plain.vocab_size + 4))
+    assert more.names["mask_token"] == "<|mask|>"
+    assert "mask_token" not in plain.names
+    assert more.encode(texts[0]) == plain.encode(texts[0])
+    assert set(more.encode(" ".join(named))) & {more.vocabulary[name] for name in named} == set()

@@ -143,3 +143,18 @@ def test_chunked_loss_equals_cross_entropy() -> None:
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     for a, b in zip(torch.autograd.grad(found, (hidden, weight)), wanted, strict=True):
         assert torch.allclose(a, b, atol=1e-5 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("changes", [{}, {"logit_cap": 5.0}, {"logit_scale": 0.3}])
+def test_the_loss_of_each_sequence_is_that_of_its_own_log_softmax(changes: dict[str, float]) -> None:
+    model, batch = small_model(**changes).eval(), ragged_batch()
+    found = CausalLM().sequence_losses(model, batch)
+    scores = model(batch["ids"])[0].log_softmax(-1)
+    wanted = [
+        -sum(scores[row, place, label] for place, label in enumerate(labels) if label != IGNORE)
+        for row, labels in enumerate(batch["labels"].tolist())
+    ]
+    assert torch.allclose(found, torch.stack(wanted), atol=1e-5)
+    assert torch.allclose(found.sum(), CausalLM().terms(model, batch)["loss"].sum, rtol=1e-6)
+    found[0].backward()  # one sequence's gradient can be had apart
+    assert model.embedding.weight.grad is not None

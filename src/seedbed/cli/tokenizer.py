@@ -75,7 +75,9 @@ def train(
         check_name(name)
     library = Library()
     parent, texts = _training_text(library, corpus)
-    settings = TokenizerSettings(kind, vocab_size or _DEFAULTS.vocab_size, min_frequency, max_bytes)
+    settings = TokenizerSettings(
+        kind, vocab_size or _DEFAULTS.vocab_size, min_frequency=min_frequency, max_bytes=max_bytes
+    )
     made = train_tokenizer(texts, settings)
     parents = [] if parent is None else [parent]
     stored = made.store(library, parents, {**to_dict(settings), "corpus": corpus}, name)

@@ -12,6 +12,11 @@ SYSTEM = "<|system|>"
 USER = "<|user|>"
 ASSISTANT = "<|assistant|>"
 
+MASK = "<|mask|>"
+"""Stands for a token that a masked language model fills in; only tokenizers made with ``mask`` have it."""
+SENTINEL = "<extra_id_{}>"
+"""Stands for a removed span, by number; named as T5 names them, and only where ``sentinels`` asks for some."""
+
 SPECIAL_TOKENS = (BOS, END, PAD, SYSTEM, USER, ASSISTANT)
 UNKNOWN = "<|unk|>"
 """Stands for what the vocabulary lacks; only word, wordpiece and char tokenizers have it."""

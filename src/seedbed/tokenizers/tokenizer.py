@@ -46,7 +46,7 @@ _KEPT = (
     "add_bos_token",
     "add_eos_token",
 )  # entries of a configuration that others act on, written again as they were
-_OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": template.DEFAULT_TEMPLATE}
+OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": template.DEFAULT_TEMPLATE}
 
 
 class Tokenizer:
@@ -104,7 +104,7 @@ class Tokenizer:
             CorruptError: the text is not a tokenizer.
         """
         try:
-            return cls(text, _OURS if config is None else config)
+            return cls(text, OURS if config is None else config)
         except BaseException as error:  # the library raises bare Exception, and panics at damaged tables
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise _not_a_tokenizer(origin, error) from error

@@ -23,9 +23,9 @@ from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import progress
 from seedbed.tokenizers.sample import chunks, spread_sample
 from seedbed.tokenizers.settings import TokenizerSettings
-from seedbed.tokenizers.special import SPECIAL_TOKENS, UNKNOWN
+from seedbed.tokenizers.special import MASK, SENTINEL, SPECIAL_TOKENS, UNKNOWN
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER
-from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.tokenizer import OURS, Tokenizer
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 SPLIT = (
@@ -51,7 +51,10 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
                 yield piece
                 bar.advance(len(piece))
 
-        return Tokenizer.from_json(_TRAINERS[settings.kind](counted(chunks(texts)), settings).to_str())
+        made = _TRAINERS[settings.kind](counted(chunks(texts)), settings)
+    more = [MASK] * settings.mask + [SENTINEL.format(number) for number in range(settings.sentinels)]
+    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in more])
+    return Tokenizer.from_json(made.to_str(), {**OURS, "mask_token": MASK} if settings.mask else OURS)
 
 
 def _train_bpe(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
