@@ -1,4 +1,4 @@
-"""What `train` and `demo` share: finding a recipe, setting a corpus, running it, and saying what came out."""
+"""The shared part of `train` and `demo`: load a recipe, set its corpus, run it, print the result."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def execute(recipe: Recipe, library: Library, *, resume: bool = False, restart: 
 
 
 def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
-    """What came out, for `--json` and for people."""
+    """Return the result, for `--json` and for people."""
     from seedbed.core.files import read_json
 
     found = {"model": recipe.name, "id": outcome.model.id}

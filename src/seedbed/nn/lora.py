@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LowRank:
-    """What is added to one linear layer of n outputs and k inputs: down (rank, k), up (n, rank)."""
+    """A low-rank addition to one linear layer of n outputs and k inputs: down (rank, k), up (n, rank)."""
 
     down: Tensor
     up: Tensor

@@ -21,7 +21,7 @@ DEFAULT = "quickstart"
 
 
 class StageWork(Protocol):
-    """What a stage works with: the library, its own names, and what earlier stages made."""
+    """The surroundings of a stage: the library, its own names, and what earlier stages made."""
 
     library: Library
     resume: bool

@@ -46,7 +46,7 @@ class Workspace:
         return artifact
 
     def made(self, stage: str, library: Library) -> Artifact | None:
-        """What a stage made in an earlier session."""
+        """Return what a stage made in an earlier session."""
         try:
             return library.get(self.done[stage]) if stage in self.done else None
         except NotFoundError:

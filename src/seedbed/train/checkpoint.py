@@ -30,7 +30,7 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         step: updates done. total: updates in all, once known. seconds: time spent, over all sessions.

@@ -1,4 +1,4 @@
-"""How to step: micro-batches in, one update out. When to step is the loop's business."""
+"""One training step: micro-batches in, one update out. The loop decides when."""
 
 from __future__ import annotations
 

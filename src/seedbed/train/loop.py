@@ -1,4 +1,4 @@
-"""When to step: length, validation, samples, checkpoints, interruption. How to step is the engine's business."""
+"""The training loop: length, validation, samples, checkpoints, interruption. The engine makes each step."""
 
 from __future__ import annotations
 

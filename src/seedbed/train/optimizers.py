@@ -1,4 +1,4 @@
-"""Which parameter is trained by what (matrices by Muon or AdamW, the rest by AdamW), and their state as tensors."""
+"""The optimizers of a model: matrices by Muon or AdamW, the rest by AdamW; their state as tensors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Optimizers:
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a weight matrix of a block (embeddings are tables, not matrices that are multiplied)."""
+    """Tell whether a parameter is a weight matrix of a block (embeddings are tables, not matrices that are multiplied)."""
     return parameter.ndim == 2 and name.startswith("blocks.")
 
 

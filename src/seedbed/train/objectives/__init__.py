@@ -1,1 +1,1 @@
-"""What is minimised: one file per objective."""
+"""Training objectives, one file each: a recipe names them by their files."""

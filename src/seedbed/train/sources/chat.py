@@ -166,7 +166,7 @@ class Alternating:
             part.load_state_dict(stored)
 
     def _turn(self) -> int:
-        """Which part the newest batch is from."""
+        """Return the index of the part that the newest batch is from."""
         return int(self.steps * self.share) - int((self.steps - 1) * self.share)
 
 
