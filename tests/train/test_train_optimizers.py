@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 from small import small_model
+from torch import nn
 
 from seedbed.core.config import load
 from seedbed.core.errors import ConfigError
+from seedbed.models.config import EncoderDecoderConfig, ModelConfig
+from seedbed.models.encoder_decoder import EncoderDecoder
 from seedbed.train.muon import Muon, orthogonalise
-from seedbed.train.optimizers import Optimizers
+from seedbed.train.optimizers import Optimizers, is_matrix
 from seedbed.train.schedule import learning_rate
 from seedbed.train.settings import TrainSettings
 
@@ -75,3 +78,13 @@ def test_settings_that_contradict_are_refused(wrong: list[str], tmp_path) -> Non
     recipe.write_text("\n".join(line if "sch" not in line else 'schedule = "cosine"' for line in wrong))
     with pytest.raises(ConfigError):
         load(TrainSettings, recipe, environment={})
+
+
+def test_matrices_of_both_halves_of_an_encoder_decoder_are_matrices() -> None:
+    shape = {"vocab_size": 61, "d_model": 32, "n_layers": 1, "n_heads": 2}
+    pair = EncoderDecoder(
+        EncoderDecoderConfig(ModelConfig(causal=False, head="none", **shape), ModelConfig(cross=True, **shape))
+    )
+    found = {name for name, parameter in pair.named_parameters() if is_matrix(name, parameter)}
+    layers = {f"{path}.weight" for path, layer in pair.named_modules() if isinstance(layer, nn.Linear)}
+    assert found == layers - {"decoder.output.weight"}

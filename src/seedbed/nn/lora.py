@@ -70,7 +70,7 @@ def add_low_rank(model: nn.Module, rank: int, alpha: float, seed: int) -> None:
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for path, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Linear) and path.startswith("blocks.") and not path.endswith("router"):
+        if isinstance(layer, nn.Linear) and ".blocks." in f".{path}" and not path.endswith("router"):
             addition = LowRankLinear(layer, rank, alpha)
             bound = 1 / math.sqrt(layer.in_features)
             drawn = torch.empty(addition.down.shape).uniform_(-bound, bound, generator=generator)

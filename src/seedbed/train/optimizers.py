@@ -78,8 +78,8 @@ class Optimizers:
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:
-    """Tell whether a parameter is a weight matrix of a block (embeddings are tables, not matrices that are multiplied)."""
-    return parameter.ndim == 2 and name.startswith("blocks.")
+    """Tell whether a parameter is a weight matrix of a block (embeddings are tables: they multiply nothing)."""
+    return parameter.ndim == 2 and ".blocks." in f".{name}"
 
 
 def _parameters(part: torch.optim.Optimizer) -> Iterable[Any]:

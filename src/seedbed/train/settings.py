@@ -14,7 +14,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The settings of a training stage. The length is given in steps, tokens, epochs or minutes; the first of them that is set counts."""
+    """The settings of a training stage; of steps, tokens, epochs and minutes the first that is set is its length."""
 
     steps: int = setting(0, "length of the run", unit="steps", at_least=0)
     tokens: int = setting(0, "length of the run", unit="tokens", at_least=0)
