@@ -122,6 +122,13 @@ def test_a_stored_model_by_name_and_by_id(seedbed: Run, tmp_path: Path) -> None:
     assert "is damaged" in err
 
 
+def recipe(model: str, settings: str) -> str:
+    """A recipe with a tokenizer of 300 pieces and one training stage."""
+    tokenizer = '[[stage]]\nkind = "tokenizer"\nsettings.vocab_size = 300'
+    train = '[[stage]]\nkind = "train"\nobjective = "causal_lm"\nsource = "packed"'
+    return f"{tokenizer}\n{train}\n[stage.model]\n{model}\n[stage.settings]\n{settings}\n"
+
+
 @pytest.mark.parametrize(
     ("length", "tokens"),
     [
@@ -135,7 +142,7 @@ def test_a_recipe_brings_its_shape_and_its_length(
     seedbed: Run, tmp_path: Path, length: str, tokens: int | None
 ) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text(f"[tokenizer]\nvocab_size = 300\n[model]\ndepth = 1\ncontext = 32\n[pretrain]\n{length}\n")
+    path.write_text(recipe("depth = 1\ncontext = 32", length))
     code, out, err = seedbed(str(path), "--json")
     found = json.loads(out)
     assert code == 0
@@ -152,7 +159,7 @@ def test_a_recipe_brings_its_shape_and_its_length(
 
 def test_memory_in_flight_is_that_of_a_micro_batch(seedbed: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text("[pretrain]\nsteps = 10\nbatch = 8\nmicro_batch = 2\n")
+    path.write_text(recipe("depth = 4", "steps = 10\nbatch = 8\nmicro_batch = 2"))
     found = plan(seedbed, str(path))
     assert found["training"]["batch"] == 2
     assert found["training"]["tokens"] == 10 * 8 * 512
@@ -176,7 +183,7 @@ def test_check_refuses_what_does_not_fit_after_showing_it(seedbed: Run) -> None:
         (["gpt2", "--depth", "3"], 2, "gpt2 has a shape of its own"),
         (["gpt2", "--context", "99"], 2, "gpt2 has a shape of its own"),
         (["gtp2"], 4, "did you mean `gpt2`?"),
-        (["nothing.toml"], 4, "there is no recipe nothing.toml"),
+        (["nothing.toml"], 4, "there is no recipe 'nothing.toml'"),
         (["--depth", "2", "--batch", "0"], 2, "0 is not in the range"),
     ],
 )
