@@ -16,7 +16,7 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, DataError
 from seedbed.corpus.answers import Pair, is_useful, sentences, shortened
 from seedbed.corpus.build import build_corpus
-from seedbed.corpus.document import SPLITS, Document
+from seedbed.corpus.document import SPLITS, CorpusDocument
 from seedbed.corpus.questions import QuestionSettings, build_questions, conversations, read_questions
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.documents.python_modules import module_documents
@@ -76,8 +76,8 @@ NOVEL = "\n\n".join(
 )
 
 
-def _document(text: str, path: str = "a.md", kind: str = "prose") -> Document:
-    return Document(text, "source", path, path, kind, "CC0-1.0")  # type: ignore[arg-type]
+def _document(text: str, path: str = "a.md", kind: str = "prose") -> CorpusDocument:
+    return CorpusDocument(text, "source", path, path, kind, "CC0-1.0")  # type: ignore[arg-type]
 
 
 def _asked(text: str, path: str = "a.md", **settings: float) -> dict[str, str]:

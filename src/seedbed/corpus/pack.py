@@ -23,7 +23,7 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.progress import ProgressBar, progress
-from seedbed.corpus.document import SPLITS, Document, Split
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split
 from seedbed.corpus.store import Corpus
 from seedbed.tokenizers.tokenizer import Tokenizer
 
@@ -78,8 +78,8 @@ def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: ProgressBar) ->
     }
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
+def _batches(documents: Iterable[CorpusDocument]) -> Iterator[list[CorpusDocument]]:
+    batch: list[CorpusDocument] = []
     size = 0
     for document in documents:
         batch.append(document)

@@ -23,7 +23,7 @@ from seedbed.core.errors import DataError
 from seedbed.core.progress import progress
 from seedbed.corpus.answers import Pair, fraction, is_useful
 from seedbed.corpus.api_questions import api_conversations, is_api_page
-from seedbed.corpus.document import Document, Split
+from seedbed.corpus.document import CorpusDocument, Split
 from seedbed.corpus.prose_questions import prose_conversations
 from seedbed.corpus.store import Corpus
 
@@ -81,7 +81,7 @@ def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]
         yield from map(json.loads, lines)
 
 
-def conversations(document: Document, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
+def conversations(document: CorpusDocument, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
     """The conversations of one document, in its order; of too many, a choice by hash."""
     if document.kind == "code":
         return []
@@ -97,7 +97,7 @@ def conversations(document: Document, settings: QuestionSettings) -> list[tuple[
     return [useful[index] for index in sorted(chosen)]
 
 
-def _write_candidates(path: Path, documents: Iterable[Document], settings: QuestionSettings) -> Counter[bytes]:
+def _write_candidates(path: Path, documents: Iterable[CorpusDocument], settings: QuestionSettings) -> Counter[bytes]:
     """Write the conversations of a split; returns how often each question (its digest) is asked."""
     asked: Counter[bytes] = Counter()
     with path.open("w", encoding="utf-8") as file, progress("questions", unit="documents") as bar:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.errors import DataError
-from seedbed.corpus.document import SPLITS, Document, Split
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split
 from seedbed.corpus.duplicates import Flags, Indices, UnionFind
 from seedbed.corpus.minhash import Keys, mix
 from seedbed.documents.text_spans import cut_place
@@ -92,7 +92,7 @@ class GroupCutter:
         }
         self._wanted = {"train": True, "valid": shares.valid > 0, "test": shares.test > 0}
 
-    def cut(self, document: Document) -> Iterator[tuple[Split, Document]]:
+    def cut(self, document: CorpusDocument) -> Iterator[tuple[Split, CorpusDocument]]:
         """The pieces of a document, each at a paragraph's end, and the split of each."""
         text, pieces = document.text, list[tuple[Split, str]]()
         for split in self._open_splits():

@@ -21,7 +21,7 @@ import zstandard
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import NotFoundError
-from seedbed.corpus.document import SPLITS, Document, Split, from_line
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split, from_line
 
 SOURCES, REPORT = "sources.jsonl", "report.json"
 _LEVEL = 6
@@ -107,7 +107,7 @@ class Corpus:
         """For every source, how often its text is seen for each time text of weight 1 is."""
         return {row["source"]: float(row["weight"]) for row in self.report["mix"]}
 
-    def documents(self, split: Split) -> Iterator[Document]:
+    def documents(self, split: Split) -> Iterator[CorpusDocument]:
         """The documents of a split, in the order of the sources' files."""
         with (
             self.artifact.file(split_file(split)).open("rb") as file,

@@ -19,10 +19,9 @@ from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
 from seedbed.core.progress import ProgressBar, progress
 from seedbed.documents.document import Chunk, Document
-from seedbed.documents.file_walk import STDLIB
+from seedbed.documents.file_walk import STDLIB, folder_files
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.reading import files as files_of
 from seedbed.documents.reading import is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
@@ -188,7 +187,7 @@ def _wanted(sources: Sequence[str]) -> Iterator[str | Path]:
         if not _is_path(source):
             yield source
         elif _absolute(source).is_dir():
-            yield from files_of(_absolute(source))
+            yield from (file.location for file in folder_files(_absolute(source)))
         else:
             yield _absolute(source)
 
