@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seedbed.corpus.answers import Pair, fraction, phrased, shortened
+from seedbed.documents.headings import markdown_headings, sections
 
 _TITLE = re.compile(r"# ([A-Za-z_]\w*(?:\.\w+)*)\s*\n")
 _CALL_FORM = re.compile(r"[\w.]+\(.*\)(?:\s*(?:->|--|=).*)?$", re.DOTALL)
@@ -77,15 +78,15 @@ def _about(entry: ApiEntry, module: str, limit: int, follow_up_share: float) -> 
 
 
 def _entries(text: str) -> list[ApiEntry]:
-    title = _TITLE.match(text)
-    assert title is not None
-    module = title.group(1)
-    heading = re.compile(rf"^## ({re.escape(module)}\.[\w.]+)(?:\((.*)\))?$", re.MULTILINE)
-    found = list(heading.finditer(text))
-    stops = [match.start() for match in found] + [len(text)]
-    entries = [ApiEntry(module, None, text[title.end() : stops[0]])]
-    for match, stop in zip(found, stops[1:], strict=True):
-        entries.append(ApiEntry(match.group(1), match.group(2), text[match.end() : stop]))
+    """Return the module first, then every heading for a name in it; others belong to the docstring they stand in."""
+    title, *others = markdown_headings(text)
+    documented = re.compile(rf"({re.escape(title.text)}\.[\w.]+)(?:\((.*)\))?")
+    named = [one for one in others if one.level == 2 and documented.fullmatch(one.text)]
+    _, (module, about), *found = sections(text, [title, *named])
+    entries = [ApiEntry(module, None, about)]
+    for name, body in found:
+        if match := documented.fullmatch(name):
+            entries.append(ApiEntry(match[1], match[2], body))
     return entries
 
 
