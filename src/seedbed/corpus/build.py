@@ -188,7 +188,7 @@ class _Build:
             raise DataError(
                 f"no text could be read from {source.path}",
                 why=f"{totals.files} files skipped: " + "; ".join(f"{row['path']}: {row['why']}" for row in reasons),
-                fix="give text, Markdown, HTML, source code or JSON Lines",
+                fix="give text, PDF, Word, mail, tables, HTML, source code or JSON",
             )
 
     def _count_refined(self, source: SourceSettings, result: RefineResult) -> None:

@@ -120,8 +120,7 @@ def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iter
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
         name = formats.format_of(kind_of(path), stream.read(formats.HEAD_BYTES))
         if name is None:
-            kind = f"files ending in {path.suffix} are" if path.suffix else "it is"
-            raise unreadable(source, f"{kind} binary and of no known kind", "convert it to text, PDF or docx")
+            raise unreadable(source, "binary, and of no known kind", "convert it to text, PDF or docx")
         yield from read_stream(stream, name, source, limits)
 
 

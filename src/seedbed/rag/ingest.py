@@ -206,7 +206,7 @@ def _origin(source: str | Path) -> str:
 
 
 def _row_of(origin: str, query: str) -> bool:
-    """Whether an origin is a row of a database's query; see ``rows.py``."""
+    """Whether an origin is a row of a database's query; see ``sql_ingest.py``."""
     return query.startswith("sql:") and origin.startswith(f"{query}#")
 
 
