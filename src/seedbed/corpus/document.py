@@ -39,7 +39,7 @@ class CorpusDocument:
 
     @property
     def bytes(self) -> int:
-        """The length of the text in UTF-8 bytes."""
+        """Return the length of the text in UTF-8 bytes."""
         return len(self.text) if self.text.isascii() else len(self.text.encode())
 
     def to_line(self) -> Line:

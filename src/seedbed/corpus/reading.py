@@ -70,7 +70,7 @@ class FileRecord:
 
 @dataclass
 class ReadResult:
-    """What one task gave."""
+    """The chunks, file records and counts of one task."""
 
     chunks: list[Path] = field(default_factory=list)
     files: list[FileRecord] = field(default_factory=list)
@@ -78,7 +78,7 @@ class ReadResult:
 
 
 def plan(source: SourceSettings, files: Iterable[SourceFile], folder: Path) -> Iterator[ReadTask]:
-    """Tasks of about the same size; a large file is one of its own."""
+    """Yield tasks of about the same size; a large file is one of its own."""
     batch: list[SourceFile] = []
     size = number = 0
     for file in files:
@@ -198,12 +198,12 @@ class _Spool:
 
 
 def lines_file(chunk: Path, kind: Kind) -> Path:
-    """Where the line hashes of a chunk's documents of one kind are."""
+    """Return the file that holds the line hashes of a chunk's documents of one kind."""
     return chunk.with_name(f"{chunk.name}.{kind}.npz")
 
 
 def take_lines(chunk: Path, kind: Kind) -> tuple[Hashes, int] | None:
-    """The line hashes of a chunk and how many documents they are from; they are deleted."""
+    """Return the line hashes of a chunk and how many documents they are from; they are deleted."""
     path = lines_file(chunk, kind)
     if not path.exists():
         return None

@@ -121,6 +121,6 @@ def _columns(
 
 
 def _hash64(texts: list[str]) -> Keys:
-    """64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
+    """Return 64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

@@ -20,10 +20,10 @@ def write_chunk(path: Path, documents: Iterable[CorpusDocument]) -> None:
 
 
 def chunk_lines(path: Path) -> list[bytes]:
-    """The lines of a chunk, each with its newline."""
+    """Return the lines of a chunk, each with its newline."""
     return zstandard.ZstdDecompressor().decompress(path.read_bytes()).splitlines(keepends=True)
 
 
 def read_chunk(path: Path) -> Iterator[CorpusDocument]:
-    """The documents of a chunk."""
+    """Yield the documents of a chunk."""
     return map(from_line, chunk_lines(path))

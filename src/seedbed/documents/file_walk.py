@@ -101,13 +101,13 @@ def _glob_files(pattern: str) -> Iterator[SourceFile]:
 
 
 def _stdlib_files() -> Iterator[SourceFile]:
-    """The library's own modules: no tests, no installed packages, nothing generated for this machine."""
+    """Yield the library's own modules: no tests, no installed packages, nothing generated for this machine."""
     root = Path(sysconfig.get_paths()["stdlib"])
     return (file for file in folder_files(root) if _is_library_module(file))
 
 
 def _is_library_module(file: SourceFile) -> bool:
-    """Tests, pydoc's topic tables and folders that are no packages (site-packages, config-3.11-…) are left out."""
+    """Return whether a file is a module: no test, no pydoc topics, in a package (not site-packages, config-3.11-…)."""
     *folders, name = file.path.split("/")
     stem, _, suffix = name.rpartition(".")
     if suffix != "py" or not all(part.isidentifier() for part in (*folders, stem)):

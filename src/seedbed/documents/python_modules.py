@@ -76,7 +76,7 @@ def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
 
 
 def module_name(path: str) -> str:
-    """``json.encoder`` for ``json/encoder.py``, ``json`` for ``json/__init__.py``."""
+    """Return ``json.encoder`` for ``json/encoder.py``, ``json`` for ``json/__init__.py``."""
     parts = PurePosixPath(path).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
