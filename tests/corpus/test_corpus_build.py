@@ -16,7 +16,7 @@ import pytest
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import ConfigError, CorruptError, DataError, NotFoundError
 from seedbed.corpus.build import build_corpus, check_leaks
-from seedbed.corpus.document import SPLITS, Document
+from seedbed.corpus.document import SPLITS, CorpusDocument
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.store import Corpus, split_file
 
@@ -53,7 +53,7 @@ def notes(tmp_path: Path) -> Path:
     return folder(tmp_path / "notes", {f"{number:03}.txt": prose(number) for number in range(60)})
 
 
-def everything(corpus: Corpus) -> list[Document]:
+def everything(corpus: Corpus) -> list[CorpusDocument]:
     return [document for split in SPLITS for document in corpus.documents(split)]
 
 
@@ -74,11 +74,12 @@ def test_good_files_are_kept_and_bad_ones_reported(library: Library, notes: Path
     assert paths == {f"{number:03}.txt" for number in range(60)} | {"records.jsonl#1"}
     skipped = {row["path"]: row["why"] for row in corpus.report["skipped"]}
     assert skipped.keys() == {"zip.bin", "cut.txt.gz", "empty.md", "gone.txt", "records.jsonl, line 2"}
-    assert skipped["zip.bin"] == "binary"
-    assert skipped["cut.txt.gz"].startswith("damaged")
+    assert skipped["zip.bin"] == "binary, and of no known kind"
+    assert skipped["cut.txt.gz"].startswith("it is damaged")
+    assert skipped["empty.md"] == "there is no text in it"
     assert skipped["gone.txt"] == "no such file or directory"
     assert [row["documents"] for row in corpus.report["steps"]][:4] == [62, 62, 62, 61]
-    assert {row["path"]: row.get("skipped") for row in corpus.raw_files()}["zip.bin"] == "binary"
+    assert {row["path"]: row.get("skipped") for row in corpus.raw_files()}["zip.bin"] == skipped["zip.bin"]
     assert corpus.licences == {"notes": {"CC0-1.0": 61}}
 
 

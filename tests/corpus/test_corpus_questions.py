@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, DataError
-from seedbed.corpus.answers import Pair, is_useful, sentences, shortened
+from seedbed.corpus.answers import Pair, is_useful, shortened
 from seedbed.corpus.build import build_corpus
-from seedbed.corpus.document import SPLITS, Document
+from seedbed.corpus.document import SPLITS, CorpusDocument
 from seedbed.corpus.questions import QuestionSettings, build_questions, conversations, read_questions
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.documents.python_modules import module_documents
+from seedbed.documents.sentences import sentences
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 PAGE = """# shapes.flat
@@ -76,8 +77,8 @@ NOVEL = "\n\n".join(
 )
 
 
-def _document(text: str, path: str = "a.md", kind: str = "prose") -> Document:
-    return Document(text, "source", path, path, kind, "CC0-1.0")  # type: ignore[arg-type]
+def _document(text: str, path: str = "a.md", kind: str = "prose") -> CorpusDocument:
+    return CorpusDocument(text, "source", path, path, kind, "CC0-1.0")  # type: ignore[arg-type]
 
 
 def _asked(text: str, path: str = "a.md", **settings: float) -> dict[str, str]:
@@ -183,7 +184,7 @@ def test_answers_are_whole_sentences_within_the_limit(text: str, limit: int) -> 
     assert len(answer) <= limit
     plain = " ".join(text.replace("``", "`").split())
     assert plain.startswith((answer, answer.removesuffix(".")))
-    assert " ".join(sentences(text)) == " ".join(text.split())
+    assert " ".join(sentences(plain)) == plain
 
 
 def test_a_first_sentence_that_is_too_long_gives_no_answer() -> None:

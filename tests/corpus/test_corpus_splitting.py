@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seedbed.core.errors import DataError
-from seedbed.corpus.document import Document
+from seedbed.corpus.document import CorpusDocument
 from seedbed.corpus.splitting import (
     CUT,
     TEST,
@@ -75,8 +75,8 @@ def test_clusters_join_their_groups() -> None:
     assert len({*joined.tolist()}) == 3
 
 
-def document(text: str) -> Document:
-    return Document(text, "s", "novel.txt", "novel.txt", "prose", "unknown")
+def document(text: str) -> CorpusDocument:
+    return CorpusDocument(text, "s", "novel.txt", "novel.txt", "prose", "unknown")
 
 
 @pytest.mark.parametrize("parts", [1, 4, 30])

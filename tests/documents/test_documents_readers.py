@@ -17,11 +17,12 @@ from foreign_files import document_xml, paragraph, text_pdf, word
 
 from seedbed.core.errors import CapacityError, DataError, NotFoundError, UsageError
 from seedbed.documents.document import Document
+from seedbed.documents.file_walk import folder_files
 from seedbed.documents.headings import markdown_headings, python_headings, rst_headings
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
 from seedbed.documents.readers.sql import read_sql, require_select
-from seedbed.documents.reading import files, read
+from seedbed.documents.reading import read
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -322,12 +323,12 @@ def test_a_folder_is_read_in_order_and_bad_files_are_reported(tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe.txt")
     skipped: list[Skipped] = []
     found = [Path(document.source).relative_to(tmp_path) for document in read(tmp_path, on_skip=skipped.append)]
-    assert list(map(str, found)) == ["b.txt", "a/c.md", "a/z.txt"]
+    assert list(map(str, found)) == ["a/c.md", "a/z.txt", "b.txt"]
     reasons = {Path(one.source).name: one.reason for one in skipped}
     assert set(reasons) == {"bad.pdf", "empty.txt", "self", "gone.txt", "pipe.txt"}
     assert "no text" in reasons["empty.txt"]
     assert "no regular file" in reasons["pipe.txt"]
-    assert len(list(files(tmp_path))) == 8
+    assert len(list(folder_files(tmp_path))) == 8
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def relative(paths: list[str], folder: Path) -> list[str]:
 
 def test_documents_are_added_and_found(collection: Collection, folder: Path) -> None:
     report = collection.add([str(folder)])
-    assert relative(report.read, folder) == ["food.md", "sea.txt", "inner/stars.txt"]
+    assert relative(report.read, folder) == ["food.md", "inner/stars.txt", "sea.txt"]
     assert (report.updated, report.unchanged, report.deleted, report.skipped) == ([], [], [], [])
     for query, text in (("sailing ships", SEA), ("cheese", FOOD), ("galaxy", STARS)):
         hit = collection.search(query, 1)[0]
@@ -84,7 +84,7 @@ def test_only_what_has_changed_is_read_again(collection: Collection, folder: Pat
     assert after[stars] == before[stars]
     assert collection.search("cheese", 1, mode="words") == []
     assert "whale" in collection.search("whale", 1)[0].chunk.text
-    assert collection.add([str(folder)]).unchanged == sorted(after, key=lambda one: (one.count("/"), one))
+    assert collection.add([str(folder)]).unchanged == sorted(after)
 
 
 def test_a_single_file_leaves_its_neighbours_alone(collection: Collection, folder: Path) -> None:

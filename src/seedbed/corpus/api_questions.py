@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seedbed.corpus.answers import Pair, fraction, phrased, shortened
+from seedbed.documents.headings import markdown_headings, sections
 
 _TITLE = re.compile(r"# ([A-Za-z_]\w*(?:\.\w+)*)\s*\n")
 _CALL_FORM = re.compile(r"[\w.]+\(.*\)(?:\s*(?:->|--|=).*)?$", re.DOTALL)
@@ -38,13 +39,13 @@ class ApiEntry:
 
 
 def is_api_page(text: str, path: str) -> bool:
-    """Whether a text is such a page: its title is a module, and it is marked so or has a heading for a name in it."""
+    """Return whether a text is an API page: its title is a module, and it is marked so or has a heading in it."""
     title = _TITLE.match(text)
     return title is not None and (path.endswith("#docs") or f"\n## {title.group(1)}." in text)
 
 
 def api_conversations(text: str, limit: int, follow_up_share: float) -> Iterator[tuple[Pair, ...]]:
-    """Conversations about a page; in some of them a question on the purpose is followed by one on the signature.
+    """Yield conversations about a page; in some of them a question on the purpose is followed by one on the signature.
 
     Args:
         text: the page.
@@ -77,15 +78,15 @@ def _about(entry: ApiEntry, module: str, limit: int, follow_up_share: float) -> 
 
 
 def _entries(text: str) -> list[ApiEntry]:
-    title = _TITLE.match(text)
-    assert title is not None
-    module = title.group(1)
-    heading = re.compile(rf"^## ({re.escape(module)}\.[\w.]+)(?:\((.*)\))?$", re.MULTILINE)
-    found = list(heading.finditer(text))
-    stops = [match.start() for match in found] + [len(text)]
-    entries = [ApiEntry(module, None, text[title.end() : stops[0]])]
-    for match, stop in zip(found, stops[1:], strict=True):
-        entries.append(ApiEntry(match.group(1), match.group(2), text[match.end() : stop]))
+    """Return the module first, then every heading for a name in it; others belong to the docstring they stand in."""
+    title, *others = markdown_headings(text)
+    documented = re.compile(rf"({re.escape(title.text)}\.[\w.]+)(?:\((.*)\))?")
+    named = [one for one in others if one.level == 2 and documented.fullmatch(one.text)]
+    _, (module, about), *found = sections(text, [title, *named])
+    entries = [ApiEntry(module, None, about)]
+    for name, body in found:
+        if match := documented.fullmatch(name):
+            entries.append(ApiEntry(match[1], match[2], body))
     return entries
 
 
@@ -96,7 +97,7 @@ def _purpose(entry: ApiEntry, limit: int) -> Pair | None:
 
 
 def _first_paragraph(text: str, limit: int) -> str:
-    """The first paragraph that is prose: not an example, not a call form, not an underlined title."""
+    """Return the first paragraph that is prose: not an example, not a call form, not an underlined title."""
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         block = paragraph.strip()
         lines = block.splitlines()
@@ -107,7 +108,7 @@ def _first_paragraph(text: str, limit: int) -> str:
 
 
 def _calls(entry: ApiEntry, limit: int) -> list[Pair]:
-    """Signature and parameters; nothing where the heading cannot be read as Python."""
+    """Return signature and parameters; nothing where the heading cannot be read as Python."""
     try:
         tree = ast.parse(f"def f({entry.arguments}): ...")
     except SyntaxError:
@@ -147,7 +148,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _usage(entry: ApiEntry) -> Iterator[tuple[Pair, ...]]:
-    """The first doctest example, up to a blank line."""
+    """Yield the first doctest example, up to a blank line."""
     example: list[str] = []
     for line in entry.text.splitlines():
         if example and (not line.strip() or sum(map(len, example)) + len(line) > _EXAMPLE_CHARACTERS):

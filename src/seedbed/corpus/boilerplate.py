@@ -24,7 +24,7 @@ _SHIFT = 40
 
 
 def line_hash(line: str) -> bytes | None:
-    """Eight bytes for a line that could be boilerplate, else nothing."""
+    """Return eight bytes for a line that could be boilerplate, else nothing."""
     line = line.strip()
     if len(line) < MIN_LINE or line[0] == "#" or not any(map(str.isalpha, line)):
         return None
@@ -32,31 +32,31 @@ def line_hash(line: str) -> bytes | None:
 
 
 def document_lines(text: str) -> Hashes:
-    """The hashes of a document's different lines."""
+    """Return the hashes of a document's different lines."""
     found = {line_hash(line) for line in text.split("\n")} - {None}
     return np.frombuffer(b"".join(sorted(hashed for hashed in found if hashed)), dtype="<u8")
 
 
 @dataclass(frozen=True)
 class Boilerplate:
-    """Which lines are boilerplate: the slots of both rows of the sketch that are full enough (a handful)."""
+    """Boilerplate lines of a source: the slots of both rows of the sketch that are full enough (a handful)."""
 
     first: frozenset[int]
     second: frozenset[int]
 
     def strip(self, text: str, counts: Counter[str]) -> str:
-        """A text without its boilerplate lines."""
+        """Return a text without its boilerplate lines."""
         lines = text.split("\n")
         kept = [line for line in lines if not self.holds(line)]
         counts["boilerplate lines removed"] += len(lines) - len(kept)
         return "\n".join(kept)
 
     def count(self, text: str) -> int:
-        """How many of a text's lines are boilerplate."""
+        """Return the number of a text's lines that are boilerplate."""
         return sum(self.holds(line) for line in text.split("\n"))
 
     def holds(self, line: str) -> bool:
-        """Whether a line is boilerplate."""
+        """Return whether a line is boilerplate."""
         hashed = line_hash(line)
         if hashed is None:
             return False
@@ -65,7 +65,7 @@ class Boilerplate:
 
 
 class LineCounts:
-    """How many documents hold each line, in bounded memory (16 MB)."""
+    """Counts of the documents that hold each line, in bounded memory (16 MB)."""
 
     def __init__(self) -> None:
         self.documents = 0
@@ -79,7 +79,7 @@ class LineCounts:
             np.add.at(row, slots.astype(np.intp), 1)
 
     def frequent(self, share: float) -> Boilerplate | None:
-        """The lines in more than ``share`` of the documents; None where there are none."""
+        """Return the lines in more than ``share`` of the documents; None where there are none."""
         needed = max(MIN_DOCUMENTS, share * self.documents)
         first, second = (frozenset(np.flatnonzero(row > needed).tolist()) for row in self._counts)
         return Boilerplate(first, second) if first and second else None

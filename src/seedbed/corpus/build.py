@@ -89,7 +89,7 @@ def _bytes(source: SourceSettings) -> Iterator[int]:
 
 @dataclass
 class _Columns:
-    """What is known of every document: a value each, in order; and the chunks that hold them."""
+    """Columns of all documents: a value each, in order; and the chunks that hold them."""
 
     hashes: Keys
     groups: Keys
@@ -120,7 +120,7 @@ class _Build:
         self.totals = Totals({source.name: SourceTotals(source) for source in self.settings.sources})
 
     def run(self, sizes: dict[str, int]) -> None:
-        """All passes; the draft holds the corpus afterwards."""
+        """Run all passes; the draft holds the corpus afterwards."""
         refined: list[tuple[str, RefineResult]] = []
         index = None
         if self.settings.near_duplicate > 0:
@@ -141,7 +141,7 @@ class _Build:
         self._describe()
 
     def _refined(self, sizes: dict[str, int]) -> Iterator[tuple[str, RefineResult]]:
-        """Passes one and two, source by source."""
+        """Run passes one and two, source by source."""
         with (self.draft.path / SOURCES).open("w", encoding="utf-8") as records:
             for source in self.settings.sources:
                 chunks, lines = [], {kind: LineCounts() for kind in KINDS}
@@ -188,7 +188,7 @@ class _Build:
             raise DataError(
                 f"no text could be read from {source.path}",
                 why=f"{totals.files} files skipped: " + "; ".join(f"{row['path']}: {row['why']}" for row in reasons),
-                fix="give text, Markdown, HTML, source code or JSON Lines",
+                fix="give text, PDF, Word, mail, tables, HTML, source code or JSON",
             )
 
     def _count_refined(self, source: SourceSettings, result: RefineResult) -> None:
@@ -198,7 +198,7 @@ class _Build:
         self.totals.sources[source.name].licences += result.licences
 
     def _deduplicate(self, columns: _Columns, index: NearIndex | None) -> tuple[Flags, Keys]:
-        """Which documents are kept, and each one's group."""
+        """Return a flag for every document that is kept, and each one's group."""
         counts, groups = self.totals.counts, columns.groups
         kept = ~repeated(columns.hashes)
         counts["documents distinct"], counts["bytes distinct"] = int(kept.sum()), int(columns.sizes[kept].sum())
@@ -219,7 +219,7 @@ class _Build:
         return kept, groups
 
     def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8], shares: SplitShares) -> None:
-        """Pass three: the kept lines into their split's file."""
+        """Run pass three: write the kept lines into their split's file."""
         cutter = GroupCutter(int(columns.sizes[kept & (splits == CUT)].sum()), shares)
         at = 0
         with SplitWriter(self.draft.path) as writer, progress("writing", len(columns.chunks), "chunks") as bar:
@@ -247,7 +247,7 @@ class _Build:
             totals.bytes[name] += length
 
     def _describe(self) -> None:
-        """The report, and what the manifest says of the corpus."""
+        """Write the report, and fill in the manifest."""
         found = report(self.totals, self.settings)
         write_json(self.draft.path / REPORT, found)
         licences = {licence for source in self.totals.sources.values() for licence in source.licences}

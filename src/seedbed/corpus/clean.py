@@ -30,7 +30,7 @@ _GUTENBERG_END = re.compile(r"^\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG ", 
 
 
 def clean_text(text: str, kind: Kind, counts: Counter[str]) -> str:
-    """A text in plain form; ``counts`` gets what was repaired. Cleaning twice changes nothing more."""
+    """Return a text in plain form; ``counts`` gets what was repaired. Cleaning twice changes nothing more."""
     once = _clean(text, kind, counts)
     for _ in range(_PASSES):  # what one step takes away may be what kept another from seeing mojibake
         if once == text or once.isascii():
@@ -57,7 +57,7 @@ def _clean(text: str, kind: Kind, counts: Counter[str]) -> str:
 
 
 def squeeze_blank_lines(text: str) -> str:
-    """At most two blank lines in a row."""
+    """Return a text with at most two blank lines in a row."""
     return _BLANK_RUN.sub("\n\n\n", text)
 
 
@@ -71,7 +71,7 @@ def _repair_mojibake(text: str, counts: Counter[str]) -> str:
 
 
 def _without_licence_frame(text: str, counts: Counter[str]) -> str:
-    """What stands between Project Gutenberg's two marker lines, where they are."""
+    """Return the text between Project Gutenberg's two marker lines, where they are."""
     start, end = _GUTENBERG_START.search(text), _GUTENBERG_END.search(text)
     if start is None and end is None:
         return text

@@ -1,4 +1,4 @@
-"""Which columns of a data set hold text, a prompt and its reply, or whole conversations: guessed by name, or told.
+"""Columns of a data set that hold text, a prompt and its reply, or conversations: named by the user, or found by name.
 
 The names are those that published data sets use (Alpaca: instruction, input, output; ShareGPT: conversations of from
 and value; OpenAI: messages of role and content). Nothing is guessed from the content.
@@ -43,12 +43,12 @@ class Columns:
 
     @property
     def has_pairs(self) -> bool:
-        """Whether conversations can be made."""
+        """Return whether conversations can be made."""
         return bool(self.messages or (self.prompt and self.reply))
 
 
 def find_columns(names: Iterable[str], told: Columns = Columns()) -> Columns:
-    """The columns by what was told, else by their names (the case of letters does not count).
+    """Return the columns by what was told, else by their names (the case of letters does not count).
 
     Raises:
         UsageError: a column that was told does not exist.
@@ -73,7 +73,7 @@ def find_columns(names: Iterable[str], told: Columns = Columns()) -> Columns:
 
 
 def conversation(row: Mapping[str, Any], columns: Columns) -> list[Message] | None:
-    """A row as messages that end with an assistant's; None where it is none."""
+    """Return a row as messages that end with an assistant's; None where it is none."""
     if columns.messages:
         return _messages(row.get(columns.messages))
     prompt, reply = _text(row.get(columns.prompt)), _text(row.get(columns.reply))

@@ -13,12 +13,12 @@ from typing import Literal, get_args
 
 Split = Literal["train", "valid", "test"]
 Kind = Literal["prose", "code"]
-Line = bytes  # inside Document the name `bytes` is a property
+Line = bytes  # inside CorpusDocument the name `bytes` is a property
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class CorpusDocument:
     """One text and where it comes from.
 
     Attributes:
@@ -39,14 +39,14 @@ class Document:
 
     @property
     def bytes(self) -> int:
-        """Length of the text in UTF-8 bytes."""
+        """Return the length of the text in UTF-8 bytes."""
         return len(self.text) if self.text.isascii() else len(self.text.encode())
 
     def to_line(self) -> Line:
-        """One line of JSON, UTF-8, newline included."""
+        """Return one line of JSON, UTF-8, newline included."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def from_line(line: Line) -> Document:
-    """The document of a line written by :meth:`Document.to_line`."""
-    return Document(**json.loads(line))
+def from_line(line: Line) -> CorpusDocument:
+    """Return the document of a line written by :meth:`CorpusDocument.to_line`."""
+    return CorpusDocument(**json.loads(line))

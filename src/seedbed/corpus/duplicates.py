@@ -25,13 +25,13 @@ _PAIRS = 1 << 14  # pairs compared at once; each touches two pages of the signat
 
 
 class UnionFind:
-    """Which documents belong together; the smallest index stands for its set."""
+    """Union–find: sets of documents that belong together; the smallest index stands for its set."""
 
     def __init__(self, count: int) -> None:
         self._parent = np.arange(count, dtype=np.int64)
 
     def find(self, item: int) -> int:
-        """The representative of an item's set."""
+        """Return the representative of an item's set."""
         parent = self._parent
         while parent[item] != item:
             parent[item] = parent[parent[item]]
@@ -44,7 +44,7 @@ class UnionFind:
         self._parent[second] = first
 
     def representatives(self) -> Indices:
-        """The representative of every item."""
+        """Return the representative of every item."""
         parent = self._parent
         while True:
             further = parent[parent]
@@ -54,7 +54,7 @@ class UnionFind:
 
 
 def repeated(hashes: Keys) -> Flags:
-    """Which items have the hash of an earlier one."""
+    """Return a flag for every item: it has the hash of an earlier one."""
     flags = np.ones(len(hashes), dtype=bool)
     flags[np.unique(hashes, return_index=True)[1]] = False
     return flags
@@ -96,15 +96,15 @@ class NearIndex:
 
     @property
     def signature_file(self) -> Path:
-        """Every document's signature, in order."""
+        """Return every document's signature, in order."""
         return self.folder / "signatures.u32"
 
     def band_file(self, band: int) -> Path:
-        """Every document's key in a band, in order."""
+        """Return every document's key in a band, in order."""
         return self.folder / f"band-{band:03}.u64"
 
     def near_pairs(self, present: Flags) -> Iterator[Indices]:
-        """Pairs of present documents whose estimated similarity reaches the threshold, in blocks (pairs, 2).
+        """Yield pairs of present documents whose estimated similarity reaches the threshold, in blocks (pairs, 2).
 
         A pair may come more than once (from several bands); the smaller index is first.
         """
@@ -126,7 +126,7 @@ class NearIndex:
 
 
 def _meetings(keys: Keys) -> Iterator[tuple[Indices, Indices]]:
-    """Places of equal keys in sorted keys: each with its next neighbours, and with the first of its run."""
+    """Yield places of equal keys in sorted keys: each with its next neighbours, and with the first of its run."""
     if not len(keys):
         return
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
@@ -142,7 +142,7 @@ def _meetings(keys: Keys) -> Iterator[tuple[Indices, Indices]]:
 
 
 def remove_near(index: NearIndex, present: Flags) -> Flags:
-    """Which documents are left when the first of every cluster of near-duplicates is kept.
+    """Return the documents that are left when the first of every cluster of near-duplicates is kept.
 
     Repeated until nothing is found: documents that stood far apart in a long run of equal keys become neighbours.
     """
@@ -153,7 +153,7 @@ def remove_near(index: NearIndex, present: Flags) -> Flags:
 
 
 def near_clusters(index: NearIndex, present: Flags) -> Indices:
-    """For every document the first of its cluster of near-duplicates (itself when it has none)."""
+    """Return for every document the first of its cluster of near-duplicates (itself when it has none)."""
     sets = UnionFind(len(present))
     _join_all(index, present, sets)
     return sets.representatives()

@@ -31,7 +31,7 @@ _ODD = np.array(  # one odd multiplier a place in the shingle
 
 
 def _functions() -> tuple[Keys, Keys]:
-    """Fixed random multipliers (odd) and offsets, each (PERMUTATIONS, 1)."""
+    """Return fixed random multipliers (odd) and offsets, each (PERMUTATIONS, 1)."""
     drawn = np.random.Generator(np.random.PCG64(20_240_601)).integers(2**64, size=(2, PERMUTATIONS, 1), dtype=np.uint64)
     return drawn[0] | np.uint64(1), drawn[1]
 
@@ -40,7 +40,7 @@ _MULTIPLIERS, _OFFSETS = _functions()
 
 
 def shingles(text: str) -> Keys:
-    """The hashes of a text's different five-word runs, case and punctuation aside; at least one."""
+    """Return the hashes of a text's different five-word runs, case and punctuation aside; at least one."""
     words = _WORD.findall(text.lower())
     known = {word: zlib.crc32(word.encode("utf-8", "replace")) for word in set(words)}
     codes = np.fromiter((known[word] for word in words), dtype=np.uint64, count=len(words))
@@ -54,14 +54,14 @@ def shingles(text: str) -> Keys:
 
 
 def mix(values: Keys) -> Keys:
-    """A bijection of 64-bit values whose output bits all depend on all input bits (splitmix64's finaliser)."""
+    """Return a bijection of 64-bit values whose output bits all depend on all input bits (splitmix64's finaliser)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def signature(text: str) -> Signature:
-    """The smallest value of each of the 128 functions over a text's shingles, its upper 32 bits."""
+    """Return the smallest value of each of the 128 functions over a text's shingles, its upper 32 bits."""
     hashes = shingles(text)
     smallest = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
     for start in range(0, len(hashes), _BLOCK):
@@ -73,17 +73,17 @@ def signature(text: str) -> Signature:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """How a signature is cut: ``count`` bands of ``rows`` values."""
+    """Bands of a signature: ``count`` bands of ``rows`` values."""
 
     count: int
     rows: int
 
     def recall(self, similarity: float) -> float:
-        """Probability that two documents of this similarity meet in some band."""
+        """Return the probability that two documents of this similarity meet in some band."""
         return float(1 - (1 - similarity**self.rows) ** self.count)
 
     def keys(self, signatures: NDArray[np.uint32]) -> Keys:
-        """One 64-bit key a band: (documents, PERMUTATIONS) → (documents, count)."""
+        """Return one 64-bit key a band: (documents, PERMUTATIONS) → (documents, count)."""
         used = signatures[:, : self.count * self.rows].reshape(len(signatures), self.count, self.rows)
         keys = np.zeros((len(signatures), self.count), dtype=np.uint64)
         for row in range(self.rows):
@@ -92,7 +92,7 @@ class Bands:
 
 
 def bands_for(threshold: float) -> Bands:
-    """The longest rows (fewest chance meetings) that still find pairs at the threshold with probability RECALL."""
+    """Return the longest rows (fewest chance meetings) that find pairs at the threshold with probability RECALL."""
     for rows in range(PERMUTATIONS // 2, 1, -1):
         bands = Bands(PERMUTATIONS // rows, rows)
         if bands.recall(threshold) >= RECALL:

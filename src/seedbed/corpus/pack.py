@@ -23,7 +23,7 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.progress import ProgressBar, progress
-from seedbed.corpus.document import SPLITS, Document, Split
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split
 from seedbed.corpus.store import Corpus
 from seedbed.tokenizers.tokenizer import Tokenizer
 
@@ -78,8 +78,8 @@ def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: ProgressBar) ->
     }
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
+def _batches(documents: Iterable[CorpusDocument]) -> Iterator[list[CorpusDocument]]:
+    batch: list[CorpusDocument] = []
     size = 0
     for document in documents:
         batch.append(document)
@@ -92,7 +92,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _shares(weights: Mapping[str, float], train: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """The share of training tokens to draw from each source."""
+    """Return the share of training tokens to draw from each source."""
     pull = {source: weights[source] * train[source]["tokens"] for source in train}
     total = sum(pull.values())
     return {source: amount / total if total else 0.0 for source, amount in pull.items()}
@@ -165,7 +165,7 @@ class TokenSplit:
         return sum(len(shard) for shard in self.shards)
 
     def read(self, start: int, stop: int) -> Tokens:
-        """Tokens ``start`` up to ``stop`` as an array (stop - start,); fewer at the end of the stream."""
+        """Return tokens ``start`` up to ``stop`` as an array (stop - start,); fewer at the end of the stream."""
         edges = np.cumsum([0, *(len(shard) for shard in self.shards)])
         parts = [
             shard[max(0, start - low) : max(0, stop - low)]
@@ -203,26 +203,26 @@ class TokenShards:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The names of the sources."""
+        """Return the names of the sources."""
         return tuple(self.index["weights"])
 
     @property
     def weights(self) -> dict[str, float]:
-        """The share of training tokens to draw from each source; they sum to one."""
+        """Return the share of training tokens to draw from each source; they sum to one."""
         return dict(self.index["weights"])
 
     @property
     def vocab_size(self) -> int:
-        """Every token is smaller than this."""
+        """Return the size of the vocabulary: every token is smaller."""
         return int(self.index["vocab_size"])
 
     @property
     def tokenizer_hash(self) -> str:
-        """The hash of the tokenizer that made the tokens."""
+        """Return the hash of the tokenizer that made the tokens."""
         return str(self.index["tokenizer"])
 
     def split(self, split: Split, source: str | None = None) -> TokenSplit:
-        """The tokens of a split: of one source, or of all in order.
+        """Return the tokens of a split: of one source, or of all in order.
 
         Raises:
             NotFoundError: there is no such source.

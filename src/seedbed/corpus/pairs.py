@@ -107,6 +107,6 @@ def _divide(candidates: Path, folder: Path, places: list[float]) -> dict[str, in
 
 
 def _place(messages: list[Message]) -> float:
-    """A number in [0, 1) that follows from the first question."""
+    """Return a number in [0, 1) that follows from the first question."""
     question = next(message["content"] for message in messages if message["role"] == "user")
     return fraction(" ".join(question.lower().split()))

@@ -39,7 +39,7 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items.
+        """Yield results in the order of the items.
 
         Raises:
             CapacityError: a worker was killed, most often for lack of memory.

@@ -26,7 +26,7 @@ class Finding:
 
 
 def find_pii(text: str) -> list[Finding]:
-    """Everything found in a text, in order, none overlapping."""
+    """Return everything found in a text, in order, none overlapping."""
     taken: list[Finding] = []
     for detector in _DETECTORS:
         taken += [finding for finding in detector.find(text) if not _overlaps(finding, taken)]
@@ -34,7 +34,7 @@ def find_pii(text: str) -> list[Finding]:
 
 
 def mask_pii(text: str, findings: list[Finding]) -> str:
-    """The text with ``<email>``, ``<phone>`` … in place of each finding."""
+    """Return the text with ``<email>``, ``<phone>`` … in place of each finding."""
     parts, at = [], 0
     for finding in findings:
         parts += [text[at : finding.start], f"<{finding.kind}>"]
@@ -43,7 +43,7 @@ def mask_pii(text: str, findings: list[Finding]) -> str:
 
 
 def excerpt(text: str, finding: Finding) -> str:
-    """How a finding may be shown: its first and last two characters, never enough to use it."""
+    """Return a finding as it may be shown: its first and last two characters, never enough to use it."""
     value = text[finding.start : finding.end]
     return f"{value[:2]}…{value[-2:]} ({len(value)} characters)"
 
@@ -67,7 +67,7 @@ class _Detector:
     margin: int = 0
 
     def find(self, text: str) -> Iterator[Finding]:
-        """All findings in a text."""
+        """Yield all findings in a text."""
         group = "value" if "value" in self.pattern.groupindex else 0
         for start, end in self._windows(text):
             for match in self.pattern.finditer(text, start, end):
@@ -130,7 +130,7 @@ _NAMED_PHONE = re.compile(  # any way of writing, but after a word that says wha
 
 
 def _luhn(digits: str) -> bool:
-    """ISO/IEC 7812-1, annex B: every second digit from the right doubled, digits summed, divisible by ten."""
+    """Check ISO/IEC 7812-1, annex B: every second digit from the right doubled, digits summed, divisible by ten."""
     values = [int(digit) for digit in reversed(digits)]
     doubled = (sum(divmod(2 * value, 10)) for value in values[1::2])
     return (sum(values[::2]) + sum(doubled)) % 10 == 0
@@ -168,7 +168,7 @@ _IBAN_LENGTHS = dict(
 
 
 def _is_iban(match: re.Match[str]) -> bool:
-    """ISO 13616: the first four characters moved to the end, letters as 10 … 35, remainder 1 by 97."""
+    """Check ISO 13616: the first four characters moved to the end, letters as 10 … 35, remainder 1 by 97."""
     value = match[0].replace(" ", "").upper()
     if _IBAN_LENGTHS.get(value[:2]) != str(len(value)):
         return False
@@ -188,7 +188,7 @@ def _is_public_address(match: re.Match[str]) -> bool:
 
 
 def _is_email(match: re.Match[str]) -> bool:
-    """Not the domains that RFC 2606 reserves for examples."""
+    """Return whether an address is real: not of the domains that RFC 2606 reserves for examples."""
     local, _, domain = match[0].lower().rpartition("@")
     labels = domain.split(".")
     reserved = labels[-2] == "example" or labels[-1] in {"example", "invalid", "test", "localhost", "local"}
@@ -206,7 +206,7 @@ def _is_named_phone(match: re.Match[str]) -> bool:
 
 
 def _is_secret(match: re.Match[str]) -> bool:
-    """Assigned to a name that says so, with letters, digits and at least three bits of entropy a character."""
+    """Check for a name that says so, letters, digits and at least three bits of entropy a character."""
     before = match.string[max(0, match.start() - 24) : match.start()]
     if not _SECRET_NAME.search(before):
         return False

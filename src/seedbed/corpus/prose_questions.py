@@ -1,4 +1,4 @@
-"""Questions about prose: what a section says, or, where there are no headings, how a passage goes on.
+"""Questions about prose: the content of a section, or, where there are no headings, the continuation of a passage.
 
 Headings are Markdown's or reStructuredText's. Left out: anything that would need a model to phrase.
 """
@@ -6,15 +6,13 @@ Headings are Markdown's or reStructuredText's. Left out: anything that would nee
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from seedbed.corpus.answers import Pair, phrased, sentences, shortened
+from seedbed.corpus.answers import Pair, phrased, shortened
+from seedbed.documents.headings import markdown_headings, rst_headings, sections
+from seedbed.documents.sentences import sentences
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(
-    r"^(?:#{1,6}[ \t]+(?P<hashed>\S.*?)[ \t]*#*|(?P<underlined>\w.{0,98})\n(?P<line>([=\-~^*])\4{2,}))$", re.MULTILINE
-)
 _NOT_PROSE = re.compile(r"[|>!<\[.]|[-*+] |\d+[.)] |    |\t|:\w+:")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _EMPHASIS = re.compile(r"(\*\*|__)(.+?)\1")
@@ -28,63 +26,44 @@ _FEW = 3
 _SENTENCE = range(30, 220)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading and the text under it, up to the next heading."""
-
-    heading: str
-    text: str
-
-
-def prose_conversations(text: str, limit: int) -> Iterator[tuple[Pair, ...]]:
-    """One-turn conversations about a document; passages to continue where sections give fewer than three.
+def prose_conversations(text: str, path: str, limit: int) -> Iterator[tuple[Pair, ...]]:
+    """Yield one-turn conversations about a document; passages to continue where sections give fewer than three.
 
     Args:
         text: the document.
+        path: of the document; its suffix tells Markdown from reStructuredText.
         limit: characters of an answer.
     """
-    pairs = list(_section_pairs(text, limit))
+    headings = () if path.endswith(".rst") else markdown_headings(text)
+    found = sections(text, headings or rst_headings(text))
+    pairs = list(_section_pairs(found[1:], limit))
     if len(pairs) < _FEW:
-        pairs += _continuations(text, limit)
+        pairs += (pair for _, body in found for pair in _continuations(body, limit))
     yield from ((pair,) for pair in pairs)
 
 
-def _section_pairs(text: str, limit: int) -> Iterator[Pair]:
-    found = _sections(text)
-    title = found[0].heading if found else ""
-    for position, section in enumerate(found):
-        answer = _opening(section.text, limit)
+def _section_pairs(found: Sequence[tuple[str, str]], limit: int) -> Iterator[Pair]:
+    title = ""
+    for position, (name, body) in enumerate(found):
+        heading = _plain(name).rstrip(" .:?")
+        title = title if position else heading
+        answer = _opening(body, limit)
         if not answer:
             continue
         if position == 0:
             yield Pair("section", phrased(_TITLE, title), answer)
         else:
-            question = phrased(_SECTION, f"{title} {section.heading}", title=title, heading=section.heading)
+            question = phrased(_SECTION, f"{title} {heading}", title=title, heading=heading)
             yield Pair("section", question, answer)
 
 
-def _sections(text: str) -> list[Section]:
-    text = _FENCE.sub("", text)
-    found = [match for match in _HEADING.finditer(text) if _is_heading(match)]
-    starts = [match.start() for match in found] + [len(text)]
-    return [
-        Section(_plain(match["hashed"] or match["underlined"]).rstrip(" .:?"), text[match.end() : stop])
-        for match, stop in zip(found, starts[1:], strict=True)
-    ]
-
-
-def _is_heading(match: re.Match[str]) -> bool:
-    """An underline is as long as its title; a longer text above a short rule is a paragraph."""
-    return match["hashed"] is not None or len(match["line"]) >= len(match["underlined"].rstrip())
-
-
 def _opening(text: str, limit: int) -> str:
-    """The first paragraph that is prose."""
+    """Return the first paragraph that is prose."""
     return next((shortened(paragraph, limit) for paragraph in _paragraphs(text)), "")
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    for block in re.split(r"\n[ \t]*\n", text):
+    for block in re.split(r"\n[ \t]*\n", _FENCE.sub("", text)):
         if block.strip() and not _NOT_PROSE.match(block.strip("\n")):
             yield _plain(block)
 
@@ -94,8 +73,8 @@ def _plain(text: str) -> str:
 
 
 def _continuations(text: str, limit: int) -> Iterator[Pair]:
-    """From every paragraph of two sentences or more, its first and what follows."""
-    for paragraph in _paragraphs(_HEADING.sub("", _FENCE.sub("", text))):
-        first, *rest = sentences(paragraph) or [""]
+    """Yield, for every paragraph of two sentences or more, its first and the two after it."""
+    for paragraph in _paragraphs(text):
+        first, *rest = sentences(" ".join(paragraph.split())) or [""]
         if rest and len(first) in _SENTENCE:
             yield Pair("continue", f"Continue: {first}", shortened(" ".join(rest[:2]), limit))

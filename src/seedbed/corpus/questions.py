@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.config import setting, to_dict
@@ -23,11 +23,9 @@ from seedbed.core.errors import DataError
 from seedbed.core.progress import progress
 from seedbed.corpus.answers import Pair, fraction, is_useful
 from seedbed.corpus.api_questions import api_conversations, is_api_page
-from seedbed.corpus.document import Document, Split
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split
 from seedbed.corpus.prose_questions import prose_conversations
 from seedbed.corpus.store import Corpus
-
-_SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ def build_questions(
     with library.writing("questions", parents=[corpus], config=to_dict(settings), name=name) as draft:
         draft.licence = corpus.manifest.licence
         asked: Counter[bytes] = Counter()
-        for split in _SPLITS:
+        for split in SPLITS:
             asked.update(_write_candidates(_candidates(draft.path, split), opened.documents(split), settings))
-        for split in _SPLITS:
+        for split in SPLITS:
             draft.metrics[split] = _keep_unique(_candidates(draft.path, split), draft.path / f"{split}.jsonl", asked)
         if not draft.metrics["train"]:
             raise DataError(
@@ -71,7 +69,7 @@ def build_questions(
 
 
 def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]:
-    """The conversations of one split, in order.
+    """Yield the conversations of one split, in order.
 
     Raises:
         CorruptError: a file no longer has the hash it was stored with.
@@ -81,14 +79,14 @@ def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]
         yield from map(json.loads, lines)
 
 
-def conversations(document: Document, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
-    """The conversations of one document, in its order; of too many, a choice by hash."""
+def conversations(document: CorpusDocument, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
+    """Return the conversations of one document, in its order; of too many, a choice by hash."""
     if document.kind == "code":
         return []
     if is_api_page(document.text, document.path):
         made = api_conversations(document.text, settings.answer_chars, settings.follow_up_share)
     else:
-        made = prose_conversations(document.text, settings.answer_chars)
+        made = prose_conversations(document.text, document.path, settings.answer_chars)
     useful = [conversation for conversation in made if all(map(is_useful, conversation))]
     if len(useful) <= settings.per_document:
         return useful
@@ -97,8 +95,8 @@ def conversations(document: Document, settings: QuestionSettings) -> list[tuple[
     return [useful[index] for index in sorted(chosen)]
 
 
-def _write_candidates(path: Path, documents: Iterable[Document], settings: QuestionSettings) -> Counter[bytes]:
-    """Write the conversations of a split; returns how often each question (its digest) is asked."""
+def _write_candidates(path: Path, documents: Iterable[CorpusDocument], settings: QuestionSettings) -> Counter[bytes]:
+    """Write the conversations of a split; return the number of times each question (its digest) is asked."""
     asked: Counter[bytes] = Counter()
     with path.open("w", encoding="utf-8") as file, progress("questions", unit="documents") as bar:
         for document in documents:
@@ -110,7 +108,7 @@ def _write_candidates(path: Path, documents: Iterable[Document], settings: Quest
 
 
 def _keep_unique(candidates: Path, target: Path, asked: Mapping[bytes, int]) -> dict[str, int]:
-    """Keep the conversations whose questions are asked once in the whole corpus; returns their number by type."""
+    """Keep the conversations whose questions are asked once in the whole corpus; return their number by type."""
     kept: Counter[str] = Counter()
     with candidates.open(encoding="utf-8") as lines, target.open("w", encoding="utf-8") as file:
         for line in lines:
@@ -137,5 +135,5 @@ def _candidates(folder: Path, split: Split) -> Path:
 
 
 def _digest(question: str) -> bytes:
-    """Eight bytes: a collision drops one question too many, and happens once in some billion questions."""
+    """Return eight bytes: a collision drops one question too many, and happens once in some billion questions."""
     return sha256(" ".join(question.lower().split()).encode()).digest()[:8]

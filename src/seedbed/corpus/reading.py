@@ -14,15 +14,17 @@ from typing import Any, get_args
 
 import numpy as np
 
+from seedbed.core.errors import SeedbedError
 from seedbed.core.files import sha256_file
 from seedbed.corpus.boilerplate import Hashes, document_lines
 from seedbed.corpus.clean import clean_text
-from seedbed.corpus.document import Document, Kind
-from seedbed.corpus.readers import Reading, Unreadable, read_documents
+from seedbed.corpus.document import CorpusDocument, Kind
+from seedbed.corpus.readers import read_documents
 from seedbed.corpus.settings import SourceSettings
 from seedbed.corpus.spool import CHUNK_CHARS, write_chunk
 from seedbed.documents.compression import is_compressed
 from seedbed.documents.file_walk import SourceFile
+from seedbed.documents.readers import Skipped
 
 _BATCH_BYTES, _BATCH_FILES = 2_000_000, 256
 _COMPRESSION = 4  # a compressed file counts as so many times its size
@@ -53,13 +55,22 @@ class FileRecord:
     bad_line_count: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is empty."""
+        """Return the record without what is empty."""
         return {key: value for key, value in asdict(self).items() if value not in ("", [], 0) or key == "bytes"}
+
+    def note(self, skipped: Skipped) -> None:
+        """Keep why the file, or a line of it, was skipped."""
+        if skipped.source == self.path:
+            self.skipped = skipped.reason
+            return
+        self.bad_line_count += 1
+        if len(self.bad_lines) < _MAX_BAD_LINES:
+            self.bad_lines.append((int(skipped.source.rpartition("#")[2]), skipped.reason))
 
 
 @dataclass
 class ReadResult:
-    """What one task gave."""
+    """The chunks, file records and counts of one task."""
 
     chunks: list[Path] = field(default_factory=list)
     files: list[FileRecord] = field(default_factory=list)
@@ -67,7 +78,7 @@ class ReadResult:
 
 
 def plan(source: SourceSettings, files: Iterable[SourceFile], folder: Path) -> Iterator[ReadTask]:
-    """Tasks of about the same size; a large file is one of its own."""
+    """Yield tasks of about the same size; a large file is one of its own."""
     batch: list[SourceFile] = []
     size = number = 0
     for file in files:
@@ -117,22 +128,24 @@ def _record(file: SourceFile, source: SourceSettings) -> FileRecord:
 def _read_file(
     file: SourceFile, source: SourceSettings, record: FileRecord, spool: _Spool, counts: Counter[str]
 ) -> None:
-    reading, mine = Reading(), Counter[str]()
+    mine = Counter[str]()
     spool.begin()
     try:
-        for document in read_documents(file, source, reading):
+        for document in read_documents(file, source, spool.folder):
+            if isinstance(document, Skipped):
+                record.note(document)
+                continue
             mine["documents read"] += 1
             mine["bytes read"] += len(document.text.encode("utf-8", "replace"))
             spool.add(replace(document, text=clean_text(document.text, document.kind, mine)))
-    except Unreadable as reason:
-        record.skipped = str(reason)
+    except SeedbedError as error:
+        record.skipped = error.why
         spool.undo()
         return
     counts += mine
     record.documents = mine["documents read"]
-    record.bad_lines, record.bad_line_count = reading.bad_lines[:_MAX_BAD_LINES], len(reading.bad_lines)
     if not record.documents:
-        record.skipped = "no records with text in it" if reading.bad_lines else "empty"
+        record.skipped = record.skipped or "there is no text in it"
 
 
 class _Spool:
@@ -140,14 +153,14 @@ class _Spool:
 
     def __init__(self, stem: Path) -> None:
         self.chunks: list[Path] = []
-        self._stem = stem
-        self._waiting: list[Document] = []
+        self.folder, self._stem = stem.parent, stem
+        self._waiting: list[CorpusDocument] = []
         self._chars = self._mark_waiting = self._mark_chunks = 0
 
     def begin(self) -> None:
         self._mark_waiting, self._mark_chunks = len(self._waiting), len(self.chunks)
 
-    def add(self, document: Document) -> None:
+    def add(self, document: CorpusDocument) -> None:
         self._waiting.append(document)
         self._chars += len(document.text)
         if self._chars >= CHUNK_CHARS:
@@ -174,7 +187,7 @@ class _Spool:
         del self._waiting[self._mark_waiting :]
         self._chars = sum(len(document.text) for document in self._waiting)
 
-    def _write(self, documents: list[Document]) -> None:
+    def _write(self, documents: list[CorpusDocument]) -> None:
         chunk = self._stem.with_name(f"{self._stem.name}-{len(self.chunks):06}")
         write_chunk(chunk, documents)
         for kind in KINDS:
@@ -185,12 +198,12 @@ class _Spool:
 
 
 def lines_file(chunk: Path, kind: Kind) -> Path:
-    """Where the line hashes of a chunk's documents of one kind are."""
+    """Return the file that holds the line hashes of a chunk's documents of one kind."""
     return chunk.with_name(f"{chunk.name}.{kind}.npz")
 
 
 def take_lines(chunk: Path, kind: Kind) -> tuple[Hashes, int] | None:
-    """The line hashes of a chunk and how many documents they are from; they are deleted."""
+    """Return the line hashes of a chunk and how many documents they are from; they are deleted."""
     path = lines_file(chunk, kind)
     if not path.exists():
         return None

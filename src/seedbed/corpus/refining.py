@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seedbed.corpus.boilerplate import Boilerplate
 from seedbed.corpus.clean import squeeze_blank_lines
-from seedbed.corpus.document import Document, Kind
+from seedbed.corpus.document import CorpusDocument, Kind
 from seedbed.corpus.minhash import PERMUTATIONS, Keys, signature
 from seedbed.corpus.pii import excerpt, find_pii, mask_pii
 from seedbed.corpus.settings import CorpusSettings
@@ -78,7 +78,7 @@ def refine_chunk(task: RefineTask) -> RefineResult:
     return _columns(task, documents, counts, findings)
 
 
-def _without_boilerplate(document: Document, boilerplate: dict[Kind, Boilerplate], counts: Counter[str]) -> str:
+def _without_boilerplate(document: CorpusDocument, boilerplate: dict[Kind, Boilerplate], counts: Counter[str]) -> str:
     known = boilerplate.get(document.kind)
     if known is None:
         return document.text
@@ -89,7 +89,7 @@ def _without_boilerplate(document: Document, boilerplate: dict[Kind, Boilerplate
     return document.text if text == document.text else squeeze_blank_lines(text).strip("\n") + "\n"
 
 
-def _protect(document: Document, settings: CorpusSettings, findings: Findings) -> str:
+def _protect(document: CorpusDocument, settings: CorpusSettings, findings: Findings) -> str:
     if settings.pii == "off":
         return document.text
     found = find_pii(document.text)
@@ -103,7 +103,9 @@ def _protect(document: Document, settings: CorpusSettings, findings: Findings) -
     return mask_pii(document.text, found) if settings.pii == "mask" else document.text
 
 
-def _columns(task: RefineTask, documents: list[Document], counts: Counter[str], findings: Findings) -> RefineResult:
+def _columns(
+    task: RefineTask, documents: list[CorpusDocument], counts: Counter[str], findings: Findings
+) -> RefineResult:
     texts = [document.text for document in documents] if task.settings.near_duplicate > 0 else []
     signatures = [signature(text) for text in texts]
     return RefineResult(
@@ -119,6 +121,6 @@ def _columns(task: RefineTask, documents: list[Document], counts: Counter[str], 
 
 
 def _hash64(texts: list[str]) -> Keys:
-    """64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
+    """Return 64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

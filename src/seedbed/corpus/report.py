@@ -1,4 +1,4 @@
-"""What the report of a corpus says: the share kept at every step, what was found, sources and their mix.
+"""The report of a corpus: the share kept at every step, what was found, sources and their mix.
 
 The mix table is that of GPT-3 (Brown et al. 2020, table 2.2): weight, size, share of the mix, and how often a
 source's text is seen while the mix as a whole passes over as much text as the training split holds.
@@ -20,7 +20,7 @@ MAX_SKIPPED = 100
 
 @dataclass
 class SourceTotals:
-    """What is counted for one source."""
+    """Counts of one source."""
 
     settings: SourceSettings
     files: int = 0
@@ -44,7 +44,7 @@ class Totals:
 
 
 def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
-    """The report as JSON values."""
+    """Return the report as JSON values."""
     return {
         "steps": _steps(totals.counts),
         "repairs": {name: count for name, count in sorted(totals.counts.items()) if count and name in REPAIRS},
@@ -67,7 +67,7 @@ REPAIRS = (
 
 
 def _steps(counts: Counter[str]) -> list[dict[str, Any]]:
-    """Documents and bytes left after every step, and their share of what was read."""
+    """Return documents and bytes left after every step, and their share of what was read."""
     read, short = counts["documents read"], counts["documents too short"]
     rows = [
         ("read", read, counts["bytes read"]),
@@ -116,7 +116,7 @@ def _splits(totals: Totals) -> dict[str, dict[str, Any]]:
 
 
 def mix_table(sources: dict[str, SourceTotals]) -> list[dict[str, Any]]:
-    """For every source its training text, its weight, its share of the mix and its epochs."""
+    """Return for every source its training text, its weight, its share of the mix and its epochs."""
     size = {name: source.bytes["train"] for name, source in sources.items()}
     pull = {name: source.settings.weight * size[name] for name, source in sources.items()}
     total, pulled = sum(size.values()), sum(pull.values())

@@ -31,7 +31,7 @@ STDLIB_SOURCE = SourceSettings(name=STDLIB, path=STDLIB, licence="PSF-2.0")
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """How text becomes a corpus."""
+    """The settings of a corpus."""
 
     sources: tuple[SourceSettings, ...] = setting((STDLIB_SOURCE,), "where the text comes from")
     min_chars: int = setting(32, "shorter documents are dropped", unit="characters", at_least=1)

@@ -1,4 +1,4 @@
-"""Which split each document goes to: by group, by hash, so that adding a document moves no other.
+"""The split of each document: chosen by group, by hash, so that adding a document moves no other.
 
 A group's place between 0 and 1 is a hash of its name and the seed; the lowest tenth is the test set, the next
 validation. Groups that hold near-duplicates of each other are one. With few groups, every split still gets one. A
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.errors import DataError
-from seedbed.corpus.document import SPLITS, Document, Split
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split
 from seedbed.corpus.duplicates import Flags, Indices, UnionFind
 from seedbed.corpus.minhash import Keys, mix
 from seedbed.documents.text_spans import cut_place
@@ -25,7 +25,7 @@ TRAIN, VALID, TEST, CUT = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class SplitShares:
-    """How much goes to validation and testing, and the seed of the choice."""
+    """The shares of validation and testing, and the seed of the choice."""
 
     valid: float
     test: float
@@ -33,7 +33,7 @@ class SplitShares:
 
 
 def join_groups(groups: Keys, clusters: Indices) -> Keys:
-    """A group key for every document, the same for all groups that share a cluster of near-duplicates."""
+    """Return a group key for every document, the same for all groups that share a cluster of near-duplicates."""
     names, number = np.unique(groups, return_inverse=True)
     sets = UnionFind(len(names))
     for document in np.flatnonzero(clusters != np.arange(len(clusters))).tolist():
@@ -43,7 +43,7 @@ def join_groups(groups: Keys, clusters: Indices) -> Keys:
 
 
 def assign_splits(groups: Keys, sizes: NDArray[np.int64], kept: Flags, shares: SplitShares) -> NDArray[np.int8]:
-    """The split of every document (index into SPLITS, or CUT); documents that are not kept get TRAIN.
+    """Return the split of every document (index into SPLITS, or CUT); documents that are not kept get TRAIN.
 
     Args:
         groups: each document's group key.
@@ -92,8 +92,8 @@ class GroupCutter:
         }
         self._wanted = {"train": True, "valid": shares.valid > 0, "test": shares.test > 0}
 
-    def cut(self, document: Document) -> Iterator[tuple[Split, Document]]:
-        """The pieces of a document, each at a paragraph's end, and the split of each."""
+    def cut(self, document: CorpusDocument) -> Iterator[tuple[Split, CorpusDocument]]:
+        """Yield the pieces of a document, each at a paragraph's end, and the split of each."""
         text, pieces = document.text, list[tuple[Split, str]]()
         for split in self._open_splits():
             if not text:
@@ -118,7 +118,7 @@ class GroupCutter:
 
 
 def check_sizes(bytes_of: dict[Split, int], shares: SplitShares) -> None:
-    """Every split that was asked for has text.
+    """Check that every split that was asked for has text.
 
     Raises:
         DataError: one is empty.

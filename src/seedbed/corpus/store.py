@@ -21,14 +21,14 @@ import zstandard
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import NotFoundError
-from seedbed.corpus.document import SPLITS, Document, Split, from_line
+from seedbed.corpus.document import SPLITS, CorpusDocument, Split, from_line
 
 SOURCES, REPORT = "sources.jsonl", "report.json"
 _LEVEL = 6
 
 
 def split_file(split: Split) -> str:
-    """The name of the file that holds a split."""
+    """Return the name of the file that holds a split."""
     return f"{split}.jsonl.zst"
 
 
@@ -88,27 +88,27 @@ class Corpus:
 
     @cached_property
     def report(self) -> Mapping[str, Any]:
-        """What was counted when it was built: steps, findings, sources, splits, mix (``docs/corpus.md``)."""
+        """Return the counts of its building: steps, findings, sources, splits, mix (``docs/corpus.md``)."""
         loaded: Mapping[str, Any] = json.loads(self.artifact.file(REPORT).read_text(encoding="utf-8"))
         return loaded
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The names of its sources, in the order of the settings."""
+        """Return the names of its sources, in the order of the settings."""
         return tuple(row["source"] for row in self.report["mix"])
 
     @property
     def licences(self) -> dict[str, dict[str, int]]:
-        """For every source, how many documents stand under which licence."""
+        """Return, for every source, the number of documents under each licence."""
         return {row["source"]: dict(row["licences"]) for row in self.report["sources"]}
 
     @property
     def weights(self) -> dict[str, float]:
-        """For every source, how often its text is seen for each time text of weight 1 is."""
+        """Return, for every source, the times its text is seen for each time text of weight 1 is."""
         return {row["source"]: float(row["weight"]) for row in self.report["mix"]}
 
-    def documents(self, split: Split) -> Iterator[Document]:
-        """The documents of a split, in the order of the sources' files."""
+    def documents(self, split: Split) -> Iterator[CorpusDocument]:
+        """Yield the documents of a split, in the order of the sources' files."""
         with (
             self.artifact.file(split_file(split)).open("rb") as file,
             zstandard.ZstdDecompressor().stream_reader(file) as stream,
@@ -116,6 +116,6 @@ class Corpus:
             yield from map(from_line, io.BufferedReader(stream))
 
     def raw_files(self) -> Iterator[Mapping[str, Any]]:
-        """Every raw file: source, path, bytes, sha256, and documents or why it was skipped."""
+        """Yield every raw file: source, path, bytes, sha256, and documents or why it was skipped."""
         with self.artifact.file(SOURCES).open(encoding="utf-8") as file:
             yield from map(json.loads, file)

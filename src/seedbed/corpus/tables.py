@@ -1,28 +1,27 @@
-"""Rows of data files as dictionaries, streamed: JSON Lines, JSON, CSV, TSV and, with pyarrow, Parquet.
+"""Rows of a data set's files as dictionaries, streamed: JSON Lines, JSON, CSV, TSV and, with pyarrow, Parquet.
 
-Files called .json are often JSON Lines: what the first line holds decides. A JSON list is read whole, up to a limit.
-Lines that are no objects are counted, not fatal. Nested columns stay what they are.
+Lines and rows that are no objects are counted, not fatal. Nested columns stay what they are. Data sets are UTF-8.
 """
 
 from __future__ import annotations
 
-import csv
+import importlib
 import importlib.util
-import io
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from seedbed.core.errors import CapacityError, DataError, UsageError
-from seedbed.documents.compression import kind_of, open_bytes
+from seedbed.core.errors import UsageError
+from seedbed.documents.compression import damage_reported, kind_of, open_bytes
+from seedbed.documents.encoding import open_text
+from seedbed.documents.limits import Limits, unreadable
+from seedbed.documents.rows import is_json_lines, json_lines, json_value, table_rows
 
 Row = dict[str, Any]
-T = TypeVar("T")
-MAX_WHOLE = 1_000_000_000
-"""Bytes of the largest JSON list that is read; it cannot be read in parts."""
-_MAX_FIELD = 32_000_000
+_LIMITS = Limits(file_bytes=1_000_000_000)
+_ENCODING = "utf-8-sig"
+_FIELD_CHARS = 32_000_000
 _PARQUET_ROWS = 512
 
 
@@ -35,25 +34,21 @@ class TableRows:
     bad: int = 0
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:
-        """Where each row stands (``file.jsonl#12``), and the row.
+        """Yield the place of each row (``file.jsonl#12``), and the row.
 
         Raises:
             DataError: a file is damaged or not what its name says.
+            CapacityError: a JSON list is too large.
             UsageError: Parquet without pyarrow, or a kind of file that has no rows.
         """
         for path in self.paths:
             name = path.relative_to(self.root).as_posix()
-            reader = _READERS.get(kind_of(path))
-            if reader is None:
-                raise UsageError(f"{name} has no rows", why="it is text", fix="make a corpus of it: `--as corpus`")
-            try:
-                for number, row in enumerate(reader(path), 1):
+            with damage_reported(name):
+                for number, row in enumerate(_values(path, name), 1):
                     if isinstance(row, dict):
                         yield f"{name}#{number}", row
                     else:
                         self.bad += 1
-            except (OSError, EOFError, ValueError, csv.Error, RecursionError) as error:
-                raise DataError(f"{name} cannot be read", why=str(error), fix="see whether it is complete") from error
 
 
 def require_parquet() -> None:
@@ -70,80 +65,54 @@ def require_parquet() -> None:
         )
 
 
-def _json_lines(path: Path) -> Iterator[Any]:
-    with open_bytes(path) as stream:
-        for line in stream:
-            if line.strip():
-                try:
-                    yield json.loads(line.decode("utf-8-sig"))
-                except (ValueError, RecursionError):
-                    yield None
+def _values(path: Path, name: str) -> Iterator[Any]:
+    match kind_of(path):
+        case ".jsonl" | ".ndjson":
+            return _json_lines(path, name)
+        case ".json":
+            return _json(path, name)
+        case ".csv" | ".tsv" as kind:
+            return _table(path, name, "," if kind == ".csv" else "\t")
+        case ".parquet":
+            return _parquet(path, name)
+    raise UsageError(f"{name} has no rows", why="it is text", fix="make a corpus of it: `--as corpus`")
 
 
-def _json(path: Path) -> Iterator[Any]:
+def _json_lines(path: Path, name: str) -> Iterator[Any]:
     with open_bytes(path) as stream:
-        first = stream.readline(_MAX_FIELD)
-    if _is_object(first):
-        return _json_lines(path)
+        for _, value in json_lines(stream, name, _LIMITS, _ENCODING):
+            yield value
+
+
+def _json(path: Path, name: str) -> Iterator[Any]:
     with open_bytes(path) as stream:
-        data = stream.read(MAX_WHOLE + 1)
-    if len(data) > MAX_WHOLE:
-        raise CapacityError(
-            f"{path.name} is too large for a JSON list",
-            why=f"it has more than {MAX_WHOLE // 10**6} MB and cannot be read in parts",
-            fix="convert it to JSON Lines",
-        )
-    value = json.loads(data.decode("utf-8-sig"))
+        if is_json_lines(stream):
+            return _json_lines(path, name)
+    with open_bytes(path) as stream:
+        value = json_value(stream, name, _LIMITS)
     lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else [value]
     if len(lists) != 1 or not isinstance(lists[0], list):
-        raise ValueError("it is neither a list of rows nor an object with one list in it")
+        raise unreadable(
+            name, "it is neither a list of rows nor an object with one list in it", "convert it to JSON Lines"
+        )
     return iter(lists[0])
 
 
-def _is_object(line: bytes) -> bool:
-    """Whether a line is a whole JSON object."""
-    try:
-        return isinstance(json.loads(line.decode("utf-8-sig")), dict)
-    except (ValueError, RecursionError):
-        return False
+def _table(path: Path, name: str, delimiter: str) -> Iterator[Row | None]:
+    """Yield rows as dictionaries; None for one with more or fewer fields than the first."""
+    with open_bytes(path) as stream, open_text(stream, name, _LIMITS, "", _ENCODING) as text:
+        rows = table_rows(text, name, delimiter, strict=True, field_chars=_FIELD_CHARS)
+        columns = next(rows, [])
+        for row in filter(None, rows):
+            yield dict(zip(columns, row, strict=True)) if len(row) == len(columns) else None
 
 
-def _separated(delimiter: str) -> Callable[[Path], Iterator[Any]]:
-    def read(path: Path) -> Iterator[Any]:
-        with open_bytes(path) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-            for row in _with_long_fields(csv.DictReader(text, delimiter=delimiter, strict=True)):
-                yield None if None in row or None in row.values() else row  # too many fields, or too few
-
-    return read
-
-
-def _with_long_fields(rows: Iterator[T]) -> Iterator[T]:
-    """The csv module's limit is one for the whole process: it is raised for a row at a time."""
-    while True:
-        before = csv.field_size_limit(_MAX_FIELD)
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        finally:
-            csv.field_size_limit(before)
-        yield row
-
-
-def _parquet(path: Path) -> Iterator[Any]:
+def _parquet(path: Path, name: str) -> Iterator[Any]:
     require_parquet()
     parquet: Any = importlib.import_module("pyarrow.parquet")  # an extra; its errors are OSError and ValueError
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_PARQUET_ROWS):
-            yield from batch.to_pylist()
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Any]]] = {
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-    ".json": _json,
-    ".csv": _separated(","),
-    ".tsv": _separated("\t"),
-    ".parquet": _parquet,
-}
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                yield from batch.to_pylist()
+    except ValueError as error:
+        raise unreadable(name, f"it is damaged: {error}", "see whether it is complete") from error

@@ -8,23 +8,30 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import zstandard
 
+from seedbed.documents.limits import Limits, too_large, unreadable
+
 COMPRESSED = (".gz", ".xz", ".zst")
 _BLOCK = 1 << 18
+_DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
 def kind_of(path: Path) -> str:
-    """The suffix that says what is inside, in lower case: ``.txt`` for ``a.txt.gz``."""
+    """Return the suffix that says what is inside, in lower case: ``.txt`` for ``a.txt.gz``."""
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return inner.suffix.lower()
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the name says that the file is compressed."""
+    """Return whether the name says that the file is compressed."""
     return path.suffix.lower() in COMPRESSED
 
 
@@ -44,6 +51,41 @@ def open_bytes(path: Path) -> BinaryIO:
             return io.BufferedReader(_ZstdReader(path.open("rb")), _BLOCK)
         case _:
             return path.open("rb")
+
+
+@contextmanager
+def damage_reported(source: str) -> Iterator[None]:
+    """Raise DataError for a file that cannot be opened, is damaged, or is nested too deeply for its reader."""
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"it is damaged: {error}"
+        raise unreadable(source, reason, "check the file and its permissions") from error
+    except RecursionError as error:
+        raise unreadable(source, "its parts are nested too deeply") from error
+
+
+def open_seekable(path: Path, source: str, limits: Limits, scratch: Path | None = None) -> BinaryIO:
+    """Open a file, or a temporary one with what it unpacks to.
+
+    Args:
+        scratch: the folder for temporary files; the system's when not given.
+
+    Raises:
+        CapacityError: it unpacks to more than ``limits.unpacked_bytes``.
+    """
+    if not is_compressed(path):
+        return path.open("rb")
+    unpacked = cast(BinaryIO, tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115 (the caller closes it)
+    size = 0
+    with open_bytes(path) as stream:
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            if size > limits.unpacked_bytes:
+                raise too_large(source, f"it unpacks to more than {limits.unpacked_bytes:,} bytes", "unpacked_bytes")
+            unpacked.write(block)
+    unpacked.seek(0)
+    return unpacked
 
 
 class _ZstdReader(io.RawIOBase):

@@ -38,11 +38,11 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
 
     def page_at(self, place: int) -> int | None:
-        """The number of the page that a character is on, from 1."""
+        """Return the number of the page that a character is on, from 1."""
         return max(1, bisect_right(self.pages, place)) if self.pages else None
 
     def heading_at(self, place: int) -> str:
-        """The headings above a character, from the highest down: ``Install > On Linux``."""
+        """Return the headings above a character, from the highest down: ``Install > On Linux``."""
         path: list[Heading] = []
         for index in range(bisect_right(self.headings, place, key=lambda one: one.start) - 1, -1, -1):
             heading = self.headings[index]
@@ -53,7 +53,7 @@ class Document:
         return " > ".join(one.text for one in reversed(path))
 
     def chunk(self, start: int, end: int) -> Chunk:
-        """The part from ``start`` to ``end``, with its page and headings."""
+        """Return the part from ``start`` to ``end``, with its page and headings."""
         text = self.text[start:end]
         return Chunk(self.source, start, end, text, self.page_at(start), self.heading_at(start), self.metadata)
 
@@ -72,6 +72,6 @@ class Chunk:
 
     @property
     def id(self) -> str:
-        """The same part of the same source with the same text has the same id."""
+        """Return a hash: the same part of the same source with the same text has the same id."""
         content = "\0".join((self.source, str(self.start), str(self.end), self.text))
         return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Which encoding a stream of bytes is in, and whether it is text at all.
+"""Text from bytes: the encoding of a stream is detected, and binary data is told from text.
 
 A byte-order mark decides; then strict UTF-8 over the whole stream; then charset-normalizer on a sample. A text that
 is UTF-8 but for a few broken bytes stays UTF-8 (the broken bytes become U+FFFD): guessing a one-byte encoding for it
@@ -8,10 +8,14 @@ would spoil every good character.
 from __future__ import annotations
 
 import codecs
+import io
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import charset_normalizer
+
+from seedbed.documents.limits import Limits, too_large, unreadable
 
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 16
@@ -27,8 +31,32 @@ _CONTROLS = bytes(code for code in range(32) if code not in _TEXT_CONTROLS)
 MAX_CONTROL_SHARE = 0.01
 
 
+def open_text(
+    stream: BinaryIO, source: str, limits: Limits, newline: str | None = None, encoding: str = ""
+) -> io.TextIOWrapper:
+    """Return a stream of bytes as text, from its beginning, with U+FFFD for bytes that are no characters.
+
+    Args:
+        newline: as for :func:`open`.
+        encoding: detected when not given; given, the stream is taken as it stands and need not be rewound.
+
+    Raises:
+        DataError: it is binary.
+        CapacityError: it has more bytes than ``limits.text_bytes``.
+    """
+    if not encoding:
+        if stream.seek(0, os.SEEK_END) > limits.text_bytes:
+            raise too_large(source, f"it has more than {limits.text_bytes:,} bytes", "text_bytes")
+        stream.seek(0)
+        encoding = detect_encoding(stream) or ""
+        if not encoding:
+            raise unreadable(source, "it is binary, not text", "convert it to text, or give it the suffix of its kind")
+        stream.seek(0)
+    return io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=newline)
+
+
 def detect_encoding(stream: BinaryIO) -> str | None:
-    """The encoding of a stream, which is read to its end; None for binary data."""
+    """Return the encoding of a stream, which is read to its end; None for binary data."""
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     first, sample = True, b""
     for block in _blocks(stream):
@@ -52,7 +80,7 @@ def detect_encoding(stream: BinaryIO) -> str | None:
 
 
 def looks_binary(block: bytes) -> bool:
-    """Whether bytes hold a NUL, or more control characters than text does."""
+    """Return whether bytes hold a NUL, or more control characters than text does."""
     if b"\0" in block:
         return True
     controls = len(block) - len(block.translate(None, _CONTROLS))

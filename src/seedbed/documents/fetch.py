@@ -49,7 +49,7 @@ _REFUSED = tuple(
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254"))
 )
-"""Where clouds tell their machines' secrets. Never fetched from."""
+"""Metadata addresses of clouds, which tell a machine's secrets. Never fetched from."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Fetched:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host by the system."""
+    """Return the addresses of a host by the system."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
@@ -93,7 +93,7 @@ def fetch(
 
 
 def check_address(text: str, *, allow_private: bool = False) -> bool:
-    """Whether an IP address may be connected to."""
+    """Return whether an IP address may be connected to."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address) and address in _NAT64:  # how IPv6 networks reach IPv4
         return check_address(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
@@ -121,7 +121,7 @@ def _parse(url: str) -> httpx.URL:
 
 
 def _pin(address: httpx.URL, allow_private: bool, resolve: Resolve) -> str:
-    """The checked IP address to connect to: the first of a host, all of which must be allowed."""
+    """Return the checked IP address to connect to: the first of a host, all of which must be allowed."""
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         found = list(resolve(address.raw_host.decode("ascii"), port))
@@ -140,7 +140,7 @@ def _pin(address: httpx.URL, allow_private: bool, resolve: Resolve) -> str:
 def _get(
     address: httpx.URL, limits: Limits, deadline: float, allow_private: bool, resolve: Resolve
 ) -> Iterator[httpx.Response]:
-    """One request to the pinned address, under the host's own name; cut off at the deadline wherever it is then."""
+    """Send one request to the pinned address, under the host's own name; cut it off at the deadline."""
     pinned = address.copy_with(host=_pin(address, allow_private, resolve))
     headers = _HEADERS | {"host": address.netloc.decode("ascii")}
     left = max(0.001, deadline - time.monotonic())
@@ -168,13 +168,13 @@ class _Watch:
         self._timer.start()
 
     def trace(self, event: str, info: dict[str, object]) -> None:
-        """What httpcore tells: keep the socket of a connection, plain and then encrypted."""
+        """Take httpcore's events: keep the socket of a connection, plain and then encrypted."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             stream = info["return_value"]
             self._sockets.append(stream.get_extra_info("socket"))  # type: ignore[attr-defined]
 
     def stop(self) -> None:
-        """The answer is there."""
+        """Stop the watch: the answer is there."""
         self._timer.cancel()
 
     def _cut(self) -> None:

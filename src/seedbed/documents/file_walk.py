@@ -1,4 +1,4 @@
-"""Where a source's files are: a folder, a glob, one file, or this Python's standard library.
+"""The files of a source: of a folder, of a glob, a single one, or those of this Python's standard library.
 
 Hidden files, caches and version-control folders are left out without a word; every other file is either read or
 listed with the reason why not. Links to folders are not followed (they may go in circles).
@@ -52,7 +52,7 @@ def source_files(path: str) -> Iterator[SourceFile]:
 def _path_files(text: str) -> Iterator[SourceFile]:
     path = Path(text).expanduser()
     if path.is_dir():
-        return _folder_files(path, path)
+        return folder_files(path)
     if path.exists():
         return iter([SourceFile(path, _relative(path, path.parent))])
     if glob.has_magic(text):
@@ -60,6 +60,11 @@ def _path_files(text: str) -> Iterator[SourceFile]:
     raise NotFoundError(
         f"there is no file or folder {text}", why=f"{path.absolute()} does not exist", fix="check the path"
     )
+
+
+def folder_files(folder: Path) -> Iterator[SourceFile]:
+    """Yield the files of a folder and of the folders in it, in the order of their names."""
+    return _folder_files(folder, folder)
 
 
 def _folder_files(folder: Path, root: Path) -> Iterator[SourceFile]:
@@ -78,7 +83,7 @@ def _folder_files(folder: Path, root: Path) -> Iterator[SourceFile]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether a link leads to a folder; one that leads to itself is reported when it is read."""
+    """Return whether a link leads to a folder; one that leads to itself is reported when it is read."""
     try:
         return entry.is_dir()
     except OSError:
@@ -96,13 +101,13 @@ def _glob_files(pattern: str) -> Iterator[SourceFile]:
 
 
 def _stdlib_files() -> Iterator[SourceFile]:
-    """The library's own modules: no tests, no installed packages, nothing generated for this machine."""
+    """Yield the library's own modules: no tests, no installed packages, nothing generated for this machine."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    return (file for file in _folder_files(root, root) if _is_library_module(file))
+    return (file for file in folder_files(root) if _is_library_module(file))
 
 
 def _is_library_module(file: SourceFile) -> bool:
-    """Tests, pydoc's topic tables and folders that are no packages (site-packages, config-3.11-…) are left out."""
+    """Return whether a file is a module: no test, no pydoc topics, in a package (not site-packages, config-3.11-…)."""
     *folders, name = file.path.split("/")
     stem, _, suffix = name.rpartition(".")
     if suffix != "py" or not all(part.isidentifier() for part in (*folders, stem)):
@@ -113,7 +118,7 @@ def _is_library_module(file: SourceFile) -> bool:
 
 
 def _is_generated(path: Path) -> bool:
-    """Whether a codec is a character table written by gencodec.py."""
+    """Return whether a codec is a character table written by gencodec.py."""
     head = path.read_bytes()[:2000]
     return b"gencodec.py" in head or b"generated from" in head
 

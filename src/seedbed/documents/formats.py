@@ -1,4 +1,4 @@
-"""Which reader a file has: by the suffix of its name, else by how it begins."""
+"""The reader of a file: chosen by the suffix of its name, else by how it begins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from seedbed.documents.encoding import looks_binary
 CODE = frozenset(
     {".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".java"}
     | {".kt", ".scala", ".go", ".rs", ".rb", ".php", ".pl", ".lua", ".r", ".jl", ".swift", ".cs", ".sh", ".bash"}
-    | {".sql", ".css", ".toml", ".yaml", ".yml", ".json", ".ini", ".cfg"}
+    | {".sql", ".css", ".toml", ".yaml", ".yml", ".ini", ".cfg"}
 )
+RECORDS = frozenset({".json", ".jsonl", ".ndjson"})
 HEAD_BYTES = 4096
 """As much of a file's beginning as :func:`format_of` wants to see."""
 FORMATS = {
@@ -48,12 +49,12 @@ _TYPES = {
 
 
 def format_of(suffix: str, head: bytes) -> str | None:
-    """The format of a file with this suffix (lower case, with its dot) that begins so; None if it is no known one."""
+    """Return the format of a file with this suffix (lower case, with its dot) that begins so; None if unknown."""
     return FORMATS.get(suffix) or _by_content(head)
 
 
 def format_of_type(content_type: str) -> str | None:
-    """The format of an HTTP content type; any other kind of text is plain text."""
+    """Return the format of an HTTP content type; any other kind of text is plain text."""
     suffix = _TYPES.get(content_type)
     if suffix is None and content_type.startswith("text/"):
         suffix = ".txt"
@@ -61,12 +62,12 @@ def format_of_type(content_type: str) -> str | None:
 
 
 def is_whole(name: str) -> bool:
-    """Whether a format can only be parsed as a whole."""
+    """Return whether a format can only be parsed as a whole."""
     return name.partition(":")[0] in WHOLE or name == "records:read_json"
 
 
 def is_isolated(name: str) -> bool:
-    """Whether a format is always parsed in a process of its own."""
+    """Return whether a format is always parsed in a process of its own."""
     return name.partition(":")[0] in ISOLATED
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from seedbed.documents.document import Heading
 
@@ -28,7 +28,7 @@ _PYTHON = re.compile(
 
 
 def markdown_headings(text: str) -> tuple[Heading, ...]:
-    """Headings of a Markdown text; a block of metadata between ``---`` lines at its beginning is none."""
+    """Return the headings of a Markdown text; a block of metadata between ``---`` lines at its beginning is none."""
     return tuple(_markdown(text))
 
 
@@ -43,7 +43,7 @@ def _markdown(text: str) -> Iterator[Heading]:
         elif opened:
             fence, paragraph = opened[1], None
         elif atx := _ATX.match(line):
-            yield Heading(start, len(atx[1]), _plain(_without_closing(line[atx.end() :])))
+            yield Heading(start, len(atx[1]), _without_closing(line[atx.end() :]).strip())
             paragraph = None
         elif paragraph is not None and (underline := _SETEXT.fullmatch(line)):
             yield Heading(paragraph, 1 if underline[1][0] == "=" else 2, _plain(text[paragraph:start]))
@@ -57,14 +57,14 @@ def _markdown(text: str) -> Iterator[Heading]:
 
 
 def _without_closing(title: str) -> str:
-    """A title without the ``#`` that may close it, which stand apart from its last word."""
+    """Return a title without the ``#`` that may close it, which stand apart from its last word."""
     bare = title.rstrip(" \t")
     open_title = bare.rstrip("#")
     return open_title if not open_title or open_title[-1] in " \t" else bare
 
 
 def _front_matter(text: str) -> int:
-    """Where the text begins after a block of metadata."""
+    """Return the place where the text begins after a block of metadata."""
     found = _FRONT_MATTER.match(text)
     return found.end() if found else 0
 
@@ -74,7 +74,7 @@ def _plain(text: str) -> str:
 
 
 def rst_headings(text: str) -> tuple[Heading, ...]:
-    """Headings of a reStructuredText: underlined lines, with or without an overline."""
+    """Return the headings of a reStructuredText: underlined lines, with or without an overline."""
     lines = list(_lines(text))
     styles: list[tuple[str, bool]] = []
     found = []
@@ -91,7 +91,7 @@ def rst_headings(text: str) -> tuple[Heading, ...]:
 
 
 def _is_rst_title(lines: list[tuple[int, str]], index: int) -> bool:
-    """Whether a line is underlined as a title is: at its whole length, and not the second line of a paragraph."""
+    """Return whether a line is underlined at its whole length, and not the second line of a paragraph."""
     title, under = lines[index][1].rstrip(), lines[index + 1][1].rstrip()
     if not title or not _RST_LINE.fullmatch(under) or len(under) < _columns(title.strip()):
         return False
@@ -101,12 +101,12 @@ def _is_rst_title(lines: list[tuple[int, str]], index: int) -> bool:
 
 
 def _columns(text: str) -> int:
-    """Width on a screen: East Asian characters are two columns wide."""
+    """Return the width on a screen: East Asian characters are two columns wide."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def python_headings(text: str) -> tuple[Heading, ...]:
-    """Classes and functions of Python source, each under the one that holds it."""
+    """Return the classes and functions of Python source, each under the one that holds it."""
     found: list[Heading] = []
     indents: list[int] = []
     for match in _PYTHON.finditer(text):
@@ -118,6 +118,24 @@ def python_headings(text: str) -> tuple[Heading, ...]:
         indents.append(indent)
         found.append(Heading(match.start(), len(indents), f"{match[2]} {match[3]}"))
     return tuple(found)
+
+
+def sections(text: str, headings: Sequence[Heading]) -> list[tuple[str, str]]:
+    """Return each heading with the text below it, up to the next one; first what stands above all, under no heading."""
+    starts = [*(heading.start for heading in headings), len(text)]
+    below = [
+        (one.text, text[_body_start(text, one.start) : stop]) for one, stop in zip(headings, starts[1:], strict=True)
+    ]
+    return [("", text[: starts[0]]), *below]
+
+
+def _body_start(text: str, start: int) -> int:
+    """Return the place after a heading's own lines: one of ``#``, else all up to the line under the title."""
+    for place, line in _lines(text, start):
+        is_title = place == start or _RST_LINE.fullmatch(line.strip()) is None
+        if _ATX.match(line) or not is_title:
+            return place + len(line)
+    return len(text)
 
 
 def _lines(text: str, start: int = 0) -> Iterator[tuple[int, str]]:

@@ -60,7 +60,7 @@ def _answer(format_name: str, source: str, limits: Limits) -> dict[str, Any]:
 
 
 def bounded(items: Iterable[Item], limits: Limits) -> Iterator[Item]:
-    """Items until their texts are too much.
+    """Yield items until their texts are too much.
 
     Raises:
         CapacityError: they have more characters than ``limits.text_chars``.

@@ -28,7 +28,7 @@ _CHILD = "seedbed.documents.isolated_reader"
 
 
 def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-    """What the reader of a format gives for a stream, which must be a real file.
+    """Yield the items that the reader of a format gives for a stream, which must be a real file.
 
     Raises:
         DataError: the file is damaged or locked, or makes the parser crash.
@@ -57,7 +57,7 @@ def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limit
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the folders that this process imports from; one thread is enough, and threads reserve memory."""
+    """Return our environment with this process's import folders; one thread is enough, and threads reserve memory."""
     folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109
     return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
 

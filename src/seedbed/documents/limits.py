@@ -1,4 +1,4 @@
-"""How much of a foreign file is taken on: sizes, pages, members, seconds and memory.
+"""Limits of reading foreign files: sizes, pages, members, seconds and memory.
 
 Every cap holds for what is really there, not only for what a file says of itself. They bound the harm that a damaged
 or hostile file can do; they do not judge what it says.
@@ -36,23 +36,23 @@ class Limits:
 
     @property
     def output_bytes(self) -> int:
-        """Most that the parsing process may answer: JSON needs up to six bytes a character, and marks of its own."""
+        """Return the most that the parsing process may answer: JSON needs up to six bytes a character, and marks."""
         return 8 * self.text_chars + 10_000_000
 
 
 def unreadable(source: str, why: str, fix: str = "open it in its own program and save it again") -> DataError:
-    """The error of a file that is damaged, locked or of no known kind."""
+    """Return the error of a file that is damaged, locked or of no known kind."""
     return DataError(f"{source} cannot be read", why=why, fix=fix)
 
 
 def too_large(source: str, why: str, knob_name: str) -> CapacityError:
-    """The error of a file that breaks a limit."""
+    """Return the error of a file that breaks a limit."""
     fix = f"if you trust it, raise the limit `{knob_name}`; otherwise leave it out"
     return CapacityError(f"{source} is too large to read", why=why, fix=fix)
 
 
 def read_whole(stream: BinaryIO, source: str, limits: Limits) -> bytes:
-    """All bytes of a stream.
+    """Return all bytes of a stream.
 
     Raises:
         CapacityError: they are more than ``limits.file_bytes``.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import re
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_TILDES = re.compile(r"(?<=\w\n)~{3,}$", re.MULTILINE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -46,7 +48,7 @@ class _Docstring:
 
 
 def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
-    """The page and the source of one module.
+    """Yield the page and the source of one module.
 
     Args:
         data: the module's bytes.
@@ -74,7 +76,7 @@ def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
 
 
 def module_name(path: str) -> str:
-    """``json.encoder`` for ``json/encoder.py``, ``json`` for ``json/__init__.py``."""
+    """Return ``json.encoder`` for ``json/encoder.py``, ``json`` for ``json/__init__.py``."""
     parts = PurePosixPath(path).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
@@ -91,7 +93,7 @@ def _entries(tree: ast.Module, name: str) -> Iterator[_Docstring]:
 
 
 def _members(body: list[ast.stmt], prefix: str) -> Iterator[_Docstring]:
-    """Public definitions in source order; classes are entered, functions are not."""
+    """Yield public definitions in source order; classes are entered, functions are not."""
     for node in body:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
             qualified = f"{prefix}.{node.name}"
@@ -114,7 +116,7 @@ def _docstring(owner: Owner) -> ast.Expr | None:
 
 
 def _string(node: ast.stmt) -> str:
-    """The text of a statement that is nothing but a string, else an empty one."""
+    """Return the text of a statement that is nothing but a string, else an empty one."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value
     return ""
@@ -122,12 +124,18 @@ def _string(node: ast.stmt) -> str:
 
 def _page(name: str, entries: list[_Docstring]) -> str:
     blocks = [] if isinstance(entries[0].owner, ast.Module) else [f"# {name}"]
-    blocks += [f"{entry.heading}\n\n{inspect.cleandoc(_string(entry.owner.body[0])).strip()}" for entry in entries]
+    blocks += [f"{entry.heading}\n\n{_markdown(_string(entry.owner.body[0]))}" for entry in entries]
     return "\n\n".join(blocks) + "\n"
 
 
+def _markdown(docstring: str) -> str:
+    """Return a docstring without its indentation; ``~~~`` under a title would open a fence in Markdown."""
+    text = inspect.cleandoc(docstring).strip()
+    return _TILDES.sub(lambda line: "-" * len(line[0]), text)
+
+
 def _can_be_cut(owner: Owner, lines: list[str]) -> bool:
-    """Whether a docstring stands on lines of its own, or is all of its body; others share a line with code.
+    """Return whether a docstring stands on lines of its own, or is all of its body; others share a line with code.
 
     Where another string follows it, that would become the docstring.
     """
@@ -144,7 +152,7 @@ def _on_own_lines(node: ast.Expr, lines: list[str]) -> bool:
 
 
 def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:
-    """The text before and after a docstring on its first and last line (columns are UTF-8 bytes)."""
+    """Return the text before and after a docstring on its first and last line (columns are UTF-8 bytes)."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     before = lines[node.lineno - 1].encode()[: node.col_offset].decode()
@@ -153,7 +161,7 @@ def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:
 
 
 def _without_docstrings(lines: list[str], entries: list[_Docstring]) -> str:
-    """The source without those docstrings; a body that would be empty keeps ``...``."""
+    """Return the source without those docstrings; a body that would be empty keeps ``...``."""
     lines = list(lines)
     for owner in sorted((entry.owner for entry in entries), key=lambda owner: -owner.body[0].lineno):
         node = _docstring(owner)

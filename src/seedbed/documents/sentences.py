@@ -1,4 +1,4 @@
-"""Where sentences begin and end in a text, as spans, so that a citation can point at one.
+"""Sentences of a text as spans, so that a citation can point at one.
 
 A sentence ends at a full stop, question or exclamation mark that white space and the beginning of another sentence
 follow (in Chinese and Japanese: at their own marks), at an empty line, and before an item of a list. Initials and
@@ -29,12 +29,12 @@ _LONGEST = 1200
 
 
 def sentence_spans(text: str) -> list[Span]:
-    """Every sentence as (start, end), in order; only white space lies between them."""
+    """Return every sentence as (start, end), in order; only white space lies between them."""
     return [span for whole in _sentences(text) for span in _short(text, whole) if span[0] < span[1]]
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences themselves."""
+    """Return the sentences themselves."""
     return [text[start:end] for start, end in sentence_spans(text)]
 
 
@@ -42,13 +42,13 @@ def _sentences(text: str) -> Iterator[Span]:
     start = 0
     for end in _END.finditer(text):
         if not _goes_on(text, start, end):
-            yield _trimmed(text, start, end.end())
+            yield trim(text, (start, end.end()))
             start = end.end()
-    yield _trimmed(text, start, len(text))
+    yield trim(text, (start, len(text)))
 
 
 def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
-    """Whether the sentence does, beyond what looks like its end: a small letter follows, or an abbreviation ended."""
+    """Return whether the sentence goes on after this mark: a small letter follows, or an abbreviation ended."""
     if end["next"] is None or end["gap"].count("\n") > 1:
         return False
     return end["next"].islower() or _ABBREVIATION.search(text, max(start, end.start() - 10), end.end()) is not None
@@ -60,12 +60,14 @@ def _short(text: str, span: Span) -> Iterator[Span]:
         line = text.rfind("\n", start + 1, start + _LONGEST)
         space = line if line > start else text.rfind(" ", start + 1, start + _LONGEST)
         stop = space if space > start else start + _LONGEST
-        yield _trimmed(text, start, stop)
-        start, end = _trimmed(text, stop, end)
+        yield trim(text, (start, stop))
+        start, end = trim(text, (stop, end))
     yield start, end
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
-    """The span without white space around it; an empty one where there is nothing else."""
-    inner = text[start:end]
-    return (start + len(inner) - len(inner.lstrip()), start + len(inner.rstrip())) if inner.strip() else (end, end)
+def trim(text: str, span: Span) -> Span:
+    """Return a span without the white space at its ends; empty where there is nothing else."""
+    inner = text[slice(*span)]
+    if not inner.strip():
+        return span[1], span[1]
+    return span[0] + len(inner) - len(inner.lstrip()), span[0] + len(inner.rstrip())

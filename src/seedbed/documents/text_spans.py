@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from seedbed.core.errors import CapacityError
-from seedbed.documents.sentences import sentence_spans
+from seedbed.documents.sentences import Span, sentence_spans, trim
 
-Span = tuple[int, int]
 Find = Callable[[str, Span], Iterator[Span]]
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _RUN = re.compile(r"\s{100,}|[.!?…]{100,}")
@@ -19,7 +18,7 @@ _WORD = re.compile(r"\S+")
 
 
 def paragraphs(text: str, span: Span) -> Iterator[Span]:
-    """What stands between empty lines."""
+    """Yield the paragraphs of a span: they stand between empty lines."""
     begin, end = span
     for empty in _EMPTY_LINE.finditer(text, begin, end):
         yield from whole(text, (begin, empty.start()))
@@ -28,14 +27,14 @@ def paragraphs(text: str, span: Span) -> Iterator[Span]:
 
 
 def whole(text: str, span: Span) -> Iterator[Span]:
-    """The span in one piece, if there is something in it."""
+    """Yield the span in one piece, if there is something in it."""
     found = trim(text, span)
     if found[0] < found[1]:
         yield found
 
 
 def sentences(text: str, span: Span) -> Iterator[Span]:
-    """Sentences, items of lists, and paragraphs that are none of both.
+    """Yield sentences, items of lists, and paragraphs that are none of both.
 
     Long runs of white space or dots are taken out first: they would cost the pattern the square of their length.
     """
@@ -53,21 +52,12 @@ def _sentences(text: str, span: Span) -> Iterator[Span]:
 
 
 def words(text: str, span: Span) -> Iterator[Span]:
-    """What stands between white space."""
+    """Yield the words of a span: they stand between white space."""
     return (found.span() for found in _WORD.finditer(text, *span))
 
 
-def trim(text: str, span: Span) -> Span:
-    """A span without the white space at its ends; empty where there is nothing else."""
-    start, end = span
-    inner = text[start:end]
-    bare = inner.strip()
-    first = start + len(inner) - len(inner.lstrip())
-    return (first, first + len(bare)) if bare else (start, start)
-
-
 def cut(text: str, span: Span, fits: Callable[[Span], bool], finders: Sequence[Find]) -> Iterator[Span]:
-    """Pieces that fit, as whole as can be: a piece too large is cut by the next finder, at last between characters.
+    """Yield pieces that fit, as whole as can be: a larger piece is cut by the next finder, at last by characters.
 
     Raises:
         CapacityError: a single character does not fit.
@@ -90,7 +80,7 @@ def _characters(span: Span, fits: Callable[[Span], bool]) -> Iterator[Span]:
 
 
 def _longest(start: int, end: int, fits: Callable[[Span], bool]) -> int:
-    """How many characters from ``start`` fit: doubled until they do not, then halved in between."""
+    """Return the number of characters from ``start`` that fit, found by doubling, then by bisection."""
     if not fits((start, start + 1)):
         raise CapacityError(
             "a chunk has no room for one character",
@@ -108,7 +98,7 @@ def _longest(start: int, end: int, fits: Callable[[Span], bool]) -> int:
 
 
 def merge(count: int, size: int, overlap: int, length: Callable[[int, int], int]) -> Iterator[tuple[int, int]]:
-    """Runs of ``count`` pieces, as long as fits: the first and the last piece of each.
+    """Yield runs of ``count`` pieces, as long as fits: the first and the last piece of each.
 
     A run begins with as many of the last run's pieces as fit in ``overlap`` and leave room for a new one. A piece that
     is too large is a run of its own.
@@ -128,7 +118,7 @@ def merge(count: int, size: int, overlap: int, length: Callable[[int, int], int]
 
 
 def cut_place(text: str, wanted: int) -> int:
-    """Where to cut a text that should be cut at character ``wanted``.
+    """Return the best place to cut a text near character ``wanted``.
 
     After a paragraph, else a line, else a word, else exactly there; never in the first half of what comes before
     ``wanted``, so that the parts of a long text stay of similar size.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from seedbed.corpus.document import Document
+from seedbed.corpus.document import CorpusDocument
 from seedbed.evaluation.report import Sample
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.text import prompt_ids, stream_pieces
@@ -22,7 +22,7 @@ CONTINUE = Sampling(max_tokens=80, temperature=0.8, top_p=0.95, seed=0)
 ANSWER = Sampling(max_tokens=80, temperature=0.0)
 
 
-def continuations(loaded: LoadedModel, documents: Iterable[Document], total: int) -> list[Sample]:
+def continuations(loaded: LoadedModel, documents: Iterable[CorpusDocument], total: int) -> list[Sample]:
     """The beginnings of a few documents of ``total``, each with what the model made of it."""
     spread = islice(documents, 0, None, max(1, total // COUNT))
     return [_continuation(loaded, _beginning(document.text)) for document in islice(spread, COUNT)]

@@ -1,4 +1,4 @@
-"""How documents come into a collection: what has changed is read, cut and kept, then every chunk gets its vector.
+"""Ingestion of documents into a collection: changed files are read, cut and stored, then chunks get their vectors.
 
 Whether a file has changed is told by the SHA-256 of its bytes, a page by that of its text. A folder is synchronized:
 files that went from it go from the collection; one that can no longer be read keeps what it had. Each file is one
@@ -19,10 +19,9 @@ from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
 from seedbed.core.progress import ProgressBar, progress
 from seedbed.documents.document import Chunk, Document
-from seedbed.documents.file_walk import STDLIB
+from seedbed.documents.file_walk import STDLIB, folder_files
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.reading import files as files_of
 from seedbed.documents.reading import is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
@@ -37,7 +36,7 @@ Splitter = Callable[[Document], Sequence[Chunk]]
 
 @dataclass
 class IngestReport:
-    """What became of the files and addresses that were looked at."""
+    """The outcome for each file and address that was looked at."""
 
     read: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
@@ -104,7 +103,7 @@ def complete_tfidf(store: Store) -> None:
 
 
 def origins_of(store: Store, source: str) -> list[str]:
-    """The origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
+    """Return the origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
     known = store.origins()
     for name in names_of(source):
         found = [one for one in known if one == name or _inside(one, name) or _row_of(one, name)]
@@ -115,12 +114,12 @@ def origins_of(store: Store, source: str) -> list[str]:
 
 
 def names_of(source: str) -> list[str]:
-    """What a user may mean by a name: the name itself, or a path from the present folder."""
+    """Return the meanings of a name: the name itself, or a path from the present folder."""
     return [source, name_of(_absolute(source))]
 
 
 class _Adder:
-    """Reads files into a store and notes what became of each."""
+    """Reader of files into a store, with a report of each."""
 
     def __init__(self, store: Store, split: Splitter, limits: Limits, allow_private: bool) -> None:
         self.report = IngestReport()
@@ -144,7 +143,7 @@ class _Adder:
             (report.read if known is None else report.updated if count else report.deleted).append(origin)
 
     def _look(self, source: str | Path, known: str | None) -> tuple[str, Iterable[Document], list[Skipped]]:
-        """The hash and the documents of a source, which are still to be read where they are many."""
+        """Return the hash and the documents of a source, which are still to be read where they are many."""
         skips: list[Skipped] = []
         reading = partial(read, source, self._limits, on_skip=skips.append, allow_private=self._allow_private)
         if isinstance(source, Path):
@@ -161,7 +160,7 @@ class _Adder:
 
 
 class _Unreadable(Exception):
-    """What a reader says of a file, told apart from what the store says."""
+    """An error of a reader, told apart from one of the store."""
 
 
 @contextmanager
@@ -183,12 +182,12 @@ def _guarded(reading: Callable[[], Iterator[Document]]) -> Iterator[Document]:
 
 
 def _wanted(sources: Sequence[str]) -> Iterator[str | Path]:
-    """Addresses, and the files that there are."""
+    """Yield addresses, and the files that there are."""
     for source in sources:
         if not _is_path(source):
             yield source
         elif _absolute(source).is_dir():
-            yield from files_of(_absolute(source))
+            yield from (file.location for file in folder_files(_absolute(source)))
         else:
             yield _absolute(source)
 
@@ -198,7 +197,7 @@ def _is_path(source: str) -> bool:
 
 
 def _absolute(source: str) -> Path:
-    """Without links resolved: a file keeps the name that its user gave it."""
+    """Return an absolute path without resolving links: a file keeps the name that its user gave it."""
     return Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 (Path.resolve follows links)
 
 
@@ -207,7 +206,7 @@ def _origin(source: str | Path) -> str:
 
 
 def _row_of(origin: str, query: str) -> bool:
-    """Whether an origin is a row of a database's query; see ``rows.py``."""
+    """Return whether an origin is a row of a database's query; see ``sql_ingest.py``."""
     return query.startswith("sql:") and origin.startswith(f"{query}#")
 
 

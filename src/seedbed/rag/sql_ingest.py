@@ -60,12 +60,12 @@ def read_rows(
 
 
 def origin_of(database: str, query: str) -> str:
-    """What the names of a query's rows begin with. Raises UsageError as ``readers.sql.name_of``."""
+    """Return the beginning of the names of a query's rows. Raises UsageError as ``readers.sql.name_of``."""
     return f"sql:{name_of(database)}/{sha256_text(query)[:8]}"
 
 
 def documents(database: str, query: str, name: str, column: str, limits: Limits) -> Iterator[Item]:
-    """A document for each row: a line for each value, and as metadata the numbers and the short texts."""
+    """Yield a document for each row: a line for each value, and as metadata the numbers and the short texts."""
     for number, row in enumerate(select(database, query, limits), start=1):
         if isinstance(row, Skipped):
             yield row

@@ -35,10 +35,10 @@ class Reader(Protocol):
     """
 
     def __call__(self, stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-        """The documents of a stream."""
+        """Yield the documents of a stream."""
 
 
 def load(name: str) -> Reader:
-    """The reader of a format: "module:function", as ``formats`` names it."""
+    """Return the reader of a format: "module:function", as ``formats`` names it."""
     module, _, function = name.partition(":")
     return cast(Reader, getattr(importlib.import_module(f"seedbed.documents.readers.{module}"), function))

@@ -18,11 +18,11 @@ from seedbed.documents.readers.trust import is_simple_page
 _HEADERS = ("from", "to", "cc", "date", "subject")
 _TAG = re.compile(r"<[^<>]*>")
 _BROKEN = (ValueError, LookupError, AttributeError, TypeError, AssertionError)
-"""What the standard library raises on headers and parts that break the rules."""
+"""Errors that the standard library raises on headers and parts that break the rules."""
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """One document, titled by the subject.
+    """Yield one document, titled by the subject.
 
     Raises:
         DataError: it is no mail.
@@ -53,14 +53,14 @@ def _metadata(message: EmailMessage) -> dict[str, Scalar]:
 
 
 def _page(markup: str, source: str) -> Document:
-    """The text of a page; of one that would take long to parse, what stands between its tags."""
+    """Return the text of a page; of one that would take long to parse, what stands between its tags."""
     if is_simple_page(markup.encode("utf-8", "replace")):
         return html_document(markup, source)
     return Document(source, html.unescape(_TAG.sub(" ", markup)))
 
 
 def _text(part: MIMEPart, source: str) -> str:
-    """The text of a part; one that names no encoding, or a wrong one, is read as what it looks like."""
+    """Return the text of a part; one that names no encoding, or a wrong one, is read as what it looks like."""
     data = part.get_payload(decode=True)
     content = data if isinstance(data, bytes) else b""
     try:

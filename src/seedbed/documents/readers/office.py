@@ -18,30 +18,30 @@ from seedbed.documents.readers.zip_limits import check_zip
 
 
 def read_pptx(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Slides. Raises DataError, CapacityError, UsageError (markitdown is not installed), as all here."""
+    """Read slides. Raises DataError, CapacityError, UsageError (no markitdown), as all here."""
     check_zip(stream, source, limits)
     return _convert(stream, source, ".pptx")
 
 
 def read_xlsx(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A workbook, its sheets as tables."""
+    """Read a workbook, its sheets as tables."""
     check_zip(stream, source, limits)
     return _convert(stream, source, ".xlsx")
 
 
 def read_epub(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A book; its pages are web pages, which may declare their type."""
+    """Read a book; its pages are web pages, which may declare their type."""
     check_zip(stream, source, limits, office=False)
     return _convert(stream, source, ".epub")
 
 
 def read_xls(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A workbook in the old binary format."""
+    """Read a workbook in the old binary format."""
     return _convert(stream, source, ".xls")
 
 
 def read_msg(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """An Outlook message."""
+    """Read an Outlook message."""
     return _convert(stream, source, ".msg")
 
 

@@ -22,7 +22,7 @@ _OUTPUT_LIMITS = ("zlib", "lzw", "run_length", "jbig2", "brotli", "array_based_s
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """One document.
+    """Yield one document.
 
     Raises:
         DataError: damaged, or locked with a password.
@@ -61,7 +61,7 @@ def _document(stream: BinaryIO, source: str, limits: Limits) -> Document:
 
 
 def _lines(text: str) -> str:
-    """Without white space at the ends of lines, which many programs write, and words cut in two by a line's end."""
+    """Return a text without white space at the ends of lines; words that a line's end cut in two are whole."""
     text = "\n".join(line.rstrip() for line in text.strip().split("\n"))
     return re.sub(r"(?<=[a-zß-ÿ])\u00ad\n(?=[a-zß-ÿ])", "", text)
 
@@ -78,7 +78,7 @@ def _information(reader: pypdf.PdfReader) -> tuple[str, dict[str, Scalar]]:
 
 
 def _headings(reader: pypdf.PdfReader, text: str, pages: tuple[int, ...]) -> Iterator[Heading]:
-    """Entries of the outline, where their page has the same words, else where it begins. A broken outline is none."""
+    """Yield entries of the outline, placed where their page has the same words, else where it begins."""
     try:
         entries = sorted(_entries(reader, reader.outline, 1), key=lambda entry: entry[0])
     except (PyPdfError, ValueError, TypeError, KeyError, AttributeError):
@@ -93,7 +93,7 @@ def _headings(reader: pypdf.PdfReader, text: str, pages: tuple[int, ...]) -> Ite
 
 
 def _entries(reader: pypdf.PdfReader, outline: Any, level: int) -> Iterator[tuple[int, int, str]]:
-    """Page, level and title of every entry; a list inside an outline is the level below."""
+    """Yield page, level and title of every entry; a list inside an outline is the level below."""
     for entry in outline:
         if isinstance(entry, list):
             yield from _entries(reader, entry, level + 1)

@@ -1,9 +1,10 @@
 """JSON and JSON Lines.
 
 A record with a string under ``text``, ``content``, ``body`` or ``page_content`` (the first of them) is a document of
-that text, titled by its ``title``; its other numbers, booleans and short strings become metadata. Any other record is
-spelled out, a line for each value: ``address.city: Bonn``. A JSON file is one record, or a list of them; a list, and
-the lines of a JSON Lines file, give documents ``name#1``, ``name#2`` … A line that is no JSON is skipped and reported.
+that text; one with chat ``messages`` is a document of what each role says. Both are titled by their ``title``, and
+their other numbers, booleans and short strings become metadata. Any other record is spelled out, a line for each value:
+``address.city: Bonn``. A JSON file is one record, a list of them, or JSON Lines; lists and lines give documents
+``name#1``, ``name#2`` … A line that is no JSON is skipped and reported.
 """
 
 from __future__ import annotations
@@ -13,29 +14,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from seedbed.documents.document import Document, Scalar
-from seedbed.documents.limits import Limits, read_whole, unreadable
+from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Item, Skipped
-from seedbed.documents.readers.html import decode
-from seedbed.documents.readers.text import open_text
+from seedbed.documents.rows import BadRow, is_json_lines, json_lines, json_value
 
 TEXT_FIELDS = ("text", "content", "body", "page_content")
+PROVENANCE = ("licence", "license", "path", "url", "id")
+"""Fields that a corpus needs; they are kept as metadata however many others there are."""
 _MAX_METADATA = 32
 _MAX_VALUE = 500
-_MAX_LINE = 32_000_000
-"""Characters of the longest line of a JSON Lines file."""
 
 
-def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A JSON file.
+def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
+    """Yield the documents of a JSON file.
 
     Raises:
         DataError: it is not JSON.
         CapacityError: it has more bytes than ``limits.file_bytes``.
     """
-    try:
-        found = json.loads(decode(read_whole(stream, source, limits), source).removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
-        raise unreadable(source, f"it is not JSON: {error}", "correct it at that place") from error
+    if is_json_lines(stream):
+        yield from read_lines(stream, source, limits)
+        return
+    stream.seek(0)
+    found = json_value(stream, source, limits)
     if isinstance(found, list) and any(isinstance(entry, dict) for entry in found):
         for number, entry in enumerate(found, 1):
             yield _document(entry, f"{source}#{number}")
@@ -44,27 +45,23 @@ def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Documen
 
 
 def read_lines(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-    """A JSON Lines file.
+    """Yield a document for each line of a JSON Lines file.
 
     Raises:
         DataError: it is binary.
         CapacityError: it has more bytes than ``limits.text_bytes``.
     """
-    with open_text(stream, source, limits) as text:
-        number = 0
-        while line := text.readline(_MAX_LINE):
-            number += 1
-            if line.strip():
-                yield _line(line, f"{source}#{number}")
-            while len(line) == _MAX_LINE and not line.endswith("\n"):  # the rest of a line that was too long
-                line = text.readline(_MAX_LINE)
+    for number, value in json_lines(stream, source, limits):
+        yield _line(value, f"{source}#{number}")
 
 
-def _line(line: str, source: str) -> Item:
+def _line(value: Any, source: str) -> Item:
+    if isinstance(value, BadRow):
+        return Skipped(source, value.reason)
     try:
-        return _document(json.loads(line), source)
-    except (ValueError, RecursionError) as error:
-        return Skipped(source, f"it is not JSON: {error}")
+        return _document(value, source)
+    except RecursionError:
+        return Skipped(source, "its parts are nested too deeply")
 
 
 def _document(record: Any, source: str) -> Document:
@@ -72,24 +69,39 @@ def _document(record: Any, source: str) -> Document:
         return Document(source, "\n".join(_spelled(record)))
     title = record.get("title")
     title = title if isinstance(title, str) else ""
-    field = next((name for name in TEXT_FIELDS if isinstance(record.get(name), str) and record[name].strip()), None)
-    if field is None:
+    field = next((name for name in TEXT_FIELDS if isinstance(record.get(name), str) and record[name].strip()), "")
+    text = record[field] if field else _conversation(record.get("messages"))
+    if not text:
         return Document(source, "\n".join(_spelled(record)), title)
-    return Document(source, record[field], title, metadata=_metadata(record, field))
+    return Document(source, text, title, metadata=_metadata(record, field))
+
+
+def _conversation(messages: object) -> str:
+    """Return what each role says, a paragraph each; "" for what is no list of messages."""
+    if not isinstance(messages, list):
+        return ""
+    paragraphs = []
+    for message in messages:
+        match message:
+            case {"role": str(role), "content": str(content)}:
+                paragraphs.append(f"{role.capitalize()}: {content}")
+            case _:
+                return ""
+    return "\n\n".join(paragraphs) + "\n" if paragraphs else ""
 
 
 def _metadata(record: Mapping[str, Any], field: str) -> dict[str, Scalar]:
-    others = ((name, value) for name, value in record.items() if name not in (field, "title"))
-    kept = [
-        (name, value)
-        for name, value in others
-        if isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= _MAX_VALUE)
-    ]
-    return dict(kept[:_MAX_METADATA])
+    names = [*PROVENANCE, *(name for name in record if name not in (field, "title", *PROVENANCE))]
+    kept = {name: record[name] for name in names if name in record and _is_short(record[name])}
+    return dict(list(kept.items())[:_MAX_METADATA])
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= _MAX_VALUE)
 
 
 def _spelled(value: Any, name: str = "") -> Iterator[str]:
-    """A line for each value; a list of plain values is one line."""
+    """Yield a line for each value; a list of plain values is one line."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _spelled(inner, f"{name}.{key}" if name else key)

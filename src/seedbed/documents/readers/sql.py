@@ -48,7 +48,7 @@ class SqlRow:
 
 
 def read_sql(database: str, query: str, limits: Limits | None = None) -> Iterator[Item]:
-    """The rows of a query as paragraphs of ``column: value`` lines. The query is the document's source.
+    """Yield the rows of a query as paragraphs of ``column: value`` lines. The query is the document's source.
 
     Raises as :func:`select`.
     """
@@ -66,7 +66,7 @@ def read_sql(database: str, query: str, limits: Limits | None = None) -> Iterato
 
 
 def select(database: str, query: str, limits: Limits) -> Iterator[SqlRow | Skipped]:
-    """The rows of a query; after as many as ``limits.rows``, what was left out.
+    """Yield the rows of a query; after as many as ``limits.rows``, what was left out.
 
     Args:
         database: an SQLAlchemy address: ``sqlite:///folder/file.db``, ``postgresql+psycopg://…``.
@@ -105,7 +105,7 @@ def check_query(database: str, query: str) -> None:
 
 
 def name_of(database: str) -> str:
-    """What a database is called in sources: an SQLite file's path; else kind, host and name, but nobody's password.
+    """Return the name of a database in sources: an SQLite file's path; else kind, host and name, but nobody's password.
 
     Raises:
         UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
@@ -201,7 +201,7 @@ def _open_sqlite(url: Any, limits: Limits) -> sqlite3.Connection:
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
-    """Reading, functions, and what is asked for inside.
+    """Allow reading, functions, and SQLite's own inner requests.
 
     SQLAlchemy asks for ``read_uncommitted``, a full-text table for ``data_version``; and declaring such a table's
     columns is seen as an update of the schema, though nothing is written, nor could be in a read-only file.

@@ -12,7 +12,7 @@ from seedbed.documents.readers import Item, Skipped
 
 
 def read_stdlib() -> Iterator[Item]:
-    """A document a module, named ``stdlib:json/decoder.py``; modules without docstrings have none."""
+    """Yield a document a module, named ``stdlib:json/decoder.py``; modules without docstrings have none."""
     for file in source_files(STDLIB):
         source = f"{STDLIB}:{file.path}"
         try:

@@ -9,41 +9,40 @@ in the file's encoding are U+FFFD.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from seedbed.documents import headings
 from seedbed.documents.document import Document, Heading
-from seedbed.documents.encoding import detect_encoding
-from seedbed.documents.limits import Limits, too_large, unreadable
+from seedbed.documents.encoding import open_text
+from seedbed.documents.limits import Limits
 from seedbed.documents.text_spans import cut_place
 
 FindHeadings = Callable[[str], tuple[Heading, ...]]
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A plain text."""
+    """Yield the documents of a plain text."""
     return read_parts(stream, source, limits, lambda text: ())
 
 
 def read_markdown(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A Markdown text."""
+    """Yield the documents of a Markdown text."""
     return read_parts(stream, source, limits, headings.markdown_headings)
 
 
 def read_rst(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """A reStructuredText."""
+    """Yield the documents of a reStructuredText."""
     return read_parts(stream, source, limits, headings.rst_headings)
 
 
 def read_python(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Python source; its classes and functions are the headings."""
+    """Yield the documents of Python source; its classes and functions are the headings."""
     return read_parts(stream, source, limits, headings.python_headings)
 
 
 def read_parts(stream: BinaryIO, source: str, limits: Limits, find: FindHeadings) -> Iterator[Document]:
-    """A text as one document, or as several if it is long.
+    """Yield a text as one document, or as several if it is long.
 
     Raises:
         DataError: it is binary.
@@ -57,32 +56,15 @@ def read_parts(stream: BinaryIO, source: str, limits: Limits, find: FindHeadings
 
 
 def part_document(text: str, source: str, number: int, offset: int, found: tuple[Heading, ...] = ()) -> Document:
-    """Part ``number`` of a file; the first is named as the file itself."""
+    """Return part ``number`` of a file; the first is named as the file itself."""
     title = next((heading.text for heading in found if heading.level == 1), "")
     if number == 1:
         return Document(source, text, title, (), found)
     return Document(f"{source}#{number}", text, title, (), found, {"part": number, "offset": offset})
 
 
-def open_text(stream: BinaryIO, source: str, limits: Limits, newline: str | None = None) -> io.TextIOWrapper:
-    """A stream of bytes as text in its own encoding, from its beginning.
-
-    Raises:
-        DataError: it is binary.
-        CapacityError: it has more bytes than ``limits.text_bytes``.
-    """
-    if stream.seek(0, os.SEEK_END) > limits.text_bytes:
-        raise too_large(source, f"it has more than {limits.text_bytes:,} bytes", "text_bytes")
-    stream.seek(0)
-    encoding = detect_encoding(stream)
-    if encoding is None:
-        raise unreadable(source, "it is binary, not text", "convert it to text, or give it the suffix of its kind")
-    stream.seek(0)
-    return io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=newline)
-
-
 def _cut(text: io.TextIOWrapper, length: int) -> Iterator[str]:
-    """Texts of at most ``length`` characters."""
+    """Yield texts of at most ``length`` characters."""
     kept = ""
     while block := text.read(length):
         kept += block

@@ -11,7 +11,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def tidy(document: Document) -> Document:
-    """The document with U+FFFD for what can be neither stored nor encoded."""
+    """Return the document with U+FFFD for what can be neither stored nor encoded."""
     if _NO_TEXT.search(document.text) is None and not any(map(_NO_TEXT.search, _names(document))):
         return document
     return replace(
@@ -25,7 +25,7 @@ def tidy(document: Document) -> Document:
 
 
 def clean(text: str) -> str:
-    """The same text, of the same length."""
+    """Return the text with U+FFFD for what is no text, of the same length."""
     return _NO_TEXT.sub("\ufffd", text)
 
 

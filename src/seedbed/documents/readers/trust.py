@@ -1,4 +1,4 @@
-"""Whether a small page or mail may be parsed in our own process.
+"""Checks of small pages and mails: may they be parsed in our own process?
 
 The parsers of both take time that grows with the square of what is nested or broken in them: 16 kB of ``<p>`` keep
 Beautiful Soup busy for seconds. A page with few tags, hardly nested and hardly broken is parsed here; any other goes to
@@ -18,7 +18,7 @@ _MAX_HEADER = 2_000
 
 
 def is_simple_page(data: bytes) -> bool:
-    """Whether a page has few tags, and few of them inside each other or broken."""
+    """Return whether a page has few tags, and few of them inside each other or broken."""
     depth = tags = 0
     for tag in _TAG.finditer(data):
         tags += 1
@@ -32,5 +32,5 @@ def is_simple_page(data: bytes) -> bool:
 
 
 def is_simple_mail(data: bytes) -> bool:
-    """Whether a mail has no long header; a page inside it is looked at when it is read."""
+    """Return whether a mail has no long header; a page inside it is looked at when it is read."""
     return all(len(line) <= _MAX_HEADER for line in _HEADER.split(data))

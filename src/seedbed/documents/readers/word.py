@@ -22,7 +22,7 @@ _GAP = "\n\n"
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """One document.
+    """Yield one document.
 
     Raises:
         DataError: damaged, locked with a password, or no Word document.
@@ -41,7 +41,7 @@ def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
 
 
 def _information(document: Any) -> tuple[str, str]:
-    """Title and author; the library makes some up where a document says nothing of itself."""
+    """Return title and author; the library makes some up where a document says nothing of itself."""
     try:
         document.part.package.part_related_by(RELATIONSHIP_TYPE.CORE_PROPERTIES)
     except KeyError:
@@ -66,7 +66,7 @@ def _content(document: Any) -> tuple[str, list[Heading]]:
 
 
 def _level(paragraph: Any) -> int:
-    """The level of a heading by its style, which Word names in English in every language; 0 for other paragraphs."""
+    """Return the level of a heading by its style, which Word always names in English; 0 for other paragraphs."""
     name = str(paragraph.style.name) if paragraph.style is not None else ""
     word, _, number = name.partition(" ")
     if word == "Heading" and number.isdecimal():
@@ -79,6 +79,6 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Any) -> str:
-    """A merged cell stands in a row once."""
+    """Return a row as a line; a merged cell stands in it once."""
     cells = {id(cell._tc): " ".join(cell.text.split()) for cell in row.cells}
     return " | ".join(cells.values()) if any(cells.values()) else ""

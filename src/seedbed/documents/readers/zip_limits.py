@@ -73,7 +73,7 @@ def _declares_type(xml: bytes) -> bool:
 
 
 def _unpacked(stream: BinaryIO, member: zipfile.ZipInfo, source: str) -> Iterator[bytes]:
-    """What a member really holds, in small pieces, whatever its declared size."""
+    """Yield the real content of a member in small pieces, whatever its declared size."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise unreadable(source, f"{member.filename} is packed in an unusual way")
     stream.seek(max(0, member.header_offset))

@@ -13,7 +13,8 @@ from typing import Literal
 
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Document
-from seedbed.documents.text_spans import Span, merge, trim
+from seedbed.documents.sentences import Span, trim
+from seedbed.documents.text_spans import merge
 
 Keep = Literal["start", "end"] | None
 SEPARATORS = ("\n\n", "\n", " ", "")
@@ -22,7 +23,7 @@ SEPARATORS = ("\n\n", "\n", " ", "")
 def split_characters(
     document: Document, chunk_size: int = 1000, chunk_overlap: int = 0, separator: str = "\n\n", keep: Keep = None
 ) -> list[Chunk]:
-    """Pieces between separators, put together up to the chunk size.
+    """Return pieces between separators, put together up to the chunk size.
 
     Args:
         keep: whether a separator belongs to the piece that it begins or ends, or to none.
@@ -43,7 +44,7 @@ def split_recursive(
     separators: Sequence[str] = SEPARATORS,
     keep: Keep = "start",
 ) -> list[Chunk]:
-    """As :func:`split_characters` by the first separator that occurs; pieces that are too large by the next ones."""
+    """Split as :func:`split_characters` by the first separator that occurs; larger pieces by the next ones."""
     check_sizes(chunk_size, chunk_overlap)
     spans = _recursive(document.text, (0, len(document.text)), separators, keep, chunk_size, chunk_overlap)
     return list(_chunks(document, spans))
@@ -88,7 +89,7 @@ def _recursive(text: str, span: Span, separators: Sequence[str], keep: Keep, siz
 
 
 def _between(text: str, span: Span, separator: str, keep: Keep, size: int, overlap: int) -> Iterator[Span]:
-    """Pieces between separators; without a separator, whole chunks of characters."""
+    """Yield pieces between separators; without a separator, whole chunks of characters."""
     start, end = span
     if not separator:
         yield from _grid(start, end, size, overlap)
@@ -106,7 +107,7 @@ def _between(text: str, span: Span, separator: str, keep: Keep, size: int, overl
 
 
 def _grid(start: int, end: int, size: int, overlap: int) -> Iterator[Span]:
-    """What merging single characters comes to."""
+    """Return the spans that merging single characters would give."""
     for begin in range(start, end, max(1, size - overlap)):
         yield begin, min(begin + size, end)
         if begin + size >= end:

@@ -17,16 +17,17 @@ from typing import Literal
 from seedbed.core.config import setting
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Document
+from seedbed.documents.sentences import Span
 from seedbed.documents.splitting.characters import check_sizes, split_characters, split_recursive
 from seedbed.documents.splitting.tokens import split_tokens
-from seedbed.documents.text_spans import Find, Span, cut, merge, paragraphs, sentences, whole, words
+from seedbed.documents.text_spans import Find, cut, merge, paragraphs, sentences, whole, words
 
 By = Literal["heading", "paragraph", "sentence", "characters", "recursive", "tokens"]
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How documents are cut."""
+    """The settings of splitting documents into chunks."""
 
     by: By = setting("paragraph", "what chunks are made of")
     chunk_size: int = setting(1000, "most that a chunk has, in characters; with by = 'tokens', in tokens", at_least=1)
@@ -43,7 +44,7 @@ class SplitSettings:
 def split(
     document: Document, settings: SplitSettings | None = None, count: Callable[[str], int] | None = None
 ) -> list[Chunk]:
-    """The chunks of a document, in order; none for one without text.
+    """Return the chunks of a document, in order; none for one without text.
 
     Args:
         count: tokens of a text for the model that will read the chunks; needed by ``by = "tokens"``.
@@ -73,7 +74,7 @@ def split(
 
 
 def split_headings(document: Document, chunk_size: int = 1000, chunk_overlap: int = 0) -> list[Chunk]:
-    """A chunk for each section, its heading included; a longer section is cut between its paragraphs."""
+    """Return a chunk for each section, its heading included; a longer section is cut between its paragraphs."""
     check_sizes(chunk_size, chunk_overlap)
     borders = sorted({0, *(heading.start for heading in document.headings), len(document.text)})
     sections = pairwise(borders)
@@ -82,14 +83,14 @@ def split_headings(document: Document, chunk_size: int = 1000, chunk_overlap: in
 
 
 def split_paragraphs(document: Document, chunk_size: int = 1000, chunk_overlap: int = 0) -> list[Chunk]:
-    """As many whole paragraphs as fit, in each chunk."""
+    """Return chunks of as many whole paragraphs as fit."""
     check_sizes(chunk_size, chunk_overlap)
     everything = (0, len(document.text))
     return list(_chunks(document, everything, chunk_size, chunk_overlap, (paragraphs, sentences, words)))
 
 
 def split_sentences(document: Document, chunk_size: int = 1000, chunk_overlap: int = 0) -> list[Chunk]:
-    """As many whole sentences as fit, in each chunk."""
+    """Return chunks of as many whole sentences as fit."""
     check_sizes(chunk_size, chunk_overlap)
     return list(_chunks(document, (0, len(document.text)), chunk_size, chunk_overlap, (sentences, words)))
 

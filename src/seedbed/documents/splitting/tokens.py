@@ -13,15 +13,16 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 
 from seedbed.documents.document import Chunk, Document
+from seedbed.documents.sentences import Span
 from seedbed.documents.splitting.characters import check_sizes
-from seedbed.documents.text_spans import Span, cut, sentences, words
+from seedbed.documents.text_spans import cut, sentences, words
 
 Count = Callable[[str], int]
 Tokens = Callable[[Span], int]
 
 
 def split_tokens(document: Document, count: Count, chunk_tokens: int = 256, overlap_tokens: int = 0) -> list[Chunk]:
-    """As many whole sentences as fit, in each chunk; a longer sentence is cut between words, a longer word anywhere.
+    """Return chunks of whole sentences; a longer sentence is cut between words, a longer word anywhere.
 
     Args:
         count: how many tokens a text has, such as a model's ``count_tokens``.
@@ -41,7 +42,7 @@ def split_tokens(document: Document, count: Count, chunk_tokens: int = 256, over
 
 
 def _runs(found: list[Span], sums: list[int], counted: Tokens, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """The first and the last piece of each chunk; ``sums`` are the tokens of the pieces before each."""
+    """Yield the first and the last piece of each chunk; ``sums`` are the tokens of the pieces before each."""
     first, done = 0, -1  # the last piece that a chunk has
     while done < len(found) - 1:
         last = max(done + 1, bisect_right(sums, sums[first] + size) - 2)
@@ -57,6 +58,6 @@ def _runs(found: list[Span], sums: list[int], counted: Tokens, size: int, overla
 
 
 def _costs(text: str, found: list[Span], counted: Tokens) -> Iterator[int]:
-    """Tokens of each piece; a line break before it is one more, a space is part of its first token."""
+    """Yield tokens of each piece; a line break before it is one more, a space is part of its first token."""
     gaps = (text[before[1] : after[0]] for before, after in pairwise([(0, 0), *found]))
     return (counted(span) + ("\n" in gap) for span, gap in zip(found, gaps, strict=True))
