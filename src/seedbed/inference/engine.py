@@ -70,11 +70,7 @@ class Engine:
     Args:
         runner: computes. end_ids: end a reply.
         grammars: for requests with a grammar; None refuses them.
-        draft: a small model with the same vocabulary that guesses ahead.
-        speculate: guess ahead from the text where there is no draft. Both need an exact runner.
-
-    Raises:
-        UsageError: the draft cannot serve this runner.
+        speculate: guess tokens ahead by prompt lookup; only an exact runner can.
     """
 
     def __init__(
@@ -84,16 +80,11 @@ class Engine:
         *,
         limits: EngineLimits = EngineLimits(),
         grammars: GrammarCompiler | None = None,
-        draft: Runner | None = None,
         speculate: bool = True,
     ) -> None:
         self.runner, self.limits = runner, limits
         self._end_ids, self._grammars = frozenset(end_ids), grammars
-        exact = runner.exact and runner.paged
-        if draft and not (exact and draft.paged and draft.vocab_size == runner.vocab_size):
-            why = "both models must attend over pages with one vocabulary, and the large one run on the C++ kernel"
-            raise UsageError("this draft model cannot be used", why=why, fix="leave it out or take another")
-        self._speculator = Speculator(draft) if exact and (draft or speculate) else None
+        self._speculator = Speculator() if runner.exact and runner.paged and speculate else None
         self.window = min(runner.max_length, runner.block_count * BLOCK)
         self._arrivals = itertools.count()
         self._steps = self._computed = self._generated = 0

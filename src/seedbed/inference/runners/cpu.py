@@ -29,7 +29,7 @@ ROWS = 512
 """Rows of one forward: enough that weights are read once for many, few enough that buffers stay small."""
 
 
-class NativeRunner:
+class CpuRunner:
     """Runs a decoder, float32 or quantized, on the kernel.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.runner import Runner
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.inference.runners.decoder_program import supported
 from seedbed.inference.runners.torch import TorchRunner
 from seedbed.kernel.library import library
@@ -38,7 +38,7 @@ def make_runner(
     """
     on_cpu = next(loaded.model.parameters()).device.type == "cpu"
     if on_cpu and supported(loaded.model.config) and library() is not None:
-        return NativeRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
+        return CpuRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
     if adapters:
         raise UsageError(
             "adapters cannot be used with this model here",
