@@ -136,7 +136,7 @@ _TABLES = ("token", "position", "pick", "adapter", "segment_of")
 
 
 def _pages(length: int, size: int) -> int:
-    """Return the pages of ``size`` bytes for ``length`` positions, or fewer: two such windows fill half the memory at most.
+    """Return the pages of ``size`` bytes for ``length`` positions, or as many as fill a quarter of the memory.
 
     Published windows go up to a million positions, whose keys and values need more memory than many machines have.
     """
