@@ -23,7 +23,7 @@ ScalingKind = Literal["linear", "llama3", "yarn", "longrope"]
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary wavelengths are stretched for contexts longer than a model was first trained on."""
+    """Scaling of rotary wavelengths for contexts longer than a model was first trained on."""
 
     kind: ScalingKind = setting("linear", "which rule")
     factor: float = setting(1.0, "how much longer contexts become", at_least=1)
@@ -115,7 +115,7 @@ def _yarn(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Sc
 
 
 def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
-    """A searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
+    """Return a searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
 
     The factors for long contexts serve all lengths once the model's context is long, so that cached positions stay
     valid; some implementations switch in the middle of a sequence.

@@ -1,4 +1,4 @@
-"""The models of a server: loaded when first asked for; the longest unused idle ones make room for others."""
+"""The models of a server: loaded on the first request; the longest unused idle ones make room for others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ready:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The one it was trained with."""
+        """The tokenizer that the model was trained with."""
         return self.loaded.tokenizer
 
     @property
@@ -122,7 +122,7 @@ class ServedEncoder(Ready):
             return np.asarray(self.encoder.embed([ids])[0], np.float32)
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no thread runs."""
 
 
 @dataclass

@@ -93,7 +93,7 @@ class CpuRunner:
         return torch.cat(parts)
 
     def release(self, slot: int) -> None:
-        """Nothing is kept by slot."""
+        """Do nothing: no state belongs to a slot."""
 
     def _fill(self, chunks: Sequence[TokenChunk]) -> object:
         """Write rows and segments of a batch, and return memory that must live until the batch has run."""

@@ -117,7 +117,7 @@ class TorchRunner:
         if count := cache_bytes // block_bytes:
             return count
         raise CapacityError(
-            f"a cache of {cache_bytes} bytes holds no text",
+            f"a cache of {cache_bytes} bytes is too small",
             why=f"{BLOCK} tokens take {block_bytes} bytes",
             fix="allow more memory for the cache",
         )
