@@ -56,7 +56,3 @@ class KVCache:
         """Let sequence i continue from sequence ``index[i]``: (B,) whole numbers. For beam search."""
         self.k[:, :, : self.used] = self.k[index, :, : self.used]
         self.v[:, :, : self.used] = self.v[index, :, : self.used]
-
-    def truncate(self, length: int) -> None:
-        """Forget all positions from ``length`` on."""
-        self.used = min(self.used, length)
