@@ -66,13 +66,13 @@ def _seedbed(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
 
     from seedbed.evaluation.speed import time_replies
     from seedbed.inference.engine import Engine
-    from seedbed.inference.runners.cpu import NativeRunner
+    from seedbed.inference.runners.cpu import CpuRunner
     from seedbed.models.store import map_quantized
 
     torch.set_num_threads(2)
     started = time.perf_counter()
     model = map_quantized(config_of(shape), bits, folder / f"{bits}.safetensors")
-    engine = Engine(NativeRunner(model, cache_bytes=2**30), (), speculate=False)
+    engine = Engine(CpuRunner(model, cache_bytes=2**30), (), speculate=False)
     loaded = time.perf_counter() - started
     return _task(shape, functools.partial(time_replies, engine)), loaded
 

@@ -24,7 +24,7 @@ from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.request import Event, Request
 from seedbed.inference.runner import BLOCK
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.inference.stops import StopScanner
 from seedbed.inference.text import end_ids
 from seedbed.kernel.library import library
@@ -48,8 +48,7 @@ GRAMMARS = [
     Grammar("choice", json.dumps(["yes", "no", "naïve 🌱"])),
 ]
 STOPS = [(), (), (), tuple("aeinorst .;"), ("\ufffd\ufffd", "st"), ("never said",)]
-LIKE_IT = {"float32": "int4", "int8": "int4", "int4": "int8"}
-"""A draft of the same weights rounded otherwise: often right, not always."""
+NUMBERS = ("float32", "int8", "int4")
 SHAPES: dict[str, dict[str, Any]] = {
     "usual": {"n_kv_heads": 2, "d_ff": 600, "mixers": ("attention", "sliding"), "qk_norm": True},
     "bent": {
@@ -186,31 +185,26 @@ class Reader:
 
 
 class Case:
-    """A model with its adapters and drafts, in one number format."""
+    """A model with its adapters, in one number format."""
 
     def __init__(self, number: str, longest: int, shape: str) -> None:
         original = random_model(shape, longest)
-        self.model, self.small = copy.deepcopy(original), copy.deepcopy(original)
+        self.model = copy.deepcopy(original)
         self.adapters = random_adapters(original)
-        quantize(self.small, LIKE_IT[number])
         if number != "float32":
             quantize(self.model, number)
-        self.grammars, self.page = GrammarCompiler(TOKENIZER), NativeRunner(self.model).width * 4
+        self.grammars, self.page = GrammarCompiler(TOKENIZER), CpuRunner(self.model).width * 4
 
-    def runner(self, pages: int | None, threads: int = 1) -> NativeRunner:
+    def runner(self, pages: int | None, threads: int = 1) -> CpuRunner:
         """``pages`` None is one window."""
         torch.set_num_threads(threads)
-        runner = NativeRunner(self.model, None if pages is None else pages * self.page, self.adapters)
+        runner = CpuRunner(self.model, None if pages is None else pages * self.page, self.adapters)
         runner.pool.fill_(math.nan)
         return runner
 
-    def engine(self, runner: NativeRunner, running: int, speculate: bool | str) -> Engine:
-        """``speculate`` "draft" asks the small model, True looks up the text."""
-        draft = NativeRunner(self.small) if speculate == "draft" else None
-        if draft:
-            draft.pool.fill_(math.nan)
+    def engine(self, runner: CpuRunner, running: int, speculate: bool) -> Engine:
         limits, ends = EngineLimits(max_running=running), end_ids(TOKENIZER)
-        return Engine(runner, ends, limits=limits, grammars=self.grammars, draft=draft, speculate=bool(speculate))
+        return Engine(runner, ends, limits=limits, grammars=self.grammars, speculate=speculate)
 
     def alone(self, requests: Sequence[Request]) -> dict[str, Answer]:
         """Each on an engine that knows nothing."""
@@ -285,21 +279,20 @@ def prove(number: str, count: int, longest: int, threads: int, shape: str = "usu
     assert warm.preemptions == warm.drafted == 0
     tight = same(case.engine(case.runner(pages + 1, threads), 8, speculate=False), count, FILLING)
     assert tight.preemptions > 0
-    for speculate in (True, "draft"):
-        stats = same(case.engine(case.runner(40 * pages), 4, speculate), at_once=3)
-        assert 0 < stats.accepted < stats.drafted
-        stats = same(case.engine(case.runner(pages + 1), 6, speculate), count, FILLING)
-        assert 0 < stats.accepted < stats.drafted
-        assert stats.preemptions > 0
+    stats = same(case.engine(case.runner(40 * pages), 4, speculate=True), at_once=3)
+    assert 0 < stats.accepted < stats.drafted
+    stats = same(case.engine(case.runner(pages + 1), 6, speculate=True), count, FILLING)
+    assert 0 < stats.accepted < stats.drafted
+    assert stats.preemptions > 0
 
 
-@pytest.mark.parametrize("number", list(LIKE_IT))
+@pytest.mark.parametrize("number", NUMBERS)
 def test_an_answer_does_not_depend_on_circumstances(number: str) -> None:
     prove(number, count=20, longest=150, threads=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", list(LIKE_IT))
+@pytest.mark.parametrize("number", NUMBERS)
 def test_two_hundred_answers_do_not_depend_on_circumstances(number: str) -> None:
     prove(number, count=200, longest=1000, threads=2)
 
@@ -310,7 +303,7 @@ def test_an_answer_of_an_unusual_model_does_not_depend_on_circumstances(shape: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", list(LIKE_IT))
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("shape", ["bent", "routed"])
 def test_many_answers_of_an_unusual_model_do_not_depend_on_circumstances(shape: str, number: str) -> None:
     prove(number, count=60, longest=400, threads=2, shape=shape)

@@ -26,7 +26,7 @@ from seedbed.formats.published import load_published
 from seedbed.inference.engine import Engine
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.inference.runners.decoder_program import supported
 from seedbed.inference.text import end_ids, make_generator, stream_pieces
 from seedbed.kernel.library import library
@@ -268,7 +268,7 @@ def test_greedy_replies_and_log_probabilities_are_those_of_transformers(name: st
     ours = loaded(theirs, tmp_path / "published") if family.ours is None else converted(theirs, family)
     assert supported(ours.config)
     greedy = Sampling(temperature=0, max_tokens=REPLY, top_logprobs=20)
-    engine = Engine(NativeRunner(ours, 1 << 22), [])
+    engine = Engine(CpuRunner(ours, 1 << 22), [])
     for length in LENGTHS:
         engine.add(Request(str(length), tuple(prompt(length)), greedy, echo=True))
     events = run_all(engine)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hash_runner import HashRunner, run_all
+from hash_runner import HashRunner, run_all, tokens_of
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.engine import Engine
 from seedbed.inference.generate import Generator
-from seedbed.inference.grammar import GrammarCompiler
+from seedbed.inference.grammar import GrammarCompiler, follow
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.request import Request
+from seedbed.inference.runner import LogitRows, TokenChunk
 from seedbed.models.decoder import Decoder
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -132,16 +134,30 @@ def test_a_grammar_that_the_vocabulary_cannot_spell_ends_its_own_request_only() 
     assert engine.stats().free_blocks == runner.block_count
 
 
+class Recorder(HashRunner):
+    """Keeps what it was asked to compute."""
+
+    def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
+        self.asked = [*getattr(self, "asked", []), *chunks]
+        return super().forward(chunks)
+
+
 def test_guesses_that_the_grammar_refuses_are_cut() -> None:
-    """The draft is the model itself, without the grammar: what is left of its guesses is always right."""
+    """The prompt goes on in ways that the grammar forbids, so guesses from it must be cut before they are computed."""
     tokenizer = train_tokenizer(["abcdefgh ijk"], TokenizerSettings(kind="char"))
+    grammar, letters = Grammar("regex", "([a-h ]|[i-k][a-k]){100}"), tokenizer.encode("abcdefgh ijk")
+    prompt = tuple(random.Random(3).choices([*letters, *range(20, 32)], k=400))
     found = []
-    for draft in (None, HashRunner(exact=True)):
-        runner = HashRunner(exact=True)
-        engine = Engine(runner, [], grammars=GrammarCompiler(tokenizer), draft=draft, speculate=False)
-        sampling = Sampling(temperature=0, max_tokens=60, grammar=Grammar("regex", "([a-h ]|[i-k][a-k]){100}"))
-        engine.add(Request("a", (1, 2), sampling))
-        found.append([event.token for event in run_all(engine)["a"]])
+    for speculate in (False, True):
+        runner = Recorder(exact=True, memory=2)
+        engine = Engine(runner, [], grammars=GrammarCompiler(tokenizer), speculate=speculate)
+        engine.add(Request("a", prompt, Sampling(temperature=0, max_tokens=60, grammar=grammar)))
+        found.append(tokens_of(run_all(engine)["a"]))
     assert found[0] == found[1]
-    assert 0 < engine.stats().accepted == engine.stats().drafted
+    assert 0 < engine.stats().accepted < engine.stats().drafted
     assert runner.forwards < len(found[1])
+    reply = [token.id for token in found[1]]
+    for chunk in runner.asked:
+        if chunk.start >= len(prompt):
+            text = tokenizer.decode([*reply[: chunk.start - len(prompt)], *chunk.tokens])
+            assert follow(grammar, text)[0] == len(text)

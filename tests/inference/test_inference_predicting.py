@@ -234,7 +234,7 @@ def test_special_tokens_in_a_text_are_text_but_for_the_mask(tmp_path: Path, fami
 
 def test_what_a_model_cannot_do_is_said(tmp_path: Path, family: str) -> None:
     _, ours = twins(tmp_path, family, "MaskedLM")
-    with pytest.raises(UsageError, match="does not do that"):
+    with pytest.raises(UsageError, match="no head for this task"):
         ours.classify(TEXT)
     with pytest.raises(UsageError, match="no token is masked"):
         ours.fill(TEXT)
@@ -245,7 +245,7 @@ def test_what_a_model_cannot_do_is_said(tmp_path: Path, family: str) -> None:
 def test_a_decoder_predicts_nothing(tmp_path: Path) -> None:
     library = Library(tmp_path)
     add_model(library, "decoder", 1)
-    with pytest.raises(UsageError, match="predicts nothing"):
+    with pytest.raises(UsageError, match="no prediction head"):
         Predictor(load_any(library.get("decoder")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -9,7 +10,6 @@ from hash_runner import VOCABULARY, HashRunner, run_all, solo, tokens_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.core.errors import UsageError
 from seedbed.inference.engine import Engine
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
@@ -34,33 +34,26 @@ def test_a_text_that_repeats_itself_takes_fewer_forwards() -> None:
     assert engine.stats().accepted > 100
 
 
-def test_a_perfect_draft_is_always_right() -> None:
-    runner = HashRunner(exact=True)
-    engine = Engine(runner, [], draft=HashRunner(exact=True))
-    engine.add(Request("a", PROMPT, GREEDY))
-    assert tokens_of(run_all(engine)["a"]) == solo(runner, Request("a", PROMPT, GREEDY))
-    stats = engine.stats()
-    assert stats.accepted == stats.drafted > 150
-    assert runner.forwards < 200 / 5
-
-
 def test_guesses_that_never_hold_become_rare() -> None:
+    """The prompt repeats a pair of tokens, so there is always a guess, and a hash goes on otherwise."""
     runner = HashRunner(exact=True)
-    engine = Engine(runner, [], draft=HashRunner(exact=True, memory=1))
-    engine.add(Request("a", PROMPT, GREEDY))
-    assert tokens_of(run_all(engine)["a"]) == solo(runner, Request("a", PROMPT, GREEDY))
-    assert engine.stats().drafted < 40
+    engine = Engine(runner, [])
+    prompt = tuple(token for pair in itertools.product(range(VOCABULARY), repeat=2) for token in pair)[-700:]
+    engine.add(Request("a", prompt, GREEDY))
+    assert tokens_of(run_all(engine)["a"]) == solo(runner, Request("a", prompt, GREEDY))
+    stats = engine.stats()
+    assert 0 < stats.drafted < 40
+    assert stats.accepted < 10
 
 
-@pytest.mark.parametrize("draft", [None, 3, 10_000])
+@pytest.mark.parametrize("memory", [2, 3, 10_000])
 @pytest.mark.parametrize("blocks", [8, 60])
-def test_replies_are_the_same_with_any_draft_in_any_company(draft: int | None, blocks: int) -> None:
+def test_replies_are_the_same_with_guesses_in_any_company(memory: int, blocks: int) -> None:
     """Later prompts go on from earlier replies: a cached block with a refused guess in it would show."""
     pick = random.Random(blocks)
-    runner = HashRunner(exact=True, block_count=blocks, memory=3)
-    helper = None if draft is None else HashRunner(exact=True, memory=draft, block_count=9)
+    runner = HashRunner(exact=True, block_count=blocks, memory=memory)
     ends = [5] if blocks == 60 else []
-    engine = Engine(runner, ends, draft=helper)
+    engine = Engine(runner, ends)
     replies: list[list[int]] = [[]]
     for turn in range(3):
         requests = []
@@ -75,23 +68,11 @@ def test_replies_are_the_same_with_any_draft_in_any_company(draft: int | None, b
             assert tokens_of(events[request.id]) == expected
             replies.append([token.id for token in expected])
     stats = engine.stats()
+    assert 0 < stats.accepted < stats.drafted or memory == 10_000
     assert stats.drafted > 0
-    assert stats.accepted > 0 or draft == 10_000
     assert stats.free_blocks == blocks
     assert stats.preemptions > 0 or blocks == 60
     assert stats.prefix_hits > 0
-
-
-@pytest.mark.parametrize(
-    ("runner", "draft"),
-    [
-        (HashRunner(exact=False), HashRunner(exact=False)),
-        (HashRunner(exact=True), HashRunner(exact=False, paged=False)),
-    ],
-)
-def test_a_draft_that_cannot_help_is_refused(runner: HashRunner, draft: HashRunner) -> None:
-    with pytest.raises(UsageError, match="draft"):
-        Engine(runner, [], draft=draft)
 
 
 @given(st.lists(st.integers(0, 3) | st.sampled_from([256, 65536, 2**24]), max_size=60), st.integers(1, 8))

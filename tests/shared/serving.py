@@ -69,12 +69,20 @@ def add_chain(library: Library, name: str, followers: dict[str, str]) -> None:
 class Live:
     """A running server, the key to it, and clients."""
 
-    def __init__(self, library: Library, home: Path, settings: ServeSettings, models: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        library: Library,
+        home: Path,
+        settings: ServeSettings,
+        models: tuple[str, ...] = (),
+        adapters: dict[str, str] | None = None,
+    ) -> None:
+        pool = ModelPool(library, models, settings, adapters)
         self.keys = Keys(home / "keys.json")
         names = [entry["name"] for entry in self.keys.entries()]
         self.key = self.keys.create(f"key{len(names)}")
         store = ResponseStore(home / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
-        self.state = Server(settings, self.keys, ModelPool(library, models, settings), store, Shelf(library))
+        self.state = Server(settings, self.keys, pool, store, Shelf(library))
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

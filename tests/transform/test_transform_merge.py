@@ -20,7 +20,7 @@ from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.importing import import_model
 from seedbed.formats.peft_format import read_adapter, read_peft
 from seedbed.inference.runner import TokenChunk
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.kernel.library import library as kernel
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -110,7 +110,7 @@ def test_the_engine_with_an_adapter_is_the_merged_model(tmp_path: Path) -> None:
     artifact = stored(tmp_path, config_of())
     model = load_model(artifact).model
     folder = peft_folder(tmp_path / "adapter", pairs_of(model, *LAYERS))
-    runner = NativeRunner(model, 2**24, {"tuned": read_adapter(folder)})
+    runner = CpuRunner(model, 2**24, {"tuned": read_adapter(folder)})
     tokens = IDS[0].tolist()
     at_run_time = runner.forward([TokenChunk(tokens, 0, [0], "all", 0, "tuned")]).logits
     in_weights = logits(merged(artifact, tmp_path, folder))[0]

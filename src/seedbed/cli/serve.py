@@ -45,6 +45,7 @@ class RunningServer:
 
 @click.command("serve")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--adapter", "adapters", multiple=True, metavar="NAME=ADAPTER", help="Serve MODEL with it as NAME, too.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port; 0 takes a free one. Default: 8000.")
 @click.option("--memory", type=click.FloatRange(0.1), help="GB for models and caches. Default: 60 % of the machine.")
@@ -55,6 +56,7 @@ class RunningServer:
 @common_flags
 def serve_command(
     models: tuple[str, ...],
+    adapters: tuple[str, ...],
     host: str,
     port: int,
     memory: float | None,
@@ -72,6 +74,7 @@ def serve_command(
     Example:
       seedbed serve quickstart
       seedbed serve --port 8080 --memory 4
+      seedbed serve quickstart --adapter stories=stories-adapter
     """
     import asyncio
 
@@ -97,7 +100,7 @@ def serve_command(
         hosts=tuple(name.lower() for name in (*allow_host, host)),
         drain_seconds=drain,
     )
-    pool = ModelPool(library, models, settings)
+    pool = ModelPool(library, models, settings, _named(adapters))
     served = pool.models()
     names = list(served)
     if not names:
@@ -163,6 +166,19 @@ def stop_command(pid: int | None, as_json: bool) -> None:
     if as_json:
         print_json(asdict(running))
     say(f"stopped {running.url}")
+
+
+def _named(adapters: tuple[str, ...]) -> dict[str, str]:
+    """Read ``NAME=ADAPTER``, several times."""
+    found: dict[str, str] = {}
+    for text in adapters:
+        name, _, artifact = text.partition("=")
+        if not name or not artifact:
+            raise UsageError(f"--adapter {text} has no name", why="a request chooses by it", fix="write NAME=ADAPTER")
+        if name in found:
+            raise UsageError(f"two adapters are called {name}", why="a request chooses by name", fix="rename one")
+        found[name] = artifact
+    return found
 
 
 def home(library: Library) -> Path:

@@ -77,7 +77,7 @@ class Encoder:
         return self.model.config.d_model
 
     def encode(self, texts: Sequence[str], *, role: str = "") -> Encoded:
-        """Vectors of texts.
+        """Compute vectors of texts.
 
         Args:
             role: "query", "document" …: puts the model's prompt for it, if it has one, before each text.
@@ -94,12 +94,12 @@ class Encoder:
         return Encoded(self.embed(ids), tuple(map(len, ids)), cut)
 
     def ids(self, text: str) -> list[int]:
-        """The ids of a text with what the tokenizer puts around it; nothing is cut."""
+        """Return the ids of a text with the special tokens around it; nothing is cut."""
         return self.tokenizer.wrap(self.tokenizer.encode(text.lower() if self._lowercase else text))
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        """Vectors (N, D) of texts as ids, with all that stands around them.
+        """Compute vectors (N, D) of texts as ids, special tokens included.
 
         Raises:
             UsageError, CapacityError: the model cannot read a text.
@@ -112,7 +112,7 @@ class Encoder:
         return vectors
 
     def _pooled(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        """(B, D) of one batch."""
+        """Compute (B, D) of one batch."""
         device = next(self.model.parameters()).device
         rows = [torch.tensor(one, device=device) for one in ids]
         lengths = torch.tensor([len(one) for one in ids], device=device)
@@ -125,12 +125,12 @@ class Encoder:
 
 
 def embeds(config: AnyConfig) -> bool:
-    """Whether a model makes vectors of texts."""
+    """Tell whether a model makes vectors of texts."""
     return isinstance(config, ModelConfig) and config.head in ("none", "mlm")
 
 
 def batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """Places of texts, longest first, so that those of a batch are of like length and fill ``budget`` tokens."""
+    """Yield batches of texts' indices, longest first: texts of like length that fill ``budget`` tokens."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
         if batch and (len(batch) + 1) * lengths[batch[0]] > budget:

@@ -29,7 +29,7 @@ from seedbed.inference.speculation import Speculator
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What one engine takes on.
+    """The limits of one engine.
 
     Attributes:
         max_running: sequences computed at once.
@@ -47,7 +47,7 @@ class EngineLimits:
 
 @dataclass(frozen=True)
 class Stats:
-    """Where an engine stands, and its counters since it was made (tokens unless said otherwise)."""
+    """State and counters of an engine since it was made; counters are tokens unless said otherwise."""
 
     running: int
     waiting: int
@@ -70,11 +70,7 @@ class Engine:
     Args:
         runner: computes. end_ids: end a reply.
         grammars: for requests with a grammar; None refuses them.
-        draft: a small model with the same vocabulary that guesses ahead.
-        speculate: guess ahead from the text where there is no draft. Both need an exact runner.
-
-    Raises:
-        UsageError: the draft cannot serve this runner.
+        speculate: guess tokens ahead by prompt lookup; only an exact runner can.
     """
 
     def __init__(
@@ -84,16 +80,11 @@ class Engine:
         *,
         limits: EngineLimits = EngineLimits(),
         grammars: GrammarCompiler | None = None,
-        draft: Runner | None = None,
         speculate: bool = True,
     ) -> None:
         self.runner, self.limits = runner, limits
         self._end_ids, self._grammars = frozenset(end_ids), grammars
-        exact = runner.exact and runner.paged
-        if draft and not (exact and draft.paged and draft.vocab_size == runner.vocab_size):
-            why = "both models must attend over pages with one vocabulary, and the large one run on the C++ kernel"
-            raise UsageError("this draft model cannot be used", why=why, fix="leave it out or take another")
-        self._speculator = Speculator(draft) if exact and (draft or speculate) else None
+        self._speculator = Speculator() if runner.exact and runner.paged and speculate else None
         self.window = min(runner.max_length, runner.block_count * BLOCK)
         self._arrivals = itertools.count()
         self._steps = self._computed = self._generated = 0
@@ -103,7 +94,7 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do."""
+        """Tell whether there is nothing to do."""
         return not self._sequences
 
     def add(self, request: Request) -> None:
@@ -136,7 +127,7 @@ class Engine:
         )
 
     def check_queue(self, requests: int, tokens: int) -> None:
-        """Refuse what the queue has no place for. Raises QueueFull."""
+        """Raise QueueFull where the queue has no room for so many requests and tokens."""
         queued, queued_tokens = self._scheduler.queued, self._scheduler.queued_tokens
         limits = self.limits
         if queued + requests > limits.max_waiting or queued_tokens + tokens > limits.max_waiting_tokens:
@@ -146,7 +137,7 @@ class Engine:
             raise full
 
     def enqueue(self, sequence: Running) -> None:
-        """Queue what :meth:`prepare` made. Raises UsageError for an id that is in use."""
+        """Queue a sequence that :meth:`prepare` made. Raises UsageError for an id that is in use."""
         if sequence.request.id in self._sequences:
             raise in_use(sequence.request.id)
         self._sequences[sequence.request.id] = sequence
@@ -158,7 +149,7 @@ class Engine:
             self._scheduler.remove(sequence)
 
     def step(self) -> list[Event]:
-        """Compute once, and say what became of it."""
+        """Compute one step, and return its events."""
         events = list(self._expired())
         self._scheduler.make_room()
         if self._speculator:
@@ -184,7 +175,7 @@ class Engine:
         return dropped
 
     def stats(self) -> Stats:
-        """A snapshot; any thread may ask."""
+        """Return a snapshot; any thread may call this."""
         scheduler, pool, guesses = self._scheduler, self._scheduler.pool, self._speculator
         return Stats(
             running=len(scheduler.running),
@@ -220,9 +211,13 @@ class Engine:
             why = f"the model has {', '.join(self.runner.adapters) or 'none'}"
             raise NotFoundError(f"there is no adapter {request.adapter}", why=why, fix="name one of the model's")
         if sampling.beams > 1:
-            raise UsageError("the engine has no beams", why="it samples", fix="set beams = 1")
+            raise UsageError(
+                "the engine cannot search with beams", why="it draws tokens one by one", fix="set beams = 1"
+            )
         if sampling.grammar and not self._grammars:
-            raise UsageError("this engine has no grammars", why="it knows no tokenizer", fix="leave out the grammar")
+            raise UsageError(
+                "this engine takes no grammars", why="it was made without a tokenizer", fix="leave out the grammar"
+            )
         if wrong := [token for token, _ in sampling.logit_bias if not 0 <= token < known]:
             why = f"the model knows ids 0 to {known - 1}"
             raise UsageError(f"logit_bias names token {wrong[0]}", why=why, fix="use ids of its tokenizer")
@@ -246,7 +241,7 @@ class Engine:
     def _advance(
         self, sequence: Running, chunk: TokenChunk, rows: LogitRows, best: list[float], first: int
     ) -> Iterator[Event]:
-        """What a computed chunk means for its sequence; its rows begin at ``first``."""
+        """Take a computed chunk into its sequence, and yield events; its rows of logits begin at ``first``."""
         self._computed += len(chunk.tokens)
         sequence.computed = min(chunk.start + len(chunk.tokens), len(sequence.tokens))
         if sequence.echoing:
@@ -261,7 +256,7 @@ class Engine:
             self._scheduler.publish(sequence)
 
     def _sample(self, sequence: Running, rows: LogitRows, best: list[float], first: int) -> Iterator[Event]:
-        """Tokens from row ``first`` on, as long as what is sampled is what was proposed."""
+        """Yield tokens from row ``first`` on, as long as the sampled token equals the proposed one."""
         proposal, sequence.proposal = sequence.proposal, []
         accepted = 0
         while True:
@@ -309,7 +304,7 @@ class Engine:
 
 
 def _is_plain(sampling: Sampling) -> bool:
-    """Whether the best token is taken as the model scores it, and nothing else is wanted of the logits."""
+    """Tell whether the model's best token is taken and nothing else of the logits is needed."""
     changed = sampling.repetition_penalty != 1 or sampling.frequency_penalty or sampling.presence_penalty
     return sampling.greedy and not (changed or sampling.logit_bias or sampling.grammar or sampling.top_logprobs)
 

@@ -1,4 +1,4 @@
-"""Replies that follow a grammar: llguidance says at every step which tokens may come next, and the rest is masked.
+"""Replies that follow a grammar: at every step llguidance gives the tokens that may come next; the rest is masked.
 
 JSON may hold at most eight spaces or line breaks in a row: a model that is unsure of itself would write them forever.
 The grammar ends with the tokenizer's end token, allowed as soon as the text is complete and forced when nothing else
@@ -21,18 +21,18 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 _SPACE = "[ \\n]{0,8}"
 LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
-"""How much work a grammar may make, counted, not timed; the library's own numbers."""
+"""Limits of the work for one grammar, counted, not timed; the library's own numbers."""
 _MOST_FORCED = 65_536  # each step looks through all of them, and a grammar as short as a{1000000} has a million
 
 
 class Matcher:
-    """How far one reply has come in its grammar."""
+    """One reply's position in its grammar."""
 
     def __init__(self, inner: LLMatcher, vocab_size: int) -> None:
         self._inner, self._vocab_size = inner, vocab_size
 
     def allowed(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """(V,) whether each token may come next.
+        """Return (V,) booleans: the tokens that may come next.
 
         Raises:
             UsageError: the grammar grew too complex for the library's limits, or leaves no token.
@@ -45,12 +45,12 @@ class Matcher:
         return found
 
     def consume(self, token: int) -> None:
-        """Go on with an allowed token."""
+        """Advance by an allowed token."""
         self._inner.consume_token(token)
         self._check()
 
     def agrees(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens, from the first on, may come next."""
+        """Return how many of these tokens, from the first on, may come next."""
         known = itertools.takewhile(lambda token: token < self._vocab_size, tokens)  # a model may have padding rows
         return self._inner.validate_tokens(list(known))
 
@@ -60,14 +60,14 @@ class Matcher:
 
 
 class GrammarCompiler:
-    """Grammars for one tokenizer."""
+    """Compiles grammars for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.end_id = tokenizer.end_id
         self._tokenizer = tokenizer
 
     def compile(self, grammar: Grammar) -> Matcher:
-        """A matcher at the beginning of a grammar.
+        """Return a matcher at the beginning of a grammar.
 
         Raises:
             UsageError: it is no grammar of its kind, or asks for what is not supported.
@@ -85,7 +85,7 @@ class GrammarCompiler:
 
 
 class _Vocabulary:
-    """The tokenizer as llguidance wants to see it."""
+    """The tokenizer in llguidance's interface."""
 
     bos_token_id = None
 
@@ -100,7 +100,7 @@ class _Vocabulary:
 
 
 def _spelling(tokenizer: Tokenizer, token: int) -> bytes:
-    """A token's bytes, which for a special token are its name; b"" for a hole in the numbering."""
+    """Return a token's bytes, which for a special token are its name; b"" for a hole in the numbering."""
     try:
         special = token in tokenizer.special_ids
         return tokenizer.decode([token], keep_special=True).encode() if special else tokenizer.token_bytes(token)
@@ -109,7 +109,7 @@ def _spelling(tokenizer: Tokenizer, token: int) -> bytes:
 
 
 def _source(grammar: Grammar) -> str:
-    """The grammar in llguidance's own form."""
+    """Return the grammar in llguidance's own form."""
     if grammar.kind == "regex":
         return LLMatcher.grammar_from_regex(grammar.text)
     if grammar.kind == "lark":
@@ -133,11 +133,11 @@ def _refused(grammar: Grammar, why: str) -> UsageError:
 
 
 def _stuck(why: str) -> UsageError:
-    return UsageError("the reply cannot go on under its grammar", why=why, fix="simplify the grammar")
+    return UsageError("the reply cannot continue under its grammar", why=why, fix="simplify the grammar")
 
 
 def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
-    """How many characters of a text follow a grammar, and whether all do and the text may end there.
+    """Return how many characters of a text follow a grammar, and whether the whole text is complete under it.
 
     Raises:
         UsageError: it is no grammar of its kind.

@@ -1,4 +1,4 @@
-"""Accounts of the KV blocks: who holds which, what they contain, and which is used next. No tensors.
+"""Accounting of KV blocks: holders, known contents, and the order of reuse. No tensors.
 
 A full block is known by a SHA-256 chain over its tokens and all before it, so that equal hashes mean equal history
 (vLLM's prefix caching). The chain begins with the request's salt and adapter: different salts never share. A block
@@ -17,17 +17,17 @@ from seedbed.inference.runner import BLOCK
 
 
 def chain_start(salt: str, adapter: str | None) -> bytes:
-    """The hash before the first block."""
+    """Return the hash before the first block."""
     return hashlib.sha256(json.dumps([salt, adapter]).encode()).digest()
 
 
 def chain(before: bytes, tokens: Sequence[int]) -> bytes:
-    """The hash of a full block whose history has the hash ``before``."""
+    """Return the hash of a full block whose history has the hash ``before``."""
     return hashlib.sha256(before + array("q", tokens).tobytes()).digest()
 
 
 def blocks_for(positions: int) -> int:
-    """How many blocks hold this many positions."""
+    """Return the number of blocks that hold so many positions."""
     return -(-positions // BLOCK)
 
 
@@ -54,7 +54,7 @@ class BlockPool:
         return len(self._hash)
 
     def match(self, hashes: Sequence[bytes]) -> list[int]:
-        """The blocks of the longest published beginning of a chain."""
+        """Return the blocks of the longest published beginning of a chain."""
         found = []
         for one in hashes:
             if one not in self._block:
@@ -73,7 +73,7 @@ class BlockPool:
         return blocks
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Let go of a sequence's blocks, the tail first: the beginning, which more prompts share, stays longest."""
+        """Release a sequence's blocks, the last first: the first, which more prompts share, stay longest."""
         for block in reversed(blocks):
             self._holders[block] -= 1
             if self._holders[block]:
@@ -85,7 +85,7 @@ class BlockPool:
                 self._blank.appendleft(block)  # so that a sequence's blocks are handed out in the order they had
 
     def publish(self, block: int, content: bytes) -> None:
-        """Make a full block known by its hash; the first block with a content stays the known one."""
+        """Publish a full block under its hash; of blocks with one content the first stays published."""
         if content not in self._block and block not in self._hash:
             self._block[content], self._hash[block] = block, content
 

@@ -1,4 +1,4 @@
-"""Texts as ids that know which characters they stand for: what classes of tokens and answers in a text need.
+"""Encodings with character offsets: the ids of a text and the characters that each stands for.
 
 Encoded by the library itself, as others' programs encode for the same models, with the model's own tokens around a text
 or a pair of texts. Unlike :meth:`Tokenizer.encode` this needs the library to normalize too, because only it knows the
@@ -17,7 +17,7 @@ from seedbed.tokenizers.plain import unicode_errors
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 Cut = Literal["longest_first", "only_second"]
-"""Which of two texts loses its end where both are too long together."""
+"""The text that loses its end where two are too long together."""
 
 
 class Marker:
@@ -34,7 +34,7 @@ class Marker:
         self.window = window
 
     def whole(self, text: str, second: str | None = None, *, special: bool = False) -> tokenizers.Encoding:
-        """A text, or two, that the model can read at once.
+        """Encode a text, or two, that the model can read at once.
 
         Args:
             special: special tokens spelled in the text are these tokens.
@@ -55,10 +55,10 @@ class Marker:
     def windows(
         self, text: str, second: str | None = None, *, overlap: int = 0, cut: Cut = "longest_first", most: int = 1 << 30
     ) -> Iterator[tuple[int, tokenizers.Encoding]]:
-        """A text of any length in windows, each of which repeats ``overlap`` tokens of the one before (or fewer).
+        """Encode a text of any length in windows that overlap by ``overlap`` tokens (or fewer).
 
         Yields:
-            which token of the text that goes in windows is the first of a window, and the window.
+            the index of a window's first token in the text that goes in windows, and the window.
 
         Args:
             cut: of two texts, the one that goes in windows. most: tokens of a window; the model's at most.
@@ -73,7 +73,7 @@ class Marker:
             room -= len(self._encode(text, None, special=False).ids) - self._inner.num_special_tokens_to_add(False)
         if room < 1:
             raise CapacityError(
-                "there is no room for the text", why=f"what stands beside it fills {size} tokens", fix="shorten that"
+                "there is no room for the text", why=f"the other text fills all {size} tokens", fix="shorten the other"
             )
         stride = min(overlap, room // 2)
         self._inner.enable_truncation(size, stride=stride, strategy=cut)
@@ -81,7 +81,7 @@ class Marker:
         return ((number * (room - stride), one) for number, one in enumerate([first, *first.overflowing]))
 
     def id_of(self, token: str | None) -> int | None:
-        """The id of a token by its text."""
+        """Return the id of a token by its text."""
         found: int | None = self._inner.token_to_id(token) if token else None
         return found
 

@@ -21,7 +21,7 @@ _BIASES, _GRAMMAR_LENGTH = 300, 65_536
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a reply must look like: a JSON schema, a regular expression, a Lark grammar, or a JSON list of texts.
+    """The form of a reply: a JSON schema, a regular expression, a Lark grammar, or a JSON list of texts.
 
     Raises:
         UsageError: it is too long.
@@ -40,13 +40,13 @@ class Grammar:
 
 
 def _program(doc: str, at_least: float | None = None, at_most: float | None = None) -> dict[str, Any]:
-    """The metadata of a setting that only programs set: the command line makes no option of it."""
+    """Return the metadata of a setting that only programs set: the command line makes no option of it."""
     return {"doc": doc, "unit": "", "at_least": at_least, "at_most": at_most, "flag": False}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to continue a prompt. Temperature 0 is greedy; ``beams`` above 1 is beam search, which draws nothing.
+    """The settings of sampling. Temperature 0 is greedy; ``beams`` above 1 is beam search, which draws nothing.
 
     Raises:
         UsageError: a value is out of range, or beams are combined with a setting that only sampling knows.
@@ -92,11 +92,11 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether the best token is taken at every step."""
+        """Tell whether the best token is taken at every step."""
         return self.temperature == 0
 
     def seeded(self) -> Sampling:
-        """The same request with its seed fixed, chosen at random where there was none."""
+        """Return the same request with its seed fixed, chosen at random where there was none."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(2**31))
 
     def _check_biases(self) -> None:
@@ -107,7 +107,7 @@ class Sampling:
             _check_range(f"logit_bias of token {token}", bias, -100, 100)
 
     def _check_beams(self) -> None:
-        """Beam search maximizes the model's own probability; settings that change the distribution would be ignored."""
+        """Refuse settings that change the distribution: beam search maximizes the model's own probability."""
         neutral = {
             "temperature": 0,
             "top_k": 0,

@@ -1,4 +1,4 @@
-"""What models with a head say of a text: masked tokens, classes of a text, names in it, the answer to a question.
+"""Predictions of models with a task head: masked tokens, classes of a text, named entities, answers to a question.
 
 Labels have the names that the model was published with. Scores are probabilities, as ``transformers``' pipelines give
 them; how an answer is scored is said at :meth:`Predictor.answer`.
@@ -24,12 +24,12 @@ from seedbed.models.store import Loaded, kind_of
 from seedbed.models.task_model import TaskModel
 
 MASKS = ("[MASK]", "<mask>")
-"""What stands for a masked token in a text, whatever the model calls it."""
+"""Spellings of a masked token in a text, for every model."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A token in a mask's place."""
+    """A token that is proposed for a mask."""
 
     token: int
     text: str
@@ -58,9 +58,9 @@ class Predictor:
         model = loaded.model
         if not isinstance(model, TaskModel) or model.config.head == "none":
             raise UsageError(
-                f"model {loaded.artifact.id[:12]} predicts nothing of a text",
+                f"model {loaded.artifact.id[:12]} has no prediction head",
                 why=f"it is {kind_of(model.config)}",
-                fix="`seedbed run` writes with models that write, `seedbed docs add --embedder` searches with encoders",
+                fix="use `seedbed run` with a model that writes, or `seedbed docs add --embedder` with an encoder",
             )
         self.model, self.tokenizer, self.head = model, loaded.tokenizer, model.config.head
         config: Mapping[str, Any] = loaded.published.get("config", {})
@@ -69,7 +69,7 @@ class Predictor:
         self._marker = Marker(loaded.tokenizer, model.config.max_length)
 
     def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
-        """The likeliest tokens for each mask (``MASKS``) of a text, best first.
+        """Return the likeliest tokens for each mask (``MASKS``) of a text, best first.
 
         Raises:
             UsageError: there is no mask, or the model fills none. CapacityError: the text is too long.
@@ -92,7 +92,7 @@ class Predictor:
         return [[self._guess(token, score) for token, score in zip(*pair, strict=True)] for pair in pairs]
 
     def classify(self, text: str, second: str | None = None) -> list[Label]:
-        """The classes of a text, or of two, likeliest first. What is longer than the window is cut at its end.
+        """Return the classes of a text, or of two, likeliest first. A text longer than the window is cut.
 
         One class, or several that do not exclude each other, have a probability each; a regression's are its values.
 
@@ -111,7 +111,7 @@ class Predictor:
         return sorted(labels, key=lambda one: -one.score)
 
     def tag(self, text: str) -> list[TokenSpan]:
-        """Parts of a text with a class, such as names; see :func:`seedbed.inference.span_decoding.tagged`.
+        """Return parts of a text with a class, such as names; see :func:`seedbed.inference.span_decoding.tagged`.
 
         Raises:
             UsageError: the model does not classify tokens.
@@ -120,7 +120,7 @@ class Predictor:
         return tagged(self._marker, self._forward, self._names, text)
 
     def answer(self, question: str, text: str, top: int = 1) -> list[TokenSpan]:
-        """The likeliest answers in a text, best first.
+        """Return the likeliest answers in a text, best first.
 
         The score is the probability of its first token times that of its last, among the text's tokens and the first
         of all, where models that were trained to say "no answer" put it. Long texts are read in overlapping windows.
@@ -133,7 +133,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _forward(self, encoding: tokenizers.Encoding) -> Tensor:
-        """What the head gives for one text: (T, V), (labels,), (T, labels) or (T, 2)."""
+        """Return the head's output for one text: (T, V), (labels,), (T, labels) or (T, 2)."""
         device = next(self.model.parameters()).device
         kinds = encoding.type_ids if max(encoding.type_ids, default=0) < self.model.config.segments else None
         ids = torch.tensor([encoding.ids], device=device)
@@ -147,11 +147,13 @@ class Predictor:
     def _require(self, head: HeadKind) -> None:
         if self.head != head:
             raise UsageError(
-                "the model does not do that", why=f"it is {kind_of(self.model.config)}", fix="choose another model"
+                "the model has no head for this task",
+                why=f"it is {kind_of(self.model.config)}",
+                fix="choose a model trained for it",
             )
 
 
 def label_names(config: Mapping[str, Any], count: int) -> list[str]:
-    """The names of classes as a published config.json has them; LABEL_0 … where it has none."""
+    """Return the names of classes from a published config.json; LABEL_0 … where it has none."""
     table = config.get("id2label") or {}
     return [str(table.get(str(number), f"LABEL_{number}")) for number in range(count)]

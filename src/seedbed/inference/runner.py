@@ -1,4 +1,4 @@
-"""What the engine needs from whatever computes: chunks of sequences in, rows of logits out.
+"""The contract between the engine and a runner: chunks of sequences in, rows of logits out.
 
 The engine decides which positions of which sequences are computed; a runner computes them and keeps their keys and
 values in numbered blocks of ``BLOCK`` positions that the engine hands out.
@@ -41,7 +41,7 @@ class TokenChunk:
 
     @property
     def wanted(self) -> int:
-        """How many rows are returned."""
+        """Return the number of wanted rows."""
         return {"none": 0, "last": 1, "all": len(self.tokens)}[self.want]
 
 
@@ -68,7 +68,8 @@ class Runner(Protocol):
         max_rows: positions one forward takes.
         block_count: KV blocks there is room for.
         exact: every row's bits depend only on its own sequence's tokens, however chunked and batched. Where false,
-            only a prompt in chunks on the absolute grid and then single tokens reproduces.
+            only a prompt in chunks on the absolute grid and then single tokens reproduces, and that on CPUs alone: on
+            a GPU the last bits may depend on what is computed in the same batch.
         paged: false where a recurrent state belongs to each slot: no prefix sharing, no going back.
         adapters: names of the LoRA adapters it has.
     """
@@ -85,7 +86,7 @@ class Runner(Protocol):
         """Compute chunks; several of one sequence follow each other in order."""
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
-        """The last hidden states (T, D) of a text on its own, after the final norm."""
+        """Return the last hidden states (T, D) of a text on its own, after the final norm."""
 
     def release(self, slot: int) -> None:
         """Forget a slot's recurrent state."""

@@ -1,4 +1,4 @@
-"""From logits to the next token id: pure functions on one row of logits, (V,) float32.
+"""Sampling: pure functions from one row of logits, (V,) float32, to the next token's id.
 
 The order is Hugging Face's: repetition, frequency and presence penalties, logit bias, what a grammar allows,
 temperature, top-k, top-p, min-p, draw. Filtered tokens get -inf. The repetition penalty is CTRL's (Keskar et al. 2019,
@@ -28,7 +28,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 def choose(
     logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling, allowed: Mask | None = None
 ) -> int:
-    """The id of the next token.
+    """Return the id of the next token.
 
     Args:
         logits: (V,) the model's scores, unchanged by this.
@@ -47,7 +47,7 @@ def choose(
 
 
 def penalize(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> Tensor:
-    """All three penalties. Logits in and out: (V,)."""
+    """Apply all three penalties. Logits in and out: (V,)."""
     if sampling.repetition_penalty != 1:
         logits = repetition(logits, torch.tensor([*prompt, *reply], device=logits.device), sampling.repetition_penalty)
     if reply and (sampling.frequency_penalty or sampling.presence_penalty):
@@ -66,7 +66,7 @@ def bias(logits: Tensor, biases: Sequence[tuple[int, float]]) -> Tensor:
 
 
 def mask(logits: Tensor, allowed: Mask) -> Tensor:
-    """Drop what is not allowed. Logits in and out: (V,); the mask may be shorter or padded to whole bytes."""
+    """Drop tokens that are not allowed. Logits in and out: (V,); the mask may be shorter or padded to whole bytes."""
     kept = np.zeros(logits.numel(), np.bool_)
     size = min(kept.size, allowed.size)
     kept[:size] = allowed[:size]
@@ -74,7 +74,7 @@ def mask(logits: Tensor, allowed: Mask) -> Tensor:
 
 
 def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Temperature, then the three filters. Logits in and out: (V,); dropped tokens are -inf."""
+    """Apply the temperature, then the three filters. Logits in and out: (V,); dropped tokens are -inf."""
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.numel():
         logits = top_k(logits, sampling.top_k)
@@ -112,19 +112,19 @@ def min_p(logits: Tensor, share: float) -> Tensor:
 
 
 def draw(logits: Tensor, seed: int, position: int) -> int:
-    """One id from softmax(logits), (V,), with the noise of (seed, position). Float64 keeps rare tokens possible."""
+    """Draw one id from softmax(logits), (V,), by the noise of (seed, position), in float64 for rare tokens."""
     noise = torch.from_numpy(exponential_noise(logits.numel(), seed, position)).to(logits.device)
     return int((logits.double() - noise.log()).argmax())
 
 
 def exponential_noise(count: int, seed: int, position: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(count,) draws from Exp(1), each above zero. The position sits in the counter's top word: streams never meet."""
+    """Return (count,) draws from Exp(1), each above zero. Positions are the counter's top word: streams never meet."""
     philox = np.random.Philox(key=seed, counter=position << 192)
     return np.maximum(np.random.Generator(philox).standard_exponential(count), _TINY)
 
 
 def top_logprobs(logits: Tensor, logsumexp: float, count: int) -> tuple[tuple[int, float], ...]:
-    """The ``count`` most probable ids under the model itself with their log-probabilities, best first."""
+    """Return the ``count`` most probable ids under the model itself with their log-probabilities, best first."""
     best = logits.topk(min(count, logits.numel()))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return tuple((token, value - logsumexp) for token, value in pairs)

@@ -1,4 +1,4 @@
-"""Which positions of which sequences are computed next: continuous batching without a tensor.
+"""Continuous batching: plan which positions of which sequences are computed next, without a tensor.
 
 Every step, sequences that only wait for their newest token go first, one row each (and a few more under speculation);
 what is left of the step's budget prefills prompts in chunks on the absolute grid, oldest first, and then admits from
@@ -25,7 +25,7 @@ BESIDE = 128
 
 @dataclass(eq=False)
 class Running:
-    """A request on its way: what is known, what is computed, what it holds.
+    """A request in progress: its tokens, the positions computed, the blocks it holds.
 
     Attributes:
         limit: tokens its reply may have.
@@ -68,17 +68,17 @@ class Running:
 
     @property
     def decoding(self) -> bool:
-        """Whether only the newest token is not computed yet."""
+        """Tell whether only the newest token is not computed yet."""
         return self.computed == len(self.tokens) - 1
 
     @property
     def echoing(self) -> bool:
-        """Whether the prompt's own log-probabilities are still to be collected."""
+        """Tell whether the prompt's own log-probabilities are still to be collected."""
         return self.request.echo and not self.written
 
 
 class Scheduler:
-    """Queue, running sequences and their blocks.
+    """The queue, the running sequences and their blocks.
 
     Args:
         exact, paged: what the runner promises.
@@ -108,21 +108,21 @@ class Scheduler:
         self._queue(sequence).append(sequence)
 
     def remove(self, sequence: Running) -> None:
-        """Let a sequence go, whether it runs or waits."""
+        """Remove a sequence, running or waiting."""
         if sequence.slot >= 0:
             self._vacate(sequence)
         else:
             self._dequeue(sequence)
 
     def make_room(self) -> None:
-        """Give every running sequence a block for its newest token, from the youngest where none is free."""
+        """Give every running sequence a block for its newest token; preempt the youngest where none is free."""
         for sequence in list(self.running):
             while sequence.slot >= 0 and len(sequence.blocks) < blocks_for(len(sequence.tokens)):
                 if not self._grow(sequence):
                     self._preempt(self.running[-1])
 
     def plan(self) -> list[tuple[Running, TokenChunk]]:
-        """The chunks of the next step; call after :meth:`make_room` and the proposals."""
+        """Return the chunks of the next step; call after :meth:`make_room` and the proposals."""
         ready = [one for one in self.running if one.decoding]
         work = [(one, self._decode(one)) for one in ready]
         budget = self.step_tokens - sum(len(chunk.tokens) for _, chunk in work)
@@ -135,13 +135,13 @@ class Scheduler:
         return work
 
     def publish(self, sequence: Running) -> None:
-        """Make known the full blocks that others may share."""
+        """Publish the full blocks that other sequences may share."""
         for index in range(sequence.published, min(sequence.computed // BLOCK, self._shareable(sequence))):
             self.pool.publish(sequence.blocks[index], self._hashes(sequence, index + 1)[index])
             sequence.published = index + 1
 
     def _decode(self, sequence: Running) -> TokenChunk:
-        """The newest token and its proposals, as far as there are blocks without taking another's."""
+        """Return the chunk of the newest token and its proposals, as far as blocks are free."""
         proposed = len(sequence.tokens) + len(sequence.proposal)
         while len(sequence.blocks) < blocks_for(proposed) and self._grow(sequence):
             pass
@@ -150,7 +150,7 @@ class Scheduler:
         return self._chunk(sequence, sequence.computed, tokens)
 
     def _prefill(self, sequence: Running, budget: int) -> Iterator[TokenChunk]:
-        """Chunks of at most ``budget`` tokens together."""
+        """Yield chunks of at most ``budget`` tokens together."""
         start, known = sequence.computed, len(sequence.tokens)
         if sequence.echoing:
             budget = min(budget, BLOCK)  # every row's logits are kept
@@ -160,7 +160,7 @@ class Scheduler:
             start = end
 
     def _end(self, sequence: Running, start: int, budget: int) -> int:
-        """Where the chunk that begins at ``start`` ends."""
+        """Return the end of the chunk that begins at ``start``."""
         if self.exact:
             return min(start + max(budget, 1), len(sequence.tokens))
         if start >= sequence.prompt_length:
@@ -173,7 +173,7 @@ class Scheduler:
         return TokenChunk(tokens, start, sequence.blocks, want, sequence.slot, sequence.request.adapter)
 
     def _admit(self) -> Running | None:
-        """Let the next waiting sequence run, if it fits with one spare block for each that runs."""
+        """Start the next waiting sequence, if it fits with one spare block for each running one."""
         if not self._slots or not self._waiting:
             return None
         busy = Counter(one.request.salt for one in self.running)
@@ -213,7 +213,7 @@ class Scheduler:
         sequence.proposal, sequence.echoed, sequence.echoed_top = [], None, []
 
     def _queue(self, sequence: Running) -> deque[Running]:
-        """Where a sequence is about to wait. Other threads read the counts."""
+        """Count a sequence as waiting, and return its salt's queue. Other threads read the counts."""
         self.queued, self.queued_tokens = self.queued + 1, self.queued_tokens + sequence.prompt_length
         return self._waiting.setdefault(sequence.request.salt, deque())
 
@@ -225,13 +225,13 @@ class Scheduler:
             del self._waiting[sequence.request.salt]
 
     def _shareable(self, sequence: Running) -> int:
-        """How many blocks from the first on may be shared: bits of a reply's positions only reproduce when exact."""
+        """Return how many first blocks may be shared: those of a reply only if the runner is exact."""
         if not self.paged:
             return 0
         return (len(sequence.tokens) if self.exact else sequence.prompt_length) // BLOCK
 
     def _hashes(self, sequence: Running, count: int) -> list[bytes]:
-        """The chain over the first ``count`` blocks."""
+        """Return the chain over the first ``count`` blocks."""
         known = sequence.hashes
         for index in range(len(known), count):
             before = known[-1] if known else chain_start(sequence.request.salt, sequence.request.adapter)

@@ -1,4 +1,4 @@
-"""Parts of a text: the ones whose tokens a model gives one class, and the likeliest answers to a question.
+"""Spans of a text from scores of its tokens: neighbouring tokens of one class, and the likeliest answers to a question.
 
 A long text is read in overlapping windows. Functions on scores; ``predicting.py`` has the model.
 """
@@ -35,7 +35,7 @@ class TokenSpan:
 
 @dataclass(frozen=True)
 class _Token:
-    """A token with its class, the word it belongs to, and how far it is from its window's edges."""
+    """A token with its class, its word, and its distance from the window's edges."""
 
     word: int
     label: str
@@ -46,7 +46,7 @@ class _Token:
 
 
 def tagged(marker: Marker, forward: Forward, names: Sequence[str], text: str) -> list[TokenSpan]:
-    """Parts of a text with a class: neighbouring words of one class are one part, a B- begins another.
+    """Return parts of a text with a class: neighbouring words of one class are one part, a B- begins another.
 
     A word has the class of its first token, as such models are trained. The score is the mean of the words'.
 
@@ -65,7 +65,7 @@ def tagged(marker: Marker, forward: Forward, names: Sequence[str], text: str) ->
 
 
 def answers(marker: Marker, forward: Forward, question: str, text: str, top: int) -> list[TokenSpan]:
-    """The likeliest answers in a text, best first; see ``Predictor.answer``.
+    """Return the likeliest answers in a text, best first; see ``Predictor.answer``.
 
     Args:
         forward: a window to scores (T, 2).
@@ -80,12 +80,12 @@ def answers(marker: Marker, forward: Forward, question: str, text: str, top: int
 
 
 def kind(label: str) -> str:
-    """A label without the B- or I- that says where its part begins."""
+    """Return a label without its prefix B- or I-."""
     return label[2:] if label[:2] in ("B-", "I-") else label
 
 
 def _tokens(marker: Marker, forward: Forward, names: Sequence[str], text: str) -> list[_Token]:
-    """All tokens of a text; each as the window sees it in which it is most inside."""
+    """Return all tokens of a text, each from the window in which it is farthest from the edges."""
     best: dict[int, _Token] = {}
     for begin, window in marker.windows(text, overlap=min(_OVERLAP, marker.window // 4)):
         scores, labels = forward(window).softmax(-1).max(-1)
@@ -106,7 +106,7 @@ def _joined(words: Sequence[_Token], text: str) -> TokenSpan:
 
 
 def _pairs(scores: Tensor, window: tokenizers.Encoding, top: int) -> Iterator[tuple[int, int, float]]:
-    """First token, last token and score of the best answers in a window; scores (T, 2)."""
+    """Yield first token, last token and score of the best answers in a window; scores (T, 2)."""
     inside = torch.tensor([part == 1 for part in window.sequence_ids])
     seen = inside.clone()
     seen[0] = True

@@ -1,8 +1,9 @@
-"""Compiles ``kernels.cpp`` once for this machine and loads it; without a compiler there is none, and PyTorch computes.
+"""Compile the kernel once for this machine and load it; without a compiler there is none, and PyTorch computes.
 
-The library is kept in the user's cache folder under a name made of everything that went into it: the source, the
-compiler's version, its options and the processor's abilities, so that a stale one is never loaded. It is plain C
-called through ctypes: nothing depends on PyTorch's own binary interface, and a call releases Python's lock.
+``source/kernels.cpp`` includes the headers beside it, so one command compiles all. The library is kept in the user's
+cache folder under a name made of everything that went into it: these files, the compiler's version, its options and the
+processor's abilities, so that a stale one is never loaded. It is plain C called through ctypes: nothing depends on
+PyTorch's own binary interface, and a call releases Python's lock.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import platformdirs
 
 from seedbed.core.progress import say
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = Path(__file__).with_name("source")
 _ALWAYS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-w")
 _TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 """Options tried in turn: not every compiler knows its processor or has OpenMP."""
@@ -29,7 +30,7 @@ _TRIES = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it cannot be built or ``SEEDBED_KERNEL=torch`` forbids it."""
+    """Return the compiled kernel, or None where it cannot be built or ``SEEDBED_KERNEL=torch`` forbids it."""
     if os.environ.get("SEEDBED_KERNEL", "") == "torch":
         return None
     return compiled()
@@ -37,7 +38,7 @@ def library() -> ctypes.CDLL | None:
 
 @functools.cache
 def compiled(*defines: str) -> ctypes.CDLL | None:
-    """The kernel built with some preprocessor definitions (``SEEDBED_PORTABLE``: no processor-specific code)."""
+    """Return the kernel built with some preprocessor definitions (``SEEDBED_PORTABLE``: no processor-specific code)."""
     compiler = _compiler()
     if compiler is None:
         say("no C++ compiler found: generation runs on PyTorch alone, several times slower (install g++ or clang)")
@@ -65,6 +66,7 @@ def _load(compiler: str, options: tuple[str, ...]) -> ctypes.CDLL | None:
         return None
     loaded.seedbed_run.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
     loaded.seedbed_run.restype = None
+    loaded.seedbed_place.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
     return loaded
 
 
@@ -73,7 +75,7 @@ def _build(compiler: str, options: tuple[str, ...], path: Path) -> bool:
     say("compiling the kernel for this processor (once, about 20 seconds)")
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as draft:
         pass
-    command = [compiler, *options, str(SOURCE), "-o", draft.name]
+    command = [compiler, *options, str(SOURCES / "kernels.cpp"), "-o", draft.name]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         Path(draft.name).unlink()
@@ -84,14 +86,15 @@ def _build(compiler: str, options: tuple[str, ...], path: Path) -> bool:
 
 def _key(compiler: str, options: tuple[str, ...]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(SOURCE.read_bytes())
-    for part in (version, " ".join(options).encode(), _processor().encode()):
+    digest = hashlib.sha256()
+    sources = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".cpp", ".h")]
+    for part in (*sources, version, " ".join(options).encode(), _processor().encode()):
         digest.update(part)
     return digest.hexdigest()[:16]
 
 
 def _processor() -> str:
-    """The machine's kind and, on Linux, its instruction sets."""
+    """Return the machine's kind and, on Linux, its instruction sets."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -19,25 +19,25 @@ from torch import Tensor
 
 TILE = 16
 ROW = 0
-"""As a group: all inputs of a row share one scale."""
+"""A group of this size: all inputs of a row share one scale."""
 _NARROWER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 """Shares of the full int4 range that are tried."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights are stored. ``group`` inputs share a scale; ROW for all of a row."""
+    """Storage of weights. ``group`` inputs share a scale; ROW for all of a row."""
 
     bits: Literal[8, 4]
     group: int
 
     @property
     def offset(self) -> int:
-        """Added to a weight's integer."""
+        """The number added to a weight's integer."""
         return 128 if self.bits == 8 else 8
 
     def width(self, k: int) -> int:
-        """The group's size for k inputs."""
+        """Return the group's size for k inputs."""
         return self.group or -(-k // 32) * 32
 
 
@@ -81,7 +81,7 @@ class Packed:
 
 
 def empty(n: int, k: int, scheme: Scheme, device: torch.device | str | None = None) -> Packed:
-    """A quantized matrix without values, about to be loaded."""
+    """Return a quantized matrix without values, about to be loaded."""
     tiles, groups = -(-n // TILE), -(-k // scheme.width(k))
     size = groups * scheme.width(k) * TILE * scheme.bits // 8
     data = torch.empty(tiles, size, dtype=torch.uint8, device=device)
@@ -89,7 +89,7 @@ def empty(n: int, k: int, scheme: Scheme, device: torch.device | str | None = No
 
 
 def pack_float(weight: Tensor) -> Packed:
-    """(n, k) float32, kept as it is but for the order."""
+    """Put (n, k) float32 weights into tiles."""
     n, k = weight.shape
     tiles = _padded(weight.detach().float(), TILE, 1).view(-1, TILE, k)
     return Packed(tiles.transpose(1, 2).contiguous(), None, n, k, None)
@@ -112,7 +112,7 @@ def pack(weight: Tensor, scheme: Scheme) -> Packed:
 
 
 def unpack(packed: Packed) -> Tensor:
-    """The (n, k) float32 matrix that is computed with."""
+    """Return the (n, k) float32 matrix that the stored numbers mean."""
     if packed.scheme is None or packed.scale is None:
         return packed.data.transpose(1, 2).reshape(-1, packed.k)[: packed.n]
     tiles = packed.data.shape[0]
@@ -127,7 +127,7 @@ def unpack(packed: Packed) -> Tensor:
 
 
 def quantize_rows(x: Tensor, group: int) -> tuple[Tensor, Tensor]:
-    """Activations (…, k) as the kernel quantizes them: integers (…, G, g) and scales (…, G, 1), float32."""
+    """Quantize activations (…, k) as the kernel does: integers (…, G, g) and scales (…, G, 1), float32."""
     padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % group)).view(*x.shape[:-1], -1, group)
     largest = padded.abs().amax(-1, keepdim=True)
     inverse = torch.where(

@@ -1,6 +1,7 @@
 """Programs for the kernel: operations on row buffers, as C structures that point into tensors.
 
-The structures mirror ``kernels.cpp``: field order and types change in both places together (a test compares offsets).
+The structures mirror ``source/layout.h``, whose comment says which fields each kind of operation reads: field order and
+types change in both places together (a test compares every field by its name).
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ class AdapterStruct(ctypes.Structure):
 
 
 class RoutesStruct(ctypes.Structure):
-    """``struct Routes``: which rows go through which expert."""
+    """``struct Routes``: the experts of each row."""
 
     _fields_ = [*_fields("", "", "count chosen row weight share"), ("rows", ctypes.c_int64)]
 
 
 class Op(ctypes.Structure):
-    """``struct Op``: see kernels.cpp for what each kind reads."""
+    """``struct Op``; ``source/layout.h`` has the table of the fields that each kind reads."""
 
     _fields_ = _fields(
         "kind flags bits group n k in_stride out_stride heads kv_heads rotated window layer activation expert skip",
@@ -113,19 +114,19 @@ class Program:
         return self.add(Kind.ADAPT, adapters=self.structure(structs), **fields)
 
     def matrix(self, packed: Packed) -> dict[str, Any]:
-        """The fields of an operation that describe a packed matrix."""
+        """Return the fields of an operation that describe a packed matrix."""
         scale = self.pointer(packed.scale) if packed.scale is not None else None
         return {"bits": packed.bits, "group": packed.group, "weight": self.pointer(packed.data), "scale": scale}
 
     def pointer(self, tensor: Tensor) -> int:
-        """The address of a tensor that lives as long as the program."""
+        """Return the address of a tensor that lives as long as the program."""
         if not tensor.is_contiguous():
             raise ValueError("the kernel reads contiguous tensors only")
         self.kept.append(tensor)
         return tensor.data_ptr()
 
     def structure(self, struct: ctypes.Array[Any] | ctypes.Structure) -> int:
-        """The address of a structure that lives as long as the program."""
+        """Return the address of a structure that lives as long as the program."""
         self.structs.append(struct)
         return ctypes.addressof(struct)
 
@@ -156,7 +157,7 @@ class Scratch:
 
 
 def scratch(matrices: Sequence[Packed], rows: int, score_floats: int) -> Scratch:
-    """Memory for up to ``rows`` rows through these matrices."""
+    """Allocate memory for up to ``rows`` rows through these matrices."""
     quantized = [packed for packed in matrices if packed.scheme is not None]
     groups = max((-(-packed.k // packed.group) for packed in quantized), default=0)
     width = max((-(-packed.k // packed.group) * packed.group for packed in quantized), default=0)
@@ -172,7 +173,10 @@ def scratch(matrices: Sequence[Packed], rows: int, score_floats: int) -> Scratch
 
 
 def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
-    """``x W^T + bias`` by the kernel, (…, k) → (…, n); None where it cannot: no kernel, not a float32 CPU tensor."""
+    """Compute ``x W^T + bias`` with the kernel, (…, k) → (…, n); None where it cannot.
+
+    It needs a compiled kernel, and float32 on a CPU.
+    """
     if library() is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
     rows = x.reshape(-1, packed.k).contiguous()

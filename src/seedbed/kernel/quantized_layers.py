@@ -49,7 +49,7 @@ class QuantizedLinear(_Quantized):
         return computed if computed is not None else self.reference(x)
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same in PyTorch."""
+        """Compute the same in PyTorch."""
         quants, scale = quantize_rows(x.float(), self.packed.group)
         return F.linear((quants * scale).flatten(-2)[..., : self.k], unpack(self.packed), self.bias)
 

@@ -163,14 +163,13 @@ class Stack(nn.Module):
             return Experts(config.d_model, experts.hidden or config.hidden, experts, config.activation, gated=gated)
         return FeedForward(config.d_model, config.hidden, config.activation, gated=gated, bias=config.mlp_bias)
 
-    def _embed(self, ids: Tensor, start: int, segments: Tensor | None) -> Tensor:
+    def _embed(self, ids: Tensor, start: int | Tensor, segments: Tensor | None) -> Tensor:
         config, length, device = self.config, ids.shape[1], ids.device
         x: Tensor = self.embedding(ids)
         if config.embedding_scale is not None:
             x = x * torch.tensor(config.embedding_scale, dtype=x.dtype)  # rounded as the weights are
         if self.position is not None:
-            first = start + config.position_offset
-            x = x + self.position(torch.arange(first, first + length, device=device))
+            x = x + self.position(start + config.position_offset + torch.arange(length, device=device))
         if config.position == "sinusoidal":
             x = x + sinusoids(start, length, config.d_model, device).to(x.dtype)
         if self.segment is not None:
@@ -180,7 +179,7 @@ class Stack(nn.Module):
     def _context(
         self,
         kind: MixerKind,
-        start: int,
+        start: int | Tensor,
         ids: Tensor,
         real: Tensor | None,
         memory: Tensor | None,
@@ -190,7 +189,9 @@ class Stack(nn.Module):
         if not attends(kind):
             return Context()
         config, length = self.config, ids.shape[1]
-        mask, causal = attention_mask(config, kind, start, length, ids.device, real, self.relative)
+        mask, causal = None, False  # a paged cache has masks of its own
+        if isinstance(start, int):
+            mask, causal = attention_mask(config, kind, start, length, ids.device, real, self.relative)
         turn = None
         if config.position == "rope":
             local = kind == "sliding" and config.rope_theta_local is not None
@@ -207,7 +208,8 @@ def attends(kind: MixerKind) -> bool:
     return kind in ("attention", "sliding")
 
 
-def _positions_before(states: list[State] | None) -> int:
+def _positions_before(states: list[State] | None) -> int | Tensor:
+    """Return how many positions came before, for all sequences alike or (B, 1) for each."""
     for state in states or ():
         cache = state.mixer if isinstance(state, CrossState) else state
         if isinstance(cache, KVCache):

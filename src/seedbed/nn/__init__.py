@@ -1,1 +1,1 @@
-"""Building blocks: norms, positions, mixers with one face, feed-forward layers, the block, the loss."""
+"""Building blocks: norms, positions, mixers with one interface, feed-forward layers, the block, the loss."""

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from seedbed.nn.cache import KVCache
 from seedbed.nn.mixer import Context, State
 from seedbed.nn.norm import NormKind, make_norm
+from seedbed.nn.paged import PagedCache
 from seedbed.nn.position import rotate
 
 
 class Attention(nn.Module):
-    """Attention over the positions so far.
+    """Multi-head attention over the positions so far.
 
     Args:
         size: model width D.
@@ -57,30 +58,36 @@ class Attention(nn.Module):
         self.k_norm = make_norm(qk_norm, head_dim, norm_eps) if qk_norm else None
 
     def forward(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
-        """x (B, T, D) → (B, T, D). ``state`` is a KVCache that is appended to, or None."""
+        """x (B, T, D) → (B, T, D). ``state`` is a cache that is appended to, or None."""
         q, k, v = (self._heads(project(x)) for project in (self.q, self.k, self.v))  # (B, T, H, Dh)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if context.rotation is not None:
             q, k = rotate(q, context.rotation), rotate(k, context.rotation)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, Dh)
-        if isinstance(state, KVCache):
-            k, v = state.append(k, v)  # (B, H_kv, S, Dh)
-        return self._attend(q, k, v, context.mask, context.causal), state
+        if isinstance(state, PagedCache):
+            y = state.attend(q, k, v, self._mix)
+        else:
+            if isinstance(state, KVCache):
+                k, v = state.append(k, v)  # (B, H_kv, S, Dh)
+            y = self._mix(q, k, v, context.mask, context.causal)
+        return self._project(y), state
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """q (B, H, T, Dh), k and v (B, H_kv, S, Dh) → (B, T, D)."""
+    def _project(self, y: Tensor) -> Tensor:
+        """(B, H, T, Dh) → (B, T, D)."""
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """q (B, H, T, Dh), k and v (B, H_kv, S, Dh) → (B, H, T, Dh)."""
         dropout = self.dropout if self.training else 0.0
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.to(q.dtype)
-        if self.cap is None:
-            y = F.scaled_dot_product_attention(
-                q, k, v, mask, dropout, causal, scale=self.scale, enable_gqa=self.groups > 1
-            )
-        else:
-            y = self._capped(q, k, v, mask, causal, dropout)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out
+        if self.cap is not None:
+            return self._capped(q, k, v, mask, causal, dropout)
+        return F.scaled_dot_product_attention(
+            q, k, v, mask, dropout, causal, scale=self.scale, enable_gqa=self.groups > 1
+        )
 
     def _capped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
         assert self.cap is not None
@@ -111,4 +118,4 @@ class CrossAttention(Attention):
             memory = context.memory
             state = tuple(self._heads(project(memory)).transpose(1, 2) for project in (self.k, self.v))
         k, v = state
-        return self._attend(q, k, v, context.memory_mask, causal=False), state
+        return self._project(self._mix(q, k, v, context.memory_mask, False)), state

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def alibi_slopes(heads: int) -> list[float]:
-    """Each head's penalty per position (Press et al. 2022, section 3): a geometric sequence.
+    """Return each head's penalty per position (Press et al. 2022, section 3): a geometric sequence.
 
     Where the number of heads is no power of two, every second value of the next longer sequence fills it up, as in the
     paper's code.

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from seedbed.nn.mixer import Context, State
 
 NormPlace = Literal["pre", "post", "sandwich", "parallel", "shared"]
-"""Where norms stand: before each part (GPT-2, LLaMA); after each addition (Transformer 2017, BERT); before and after
+"""Places of the norms: before each part (GPT-2, LLaMA); after each addition (Transformer 2017, BERT); before and after
 each part (Gemma 2); before each part, both reading the same stream (GPT-NeoX); so, but through one norm (Phi-2)."""
 
 
 class CrossState(NamedTuple):
-    """What a block with cross-attention remembers: its mixer's state and the encoder's keys and values."""
+    """State of a block with cross-attention: its mixer's state and the encoder's keys and values."""
 
     mixer: State
     cross: State

@@ -53,10 +53,6 @@ class KVCache:
         return self.k[:, :, :end], self.v[:, :, :end]
 
     def reorder(self, index: Tensor) -> None:
-        """Let sequence i continue from what was sequence ``index[i]``: (B,) whole numbers. For beam search."""
+        """Let sequence i continue from sequence ``index[i]``: (B,) whole numbers. For beam search."""
         self.k[:, :, : self.used] = self.k[index, :, : self.used]
         self.v[:, :, : self.used] = self.v[index, :, : self.used]
-
-    def truncate(self, length: int) -> None:
-        """Forget all positions from ``length`` on."""
-        self.used = min(self.used, length)

@@ -16,7 +16,7 @@ from seedbed.nn.feedforward import Activation, FeedForward
 
 @dataclass(frozen=True)
 class ExpertsConfig:
-    """How many experts a layer has, and how they are weighed."""
+    """Number and weighting of the experts of a layer."""
 
     count: int = setting(8, "experts in a layer", at_least=1)
     active: int = setting(2, "experts a position goes through", at_least=1)
@@ -38,7 +38,7 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList(FeedForward(size, hidden, activation, gated=gated) for _ in range(config.count))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each position on its own; experts are visited in order, so that sums come out the same every time."""
+        """Compute each position on its own; experts are visited in order, so that sums come out the same every time."""
         flat = x.flatten(0, -2)  # (N, D)
         weights = self.router(flat).softmax(-1, dtype=torch.float32)  # (N, E)
         weights, chosen = weights.topk(self.config.active, -1)  # (N, A)

@@ -48,7 +48,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each position on its own."""
+        """Compute each position on its own."""
         if self.gate is None:
             return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
         return self.down(self.activation(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]

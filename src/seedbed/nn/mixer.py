@@ -1,4 +1,4 @@
-"""The face all mixers share: what moves information between positions, and the state it leaves behind."""
+"""The interface of mixers: layers that move information between positions and leave a state behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = Any
 
 @dataclass(frozen=True)
 class Context:
-    """What is computed once per forward and kind of layer, outside the mixers.
+    """Tables and masks that are computed once per forward and kind of layer, outside the mixers.
 
     Attributes:
         rotation: rotary tables of these positions, or None.

@@ -22,7 +22,7 @@ class RMSNorm(nn.Module):
 
     @property
     def gain(self) -> Tensor:
-        """(size,): what is multiplied with."""
+        """The factors (size,) of the channels."""
         return self.weight + self.offset if self.offset else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class _FusedBackward(torch.autograd.Function):
 
 
 def make_norm(kind: NormKind, size: int, eps: float) -> nn.Module:
-    """A norm over the last axis of length ``size``, with a learned gain (and for "layer" a bias)."""
+    """Return a norm over the last axis of length ``size``, with a learned gain (and for "layer" a bias)."""
     if kind == "layer":
         return nn.LayerNorm(size, eps=eps)
     return RMSNorm(size, eps, offset=1.0 if kind == "rms1" else 0.0)

@@ -16,14 +16,14 @@ from torch import Tensor
 from seedbed.core.config import setting
 
 Rotation = tuple[Tensor, Tensor]
-"""cos and sin, each (T, 1, D_rotated): they broadcast over (B, T, H, D)."""
+"""cos and sin, each (T, 1, D_rotated) or (B, T, 1, D_rotated): they broadcast over (B, T, H, D)."""
 
 ScalingKind = Literal["linear", "llama3", "yarn", "longrope"]
 
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary wavelengths are stretched for contexts longer than a model was first trained on."""
+    """Scaling of rotary wavelengths for contexts longer than a model was first trained on."""
 
     kind: ScalingKind = setting("linear", "which rule")
     factor: float = setting(1.0, "how much longer contexts become", at_least=1)
@@ -39,7 +39,7 @@ class RopeScaling:
 
 
 def rotation(
-    start: int,
+    start: int | Tensor,
     length: int,
     size: int,
     theta: float,
@@ -47,9 +47,10 @@ def rotation(
     scaling: RopeScaling | None = None,
     context: int = 0,
 ) -> Rotation:
-    """The rotation of positions ``start … start + length - 1``.
+    """Return the rotation of positions ``start … start + length - 1``.
 
     Args:
+        start: the same for all sequences, or (B, 1) one for each.
         size: channels of a head that are rotated; even.
         theta: the base of the wavelengths, 10000 in the paper.
         context: the model's longest context, by which longrope chooses its factors.
@@ -58,8 +59,8 @@ def rotation(
     gain = 1.0
     if scaling is not None:
         frequency, gain = _SCALINGS[scaling.kind](frequency, theta, scaling, context)
-    position = torch.arange(start, start + length, dtype=torch.float32, device=device)  # (T,)
-    angle = torch.outer(position, frequency)[:, None, :]  # (T, 1, D/2)
+    position = start + torch.arange(length, dtype=torch.float32, device=device)  # ([B,] T)
+    angle = position[..., None, None] * frequency  # ([B,] T, 1, D/2)
     cos, sin = angle.cos() * gain, angle.sin() * gain
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
@@ -73,12 +74,12 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     return turned if size == x.shape[-1] else torch.cat([turned, x[..., size:]], -1)
 
 
-def sinusoids(start: int, length: int, size: int, device: torch.device | None = None) -> Tensor:
-    """(T, size): sines in the first half of the channels, cosines in the second (Vaswani et al. 2017, section 3.5)."""
+def sinusoids(start: int | Tensor, length: int, size: int, device: torch.device | None = None) -> Tensor:
+    """([B,] T, size): sines, then cosines (Vaswani et al. 2017, section 3.5), half of the channels each."""
     exponent = 2 * torch.arange(-(-size // 2), dtype=torch.float64, device=device) / size
-    position = torch.arange(start, start + length, dtype=torch.float64, device=device)
-    angle = torch.outer(position, 10000.0**-exponent)
-    return torch.cat([angle.sin(), angle.cos()[:, : size // 2]], -1).float()
+    position = start + torch.arange(length, dtype=torch.float64, device=device)
+    angle = position[..., None] * 10000.0**-exponent
+    return torch.cat([angle.sin(), angle.cos()[..., : size // 2]], -1).float()
 
 
 Scaled = tuple[Tensor, float]
@@ -114,7 +115,7 @@ def _yarn(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Sc
 
 
 def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
-    """A searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
+    """Return a searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
 
     The factors for long contexts serve all lengths once the model's context is long, so that cached positions stay
     valid; some implementations switch in the middle of a sequence.

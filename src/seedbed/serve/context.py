@@ -174,8 +174,7 @@ Here = Annotated[RequestContext, Depends(_here)]
 def provenance(served: Ready, sampling: Sampling | None = None) -> dict[str, str]:
     """The header that says what an answer was made with."""
     loaded, seed = served.loaded, "none" if sampling is None else sampling.seed
-    made = f"model={loaded.artifact.id}; tokenizer={served.tokenizer.hash}"
-    return {"x-seedbed-provenance": f"{made}; quantization={loaded.quantization or 'none'}; seed={seed}"}
+    return {"x-seedbed-provenance": f"{served.origin}; quantization={loaded.quantization or 'none'}; seed={seed}"}
 
 
 def stream(lines: AsyncIterator[str], headers: Mapping[str, str]) -> Response:

@@ -1,18 +1,19 @@
-"""The models of a server: loaded when first asked for; the longest unused idle ones make room for others."""
+"""The models of a server: loaded on the first request; the longest unused idle ones make room for others."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import UsageError
 from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, EngineLimits, Stats
 from seedbed.inference.engine_thread import EngineThread
@@ -22,6 +23,7 @@ from seedbed.inference.runners.making import make_runner
 from seedbed.inference.text import end_ids, prompt_ids
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
+from seedbed.serve.adapters import AdapterEngine, ServedAdapter, read_adapters
 from seedbed.serve.errors import ApiError
 from seedbed.serve.settings import ServeSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -36,22 +38,38 @@ class Ready:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The one it was trained with."""
+        """The tokenizer that the model was trained with."""
         return self.loaded.tokenizer
 
     @property
     def fingerprint(self) -> str:
-        """What a reply depends on besides the request: weights, tokenizer, quantization."""
+        """Identify everything but the request that a reply depends on: weights, tokenizer, quantization, adapter."""
         parts = (self.loaded.artifact.id[:12], self.tokenizer.hash[:12], self.loaded.quantization or "none")
         return "-".join(("sb", *parts))
+
+    @property
+    def origin(self) -> str:
+        """The full ids of model, tokenizer and adapter."""
+        return f"model={self.loaded.artifact.id}; tokenizer={self.tokenizer.hash}"
 
 
 @dataclass(frozen=True)
 class Served(Ready):
-    """A decoder that answers."""
+    """A decoder that answers, alone or with an adapter."""
 
     loaded: LoadedModel
     engine: EngineThread
+    adapter: Artifact | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """See :attr:`Ready.fingerprint`."""
+        return super().fingerprint + (f"-{self.adapter.id[:12]}" if self.adapter else "")
+
+    @property
+    def origin(self) -> str:
+        """See :attr:`Ready.origin`."""
+        return super().origin + (f"; adapter={self.adapter.id}" if self.adapter else "")
 
     @property
     def window(self) -> int:
@@ -64,11 +82,11 @@ class Served(Ready):
         return self.loaded.model.config.d_model
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
-        """The ids of a text; ``around``: with what stands before one."""
+        """Return the ids of a text; ``around``: with the special tokens before a text."""
         return prompt_ids(self.tokenizer, text) if around else self.tokenizer.encode(text)
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """The mean (D,) of a text's last hidden states; waits for it."""
+        """Return the mean (D,) of a text's last hidden states; waits for it."""
         return np.asarray(self.engine.embed(ids).float().cpu(), np.float32)
 
     def close(self) -> None:
@@ -94,17 +112,17 @@ class ServedEncoder(Ready):
         return self.encoder.size
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
-        """The ids of a text; ``around``: with what stands around one."""
+        """Return the ids of a text; ``around``: with the special tokens around a text."""
         return self.encoder.ids(text) if around else self.tokenizer.encode(text)
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """A text's vector (D,), as the model was published; waits for it."""
+        """Return a text's vector (D,), as the model was published; waits for it."""
         check_prompt(ids, self.encoder.model.config.vocab_size, self.window)
         with self._lock:
             return np.asarray(self.encoder.embed([ids])[0], np.float32)
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no thread runs."""
 
 
 @dataclass
@@ -118,44 +136,75 @@ class _Slot:
 
 
 class ModelPool:
-    """Serves the models of a library, or only those named."""
+    """Serves the models of a library, or only those named.
 
-    def __init__(self, library: Library, names: Sequence[str], settings: ServeSettings) -> None:
+    Args:
+        adapters: artifacts by the name they are served under; all belong to the one model that is named.
+
+    Raises:
+        UsageError: adapters without exactly one model, or of another one; more as :func:`read_adapters`.
+    """
+
+    def __init__(
+        self, library: Library, names: Sequence[str], settings: ServeSettings, adapters: Mapping[str, str] | None = None
+    ) -> None:
         self._library, self._names, self._settings = library, tuple(names), settings
+        self._adapters: dict[str, ServedAdapter] = {}
+        self._base: Artifact | None = None  # as it was when the adapters were checked
+        if adapters:
+            if len(names) != 1:
+                why = f"{len(names)} models are named" if names else "no model is named, so all are served"
+                raise UsageError("an adapter needs its base model", why=why, fix="name the one model it belongs to")
+            self._base = library.get(names[0], "model")
+            self._adapters = read_adapters(library, names[0], adapters)
         self._entries: dict[str, _Slot] = {}
         self._loading, self._clock = asyncio.Lock(), itertools.count()
 
     def models(self) -> dict[str, Artifact]:
-        """What may be served, by name, or by the beginning of its id where it has none."""
+        """Return what may be served, adapters too, by name, or by the beginning of its id where it has none."""
         if self._names:
-            return {name: self._library.get(name, "model") for name in self._names}
-        found = self._library.all("model")
-        return {name: one for one in found for name in self._library.names_of(one) or [one.id[:12]]}
+            found = {name: self._library.get(name, "model") for name in self._names}
+            return found | {name: one.artifact for name, one in self._adapters.items()}
+        every = self._library.all("model")
+        return {name: one for one in every for name in self._library.names_of(one) or [one.id[:12]]}
 
     def find(self, name: str) -> Artifact:
-        """The model of that name. Raises ApiError where it is not served."""
+        """Return the model or adapter of that name. Raises ApiError where it is not served."""
         if (found := self.models().get(name)) is None:
             why, fix = f"this server has no model {name!r}", "see /v1/models"
             raise ApiError(404, "unknown model", why=why, fix=fix, code="model_not_found", param="model")
         return found
 
+    def parent(self, name: str) -> str | None:
+        """Return the name of an adapter's base model; None for a model."""
+        return self._names[0] if name in self._adapters else None
+
     def stats(self) -> dict[str, Stats]:
-        """Where the engines of loaded models stand."""
+        """Return the state of the engines of loaded models."""
         done = (one.task for one in self._entries.values() if one.task.done() and not one.task.exception())
         ready = (task.result() for task in done)
         return {one.name: one.engine.stats() for one in ready if isinstance(one, Served)}
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served | ServedEncoder]:
-        """A loaded model that stays loaded meanwhile. Raises ApiError where it is unknown or has no room."""
+        """Lend a loaded model that stays loaded meanwhile. Raises ApiError where it is unknown or has no room."""
         artifact = await asyncio.to_thread(self.find, name)
+        adapter, model = self._adapters.get(name), self.parent(name) or name
+        if adapter and self._base:
+            artifact = self._base
         if (entry := self._entries.get(artifact.id)) is None:
-            size = artifact.size + self._settings.cache_bytes
-            entry = _Slot(size, asyncio.create_task(self._load(name, artifact, size)))
+            size = (
+                artifact.size + self._settings.cache_bytes + sum(one.artifact.size for one in self._adapters.values())
+            )
+            entry = _Slot(size, asyncio.create_task(self._load(model, artifact, size)))
             self._entries[artifact.id] = entry
         entry.users += 1
         try:
-            yield await asyncio.shield(entry.task)  # who waits may leave; the others still want it
+            found = await asyncio.shield(entry.task)  # who waits may leave; the others still want it
+            if adapter and isinstance(found, Served):
+                engine = AdapterEngine(found.engine, name)
+                found = replace(found, name=name, engine=engine, adapter=adapter.artifact)
+            yield found
         finally:
             entry.users, entry.used = entry.users - 1, next(self._clock)
             if entry.task.done() and entry.task.exception() and self._entries.get(artifact.id) is entry:
@@ -187,7 +236,8 @@ class ModelPool:
             return ServedEncoder(name, encoder, Encoder(encoder))
         loaded = load_model(artifact)
         limits = EngineLimits(cache_bytes=self._settings.cache_bytes)
-        runner = make_runner(loaded, cache_bytes=limits.cache_bytes)
+        adapters = {one: adapter.parts for one, adapter in self._adapters.items() if artifact == self._base}
+        runner = make_runner(loaded, cache_bytes=limits.cache_bytes, adapters=adapters, together=True)
         grammars = GrammarCompiler(loaded.tokenizer)
         engine = Engine(runner, end_ids(loaded.tokenizer), limits=limits, grammars=grammars)
         return Served(name, loaded, EngineThread(engine))

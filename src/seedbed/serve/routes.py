@@ -39,14 +39,17 @@ async def metrics(context: Here) -> Response:
 @router.get("/v1/models")
 async def list_models(context: Here) -> Response:
     """The models that may be used."""
-    found = await asyncio.to_thread(context.server.pool.models)
-    return JSONResponse({"object": "list", "data": [_model(name, artifact) for name, artifact in found.items()]})
+    pool = context.server.pool
+    found = await asyncio.to_thread(pool.models)
+    data = [_model(name, artifact, pool.parent(name)) for name, artifact in found.items()]
+    return JSONResponse({"object": "list", "data": data})
 
 
 @router.get("/v1/models/{name}")
 async def get_model(name: str, context: Here) -> Response:
     """One model."""
-    return JSONResponse(_model(name, await asyncio.to_thread(context.server.pool.find, name)))
+    pool = context.server.pool
+    return JSONResponse(_model(name, await asyncio.to_thread(pool.find, name), pool.parent(name)))
 
 
 @router.get("/v1/collections")
@@ -56,9 +59,10 @@ async def list_collections(context: Here) -> Response:
     return JSONResponse({"object": "list", "data": found})
 
 
-def _model(name: str, artifact: Artifact) -> dict[str, Any]:
+def _model(name: str, artifact: Artifact, parent: str | None) -> dict[str, Any]:
     created = int(datetime.fromisoformat(artifact.manifest.created).timestamp())
-    return {"id": name, "object": "model", "created": created, "owned_by": "seedbed", "artifact": artifact.id}
+    own = {"id": name, "object": "model", "created": created, "owned_by": "seedbed", "artifact": artifact.id}
+    return own | ({"parent": parent} if parent else {})
 
 
 @router.post("/v1/embeddings")

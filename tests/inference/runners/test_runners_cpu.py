@@ -15,7 +15,7 @@ from seedbed.inference.engine import Engine
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
 from seedbed.inference.runner import BLOCK, TokenChunk
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.kernel.library import library
 from seedbed.models.decoder import Decoder
 from seedbed.nn.experts import ExpertsConfig
@@ -80,7 +80,7 @@ def tokens_of(model: Decoder, seed: int = 0) -> list[int]:
     return torch.randint(model.config.vocab_size, (LENGTH,), generator=generator).tolist()
 
 
-def whole(runner: NativeRunner, tokens: list[int]) -> Tensor:
+def whole(runner: CpuRunner, tokens: list[int]) -> Tensor:
     return runner.forward([TokenChunk(tokens, 0, [2, 0, 1], "all", 0)]).logits.clone()
 
 
@@ -92,7 +92,7 @@ def test_logits_are_the_decoders(small: Callable[..., Decoder], family: str) -> 
     with torch.no_grad():
         expected = model(torch.tensor([tokens]))[0][0]
         hidden = model.hidden(torch.tensor([tokens]))[0][0]
-    runner = NativeRunner(model)
+    runner = CpuRunner(model)
     rows = runner.forward([TokenChunk(tokens, 0, [2, 0, 1], "all", 0)])
     scale = float(expected.abs().max())
     assert (rows.logits - expected).abs().max() < 1e-5 * scale
@@ -110,7 +110,7 @@ def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
     model = small(**FAMILIES[family])
     if quantization:
         quantize(model, quantization)
-    runner, choose = NativeRunner(model, 2**24), random.Random(1)
+    runner, choose = CpuRunner(model, 2**24), random.Random(1)
     tokens, other = tokens_of(model), tokens_of(model, seed=1)
     expected = whole(runner, tokens)
     at, beside, parts = 0, 0, []
@@ -130,7 +130,7 @@ def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
 def test_a_model_in_half_precision_is_computed_in_float32(small: Callable[..., Decoder]) -> None:
     model = small(**FAMILIES["alibi"]).bfloat16()
     tokens = tokens_of(model)
-    found = whole(NativeRunner(model), tokens)
+    found = whole(CpuRunner(model), tokens)
     with torch.no_grad():
         expected = model.float()(torch.tensor([tokens]))[0][0]
     assert (found - expected).abs().max() < 1e-5 * float(expected.abs().max())
@@ -144,7 +144,7 @@ def test_a_quantized_model_is_the_decoders(small: Callable[..., Decoder], quanti
     tokens = tokens_of(model)
     with torch.no_grad():
         expected = model(torch.tensor([tokens]))[0][0]
-    difference = (whole(NativeRunner(model), tokens) - expected).abs() / expected.abs().max()
+    difference = (whole(CpuRunner(model), tokens) - expected).abs() / expected.abs().max()
     assert difference.max() < 0.05
     assert difference.median() < 1e-5
 
@@ -169,8 +169,8 @@ def test_adapters_add_to_the_layers_of_their_rows_alone(
         pair = torch.randn(4, k, generator=generator) * 0.1, torch.randn(n, 4, generator=generator) * 0.1
         adapter[path] = LowRank(*pair, scale=0.5)
     tokens = tokens_of(model)
-    plain = whole(NativeRunner(model), tokens)
-    runner = NativeRunner(model, 2**24, {"tuned": adapter})
+    plain = whole(CpuRunner(model), tokens)
+    runner = CpuRunner(model, 2**24, {"tuned": adapter})
     rows = runner.forward(
         [TokenChunk(tokens, 0, [0, 1, 2], "all", 0), TokenChunk(tokens, 0, [3, 4, 5], "all", 1, "tuned")]
     )
@@ -190,7 +190,7 @@ def test_a_request_whose_numbers_overflow_fails_alone(
 ) -> None:
     model = small(**{**FAMILIES[family], "tied": False})
     model.embedding.weight.data[7] = float("nan")
-    engine = Engine(NativeRunner(model, 2**24), [7])
+    engine = Engine(CpuRunner(model, 2**24), [7])
     sampling = Sampling(temperature=temperature, max_tokens=5, logit_bias=((7, -100.0),))
     engine.add(Request("sound", [1, 2, 3], sampling))
     engine.add(Request("poisoned", [1, 7], Sampling(temperature=temperature, max_tokens=5)))
@@ -207,10 +207,10 @@ def test_a_window_that_no_memory_holds_is_cut_to_what_fits(
     """A published window of a million positions on a machine of 4 MB: what is within reach answers as ever."""
     short, long = (make_decoder(max_length=length, position="rope") for length in (256, 1_000_000))
     long.load_state_dict(short.state_dict())
-    expected = NativeRunner(short)
+    expected = CpuRunner(short)
     size = 4 * expected.width
     monkeypatch.setattr("seedbed.inference.runners.cpu.memory_bytes", lambda: 4 * size * 3)
-    runner = NativeRunner(long)
+    runner = CpuRunner(long)
     assert (runner.max_length, runner.block_count) == (3 * BLOCK, 3)
     assert "is cut from 1,000,000 to 192 tokens" in capsys.readouterr().err
     tokens = list(range(20))

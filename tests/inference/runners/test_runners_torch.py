@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hash_runner import run_all, tokens_of
+from torch import Tensor, nn
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -26,9 +28,11 @@ from seedbed.inference.generate import Generator
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
 from seedbed.inference.runner import BLOCK, TokenChunk
-from seedbed.inference.runners.torch import TorchRunner
+from seedbed.inference.runners.torch import TILE_ROWS, TorchRunner
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
+from seedbed.nn.experts import ExpertsConfig
+from seedbed.nn.lora import LowRank
 
 MakeDecoder = Callable[..., Decoder]
 KINDS: list[dict[str, Any]] = [
@@ -62,6 +66,124 @@ def test_rows_are_those_of_a_plain_forward(make_decoder: MakeDecoder, kind: dict
         torch.testing.assert_close(rows.logits[0], expected[position], atol=1e-4, rtol=1e-4)
     with torch.inference_mode():
         torch.testing.assert_close(model.head(runner.hidden(ids)), expected, atol=1e-4, rtol=1e-4)
+
+
+RAGGED: list[dict[str, Any]] = [
+    *KINDS[:4],
+    {"mixers": ("gru", "attention"), "position": "rope"},
+    {
+        "position": "alibi",
+        "mixers": ("attention", "sliding"),
+        "window": 40,
+        "n_heads": 6,
+        "n_kv_heads": 3,
+        "head_dim": 8,
+    },
+    {"position": "relative", "attention_cap": 4.0, "attention_scale": 0.2},
+    {"position": "sinusoidal", "norm": "layer", "norm_place": "parallel"},
+    {"experts": ExpertsConfig(5, 2, 40)},
+]
+
+
+@pytest.mark.parametrize("rows", [1, TILE_ROWS, None])
+@pytest.mark.parametrize("kind", RAGGED)
+def test_sequences_of_any_lengths_together_are_each_alone(
+    make_decoder: MakeDecoder, kind: dict, rows: int | None
+) -> None:
+    """Prompts, single tokens and checked guesses in scattered blocks, which hold NaN before."""
+    model = make_decoder(max_length=300, **kind)
+    for name, parameter in model.named_parameters():
+        parameter.data.mul_(0.3).add_(1.0 if name.endswith("norm.weight") else 0.0)
+    pick, lengths = random.Random(3), [1, 30, 64, 65, 128, 150, 200, 3, 31, 30]
+    texts = [pick.choices(range(50), k=length + 6) for length in lengths]
+    blocks = pick.sample(range(1, 60), 5 * len(texts))
+    own = [blocks[5 * slot : 5 * slot + 5] for slot in range(len(texts))]
+    with torch.no_grad():
+        expected = [model(torch.tensor([text]))[0][0] for text in texts]
+    runner = TorchRunner(model, cache_bytes=1 << 24, rows=rows)
+    for pages in runner._pages:
+        if pages is not None:
+            pages.fill_(torch.nan)
+
+    def compute(starts: list[int], ends: list[int], size: int, want: Any) -> None:
+        chunks = [
+            TokenChunk(texts[slot][at : min(at + size, end)], at, own[slot], want, slot)
+            for slot, (start, end) in enumerate(zip(starts, ends, strict=True))
+            for at in range(start, end, size)
+        ]
+        found = runner.forward(chunks).logits.split([chunk.wanted for chunk in chunks])
+        for chunk, rows in zip(chunks, found, strict=True):
+            end = chunk.start + len(chunk.tokens)
+            right = expected[chunk.slot][end - chunk.wanted : end]
+            assert (rows - right).abs().max() < 1e-5 * right.abs().max()
+
+    compute([0] * len(texts), lengths, BLOCK, "all")
+    compute(lengths, [length + 1 for length in lengths], 1, "last")
+    compute([length + 1 for length in lengths], [length + 6 for length in lengths], 5, "all")
+
+
+def test_single_tokens_of_one_sequence_follow_each_other(make_decoder: MakeDecoder) -> None:
+    """A preempted reply is computed again token by token, behind its prompt and beside another's newest token."""
+    model = make_decoder()
+    text = random.Random(4).choices(range(50), k=75)
+    with torch.no_grad():
+        expected = model(torch.tensor([text]))[0][0]
+    for rows in (1, TILE_ROWS, None):
+        runner = TorchRunner(model, cache_bytes=1 << 24, rows=rows)
+        parts = [(0, 64), (64, 65), *((at, at + 1) for at in range(65, 75))]
+        again = [TokenChunk(text[at:end], at, [3, 2], "last", 0) for at, end in parts]
+        other = [TokenChunk(text[:1], 0, [5], "last", 1)]
+        logits = runner.forward([*other, *again]).logits
+        torch.testing.assert_close(logits[1:], expected[[63, *range(64, 75)]], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(logits[0], expected[0], atol=1e-4, rtol=1e-4)
+
+
+class Uneven(nn.Module):
+    """A linear layer whose bits depend on the place in a batch, as those of some libraries do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y + 1e-5 * torch.arange(x.shape[0]).view(-1, *[1] * (x.ndim - 1))
+
+
+def test_tiles_are_given_up_where_places_in_them_differ(make_decoder: MakeDecoder) -> None:
+    assert TorchRunner(make_decoder(), rows=TILE_ROWS).rows == TILE_ROWS
+    assert TorchRunner(make_decoder(experts=ExpertsConfig(4, 2, 40)), rows=TILE_ROWS).rows == 1
+    uneven = make_decoder()
+    uneven.blocks[1].feedforward.up = Uneven(uneven.blocks[1].feedforward.up)
+    assert TorchRunner(uneven, rows=TILE_ROWS).rows == 1
+
+
+@pytest.mark.parametrize("rows", [1, TILE_ROWS, None])
+def test_adapters_add_to_their_own_sequences_alone(make_decoder: MakeDecoder, rows: int | None) -> None:
+    model, generator = make_decoder(), torch.Generator().manual_seed(3)
+    adapters: dict[str, dict[str, LowRank]] = {"one": {}, "two": {}}
+    for parts, paths in zip(adapters.values(), (("0.mixer.q", "1.feedforward.up"), ("1.mixer.out",)), strict=True):
+        for path in paths:
+            n, k = model.get_parameter(f"blocks.{path}.weight").shape
+            down, up = torch.randn(4, k, generator=generator), torch.randn(n, 4, generator=generator)
+            parts[f"blocks.{path}"] = LowRank(0.1 * down, 0.1 * up, scale=5.0)
+    text = random.Random(5).choices(range(50), k=70)
+    runner, names = TorchRunner(model, cache_bytes=1 << 24, adapters=adapters, rows=rows), (None, "one", "two", "one")
+    cells = [
+        TokenChunk(text[at:end], at, [3 * slot, 3 * slot + 1], "last", slot, name)
+        for slot, name in enumerate(names)
+        for at, end in ((0, 64), (64, 69), (69, 70))
+    ]
+    logits, expected = runner.forward(cells).logits.view(len(names), 3, -1), {}
+    for name in (None, "one", "two"):
+        merged = copy.deepcopy(model)
+        for path, part in adapters.get(name or "", {}).items():
+            merged.get_parameter(f"{path}.weight").data += part.scale * part.up @ part.down
+        with torch.no_grad():
+            expected[name] = merged(torch.tensor([text]))[0][0][[63, 68, 69]]
+    for found, name in zip(logits, names, strict=True):
+        torch.testing.assert_close(found, expected[name], atol=1e-4, rtol=1e-4)
+    assert (expected["one"] - expected[None]).abs().max() > 0.1
 
 
 def test_blocks_are_bounded_by_bytes(make_decoder: MakeDecoder) -> None:
@@ -107,8 +229,8 @@ def outcome(events: list) -> tuple[list[Token], list | None]:
     return tokens_of(events), events[0].prompt_logprobs
 
 
-def alone(model: Decoder, request: Request, ends: list[int]) -> tuple[list[Token], list | None]:
-    engine = Engine(TorchRunner(model), ends)
+def alone(model: Decoder, request: Request, ends: list[int], rows: int) -> tuple[list[Token], list | None]:
+    engine = Engine(TorchRunner(model, rows=rows), ends)
     engine.add(request)
     return outcome(run_all(engine)[request.id])
 
@@ -125,6 +247,7 @@ def together(engine: Engine, asked: list[Request]) -> dict[str, Any]:
     return {name: outcome(found) for name, found in events.items()}
 
 
+@pytest.mark.parametrize("rows", [1, TILE_ROWS])
 @pytest.mark.parametrize(
     ("kind", "count", "most"),
     [
@@ -135,15 +258,16 @@ def together(engine: Engine, asked: list[Request]) -> dict[str, Any]:
     ],
 )
 def test_replies_are_the_same_alone_together_cached_and_preempted(
-    make_decoder: MakeDecoder, kind: dict, count: int, most: int
+    make_decoder: MakeDecoder, kind: dict, count: int, most: int, rows: int
 ) -> None:
-    """Identical floats, not close ones."""
+    """Identical floats, not close ones, one after another or in tiles."""
     model = make_decoder(max_length=most + 70, **kind)
     asked, ends = requests(count, most, 50), [11]
-    expected = {request.id: alone(model, request, ends) for request in asked}
+    expected = {request.id: alone(model, request, ends, rows) for request in asked}
     pick, blocks = random.Random(0), 6 if most == 200 else 25
-    roomy = Engine(TorchRunner(model, cache_bytes=1 << 26), ends)
-    small = TorchRunner(model, cache_bytes=blocks * 2 * 2 * 8 * BLOCK * 4 * (2 if not kind else 1))
+    roomy = Engine(TorchRunner(model, cache_bytes=1 << 26, rows=rows), ends)
+    small = TorchRunner(model, cache_bytes=blocks * 2 * 2 * 8 * BLOCK * 4 * (2 if not kind else 1), rows=rows)
+    assert small.rows == (1 if "gru" in str(kind) or "lstm" in str(kind) else rows)
     tight = Engine(small, ends, limits=EngineLimits(max_running=5))
     for engine, order in ((roomy, pick.sample(asked, len(asked))), (roomy, asked), (tight, asked)):
         assert together(engine, order) == expected
@@ -157,7 +281,7 @@ def test_replies_are_the_same_alone_together_cached_and_preempted(
 def test_echo_is_the_plain_forward(make_decoder: MakeDecoder) -> None:
     model = make_decoder(max_length=320)
     prompt = tuple(random.Random(2).choices(range(50), k=150))
-    _, echoed = alone(model, Request("a", prompt, Sampling(temperature=0, max_tokens=2), echo=True), [])
+    _, echoed = alone(model, Request("a", prompt, Sampling(temperature=0, max_tokens=2), echo=True), [], 1)
     with torch.no_grad():
         logprobs = model(torch.tensor([prompt]))[0][0].log_softmax(-1)
     expected = [float(logprobs[place, token]) for place, token in enumerate(prompt[1:])]

@@ -1,1 +1,1 @@
-"""What computes rows of logits: the CPU kernel, or PyTorch on any device."""
+"""Runners, which compute rows of logits: on the CPU kernel, or with PyTorch on any device."""

@@ -1,8 +1,8 @@
 """The CPU runner on the C++ kernel: rows of any sequences through a decoder's program.
 
 A row is one position of one sequence. Rows of prompts and of running replies go side by side, and none depends on
-another (kernels.cpp says why), so the runner is ``exact``: however a sequence is cut, batched or resumed, its bits are
-the same. Keys and values live in pages of 64 positions that sequences may share.
+another (``kernel/source/kernels.cpp`` says why), so the runner is ``exact``: however a sequence is cut, batched or
+resumed, its bits are the same. Keys and values live in pages of 64 positions that sequences may share.
 
 Left out: recurrent mixers, which have no positions to page; models with them run on PyTorch.
 """
@@ -29,11 +29,11 @@ ROWS = 512
 """Rows of one forward: enough that weights are read once for many, few enough that buffers stay small."""
 
 
-class NativeRunner:
+class CpuRunner:
     """Runs a decoder, float32 or quantized, on the kernel.
 
     Args:
-        model: one that ``models.program.supported`` accepts.
+        model: one that ``decoder_program.supported`` accepts.
         cache_bytes: most that keys and values may take; one full window unless given.
         adapters: low-rank additions by name.
         known: ids that the tokenizer knows; all rows of the embedding unless given.
@@ -82,7 +82,7 @@ class NativeRunner:
         return LogitRows(logits[:picks, : self.vocab_size], best, sums)
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
-        """Last hidden states (T, D) after the final norm."""
+        """Return the last hidden states (T, D) after the final norm."""
         parts = []
         for start in range(0, len(tokens), ROWS):
             kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, "none", 0)])
@@ -93,10 +93,10 @@ class NativeRunner:
         return torch.cat(parts)
 
     def release(self, slot: int) -> None:
-        """Nothing is kept by slot."""
+        """Do nothing: no state belongs to a slot."""
 
     def _fill(self, chunks: Sequence[TokenChunk]) -> object:
-        """Write rows and segments of a batch. What is returned must live until the batch has run."""
+        """Write rows and segments of a batch, and return memory that must live until the batch has run."""
         segments = (SequenceSegment * len(chunks))()
         pages = [np.asarray(chunk.blocks, dtype=np.int32) for chunk in chunks]
         row = 0
@@ -114,7 +114,7 @@ class NativeRunner:
         return segments, pages
 
     def _pick(self, chunks: Sequence[TokenChunk]) -> int:
-        """Write which rows are wanted; returns how many."""
+        """Write the rows whose logits are wanted, and return their number."""
         row = picks = 0
         for chunk in chunks:
             end = row + len(chunk.tokens)
@@ -136,9 +136,9 @@ _TABLES = ("token", "position", "pick", "adapter", "segment_of")
 
 
 def _pages(length: int, size: int) -> int:
-    """Pages of ``size`` bytes for a window of ``length`` positions; fewer where two such windows fill half the memory.
+    """Return the pages of ``size`` bytes for ``length`` positions, or as many as fill a quarter of the memory.
 
-    Published windows go up to a million positions, whose keys and values are larger than many a machine.
+    Published windows go up to a million positions, whose keys and values need more memory than many machines have.
     """
     wanted, most = blocks_for(length), memory_bytes() // 4 // size
     if not most or wanted <= most:  # no machine too small for one page runs such a model

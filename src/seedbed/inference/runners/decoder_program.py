@@ -1,4 +1,4 @@
-"""A decoder as a program for the CPU kernel: the same arithmetic as ``decoder.py``, on rows instead of batches.
+"""Compile a decoder into a program for the CPU kernel: the arithmetic of ``decoder.py`` on rows instead of batches.
 
 Buffers hold up to ``rows`` rows: x is the residual stream, y a normalized copy or attention's output, wide the
 projections. Keys and values go to pages that the caller owns. ``body`` goes from ids to the residual stream; after it
@@ -37,7 +37,7 @@ _SIDE_BY_SIDE = ("parallel", "shared")
 
 
 def supported(config: ModelConfig) -> bool:
-    """Whether the kernel has every operation of such a model."""
+    """Tell whether the kernel has every operation of such a model."""
     attention = all(attends(config.mixer(layer)) for layer in range(config.n_layers)) and config.head_size <= 1024
     known = config.position in _POSITIONS and config.activation in ACTIVATIONS
     routed = config.experts is None or config.norm_place in ("pre", *_SIDE_BY_SIDE)  # experts add to the stream itself
@@ -45,7 +45,7 @@ def supported(config: ModelConfig) -> bool:
 
 
 def page_floats(config: ModelConfig) -> int:
-    """Floats of one page: keys and values of PAGE positions in all layers."""
+    """Return the floats of one page: keys and values of PAGE positions in all layers."""
     return config.n_layers * config.kv_heads * 2 * PAGE * up(config.head_size)
 
 
@@ -86,12 +86,12 @@ class DecoderProgram:
         self._head: tuple[Program, Tensor] | None = None
 
     def scratch(self) -> tuple[Scratch, int]:
-        """Working memory, and how many of a thread's floats are for scores."""
+        """Allocate working memory; return it, and how many of a thread's floats are for scores."""
         scores = VECTORS * (-(-self.window // PAGE) * PAGE + PAGE)
         return scratch(self.matrices, self.rows, scores), scores
 
     def head(self, picks: int) -> tuple[Program, Tensor]:
-        """Operations from picked rows to logits, and where the logits are: (at least ``picks``, V)."""
+        """Return operations from picked rows to logits, and the buffer of logits: (at least ``picks``, V)."""
         if self._head is None or self._head[1].shape[0] < picks:
             self._head = self._build_head(max(picks, 16))
         return self._head
@@ -125,7 +125,7 @@ class DecoderProgram:
             (self._parallel_block if block.place in _SIDE_BY_SIDE else self._block)(layer, block)
 
     def _positions(self) -> Tensor | None:
-        """(at least window, D): what is added to embedded tokens."""
+        """Return (at least window, D) vectors that are added to embedded tokens, or None."""
         if self.model.position is not None:
             return as_float(self.model.position.weight[self.config.position_offset :])
         if self.config.position == "sinusoidal":
@@ -153,7 +153,7 @@ class DecoderProgram:
             self._after(block, block.feedforward_norm, block.feedforward_end_norm)
 
     def _before(self, block: Block, norm: nn.Module) -> Tensor:
-        """Where a part reads."""
+        """Normalize where the block does so before a part, and return the part's source."""
         if block.place == "post":
             return self.x
         self.operations.norm(norm, self.x, self.y)
@@ -166,7 +166,7 @@ class DecoderProgram:
             self.operations.norm(end, self.wide, self.x, Flag.ADD)
 
     def _parallel_block(self, layer: int, block: Block) -> None:
-        """Both parts read the stream as it was; attention reads what the feed-forward layer will, or from y."""
+        """Append a block whose two parts read the same stream, through one norm or one each."""
         source = self.second if block.feedforward_norm is None else self.y
         self.operations.norm(block.mixer_norm, self.x, source)
         if block.feedforward_norm is not None:
@@ -199,7 +199,7 @@ class DecoderProgram:
             self._add(block, f"{name}.down", part.down, self.queries)
 
     def _hidden(self, name: str, layer: FeedForward, size: int, source: Tensor, **route: Any) -> None:
-        """A feed-forward layer's hidden channels, into ``queries``."""
+        """Append a feed-forward layer's hidden channels, into ``queries``."""
         outer, gated = self.wide[:, up(size) :], layer.gate is not None
         gate = {"gate": (layer.gate, self.wide)} if layer.gate is not None else {}
         self.operations.parallel(name, {**gate, "up": (layer.up, outer)}, source, **route)
@@ -208,7 +208,7 @@ class DecoderProgram:
         self.operations.add(Kind.ACTIVATE, inner, self.queries, flags, **kind)
 
     def _experts(self, name: str, layer: Experts, source: Tensor) -> None:
-        """The router, then each expert on the rows that chose it, added to the stream in their order."""
+        """Append the router, then each expert on the rows that chose it, added to the stream in their order."""
         do, how, logits = self.operations, layer.config, self.wide
         do.linear(f"{name}.router", layer.router, source, logits)
         count = torch.zeros(how.count, dtype=torch.int32)
@@ -237,7 +237,7 @@ class DecoderProgram:
 
 
 def _turns(config: ModelConfig, local: bool, window: int) -> Tensor | None:
-    """(window, rotated): cosines, then sines, of every position."""
+    """Return (window, rotated): cosines, then sines, of every position."""
     theta = config.rope_theta_local if local else config.rope_theta
     if config.position != "rope" or config.rotated == 0 or theta is None:
         return None

@@ -1,21 +1,20 @@
-"""Which runner computes a model: the CPU kernel where it can, PyTorch otherwise."""
+"""Choose the runner of a model: the CPU kernel where it can compute it, PyTorch otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seedbed.core.errors import UsageError
 from seedbed.inference.runner import Runner
-from seedbed.inference.runners.cpu import NativeRunner
+from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.inference.runners.decoder_program import supported
-from seedbed.inference.runners.torch import TorchRunner
+from seedbed.inference.runners.torch import TILE_ROWS, TorchRunner
 from seedbed.kernel.library import library
 from seedbed.models.store import LoadedModel
 from seedbed.nn.lora import LowRank
 
 
 def known_ids(loaded: LoadedModel) -> int:
-    """How many ids may be drawn: embeddings may have more rows than there are tokens."""
+    """Return how many ids may be drawn: embeddings may have more rows than there are tokens."""
     return min(loaded.tokenizer.vocab_size, loaded.model.config.vocab_size)
 
 
@@ -24,25 +23,20 @@ def make_runner(
     *,
     cache_bytes: int | None = None,
     adapters: Mapping[str, Mapping[str, LowRank]] | None = None,
+    together: bool = False,
 ) -> Runner:
-    """The fastest runner there is for a model, with room for ``cache_bytes`` of keys and values.
+    """Return the fastest runner there is for a model, with room for ``cache_bytes`` of keys and values.
 
     The kernel where one can be built and the model is on a CPU and of a shape it knows; PyTorch otherwise.
 
     Args:
         cache_bytes: one full window unless given.
-        adapters: LoRA adapters by name (``nn.lora.read_adapter``).
-
-    Raises:
-        UsageError: adapters are asked for where only PyTorch can run the model.
+        adapters: LoRA adapters by name and layer path.
+        together: many sequences will run at once. The kernel and GPUs always compute them together; PyTorch on a CPU
+            does so if told, and is then up to half as fast with one alone.
     """
     on_cpu = next(loaded.model.parameters()).device.type == "cpu"
     if on_cpu and supported(loaded.model.config) and library() is not None:
-        return NativeRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
-    if adapters:
-        raise UsageError(
-            "adapters cannot be used with this model here",
-            why="they are added by the CPU kernel, which this machine or model does without",
-            fix="install a C++ compiler, or merge the adapter into the model",
-        )
-    return TorchRunner(loaded.model, cache_bytes=cache_bytes, known=known_ids(loaded))
+        return CpuRunner(loaded.model, cache_bytes, adapters, known_ids(loaded))
+    rows = None if not on_cpu else TILE_ROWS if together else 1
+    return TorchRunner(loaded.model, cache_bytes=cache_bytes, adapters=adapters, known=known_ids(loaded), rows=rows)

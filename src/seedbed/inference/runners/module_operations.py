@@ -1,4 +1,4 @@
-"""Modules as operations of the CPU kernel: linear layers, norms, low-rank additions. ``program.py`` is made of them."""
+"""Modules as operations of the CPU kernel: linear layers, norms, low-rank additions, for ``decoder_program.py``."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Operations:
         self._adapt(name, source, target, **route)
 
     def multiply(self, packed: Packed, bias: Tensor | None, source: Tensor, target: Tensor, flags: int = 0) -> None:
-        """The same without low-rank additions."""
+        """Append ``linear`` without low-rank additions."""
         self.matrices.append(packed)
         self.program.add_linear(packed, flags, bias=bias, **self._rows(source, target))
 
     def parallel(self, name: str, layers: Layers, source: Tensor, **route: Any) -> None:
-        """Layers with one input: it is quantized once, and nothing waits between them."""
+        """Append layers with one input: it is quantized once, and nothing waits between them."""
         last = list(layers)[-1]
         for place, (part, (layer, target)) in enumerate(layers.items()):
             flags = (Flag.REUSE_INPUT if place else 0) | (Flag.NO_BARRIER if part != last else 0)
@@ -58,17 +58,17 @@ class Operations:
         self.program.add(Kind.NORM, flags | own, k=fields["weight"].numel(), **fields, **self._rows(source, target))
 
     def scale(self, values: Tensor, count: int, factor: float | None, cap: float | None) -> None:
-        """The first ``count`` of each row, times a factor and squashed; nothing where there is neither."""
+        """Append: multiply the first ``count`` of each row by a factor, and cap them; nothing without both."""
         if factor is not None or cap:
             fields: dict[str, Any] = {"factor": 1.0 if factor is None else factor, "cap": cap or 0.0}
             self.program.add(Kind.SCALE, n=count, **fields, **self._rows(values, values))
 
     def add(self, kind: Kind, source: Tensor, target: Tensor, flags: int = 0, **fields: Any) -> None:
-        """Any operation from rows to rows."""
+        """Append any operation from rows to rows."""
         self.program.add(kind, flags, **fields, **self._rows(source, target))
 
     def _adapt(self, name: str, source: Tensor, target: Tensor, **route: Any) -> None:
-        """The adapters' additions to the layer just computed; those without a part for it have rank 0."""
+        """Append the adapters' additions to the layer just computed; those without a part for it have rank 0."""
         parts = [adapter.get(name) for adapter in self.adapters]
         some = next((part for part in parts if part is not None), None)
         if some is None:
@@ -82,14 +82,14 @@ class Operations:
         self.program.add_adapters(structs, **sizes, **self._rows(source, target), **route)
 
     def _rows(self, source: Tensor, target: Tensor) -> dict[str, Any]:
-        """Where two buffers begin, and how far it is from row to row."""
+        """Return the addresses of two buffers and their strides from row to row."""
         self.program.kept += source, target
         addresses = {"source": source.data_ptr(), "target": target.data_ptr()}
         return {"in_stride": source.stride(0), "out_stride": target.stride(0), **addresses}
 
 
 def packed_of(layer: nn.Module) -> Packed:
-    """A layer's weights in tiles: those of a quantized layer as they are, float ones in the kernel's order."""
+    """Return a layer's weights in tiles: quantized ones as they are, float ones in the kernel's order."""
     if isinstance(layer, (QuantizedLinear, QuantizedEmbedding)):
         return layer.packed
     assert isinstance(layer, (nn.Linear, nn.Embedding))
@@ -97,7 +97,7 @@ def packed_of(layer: nn.Module) -> Packed:
 
 
 def norm_fields(norm: nn.Module) -> tuple[int, dict[str, Any]]:
-    """A norm's flags, and its fields of an operation."""
+    """Return a norm's flags, and its fields of an operation."""
     assert isinstance(norm, (RMSNorm, nn.LayerNorm))
     if isinstance(norm, RMSNorm):
         return 0, {"weight": as_float(norm.gain), "bias": None, "eps": norm.eps}
@@ -105,7 +105,7 @@ def norm_fields(norm: nn.Module) -> tuple[int, dict[str, Any]]:
 
 
 def head_norms(attention: Attention) -> dict[str, Any]:
-    """The norms of queries and keys, as fields of an operation."""
+    """Return the norms of queries and keys, as fields of an operation."""
     if attention.q_norm is None or attention.k_norm is None:
         return {}
     flags, q = norm_fields(attention.q_norm)
@@ -115,17 +115,17 @@ def head_norms(attention: Attention) -> dict[str, Any]:
 
 
 def as_float(values: Tensor) -> Tensor:
-    """As the kernel reads vectors and tables."""
+    """Return values as the kernel reads vectors and tables: float32, contiguous."""
     return values.detach().float().contiguous()
 
 
 def up(size: int) -> int:
-    """Rounded up to whole vectors."""
+    """Round up to whole vectors."""
     return -(-size // TILE) * TILE
 
 
 def rows_of(count: int, width: int) -> Tensor:
-    """A buffer of rows."""
+    """Allocate a buffer of rows."""
     return torch.zeros(count, up(width))
 
 
