@@ -15,9 +15,10 @@ from seedbed.inference.parameters import Grammar
 
 
 class ReplyOptions(TypedDict, total=False):
-    """How to answer; what is left out is as the model has it.
+    """Options of a reply; those that are left out are as the model has them.
 
-    ``tool_choice`` is "auto", "none", "required" or a tool's name. ``grammar`` says what the reply must look like.
+    ``tool_choice`` is "auto", "none", "required" or a tool's name; a local reply has at most one call
+    unless ``parallel_tool_calls`` is True. ``grammar`` is the form that the reply must have.
     ``logprobs`` True asks for those of the reply's tokens. ``trace`` is told of start, tokens and end.
     """
 
@@ -35,6 +36,7 @@ class ReplyOptions(TypedDict, total=False):
     grammar: Grammar | None
     tools: Sequence[Tool]
     tool_choice: str
+    parallel_tool_calls: bool
     trace: Trace | None
 
 

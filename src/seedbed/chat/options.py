@@ -9,6 +9,7 @@ from typing import Any
 
 from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ReplyOptions
+from seedbed.chat.rendering import Toolbox
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Grammar, Sampling
 
@@ -38,6 +39,14 @@ def sampling_of(options: Mapping[str, Any], default: Sampling, grammar: Grammar 
     """
     changes = {name: _typed(name, value) for name, value in options.items() if name in _SAMPLED and name != "grammar"}
     return dataclasses.replace(default, **changes, grammar=grammar)
+
+
+def toolbox_of(options: Mapping[str, Any]) -> Toolbox | None:
+    """Return the tools that options offer, if any. Raises UsageError as :meth:`Toolbox.of`."""
+    several = options.get("parallel_tool_calls", False)
+    if not isinstance(several, bool):
+        raise _wrong("parallel_tool_calls", several, "True or False")
+    return Toolbox.of(options.get("tools", ()), options.get("tool_choice"), several)
 
 
 def stop_texts(value: object) -> tuple[str, ...]:

@@ -168,4 +168,4 @@ def estimate(text: str) -> int:
 
 
 def _written(message: Message) -> str:
-    return message.role + message.content + "".join(call.name + call.arguments for call in message.tool_calls)
+    return message.role + message.text + "".join(call.name + call.arguments for call in message.tool_calls)

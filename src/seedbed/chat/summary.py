@@ -125,7 +125,7 @@ def digest(messages: Sequence[Message]) -> str:
 
 def _line(message: Message) -> str:
     calls = (f" [calls {call.name} with {call.arguments}]" for call in message.tool_calls)
-    return f"{message.role}: {message.content}{''.join(calls)}"
+    return f"{message.role}: {message.text}{''.join(calls)}"
 
 
 def _with_summary(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:

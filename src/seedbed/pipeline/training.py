@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from seedbed.chat.local import LocalModel, continue_text
+from seedbed.chat.messages import Message
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
@@ -19,8 +21,8 @@ from seedbed.core.randomness import seed_everything
 from seedbed.corpus.pack import TokenShards
 from seedbed.corpus.questions import read_questions
 from seedbed.formats.peft_format import write_additions
+from seedbed.inference.engine_client import make_client
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import chat_reply, generate_text, make_generator
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
 from seedbed.nn.lora import LowRank, add_low_rank, additions, fold
@@ -244,7 +246,11 @@ def _mean_length(rows: Sequence[TokenizedConversation]) -> int:
 def _continuation(model: Decoder, encoder: Tokenizer) -> Callable[[], str]:
     """What the model writes from nothing, as a live sample."""
     loaded = LoadedModel(model, encoder, None)  # type: ignore[arg-type]
-    return lambda: "".join(generate_text(loaded, "", LIVE_SAMPLE, make_generator(loaded, fast=False)))
+    return lambda: _text_from_nothing(loaded)
+
+
+def _text_from_nothing(loaded: LoadedModel) -> str:
+    return "".join(delta.text for delta in continue_text(loaded, "", LIVE_SAMPLE, make_client(loaded, fast=False)))
 
 
 def _answer(loaded: LoadedModel, questions: Artifact, context: int) -> Callable[[], str]:
@@ -256,9 +262,9 @@ def _answer(loaded: LoadedModel, questions: Artifact, context: int) -> Callable[
 
     def sample() -> str:
         if not short:
-            return "".join(generate_text(loaded, "", LIVE_SAMPLE, make_generator(loaded, fast=False)))
+            return _text_from_nothing(loaded)
         asked = short[next(turn) * 7919 % len(short)]
-        reply = "".join(chat_reply(loaded, asked, LIVE_SAMPLE, make_generator(loaded, fast=False)))
-        return f"{asked[0]['content']} → {reply}"
+        model = LocalModel(loaded, make_client(loaded, fast=False), name="live", sampling=LIVE_SAMPLE)
+        return f"{asked[0]['content']} → {model.reply([Message.from_wire(asked[0])]).text}"
 
     return sample

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, EngineLimits, Stats
-from seedbed.inference.engine_thread import EngineThread
+from seedbed.inference.engine_client import EngineThread, end_ids
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.request import check_prompt
 from seedbed.inference.runners.making import make_runner
-from seedbed.inference.text import end_ids, prompt_ids
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
 from seedbed.serve.errors import ApiError
@@ -65,7 +64,7 @@ class Served(Ready):
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
         """The ids of a text; ``around``: with what stands before one."""
-        return prompt_ids(self.tokenizer, text) if around else self.tokenizer.encode(text)
+        return self.tokenizer.encode_prompt(text) if around else self.tokenizer.encode(text)
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The mean (D,) of a text's last hidden states; waits for it."""
