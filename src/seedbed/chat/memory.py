@@ -22,7 +22,7 @@ from seedbed.core.errors import CapacityError, UsageError
 
 @dataclass(frozen=True)
 class View:
-    """What a model is shown.
+    """The messages that a model is shown.
 
     Attributes:
         left_out: how many messages of the conversation are not in it.
@@ -112,14 +112,14 @@ def fit_window(messages: Sequence[Message], model: CountsPrompts, max_tokens: in
 
 
 def place_within(messages: Sequence[Message], model: CountsPrompts, tokens: int) -> int:
-    """Where the latest turns begin that add at most ``tokens`` tokens to a prompt of only the turn under way."""
+    """Return the place from which the latest turns add at most ``tokens`` tokens to the turn under way."""
     last = turn_places(messages)[-1]
     place = _first_within(messages, model, _count(messages, last, model) + tokens)
     return last if place is None else place
 
 
 def turn_places(messages: Sequence[Message]) -> list[int]:
-    """Where each turn begins; the last place is that of the turn under way, or the end where there is none."""
+    """Return the place of each turn; the last is that of the turn under way, or the end where there is none."""
     users = [place for place, one in enumerate(messages) if one.role == "user"]
     first = next((place for place, one in enumerate(messages) if one.role != "system"), len(messages))
     answered = not messages or (messages[-1].role == "assistant" and not messages[-1].tool_calls)

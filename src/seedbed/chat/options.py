@@ -58,13 +58,13 @@ def stop_texts(value: object) -> tuple[str, ...]:
 
 
 def start_data(messages: Sequence[Message], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the start of a model's work tells a trace."""
+    """Return the data of a trace's event at the start of a model's work."""
     plain = {name: value for name, value in options.items() if isinstance(value, (int, float, str))}
     return {**plain, "content": {"messages": [message.to_wire() for message in messages]}}
 
 
 def end_data(reply: Reply) -> dict[str, Any]:
-    """What the end of a model's work tells a trace."""
+    """Return the data of a trace's event at the end of a model's work."""
     content = {"text": reply.text, "tool_calls": [call.to_wire() for call in reply.tool_calls]}
     counts = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
     return {**counts, "finish": reply.finish, "content": content}

@@ -47,7 +47,7 @@ class Summary:
     digest: str = ""
 
     def begins(self, messages: Sequence[Message]) -> bool:
-        """Whether it is of this conversation."""
+        """Return True when it is of this conversation."""
         return self.messages <= len(messages) and (
             not self.messages or self.digest == digest(messages[: self.messages])
         )

@@ -122,7 +122,7 @@ def _format(grammar: Grammar) -> dict[str, Any]:
 
 
 def _is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes a schema: every object is closed and requires all it declares."""
+    """Return True when OpenAI's strict mode takes a schema: every object is closed and requires all it declares."""
     if isinstance(schema, list):
         return all(map(_is_strict, schema))
     if not isinstance(schema, dict):

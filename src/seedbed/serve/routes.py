@@ -25,7 +25,7 @@ router = APIRouter()
 
 @router.get("/health")
 async def health(context: Here) -> Response:
-    """Whether the server takes requests."""
+    """Report whether the server takes requests."""
     status = "draining" if context.server.draining else "ok"
     body = {"status": status, "instance": context.server.instance, "in_flight": context.server.metrics.in_flight - 1}
     return JSONResponse(body, 503 if context.server.draining else 200)

@@ -102,7 +102,7 @@ class NamedTool(Strict):
 
     @property
     def name(self) -> str:
-        """Where the flat form has it."""
+        """The name, in the same place as in the flat form."""
         return self.function.name
 
 
