@@ -142,7 +142,7 @@ class TraceLog:
         self.close()
 
     def _ending(self, event: TraceEvent) -> dict[str, Any]:
-        """Return the values set at the end of a span; only a model's own tokens count, else those of a chain would count twice."""
+        """Return the values at the end of a span; only a model's own tokens count, so that none counts twice."""
         tokens = event.data if event.what == "model" else {}
         read, written = (int(tokens.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
         error = str(event.data.get("error", ""))[:_LONGEST]
