@@ -12,7 +12,7 @@ from serving import SMALL, WINDOW, Live, add_model
 from seedbed.chat.local import LocalModel
 from seedbed.chat.remote import RemoteModel
 from seedbed.core.artifacts import Library
-from seedbed.inference.text import make_generator
+from seedbed.inference.engine_client import make_client
 from seedbed.models.store import LoadedModel, load_model
 
 
@@ -37,7 +37,7 @@ def loaded(library: Library) -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def local(loaded: LoadedModel) -> LocalModel:
-    return LocalModel(loaded, make_generator(loaded), name="tiny")
+    return LocalModel(loaded, make_client(loaded), name="tiny")
 
 
 @pytest.fixture(scope="session")

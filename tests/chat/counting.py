@@ -13,7 +13,7 @@ NAMES = {"system": "System", "user": "Human", "assistant": "AI", "tool": "Tool"}
 
 def words_of(message: Message) -> int:
     """Words of ``Human: hello``, as LangChain writes a message."""
-    return len(f"{NAMES[message.role]}: {message.content}".split())
+    return len(f"{NAMES[message.role]}: {message.text}".split())
 
 
 @dataclass

@@ -28,7 +28,7 @@ TURN = [
 ]
 WRITE = """
 import sys
-from seedbed.chat.conversations import Conversations, Entry
+from seedbed.chat.conversations import ConversationEntry as Entry, Conversations
 from seedbed.chat.messages import Message
 from pathlib import Path
 path, name, turns = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -123,7 +123,7 @@ def test_processes_that_write_at_once_lose_no_turn(path: Path) -> None:
         saved.create("shared")
         writers = [writer(path, "shared", 30, who) for who in "abc"]
         assert [one.wait(60) for one in writers] == [0, 0, 0]
-        said = [entry.message.content.split()[:2] for entry in saved.read("shared")]
+        said = [entry.message.text.split()[:2] for entry in saved.read("shared")]
     turns = said[::3]
     assert [turn for turn in turns for _ in range(3)] == said  # no turn is torn by another
     for who in "abc":
@@ -151,7 +151,7 @@ def test_a_killed_process_loses_at_most_the_turn_it_was_writing(path: Path) -> N
         with Conversations(path) as saved:
             entries = saved.read("talk")
         assert len(entries) % 3 == 0
-        fresh = [entry.message.content.split()[:2] for entry in entries[before:]]
+        fresh = [entry.message.text.split()[:2] for entry in entries[before:]]
         assert fresh == [[f"t{trial}", str(turn)] for turn in range(len(fresh) // 3) for _ in range(3)]
         assert len(fresh) // 3 > told  # every turn that was confirmed is there
         before = len(entries)

@@ -22,12 +22,10 @@ from seedbed.chat.tracing import TraceEvent
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference.engine import Engine
-from seedbed.inference.engine_client import ThreadedGenerator
-from seedbed.inference.engine_thread import EngineThread
+from seedbed.inference.engine_client import EngineClient, EngineThread, end_ids
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.runners.making import make_runner
-from seedbed.inference.text import end_ids
 
 PLAIN = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a seed?"}]
 WEATHER = {
@@ -80,7 +78,7 @@ def test_a_reply_scores_as_it_was_written(local: LocalModel) -> None:
 def test_the_probabilities_of_all_next_bytes_add_up_to_one(local: LocalModel) -> None:
     """Every one-byte character and every other token: a closed form that a wrong offset by one would miss."""
     ascii_share = sum(math.exp(local.score(ASK, chr(code))[0]) for code in range(128))
-    head = local.generator.prompt_logprobs
+    head = local.client.prompt_logprobs
     rest = (token for token in range(local.tokenizer.vocab_size) if local.tokenizer.decode([token]) not in _ASCII)
     assert ascii_share + sum(math.exp(head([*prompt(local), token])[-1]) for token in rest) == pytest.approx(
         1, abs=1e-4
@@ -133,7 +131,7 @@ def test_why_a_reply_ends(local: LocalModel) -> None:
 
 
 def test_the_model_s_own_options_hold_where_a_call_gives_none(local: LocalModel) -> None:
-    mine = LocalModel(local.loaded, local.generator, sampling=Sampling(max_tokens=5, temperature=2, seed=9))
+    mine = LocalModel(local.loaded, local.client, sampling=Sampling(max_tokens=5, temperature=2, seed=9))
     given: dict[str, Any] = {"max_tokens": 5, "temperature": 2, "seed": 9}
     assert mine.reply(ASK).text == local.reply(ASK, **given).text
     assert mine.reply(ASK, max_tokens=2).usage.completion_tokens == 2
@@ -274,7 +272,7 @@ def engine(local: LocalModel) -> Iterator[EngineThread]:
 
 
 def test_many_threads_share_an_engine(local: LocalModel, engine: EngineThread) -> None:
-    shared = LocalModel(local.loaded, ThreadedGenerator(engine), name="tiny")
+    shared = LocalModel(local.loaded, EngineClient(engine), name="tiny")
     choice = Grammar("choice", json.dumps(["yes", "no"]))
 
     def work(seed: int) -> list[Any]:
@@ -289,11 +287,11 @@ def test_many_threads_share_an_engine(local: LocalModel, engine: EngineThread) -
         found = list(pool.map(work, range(8)))
     shared = local
     assert found == [work(seed) for seed in range(8)]
-    np.testing.assert_array_equal(LocalModel(local.loaded, ThreadedGenerator(engine)).embed("x"), local.embed("x"))
+    np.testing.assert_array_equal(LocalModel(local.loaded, EngineClient(engine)).embed("x"), local.embed("x"))
 
 
 def test_a_stream_that_nobody_reads_on_is_cancelled(local: LocalModel, engine: EngineThread) -> None:
-    shared = LocalModel(local.loaded, ThreadedGenerator(engine))
+    shared = LocalModel(local.loaded, EngineClient(engine))
     stream = shared.stream(ASK, grammar=Grammar("regex", "[a-c]{900}"), max_tokens=900)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
@@ -304,7 +302,7 @@ def test_a_stream_that_nobody_reads_on_is_cancelled(local: LocalModel, engine: E
 
 
 def test_a_reply_that_takes_too_long_ends(local: LocalModel, engine: EngineThread) -> None:
-    late = LocalModel(local.loaded, ThreadedGenerator(engine, seconds=-1))
+    late = LocalModel(local.loaded, EngineClient(engine, seconds=-1))
     with pytest.raises(SeedbedError, match="took too long"):
         late.reply(ASK)
     with pytest.raises(CapacityError):

@@ -54,7 +54,7 @@ MEMORIES = st.one_of(
 def test_what_every_memory_keeps_to(messages: list[Message], memory: Memory) -> None:
     view = memory.view(messages, WordModel())
     told = [ASK_SUMMARY, view.summary] if view.summary else []
-    shown = [one for one in view.messages if one.content not in told]
+    shown = [one for one in view.messages if one.text not in told]
     rest = iter(messages)
     assert all(one in rest for one in shown)  # in their order, and nothing new
     assert len(shown) + view.left_out == len(messages)
@@ -131,14 +131,14 @@ def test_a_summary_takes_in_what_falls_out_and_nothing_twice() -> None:
     assert view.left_out == 4
     assert view.messages[:2] == (Message("user", ASK_SUMMARY), Message("assistant", "sum one"))
     assert view.messages[2:] == tuple(messages[4:])
-    asked = model.asked[0][0].content
+    asked = model.asked[0][0].text
     assert NO_SUMMARY in asked
     assert "user: q0\nassistant: a0 a0 a0\nuser: q1\nassistant: a1 a1\n" in asked
     assert "a2" not in asked
     assert memory.view(messages, model) == view  # nothing new to say
     assert len(model.asked) == 1
     assert memory.view(talk(3, 2, 4, 1), model).summary == "sum two"
-    asked = model.asked[1][0].content
+    asked = model.asked[1][0].text
     assert "sum one" in asked
     assert "user: q2\nassistant: a2 a2 a2 a2\n" in asked
     assert "q1" not in asked
@@ -151,7 +151,7 @@ def test_a_summary_is_of_one_conversation() -> None:
     assert again.view(talk(1, 2), model).summary == "old"
     other = [Message("user", "something else"), Message("assistant", "indeed"), Message("user", "last")]
     assert again.view(other, model).summary == "new"
-    assert "old" not in model.asked[1][0].content
+    assert "old" not in model.asked[1][0].text
     assert again.view([Message("user", "hello")], model).summary == ""
 
 
@@ -175,7 +175,7 @@ def test_a_long_past_goes_into_a_short_window_piece_by_piece() -> None:
     messages = [Message("user", "tell me"), Message("assistant", " ".join(words)), Message("user", "last")]
     model, memory = WordModel(context_window=100), SummaryMemory(tokens=0, summary_tokens=20)
     memory.view(messages, model)
-    asked = " ".join(one[0].content for one in model.asked).split()
+    asked = " ".join(one[0].text for one in model.asked).split()
     assert [word for word in asked if word in set(words)] == words
     assert len(model.asked) > 3
     with pytest.raises(CapacityError, match="too short to summarize in"):
@@ -185,4 +185,4 @@ def test_a_long_past_goes_into_a_short_window_piece_by_piece() -> None:
 def test_braces_in_a_conversation_stay_text() -> None:
     model = WordModel()
     SummaryMemory(tokens=0).view([Message("user", "{summary} {x.y}"), Message("user", "last")], model)
-    assert "user: {summary} {x.y}" in model.asked[0][0].content
+    assert "user: {summary} {x.y}" in model.asked[0][0].text

@@ -55,7 +55,7 @@ def kept_by_ours(memory: Memory, turns: Turns) -> list[list[str]]:
     for question, answer in turns:
         messages += [Message("user", question), Message("assistant", answer)]
         view = memory.view([*messages, Message("user", "next")], model)
-        found.append([one.content for one in view.messages[2 if view.summary else 0 : -1]])
+        found.append([one.text for one in view.messages[2 if view.summary else 0 : -1]])
     return found
 
 

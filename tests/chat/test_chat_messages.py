@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 from openai.types.completion_usage import CompletionUsage
 from pydantic import TypeAdapter
 
-from seedbed.chat.messages import Message, Reply, Tool, ToolCall, Usage
+from seedbed.chat.messages import Message, Reply, TextPart, Tool, ToolCall, Usage
 from seedbed.core.errors import DataError
 
 CALL = ToolCall("call_1", "weather", '{"city": "Oslo"}')
@@ -44,7 +44,10 @@ def test_openai_reads_a_tool_and_a_count() -> None:
 
 def test_other_forms_of_the_same() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert Message.from_wire({"role": "developer", "content": parts}) == Message("system", "ab")
+    read = Message.from_wire({"role": "developer", "content": parts})
+    assert read == Message("system", [TextPart("a"), TextPart("b")])
+    assert (read.text, read.to_wire()["content"]) == ("ab", parts)
+    assert (Message("user", "ab").content, Message("user", "").content) == ((TextPart("ab"),), ())
     assert Message.from_wire({"role": "assistant", "content": None, "tool_calls": [CALL.to_wire()]}).tool_calls == (
         CALL,
     )

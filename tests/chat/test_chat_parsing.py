@@ -242,8 +242,8 @@ def test_a_model_that_did_not_mask_is_told_once() -> None:
     assert (found.value, found.repaired, found.usage) == ("yes", True, Usage(20, 2))
     (_, first), (messages, second) = model.asked
     assert messages[:2] == [*ASK, Message("assistant", "Yes.")]
-    assert "the choices are 'yes', 'no'; the model wrote 'Yes.'" in messages[2].content
-    assert messages[2].content.endswith("Answer with one of these, and nothing else: yes; no")
+    assert "the choices are 'yes', 'no'; the model wrote 'Yes.'" in messages[2].text
+    assert messages[2].text.endswith("Answer with one of these, and nothing else: yes; no")
     assert first == second == {"max_tokens": 5, "grammar": Choice(("yes", "no")).grammar}
 
 

@@ -85,7 +85,7 @@ def test_a_saved_conversation_goes_on_where_it_was(seedbed: Run, library: Librar
     with Conversations.of(library) as saved:
         entries = saved.read("notes")
     assert [one.message.role for one in entries] == ["system", "user", "assistant", "user", "assistant"]
-    assert [one.message.content for one in entries[2::2]] == [one["text"] for one in apart]
+    assert [one.message.text for one in entries[2::2]] == [one["text"] for one in apart]
     assert (entries[4].model, entries[4].usage.prompt_tokens) == ("tiny", apart[1]["prompt_tokens"])
 
 
@@ -120,7 +120,7 @@ def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Libra
     assert "going on with notes: 4 messages" in err
     with Conversations.of(library) as saved:
         assert sorted(one.name for one in saved.all()) == ["notes", "x"]
-        said = [one.message.content for one in saved.read("notes") if one.message.role == "user"]
+        said = [one.message.text for one in saved.read("notes") if one.message.role == "user"]
         assert said == ["one", "two", "four"]
         assert [entry.message for entry in saved.read("x")] == [entry.message for entry in saved.read("notes")]
         assert saved.read("notes")[1].model == "tiny"  # said before it was saved
@@ -280,7 +280,7 @@ def test_a_server_is_talked_to_like_a_model_of_ones_own(seedbed: Run, library: L
     assert not {"top_k", "min_p", "repetition_penalty"} & set(asked)  # what not every server knows
     with Conversations.of(library) as saved:
         entries = saved.read("notes")
-    assert (entries[3].message.content, entries[3].model, entries[3].usage.prompt_tokens) == ("heard 3", "there", 7)
+    assert (entries[3].message.text, entries[3].model, entries[3].usage.prompt_tokens) == ("heard 3", "there", 7)
     assert [one["prompt_tokens"] for one in json.loads(seedbed("runs", "traces", "--json")[1])] == [7, 7]
 
 

@@ -14,11 +14,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from engine_clients import client_of
 
 from seedbed.core.artifacts import Library
-from seedbed.inference.generate import Generator
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import prompt_ids
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
@@ -59,7 +58,7 @@ def open_model(library: Library, name: str) -> LoadedModel:
 def test_run_prints_the_greedy_continuation(seedbed: Run, library: Library) -> None:
     loaded = open_model(library, "short")
     tokens = list(
-        Generator(loaded.model).stream(prompt_ids(loaded.tokenizer, "héllo"), Sampling(temperature=0, max_tokens=20))
+        client_of(loaded.model).stream(loaded.tokenizer.encode_prompt("héllo"), Sampling(temperature=0, max_tokens=20))
     )
     code, out, err = seedbed("run", "short", "héllo", "--temperature", "0", "--max-tokens", "20")
     assert code == 0

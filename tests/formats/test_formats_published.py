@@ -13,12 +13,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from seedbed.chat.local import continue_text
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.formats.exporting import export_huggingface
 from seedbed.formats.importing import import_model
+from seedbed.inference.engine_client import make_client
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import make_generator, stream_pieces
 from seedbed.models.store import load_any, load_model
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
@@ -51,7 +52,7 @@ def test_what_is_imported_writes_the_same_and_is_exported_the_same(tmp_path: Pat
     without = {"eos_token_id": None, "suppress_tokens": list(range(TOKENIZER.vocab_size, theirs.config.vocab_size))}
     expected = theirs.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False, **without)[0, len(ids) :]
     sampling = Sampling(temperature=0, max_tokens=20, ignore_end=True)
-    written = [piece.token.id for piece in stream_pieces(loaded, ids, sampling, make_generator(loaded, fast=False))]
+    written = [piece.token.id for piece in continue_text(loaded, ids, sampling, make_client(loaded, fast=False))]
     assert written == expected.tolist()
     export_huggingface(artifact, tmp_path / "out")
     back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")

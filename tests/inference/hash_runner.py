@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from seedbed.inference import sampler
-from seedbed.inference.decoding import Token, finish_of
 from seedbed.inference.engine import Engine
-from seedbed.inference.request import Event, Request
+from seedbed.inference.request import Event, Request, Token, finish_of
 from seedbed.inference.runner import BLOCK, LogitRows, TokenChunk
 
 VOCABULARY = 32

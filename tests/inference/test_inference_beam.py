@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from engine_clients import client_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from seedbed.inference.generate import Generator
 from seedbed.inference.parameters import Sampling
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -78,7 +78,7 @@ def test_beams_are_those_of_transformers(
                 length_penalty=length_penalty,
             )[0, 4:].tolist()
         sampling = Sampling(temperature=0, beams=beams, max_tokens=20, length_penalty=length_penalty)
-        tokens = list(Generator(ours, ends).stream(prompt[0].tolist(), sampling))
+        tokens = list(client_of(ours, ends).stream(prompt[0].tolist(), sampling))
         assert [token.id for token in tokens] == expected
         lengths.add(len(expected))
         reply = tuple(token.id for token in tokens)
@@ -95,7 +95,7 @@ def test_enough_beams_find_the_best_of_all_continuations(make_decoder: MakeDecod
     prompt, length = [1, 2, 0], 3
     every = list(itertools.product(range(4), repeat=length))
     best = max(every, key=lambda reply: total_logprob(model, prompt, reply))
-    tokens = list(Generator(model).stream(prompt, Sampling(temperature=0, beams=64, max_tokens=length)))
+    tokens = list(client_of(model).stream(prompt, Sampling(temperature=0, beams=64, max_tokens=length)))
     assert tuple(token.id for token in tokens) == best
 
 
@@ -103,6 +103,6 @@ def test_one_beam_more_than_greedy_never_scores_worse(make_decoder: MakeDecoder)
     model = make_decoder()
     totals = []
     for beams in (1, 8):
-        tokens = Generator(model).stream([4, 9], Sampling(temperature=0, beams=beams, max_tokens=10))
+        tokens = client_of(model).stream([4, 9], Sampling(temperature=0, beams=beams, max_tokens=10))
         totals.append(sum(token.logprob for token in tokens))
     assert totals[1] > totals[0]

@@ -18,15 +18,14 @@ from typing import Any
 import pytest
 import torch
 
-from seedbed.inference.decoding import Token
+from seedbed.chat.reply_builder import StopScanner, StreamDecoder
 from seedbed.inference.engine import Engine, EngineLimits, Stats
+from seedbed.inference.engine_client import end_ids
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Grammar, Sampling
-from seedbed.inference.request import Event, Request
+from seedbed.inference.request import Event, Request, Token
 from seedbed.inference.runner import BLOCK
 from seedbed.inference.runners.cpu import CpuRunner
-from seedbed.inference.stops import StopScanner
-from seedbed.inference.text import end_ids
 from seedbed.kernel.library import library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -34,7 +33,6 @@ from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.lora import LowRank
 from seedbed.nn.position import RopeScaling
 from seedbed.tokenizers.settings import TokenizerSettings
-from seedbed.tokenizers.streaming import StreamDecoder
 from seedbed.tokenizers.train import train_tokenizer
 from seedbed.transform.quantize import quantize
 

@@ -12,11 +12,10 @@ import torch
 from hash_runner import VOCABULARY, HashRunner, solo
 
 from seedbed.core.errors import CapacityError, SeedbedError, UsageError
-from seedbed.inference.decoding import Token
 from seedbed.inference.engine import Engine, EngineLimits
-from seedbed.inference.engine_thread import EngineThread
+from seedbed.inference.engine_client import EngineThread
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Event, QueueFull, Request
+from seedbed.inference.request import Event, QueueFull, Request, Token
 
 
 def request(name: str, most: int = 30, seed: int = 1) -> Request:

@@ -20,15 +20,16 @@ from hash_runner import run_all, tokens_of
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from seedbed.chat.local import continue_text
 from seedbed.core.artifacts import Library
 from seedbed.formats.opening import open_published
 from seedbed.formats.published import load_published
 from seedbed.inference.engine import Engine
+from seedbed.inference.engine_client import end_ids, make_client
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Request
 from seedbed.inference.runners.cpu import CpuRunner
 from seedbed.inference.runners.decoder_program import supported
-from seedbed.inference.text import end_ids, make_generator, stream_pieces
 from seedbed.kernel.library import library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
@@ -300,9 +301,9 @@ def check_text(ours: Decoder, reply: list[int], folder: Path) -> None:
     loaded = LoadedModel(ours, TOKENIZER, draft.result)
     ends = [place for place, token in enumerate(reply) if token in end_ids(TOKENIZER)]
     whole = TOKENIZER.decode(reply[: min(ends, default=REPLY)])
-    generator = make_generator(loaded)
+    generator = make_client(loaded)
     for stop in ((), (whole[5:7],)) if len(whole) > 7 else ((),):
         sampling = Sampling(temperature=0, max_tokens=REPLY, stop=stop)
-        pieces = [piece.text for piece in stream_pieces(loaded, prompt(LENGTHS[-1]), sampling, generator)]
+        pieces = [piece.text for piece in continue_text(loaded, prompt(LENGTHS[-1]), sampling, generator)]
         assert "".join(pieces) == (whole[: whole.index(stop[0])] if stop else whole)
         assert len(pieces) > 1 or stop

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from engine_clients import client_of
 from hash_runner import HashRunner, run_all, tokens_of
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.engine import Engine
-from seedbed.inference.generate import Generator
 from seedbed.inference.grammar import GrammarCompiler, follow
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.request import Request
@@ -47,7 +47,7 @@ def replies(
 ) -> list[str]:
     """Decoded replies of a random model to several seeds; every one ends by itself."""
     model = make_decoder(vocab_size=tokenizer.vocab_size, max_length=400)
-    generator = Generator(model, [tokenizer.end_id], grammars=GrammarCompiler(tokenizer))
+    generator = client_of(model, [tokenizer.end_id], grammars=GrammarCompiler(tokenizer))
     found = []
     for seed in range(count):
         sampling = Sampling(grammar=grammar, seed=seed, temperature=[0, 0.7, 5][seed % 3], max_tokens=390, **options)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from seedbed.chat.local import continue_text
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
-from seedbed.inference.decoding import prefill
+from seedbed.inference.beam import prefill
+from seedbed.inference.engine_client import make_client
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.runners.making import known_ids
-from seedbed.inference.text import generate_text, make_generator, prompt_ids
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel, load_model, save_model
@@ -53,24 +54,24 @@ SAMPLINGS = {
 def test_only_ids_of_the_tokenizer_are_drawn(padded: LoadedModel, name: str, fast: bool) -> None:
     known = known_ids(padded)
     assert known == padded.tokenizer.vocab_size == padded.model.config.vocab_size - PADDING
-    generator = make_generator(padded, fast=fast)
+    generator = make_client(padded, fast=fast)
     for prompt in ("a", "b", "xyz"):
-        tokens = list(generator.stream(prompt_ids(padded.tokenizer, prompt), SAMPLINGS[name]))
+        tokens = list(generator.stream(padded.tokenizer.encode_prompt(prompt), SAMPLINGS[name]))
         assert tokens
         assert all(token.id < known and token.logprob <= 0 for token in tokens)
         assert all(index < known for token in tokens for index, _ in token.top)
-        assert "".join(generate_text(padded, prompt, SAMPLINGS[name], generator)) is not None
+        assert all(isinstance(part.text, str) for part in continue_text(padded, prompt, SAMPLINGS[name], generator))
 
 
 def test_without_a_limit_the_padding_would_be_drawn(padded: LoadedModel) -> None:
     model = padded.model
-    logits, _ = prefill(model, prompt_ids(padded.tokenizer, "a"), model.new_state(1, 64))
+    logits, _ = prefill(model, padded.tokenizer.encode_prompt("a"), model.new_state(1, 64))
     assert int(logits[0].argmax()) >= padded.tokenizer.vocab_size
 
 
 def test_ids_of_the_padding_are_no_prompt(padded: LoadedModel) -> None:
     with pytest.raises(UsageError, match="not in the model's vocabulary"):
-        list(make_generator(padded).stream([padded.tokenizer.vocab_size], SAMPLINGS["greedy"]))
+        list(make_client(padded).stream([padded.tokenizer.vocab_size], SAMPLINGS["greedy"]))
 
 
 def test_a_tokenizer_with_more_tokens_than_rows_is_refused(padded: LoadedModel, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from seedbed.chat.messages import Delta
+from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, UsageError
 from seedbed.formats.importing import import_model
@@ -46,6 +48,11 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
 CLASSES = {"T5": "T5ForConditionalGeneration", "Bart": "BartForConditionalGeneration", "Marian": "MarianMTModel"}
 SOURCE = "translate: seeds in a bed"
 GREEDY = Sampling(temperature=0, max_tokens=24)
+
+
+def parts(ours: Seq2Seq, sampling: Sampling) -> list[Delta]:
+    """The target of the source text, as it is written."""
+    return list(deltas_of(ours.stream(ours.source(SOURCE), sampling), ReplyBuilder(TOKENIZER, sampling.stop)))
 
 
 def random_pair(kind: str) -> PreTrainedModel:
@@ -129,13 +136,13 @@ def test_drawing_is_reproducible_and_follows_the_temperature(twins: tuple[PreTra
 def test_text_comes_in_pieces_and_ends_at_a_stop(twins: tuple[PreTrainedModel, Seq2Seq]) -> None:
     _, ours = twins
     sampling = Sampling(temperature=3.0, seed=5, max_tokens=24, ignore_end=True)
-    pieces = list(ours.write(SOURCE, sampling))
+    pieces = parts(ours, sampling)
     ids = written(ours, ours.source(SOURCE), sampling)
     text = "".join(piece.text for piece in pieces)
     assert text == TOKENIZER.decode(ids)
-    assert (len(pieces), pieces[-1].finish) == (24, "length")
+    assert (len(pieces), pieces[-1].token.finish) == (24, "length")
     stop = text[2:4]
-    stopped = "".join(piece.text for piece in ours.write(SOURCE, replace(sampling, stop=(stop,))))
+    stopped = "".join(piece.text for piece in parts(ours, replace(sampling, stop=(stop,))))
     assert stopped == text[: text.index(stop)]
 
 

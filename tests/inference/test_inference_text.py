@@ -11,18 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedbed.chat.local import LocalModel, continue_text
+from seedbed.chat.memory import fit_window
+from seedbed.chat.messages import Message
+from seedbed.chat.rendering import PromptEncoder, plain_messages
+from seedbed.chat.reply_builder import StopScanner
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError
+from seedbed.inference.engine_client import end_ids
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.stops import StopScanner
-from seedbed.inference.text import (
-    chat_reply,
-    end_ids,
-    fit_conversation,
-    generate_text,
-    prompt_ids,
-    stream_pieces,
-)
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import LoadedModel
 from seedbed.tokenizers.settings import TokenizerSettings
@@ -31,6 +28,10 @@ from seedbed.tokenizers.train import train_tokenizer
 
 TEXTS = ["Größe, naïve café, 日本語のテキスト, 🌱 seeds in a bed. " * 5]
 ANY = Sampling(temperature=3.0, max_tokens=100, seed=0)
+
+
+def _text(loaded: LoadedModel, prompt: str, sampling: Sampling) -> str:
+    return "".join(part.text for part in continue_text(loaded, prompt, sampling))
 
 
 @pytest.fixture(scope="module")
@@ -48,38 +49,38 @@ def loaded(tokenizer: Tokenizer, make_decoder: Callable[..., Decoder], tmp_path:
 @pytest.mark.parametrize("seed", range(5))
 def test_streamed_text_is_the_decode_of_all_ids(loaded: LoadedModel, seed: int) -> None:
     """Random bytes: most characters are cut or wrong, which streaming must show as decoding does."""
-    pieces = list(stream_pieces(loaded, [0], Sampling(temperature=3.0, max_tokens=100, seed=seed)))
+    pieces = list(continue_text(loaded, [0], Sampling(temperature=3.0, max_tokens=100, seed=seed)))
     ids = [piece.token.id for piece in pieces]
     assert "".join(piece.text for piece in pieces) == loaded.tokenizer.decode(ids)
     assert any(piece.text for piece in pieces)
-    assert [piece.finish for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
-    assert pieces[-1].finish in ("end", "length")
+    assert [piece.token.finish for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    assert pieces[-1].token.finish in ("end", "length")
 
 
 def test_generate_text_continues_the_encoded_prompt(loaded: LoadedModel) -> None:
     ids = [loaded.tokenizer.bos_id, *loaded.tokenizer.encode("Größe")]
-    assert prompt_ids(loaded.tokenizer, "Größe") == ids
-    pieces = stream_pieces(loaded, ids, ANY)
-    assert "".join(generate_text(loaded, "Größe", ANY)) == "".join(piece.text for piece in pieces)
+    assert loaded.tokenizer.encode_prompt("Größe") == ids
+    pieces = continue_text(loaded, ids, ANY)
+    assert _text(loaded, "Größe", ANY) == "".join(piece.text for piece in pieces)
 
 
 def test_chat_reply_answers_the_rendered_conversation(loaded: LoadedModel) -> None:
     messages = [{"role": "user", "content": "日本"}]
     ids, _ = loaded.tokenizer.encode_chat(messages, add_generation_prompt=True)
-    expected = "".join(piece.text for piece in stream_pieces(loaded, ids, ANY))
+    expected = "".join(piece.text for piece in continue_text(loaded, ids, ANY))
     assert expected
-    assert "".join(chat_reply(loaded, messages, ANY)) == expected
+    assert LocalModel(loaded, sampling=ANY).reply([Message("user", "日本")]).text == expected
 
 
 def test_a_stop_string_across_tokens_ends_the_reply_before_it(loaded: LoadedModel) -> None:
     sampling = Sampling(temperature=3.0, max_tokens=100, seed=0)
-    whole = "".join(generate_text(loaded, "a", sampling))
+    whole = _text(loaded, "a", sampling)
     stop = whole[6:9]
     assert len(loaded.tokenizer.encode(stop)) > 1
     sampling = replace(sampling, stop=("never said", stop))
-    pieces = list(stream_pieces(loaded, prompt_ids(loaded.tokenizer, "a"), sampling))
+    pieces = list(continue_text(loaded, loaded.tokenizer.encode_prompt("a"), sampling))
     assert "".join(piece.text for piece in pieces) == whole[: whole.index(stop)]
-    assert pieces[-1].finish == "stop"
+    assert pieces[-1].token.finish == "stop"
 
 
 def test_every_special_token_ends_a_reply(tokenizer: Tokenizer) -> None:
@@ -119,33 +120,35 @@ def test_the_scanner_holds_back_only_what_may_begin_a_stop() -> None:
     assert scanner.flush() == "<"
 
 
-def conversation(turns: int, system: str = "") -> list[dict[str, str]]:
-    said = [{"role": "system", "content": system}] if system else []
+def conversation(turns: int, system: str = "") -> list[Message]:
+    said = [Message("system", system)] if system else []
     for turn in range(turns):
-        said += [{"role": "user", "content": f"q{turn} " * 5}, {"role": "assistant", "content": f"a{turn} " * 5}]
-    return [*said, {"role": "user", "content": "last"}]
+        said += [Message("user", f"q{turn} " * 5), Message("assistant", f"a{turn} " * 5)]
+    return [*said, Message("user", "last")]
 
 
 @pytest.mark.parametrize("system", ["", "be brief"])
 def test_old_turns_are_left_out_until_the_rest_fits(tokenizer: Tokenizer, system: str) -> None:
     messages = conversation(6, system)
     first = 1 if system else 0
-    ids, cut = fit_conversation(tokenizer, messages, window=128, max_tokens=20)
+    prompts = PromptEncoder(tokenizer, 128)
+    view = fit_window(messages, prompts, 20)
+    ids, cut = prompts.encode(view.messages), view.left_out
     assert cut > 0
     assert cut % 2 == 0
     kept = messages[:first] + messages[first + cut :]
-    assert ids == tokenizer.encode_chat(kept, add_generation_prompt=True)[0]
+    assert ids == tokenizer.encode_chat(plain_messages(kept), add_generation_prompt=True)[0]
     assert len(ids) <= 108
     one_more = messages[:first] + messages[first + cut - 2 :]
-    assert len(tokenizer.encode_chat(one_more, add_generation_prompt=True)[0]) > 108
+    assert len(tokenizer.encode_chat(plain_messages(one_more), add_generation_prompt=True)[0]) > 108
 
 
 def test_a_conversation_that_fits_is_whole(tokenizer: Tokenizer) -> None:
     messages = conversation(2)
-    ids, cut = fit_conversation(tokenizer, messages, window=400, max_tokens=300)
-    assert (ids, cut) == (tokenizer.encode_chat(messages, add_generation_prompt=True)[0], 0)
+    view = fit_window(messages, PromptEncoder(tokenizer, 400), 300)
+    assert (view.messages, view.left_out) == (tuple(messages), 0)
 
 
 def test_a_question_that_cannot_fit_says_so(tokenizer: Tokenizer) -> None:
     with pytest.raises(CapacityError, match=r"has \d+ tokens, 48 are allowed"):
-        fit_conversation(tokenizer, [{"role": "user", "content": "x" * 60}], window=64, max_tokens=999)
+        fit_window([Message("user", "x" * 60)], PromptEncoder(tokenizer, 64), 999)

@@ -40,7 +40,7 @@ class Recorder:
         return len(text.split())
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
-        return sum(1 + len(message.content.split()) for message in messages)
+        return sum(1 + len(message.text.split()) for message in messages)
 
     def reply(self, messages: Sequence[Message], **options: Any) -> Reply:
         assert self.count_prompt(messages) + options["max_tokens"] <= self.window
@@ -65,7 +65,7 @@ class Scorer(Recorder):
 
 def said(messages: Sequence[Message]) -> str:
     """All that a prompt says."""
-    return "\n".join(message.content for message in messages)
+    return "\n".join(message.text for message in messages)
 
 
 def chunks_of(*texts: str) -> list[Chunk]:

@@ -103,7 +103,7 @@ def ours(chain: Callable[..., Result], texts: Sequence[str], answer: Answer = re
     """The answer and all prompts of our chain."""
     model = Recorder(answer)
     result = chain(model, QUESTION, chunks_of(*texts), show=bare, **options)
-    return result.text, [[(one.role, one.content) for one in prompt] for prompt in model.prompts]
+    return result.text, [[(one.role, one.text) for one in prompt] for prompt in model.prompts]
 
 
 def template_of(selector: Any, model: Any) -> Template:

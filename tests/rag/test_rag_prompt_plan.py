@@ -94,7 +94,7 @@ def test_the_only_passage_is_cut_at_a_word_and_then_at_a_letter() -> None:
             return len(said(messages))  # type: ignore[arg-type]
 
     plan = fit(Letters(str, window=20), ASK, passages_of(chunks_of("x" * 50)), 5, bare, question="why")
-    assert plan.messages[0].content == "x" * 9 + " Q why"
+    assert plan.messages[0].text == "x" * 9 + " Q why"
     assert plan.left[0].text == "x" * 41
 
 
@@ -141,7 +141,7 @@ def test_a_text_is_shortened_to_its_first_sentences_or_words() -> None:
 def test_templates_take_names_only_and_values_once() -> None:
     template = (Message("system", "Say {{this}}."), Message("user", "{question} {context}"))
     filled = fill(template, question="{context} {0.__class__}", context="{question}", answer="not asked for")
-    assert [one.content for one in filled] == ["Say {this}.", "{context} {0.__class__} {question}"]
+    assert [one.text for one in filled] == ["Say {this}.", "{context} {0.__class__} {question}"]
     with pytest.raises(UsageError, match="cannot be read"):
         fill((Message("user", "{question.__class__}"),), question="x")
     with pytest.raises(UsageError, match="missing: question"):
@@ -170,11 +170,11 @@ def test_a_passage_cannot_leave_its_block(attack: str) -> None:
     template = (Message("system", "Be kind."), Message("user", "{context}\n\nQuestion: {question}"))
     plan = fit(Recorder(str), template, passages_of([hostile]), 10, question="What is said?")
     system, user = plan.messages
-    assert system.content == "Be kind."
-    assert user.content.endswith("\n</passage>\n\nQuestion: What is said?")
-    marks = re.findall(r"<\s*/?\s*passage", user.content, re.IGNORECASE)
+    assert system.text == "Be kind."
+    assert user.text.endswith("\n</passage>\n\nQuestion: What is said?")
+    marks = re.findall(r"<\s*/?\s*passage", user.text, re.IGNORECASE)
     assert marks == ["<passage", "</passage"]
-    first, *inside, last = user.content.removesuffix("\n\nQuestion: What is said?").split("\n")
+    first, *inside, last = user.text.removesuffix("\n\nQuestion: What is said?").split("\n")
     assert re.fullmatch(r"<passage 1: [^<>]*>", first)
     assert last == "</passage>"
     assert "\n".join(inside).replace("‹", "<") == attack  # only brackets changed
@@ -193,7 +193,7 @@ def test_a_passage_cannot_write_special_tokens(tmp_path: Path) -> None:
 
     def specials(text: str) -> list[int]:
         plan = fit(model, ASK, passages_of(chunks_of(text)), 10, question="why")
-        assert text in plan.messages[0].content
+        assert text in plan.messages[0].text
         plain = [message.to_wire() for message in plan.messages]
         ids, _ = model.tokenizer.encode_chat(plain, add_generation_prompt=True)
         return [token for token in ids if token in special]

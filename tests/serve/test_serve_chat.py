@@ -354,3 +354,29 @@ def test_the_official_client_talks_with_it(live: Live) -> None:
         client.chat.completions.create(model="missing", messages=ASK)
     with pytest.raises(openai.BadRequestError, match="reasoning_effort"):
         client.chat.completions.create(model="tiny", messages=ASK, reasoning_effort="high")
+
+
+def test_several_calls_in_one_reply(live: Live, library: Library) -> None:
+    """A model that likes to go on calling: true allows it, false and silence do not; streamed as it is whole."""
+    add_chain(library, "calls", {"<": "t", "t": "o", "o": "ol", "l": "_l>", "_": "c", "c": "a", "a": "l", ">": "<"})
+    body = {"model": "calls", "messages": ASK, "tools": TOOLS, "tool_choice": "required", "seed": 1, "n": 6}
+    for silent in ({}, {"parallel_tool_calls": False}):
+        choices = live.ok(PATH, **body, **silent, max_tokens=300)["choices"]
+        assert {len(choice["message"]["tool_calls"]) for choice in choices} == {1}
+    body |= {"parallel_tool_calls": True, "max_tokens": 300}
+    choices = live.ok(PATH, **body)["choices"]
+    assert max(len(choice["message"]["tool_calls"]) for choice in choices) > 1
+    streamed = [one for chunk in chunks(live, **body) for one in chunk["choices"]]
+    for choice in choices:
+        whole = choice["message"]["tool_calls"]
+        assert len({call["id"] for call in whole}) == len(whole)
+        for call in whole[:-1]:  # the last one may be cut off
+            assert json.loads(call["function"]["arguments"]) is not None
+        joined: list[dict[str, Any]] = []
+        for part in (one for one in streamed if one["index"] == choice["index"]):
+            for delta in part["delta"].get("tool_calls", []):
+                if "id" in delta:
+                    assert delta["index"] == len(joined)
+                    joined.append({"name": delta["function"]["name"], "arguments": ""})
+                joined[delta["index"]]["arguments"] += delta["function"]["arguments"]
+        assert joined == [call["function"] for call in whole]

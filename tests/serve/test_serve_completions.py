@@ -11,7 +11,6 @@ import torch
 from openai.types import Completion
 from serving import Live
 
-from seedbed.inference.text import prompt_ids
 from seedbed.models.store import LoadedModel
 
 PATH = "/v1/completions"
@@ -23,7 +22,7 @@ Logprobs = Callable[[list[int]], torch.Tensor]
 def test_echoed_logprobs_are_those_of_a_plain_forward(live: Live, loaded: LoadedModel, logprobs: Logprobs) -> None:
     """As lm-eval asks: greedy, one token, echo, the best alternative; 200 tokens span several blocks."""
     text = TEXT * 10
-    ids = prompt_ids(loaded.tokenizer, text)
+    ids = loaded.tokenizer.encode_prompt(text)
     for prompt in (text, ids):
         [choice] = live.ok(PATH, prompt=prompt, max_tokens=1, echo=True, logprobs=1, temperature=0)["choices"]
         table = choice["logprobs"]
@@ -69,7 +68,7 @@ def test_every_prompt_gets_its_replies(live: Live, loaded: LoadedModel) -> None:
         for index in range(2):
             [alone] = live.ok(PATH, **{**HOT, "prompt": text, "seed": 3 + index})["choices"]
             assert many["choices"][2 * place + index]["text"] == alone["text"]
-    ids = [prompt_ids(loaded.tokenizer, text) for text in texts]
+    ids = [loaded.tokenizer.encode_prompt(text) for text in texts]
     by_ids = live.ok(PATH, **{**HOT, "prompt": ids}, n=2)
     assert [one["text"] for one in by_ids["choices"]] == [one["text"] for one in many["choices"]]
     assert many["usage"]["prompt_tokens"] == sum(map(len, ids))

@@ -254,3 +254,30 @@ def test_settings_reach_the_store(start: Callable[..., Live]) -> None:
     tight = ServeSettings(memory_bytes=SMALL.memory_bytes, cache_bytes=SMALL.cache_bytes, stored_bytes=1)
     live = start(tight)
     assert live.client.get(f"{PATH}/{live.ok(PATH, **HOT)['id']}").status_code == 404
+
+
+def test_several_calls_and_their_results(live: Live) -> None:
+    [mark] = live.ok("/tokenize", prompt="<", add_special_tokens=False)["tokens"]
+    bias = {"logit_bias": {str(mark): 100}}  # after a call: another one rather than the end
+    body = {
+        **HOT,
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "max_output_tokens": 400,
+        "parallel_tool_calls": True,
+        **bias,
+    }
+    told = events(live, **body)
+    first = told[-1]["response"]
+    Response.model_validate(first)
+    assert first["parallel_tool_calls"] is True
+    calls = first["output"]
+    assert len(calls) > 1
+    assert len({call["call_id"] for call in calls}) == len(calls)
+    for place, call in enumerate(calls):
+        mine = [one for one in told if one.get("output_index") == place and one["type"].endswith("arguments.delta")]
+        assert "".join(one["delta"] for one in mine) == call["arguments"]
+    whole = [call for call in calls if call["status"] == "completed"]
+    given = [{"type": "message", "role": "user", "content": HOT["input"]}, *whole]
+    results = [{"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"} for call in whole]
+    assert live.ok(PATH, **{**HOT, "input": [*given, *results]}, tools=[TOOL])["status"]

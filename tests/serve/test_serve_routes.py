@@ -11,7 +11,6 @@ import pytest
 import torch
 from serving import WINDOW, Live
 
-from seedbed.inference.text import prompt_ids
 from seedbed.models.store import LoadedModel
 
 TEXTS = ["seeds", "naïve 日本 🌱" * 8]
@@ -35,7 +34,7 @@ def embedding(loaded: LoadedModel, ids: list[int]) -> torch.Tensor:
 
 
 def test_embeddings_are_the_mean_of_the_hidden_states(live: Live, loaded: LoadedModel) -> None:
-    ids = [prompt_ids(loaded.tokenizer, text) for text in TEXTS]
+    ids = [loaded.tokenizer.encode_prompt(text) for text in TEXTS]
     for given in (TEXTS, ids):
         found = live.ok("/v1/embeddings", input=given)
         for one, expected in zip(found["data"], ids, strict=True):
@@ -69,7 +68,7 @@ def test_embeddings_that_cannot_be_made_are_refused(live: Live, broken: dict[str
 def test_tokenize_and_back(live: Live, loaded: LoadedModel) -> None:
     for text in (*TEXTS, "<|end|>"):
         found = live.ok("/tokenize", prompt=text, return_token_strs=True)
-        assert found["tokens"] == prompt_ids(loaded.tokenizer, text)
+        assert found["tokens"] == loaded.tokenizer.encode_prompt(text)
         assert (found["count"], found["max_model_len"]) == (len(found["tokens"]), WINDOW)
         assert len(found["token_strs"]) == found["count"]
         assert live.ok("/detokenize", tokens=found["tokens"])["prompt"] == text

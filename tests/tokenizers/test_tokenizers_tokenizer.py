@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenizers
+from seedbed.chat.reply_builder import StreamDecoder
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CorruptError, DataError, NotFoundError, UsageError
 from seedbed.tokenizers.special import END, SPECIAL_TOKENS
-from seedbed.tokenizers.streaming import StreamDecoder
 from seedbed.tokenizers.tokenizer import Tokenizer
 from tokenizers import AddedToken, decoders, models, normalizers, trainers
 

@@ -1,4 +1,4 @@
-"""What a model's server tells besides replies: its models, their windows, their tokens, how probable a text is.
+"""Client of a model server's other routes: its models, their windows, their tokens, log-probabilities of a text.
 
 Ours and vLLM's have all of it: ``/tokenize``, which also knows the chat template, and ``/v1/completions`` with echo.
 """
@@ -52,7 +52,7 @@ class ModelServer:
         return said[0] if isinstance(said[0], int) and said[0] > 0 else None
 
     def tokenize(self, **body: object) -> dict[str, Any] | None:
-        """What the server makes of a prompt or messages; None where it has no such route, which is asked only once."""
+        """Ask for the tokens of a prompt or messages; None without such a route, which is asked only once."""
         if not self._tokenizes:
             return None
         try:
@@ -67,7 +67,7 @@ class ModelServer:
 
     @cached_property
     def echoes(self) -> bool:
-        """Whether it tokenizes messages and gives the log-probabilities of a prompt."""
+        """True when it tokenizes messages and gives the log-probabilities of a prompt."""
         found = self.tokenize(messages=[{"role": "user", "content": "a"}], add_generation_prompt=True) or {}
         ids = found.get("tokens")
         if not isinstance(ids, list) or len(ids) < 2:

@@ -55,7 +55,7 @@ class ConversationEntry:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a list says of a conversation; times as ``time.time()``."""
+    """An entry of the list of conversations; times as ``time.time()``."""
 
     name: str
     created: float

@@ -1,4 +1,4 @@
-"""What a server's answer that is no reply means: the caller's fault, or the server's."""
+"""Errors for answers of a server that are no reply: the caller's fault, or the server's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RemoteError(SeedbedError):
 
 
 def refused(status: int, text: str, url: str, retry_after: float | None = None) -> SeedbedError:
-    """What an answer that is none means: the caller's fault, or the server's."""
+    """Return the error for an answer that is no reply: the caller's fault, or the server's."""
     message, code = _message(text)
     why = f"{url} answered {status}: {message}"
     if code == "context_length_exceeded" or (status == 400 and "context length" in message.lower()):
@@ -49,7 +49,7 @@ def strange(url: str, what: str) -> RemoteError:
 
 
 def _message(text: str) -> tuple[str, str]:
-    """What a server says went wrong, and its word for programs: OpenAI's shape, FastAPI's, or just text."""
+    """Read a server's message and its error code: OpenAI's shape, FastAPI's, or plain text."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):

@@ -42,11 +42,11 @@ class Fallback:
         return min(self._all(lambda model: model.context_window))
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has, at most."""
+        """Return the number of tokens of a text, at most."""
         return max(self._all(lambda model: model.count_tokens(text)))
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
-        """How many tokens a prompt of these messages has, at most."""
+        """Return the number of tokens of a prompt, at most."""
         return max(self._all(lambda model: model.count_prompt(messages)))
 
     def reply(self, messages: Sequence[Message], **options: Unpack[ReplyOptions]) -> Reply:
@@ -74,7 +74,7 @@ class Fallback:
         raise none_works(errors)
 
     def _all(self, ask: Callable[[ChatModel], T]) -> list[T]:
-        """What the models say that can be asked; those that rest are left out while others are there."""
+        """Ask the models that can be asked; those that rest are left out while there are others."""
         found, errors = [], []
         order = self._order()
         for place in [one for one in order if not self._rests(one)] or order:

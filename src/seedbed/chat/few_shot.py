@@ -16,9 +16,9 @@ from seedbed.chat.prompts import Prompt
 STEPS = "Let's think step by step."
 """The trigger of Kojima et al., table 4: the best of those they tried."""
 CONCLUSION = "Therefore, the answer is"
-"""What asks for the answer after the reasoning (Kojima et al., section 3: the second prompt)."""
+"""The text that asks for the answer after the reasoning (Kojima et al., section 3: the second prompt)."""
 REASONED = Prompt("{reasoning} The answer is {answer}.", "reasoned-answer")
-"""How the examples of Wei et al. end."""
+"""The end of the examples of Wei et al."""
 EXAMPLE = Prompt("Q: {question}\nA: {answer}", "example")
 QUESTION = Prompt("Q: {question}\nA:", "question")
 TRIGGERED = Prompt("{question}\n\n{trigger}", "step-by-step")

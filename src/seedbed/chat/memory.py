@@ -22,7 +22,7 @@ from seedbed.core.errors import CapacityError, UsageError
 
 @dataclass(frozen=True)
 class View:
-    """What a model is shown.
+    """The messages that a model is shown.
 
     Attributes:
         left_out: how many messages of the conversation are not in it.
@@ -32,6 +32,17 @@ class View:
     messages: tuple[Message, ...]
     left_out: int = 0
     summary: str = ""
+
+
+class CountsPrompts(Protocol):
+    """Knows its window, and the length of a prompt in it: a chat model, or the encoder of its prompts."""
+
+    @property
+    def context_window(self) -> int:
+        """Tokens that prompt and reply together may have."""
+
+    def count_prompt(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of a prompt, template and all."""
 
 
 class Memory(Protocol):
@@ -79,7 +90,7 @@ class TokenBudget:
         return view_from(messages, place_within(messages, model, self.tokens))
 
 
-def fit_window(messages: Sequence[Message], model: ChatModel, max_tokens: int) -> View:
+def fit_window(messages: Sequence[Message], model: CountsPrompts, max_tokens: int) -> View:
     """As many of the latest turns as the model's window holds beside a reply.
 
     The reply's room is ``max_tokens``, but at most a quarter of the window, so that a short window still holds some
@@ -100,15 +111,15 @@ def fit_window(messages: Sequence[Message], model: ChatModel, max_tokens: int) -
     return view_from(messages, place)
 
 
-def place_within(messages: Sequence[Message], model: ChatModel, tokens: int) -> int:
-    """Where the latest turns begin that add at most ``tokens`` tokens to a prompt of only the turn under way."""
+def place_within(messages: Sequence[Message], model: CountsPrompts, tokens: int) -> int:
+    """Return the place from which the latest turns add at most ``tokens`` tokens to the turn under way."""
     last = turn_places(messages)[-1]
     place = _first_within(messages, model, _count(messages, last, model) + tokens)
     return last if place is None else place
 
 
 def turn_places(messages: Sequence[Message]) -> list[int]:
-    """Where each turn begins; the last place is that of the turn under way, or the end where there is none."""
+    """Return the place of each turn; the last is that of the turn under way, or the end where there is none."""
     users = [place for place, one in enumerate(messages) if one.role == "user"]
     first = next((place for place, one in enumerate(messages) if one.role != "system"), len(messages))
     answered = not messages or (messages[-1].role == "assistant" and not messages[-1].tool_calls)
@@ -131,7 +142,7 @@ def check_size(name: str, size: int, least: int = 0) -> None:
         raise UsageError(f"{name} = {size} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")
 
 
-def _first_within(messages: Sequence[Message], model: ChatModel, allowed: int) -> int | None:
+def _first_within(messages: Sequence[Message], model: CountsPrompts, allowed: int) -> int | None:
     """The first turn from which on the messages have at most so many tokens: often the very first, so it is asked."""
     places = turn_places(messages)
     if _count(messages, places[0], model) <= allowed:
@@ -140,6 +151,6 @@ def _first_within(messages: Sequence[Message], model: ChatModel, allowed: int) -
     return places[found] if found < len(places) else None
 
 
-def _count(messages: Sequence[Message], place: int, model: ChatModel) -> int:
+def _count(messages: Sequence[Message], place: int, model: CountsPrompts) -> int:
     shown = view_from(messages, place).messages
     return model.count_prompt(shown) if shown else 0

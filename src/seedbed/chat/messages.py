@@ -1,17 +1,18 @@
-"""Messages, calls, replies and what they cost, to and from OpenAI's wire form."""
+"""Messages, tool calls, replies and their usage, to and from OpenAI's wire form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seedbed.core.errors import DataError
+from seedbed.inference.request import Token
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
-Finish = Literal["stop", "length", "tool_calls"]
-"""Why a reply ends: it was said, the limit or the full window, a call of a tool."""
+FinishReason = Literal["stop", "length", "tool_calls"]
+"""The reason that a reply ends: it is complete, it met the limit or the full window, it calls tools."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
 
     def to_wire(self) -> dict[str, Any]:
-        """As ``tools`` of a request holds it."""
+        """Return it as ``tools`` of a request holds it."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
@@ -37,12 +38,12 @@ class ToolCall:
     arguments: str
 
     def to_wire(self) -> dict[str, Any]:
-        """As a message holds it."""
+        """Return it as a message holds it."""
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> ToolCall:
-        """Raises DataError for what is no call."""
+        """Read a call. Raises DataError for what is none."""
         try:
             return cls(str(data["id"]), str(data["function"]["name"]), str(data["function"]["arguments"]))
         except (KeyError, TypeError) as error:
@@ -50,17 +51,69 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
-class Message:
-    """One turn of a conversation. ``tool_call_id`` says which call a message of role "tool" answers."""
+class ToolCallDelta:
+    """A part of a streamed call: the first one of each has its ``name``, all add to the arguments.
 
-    role: Role
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
+    Attributes:
+        index: which call of the reply it belongs to.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Text in a message."""
+
+    text: str
 
     def to_wire(self) -> dict[str, Any]:
-        """As ``messages`` of a request holds it."""
-        wire: dict[str, Any] = {"role": self.role, "content": self.content}
+        """Return it as ``content`` of a message holds it."""
+        return {"type": "text", "text": self.text}
+
+
+ContentPart = TextPart
+"""The union of all kinds of parts: text alone so far."""
+
+
+@dataclass(frozen=True, init=False)
+class Message:
+    """One turn of a conversation.
+
+    Attributes:
+        content: its parts; a plain text is accepted for one part of text.
+        tool_call_id: of the call that a message of role "tool" answers.
+    """
+
+    role: Role
+    content: tuple[ContentPart, ...]
+    tool_calls: tuple[ToolCall, ...]
+    tool_call_id: str | None
+
+    def __init__(
+        self,
+        role: Role,
+        content: str | Iterable[ContentPart],
+        tool_calls: Iterable[ToolCall] = (),
+        tool_call_id: str | None = None,
+    ) -> None:
+        parts = ((TextPart(content),) if content else ()) if isinstance(content, str) else tuple(content)
+        values = {"role": role, "content": parts, "tool_calls": tuple(tool_calls), "tool_call_id": tool_call_id}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the class is frozen
+
+    @property
+    def text(self) -> str:
+        """All its text."""
+        return "".join(part.text for part in self.content)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as ``messages`` of a request holds it; one part of text as a plain text."""
+        content = [part.to_wire() for part in self.content] if len(self.content) > 1 else self.text
+        wire: dict[str, Any] = {"role": self.role, "content": content}
         if self.tool_calls:
             wire["tool_calls"] = [call.to_wire() for call in self.tool_calls]
         if self.tool_call_id is not None:
@@ -69,14 +122,14 @@ class Message:
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Message:
-        """Read a message; text parts are joined, "developer" is the system. Raises DataError for what is none."""
+        """Read a message; the role "developer" is the system. Raises DataError for what is none."""
         try:
             role = {"developer": "system"}.get(data["role"], data["role"])
             if role not in ROLES:
                 raise ValueError(f"there is no role {role!r}")
             content = data.get("content") or ""
             if not isinstance(content, str):
-                content = "".join(part["text"] for part in content)
+                content = [TextPart(str(part["text"])) for part in content]
             calls = tuple(ToolCall.from_wire(call) for call in data.get("tool_calls") or ())
             return cls(role, content, calls, data.get("tool_call_id"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -85,7 +138,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Usage:
-    """How many tokens were read and written."""
+    """The number of tokens read and written."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -94,13 +147,13 @@ class Usage:
         return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
 
     def to_wire(self) -> dict[str, int]:
-        """As an answer holds it."""
+        """Return it as an answer holds it."""
         total = self.prompt_tokens + self.completion_tokens
         return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens, "total_tokens": total}
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any] | None) -> Usage:
-        """None, as some servers answer, is nothing."""
+        """Read a usage; None, as some servers answer, counts nothing."""
         data = data or {}
         return cls(int(data.get("prompt_tokens") or 0), int(data.get("completion_tokens") or 0))
 
@@ -111,27 +164,35 @@ class Reply:
 
     Attributes:
         logprobs: natural logarithms of the probabilities of its tokens, where they were asked for.
-        model: which model answered.
+        model: the name of the model that answered.
     """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
-    finish: Finish = "stop"
+    finish: FinishReason = "stop"
     logprobs: tuple[float, ...] | None = None
     model: str = ""
 
     @property
     def message(self) -> Message:
-        """What to add to the conversation."""
+        """The reply as the conversation's next message."""
         return Message("assistant", self.text, self.tool_calls)
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of a streamed answer; ``reply`` is set on the last one, and is the whole answer."""
+    """A part of a streamed answer.
+
+    Attributes:
+        text, tool_calls: what it adds.
+        token: the token it came with, where a model of this process writes.
+        reply: the whole answer; set on the last part that a chat model streams.
+    """
 
     text: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    token: Token | None = None
     reply: Reply | None = None
 
 

@@ -1,4 +1,4 @@
-"""What a chat model is: anything that answers messages. The local engine and any OpenAI-compatible URL are two.
+"""The protocol of chat models: they answer messages. The local engine and any OpenAI-compatible URL are two.
 
 Chains, memory and evaluation take a :class:`ChatModel` and know nothing else of it. A :class:`ScoringModel` also tells
 how probable an answer of the caller's is, which needs the model's logits: a local one, or a server that echoes.
@@ -15,9 +15,10 @@ from seedbed.inference.parameters import Grammar
 
 
 class ReplyOptions(TypedDict, total=False):
-    """How to answer; what is left out is as the model has it.
+    """Options of a reply; those that are left out are as the model has them.
 
-    ``tool_choice`` is "auto", "none", "required" or a tool's name. ``grammar`` says what the reply must look like.
+    ``tool_choice`` is "auto", "none", "required" or a tool's name; a local reply has at most one call
+    unless ``parallel_tool_calls`` is True. ``grammar`` is the form that the reply must have.
     ``logprobs`` True asks for those of the reply's tokens. ``trace`` is told of start, tokens and end.
     """
 
@@ -35,6 +36,7 @@ class ReplyOptions(TypedDict, total=False):
     grammar: Grammar | None
     tools: Sequence[Tool]
     tool_choice: str
+    parallel_tool_calls: bool
     trace: Trace | None
 
 
@@ -56,10 +58,10 @@ class ChatModel(Protocol):
         """The answer as it is written; the texts of all pieces join to the whole reply's."""
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has for this model."""
+        """Return the number of tokens of a text."""
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
-        """How many tokens a prompt of these messages has, template and all."""
+        """Return the number of tokens of a prompt, template and all."""
 
 
 @runtime_checkable

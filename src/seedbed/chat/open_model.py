@@ -1,4 +1,4 @@
-"""Which model: by name from the library, by URL from a server, or the first whose window holds the prompt."""
+"""Choosing a model: by name from the library, by URL from a server, or the first whose window holds the prompt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_model(
 
 
 def is_url(reference: str) -> bool:
-    """Whether a model is named by URL: no name in a library holds these characters."""
+    """Return True for a URL: no name in a library holds its characters."""
     return "://" in reference
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ReplyOptions
+from seedbed.chat.rendering import Toolbox
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Grammar, Sampling
 
@@ -40,6 +41,14 @@ def sampling_of(options: Mapping[str, Any], default: Sampling, grammar: Grammar 
     return dataclasses.replace(default, **changes, grammar=grammar)
 
 
+def toolbox_of(options: Mapping[str, Any]) -> Toolbox | None:
+    """Return the tools that options offer, if any. Raises UsageError as :meth:`Toolbox.of`."""
+    several = options.get("parallel_tool_calls", False)
+    if not isinstance(several, bool):
+        raise _wrong("parallel_tool_calls", several, "True or False")
+    return Toolbox.of(options.get("tools", ()), options.get("tool_choice"), several)
+
+
 def stop_texts(value: object) -> tuple[str, ...]:
     """One stop text or several. Raises UsageError for what is neither."""
     found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
@@ -49,13 +58,13 @@ def stop_texts(value: object) -> tuple[str, ...]:
 
 
 def start_data(messages: Sequence[Message], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the start of a model's work tells a trace."""
+    """Return the data of a trace's event at the start of a model's work."""
     plain = {name: value for name, value in options.items() if isinstance(value, (int, float, str))}
     return {**plain, "content": {"messages": [message.to_wire() for message in messages]}}
 
 
 def end_data(reply: Reply) -> dict[str, Any]:
-    """What the end of a model's work tells a trace."""
+    """Return the data of a trace's event at the end of a model's work."""
     content = {"text": reply.text, "tool_calls": [call.to_wire() for call in reply.tool_calls]}
     counts = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
     return {**counts, "finish": reply.finish, "content": content}

@@ -17,17 +17,17 @@ from seedbed.inference.parameters import Grammar
 
 Value = TypeVar("Value", covariant=True)
 SPACE = " \t\r\n"
-"""What may stand around a value: less than Python strips, so that nothing a mask allows is lost."""
+"""White space allowed around a value: less than Python strips, so that nothing a mask allows is lost."""
 
 _SHOWN = 200
 
 
 class Form(Protocol[Value]):
-    """What a reply must look like, and what it then says."""
+    """The form of a reply, and the value in it."""
 
     @property
     def grammar(self) -> Grammar:
-        """What masks tokens."""
+        """The grammar that masks tokens."""
 
     @property
     def instruction(self) -> str:
@@ -147,7 +147,7 @@ class ListForm:
 
 
 def _follow(grammar: Grammar, text: str) -> int | None:
-    """Where a text leaves a grammar, in characters; None where all of it follows."""
+    """Return the character at which a text leaves a grammar; None where all of it follows."""
     from seedbed.inference.grammar import follow
 
     done, complete = follow(grammar, text)
@@ -155,7 +155,7 @@ def _follow(grammar: Grammar, text: str) -> int | None:
 
 
 def misshapen(what: str, where: str, text: str) -> DataError:
-    """What to say of a reply that has another form: what it is not, where, and what the model wrote."""
+    """Return the error for a reply of another form: the form, the place, and the text that the model wrote."""
     cut = "…" if len(text) > _SHOWN else ""
     why = f"{where}; the model wrote {text[:_SHOWN]!r}{cut}"
     return DataError(f"the reply is {what}", why=why, fix="ask again, allow more tokens, or use a model that masks")

@@ -40,7 +40,7 @@ class Prompt:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What it inserts, in the order of first use."""
+        """The names it inserts, in the order of first use."""
         return tuple(dict.fromkeys(found["name"] for found in _PARTS.finditer(self.template) if found["name"]))
 
     @property

@@ -73,15 +73,15 @@ class RemoteModel:
         return min(known)
 
     def counts_exactly(self) -> bool:
-        """Whether the server counts tokens; they are estimated otherwise."""
+        """Return True when the server counts tokens; they are estimated otherwise."""
         return self._server.tokenize(prompt="a") is not None
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has; see :meth:`counts_exactly`."""
+        """Return the number of tokens of a text; see :meth:`counts_exactly`."""
         return self._count_text(text)
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
-        """How many tokens a prompt of these messages has; where that is estimated, 4 more a message."""
+        """Return the number of tokens of a prompt; where it is estimated, 4 more a message."""
         wire = [message.to_wire() for message in messages]
         if (found := self._server.tokenize(messages=wire, add_generation_prompt=True)) is not None:
             return int(found["count"])
@@ -108,7 +108,7 @@ class RemoteModel:
         return self._deltas(body, given.get("trace"), start_data(messages, given))
 
     def can_score(self) -> bool:
-        """Whether the server gives what :meth:`score` needs: ours does. Asked once."""
+        """Return True when the server gives the data that :meth:`score` needs: ours does. Asked once."""
         return self._server.echoes
 
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
@@ -168,4 +168,4 @@ def estimate(text: str) -> int:
 
 
 def _written(message: Message) -> str:
-    return message.role + message.content + "".join(call.name + call.arguments for call in message.tool_calls)
+    return message.role + message.text + "".join(call.name + call.arguments for call in message.tool_calls)

@@ -1,7 +1,7 @@
-"""From messages and tools to what a chat template knows, and from a reply's text back to a call.
+"""Messages and tools to a prompt: to the chat template's messages, to token ids, and to the grammar of the reply.
 
 Templates know three roles and no tools: functions are described in the system message, calls and their results are
-text (``tokenizers/tools.py``). What a reply may look like is one grammar, which every engine that masks tokens takes.
+text (``tool_calls.py``). The form of a reply is one grammar, which every engine that masks tokens takes.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from seedbed.chat.messages import Message, Tool
 from seedbed.chat.strict_schemas import strict_schema
+from seedbed.chat.tool_calls import call_grammar, describe_functions, write_call, write_result
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
-from seedbed.tokenizers.tools import call_grammar, describe_functions, write_call, write_result
+
+if TYPE_CHECKING:
+    from seedbed.tokenizers.tokenizer import Tokenizer  # loads its library: not before it is needed
 
 PlainMessages = list[dict[str, str]]
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
 def plain_messages(messages: Sequence[Message]) -> PlainMessages:
-    """Messages as chat templates know them.
+    """Return messages as chat templates know them.
 
     Raises:
         UsageError: there are none.
@@ -33,7 +37,7 @@ def plain_messages(messages: Sequence[Message]) -> PlainMessages:
     calls: dict[str, str] = {}
     plain = []
     for place, message in enumerate(messages, 1):
-        content, role = message.content, "user" if message.role == "tool" else message.role
+        content, role = message.text, "user" if message.role == "tool" else message.role
         if (message.tool_calls and role != "assistant") or (message.tool_call_id and message.role != "tool"):
             raise _refuse(place, f"its role is {message.role}, and it has a call", "leave the call out")
         for call in message.tool_calls:
@@ -49,14 +53,15 @@ def plain_messages(messages: Sequence[Message]) -> PlainMessages:
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The tools a reply may or must call."""
+    """The tools that a reply may or must call, ``several`` times or once."""
 
     tools: tuple[Tool, ...]
     required: bool
+    several: bool = False
 
     @classmethod
-    def of(cls, tools: Sequence[Tool], choice: str | None) -> Toolbox | None:
-        """What is offered, and chosen: "auto", "none", "required" or a tool's name. None: there is nothing to call.
+    def of(cls, tools: Sequence[Tool], choice: str | None, several: bool = False) -> Toolbox | None:
+        """Choose among tools by "auto", "none", "required" or a tool's name. None: there is nothing to call.
 
         Raises:
             UsageError: a name cannot be one, is there twice, or is chosen and not there.
@@ -66,26 +71,49 @@ class Toolbox:
             why = "a tool has a name of its own: up to 64 letters, digits, dots, dashes or underscores"
             raise UsageError(f"a tool cannot be called {wrong[0][:80]!r}", why=why, fix="rename it")
         if choice in (None, "auto", "none"):
-            return cls(tuple(tools), False) if tools and choice != "none" else None
+            return cls(tuple(tools), False, several) if tools and choice != "none" else None
         chosen = tuple(tool for tool in tools if choice in ("required", tool.name))
         if not chosen:
             why = f"the tools are {', '.join(names) or 'none'}"
             raise UsageError(f"tool_choice = {choice!r} chooses no tool", why=why, fix="add it to the tools")
-        return cls(chosen, True)
+        return cls(chosen, True, several)
 
     def describe(self, messages: PlainMessages) -> PlainMessages:
-        """The messages, with the system's saying what may be called."""
+        """Return the messages, with the description of the tools in the system's."""
         told = [
             {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
             for tool in self.tools
         ]
         first = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
-        system = {"role": "system", "content": first + describe_functions(told)}
+        system = {"role": "system", "content": first + describe_functions(told, self.several)}
         return [system, *(messages[1:] if messages[0]["role"] == "system" else messages)]
 
 
+@dataclass(frozen=True)
+class PromptEncoder:
+    """Encodes conversations for one model, with the tools of one reply.
+
+    Attributes:
+        context_window: tokens that prompt and reply together may have.
+    """
+
+    tokenizer: Tokenizer
+    context_window: int
+    toolbox: Toolbox | None = None
+
+    def encode(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
+        """Return the ids of a prompt; raises as :func:`plain_messages`, and UsageError where the template refuses."""
+        plain = plain_messages(messages)
+        told = self.toolbox.describe(plain) if self.toolbox else plain
+        return self.tokenizer.encode_chat(told, add_generation_prompt=add_generation_prompt)[0]
+
+    def count_prompt(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of a prompt, template and all."""
+        return len(self.encode(messages))
+
+
 def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar | None:
-    """What a reply must look like, from the caller's grammar and the tools it may call.
+    """Return the grammar of a reply, from the caller's grammar and the tools it may call.
 
     Raises:
         UsageError: both are given, and the grammar is no JSON schema.
@@ -100,9 +128,8 @@ def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar |
         what = f"a {grammar.kind} and tools at once"
         raise UsageError(what, why="a reply can follow one grammar", fix="leave out one, or use a JSON schema")
     otherwise = None if toolbox.required else "text" if schema is None else schema
-    return Grammar(
-        "lark", call_grammar({one.name: strict_schema(dict(one.parameters)) for one in toolbox.tools}, otherwise)
-    )
+    schemas = {one.name: strict_schema(dict(one.parameters)) for one in toolbox.tools}
+    return Grammar("lark", call_grammar(schemas, otherwise, toolbox.several))
 
 
 def _schema(grammar: Grammar) -> dict[str, object]:

@@ -50,7 +50,7 @@ def ask_for(
         options["grammar"] = form.grammar
     else:
         last = messages[-1]
-        told = INSTRUCTED.fill(content=last.content, instruction=form.instruction)
+        told = INSTRUCTED.fill(content=last.text, instruction=form.instruction)
         messages = [*messages[:-1], Message(last.role, told, last.tool_calls, last.tool_call_id)]
     reply = model.reply(messages, **options)
     try:

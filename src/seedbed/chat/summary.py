@@ -47,7 +47,7 @@ class Summary:
     digest: str = ""
 
     def begins(self, messages: Sequence[Message]) -> bool:
-        """Whether it is of this conversation."""
+        """Return True when it is of this conversation."""
         return self.messages <= len(messages) and (
             not self.messages or self.digest == digest(messages[: self.messages])
         )
@@ -125,7 +125,7 @@ def digest(messages: Sequence[Message]) -> str:
 
 def _line(message: Message) -> str:
     calls = (f" [calls {call.name} with {call.arguments}]" for call in message.tool_calls)
-    return f"{message.role}: {message.content}{''.join(calls)}"
+    return f"{message.role}: {message.text}{''.join(calls)}"
 
 
 def _with_summary(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:

@@ -75,7 +75,7 @@ class LoggedSpan:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
+        """The duration."""
         return None if self.ended is None else self.ended - self.started
 
 
@@ -142,7 +142,7 @@ class TraceLog:
         self.close()
 
     def _ending(self, event: TraceEvent) -> dict[str, Any]:
-        """What the end of a span sets; only a model's own tokens count, else those of a chain would count twice."""
+        """Return the values at the end of a span; only a model's own tokens count, so that none counts twice."""
         tokens = event.data if event.what == "model" else {}
         read, written = (int(tokens.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
         error = str(event.data.get("error", ""))[:_LONGEST]
@@ -157,7 +157,7 @@ class TraceLog:
         return text if len(text) <= _LONGEST else json.dumps({"cut": text[:_LONGEST]})
 
     def _trim(self, database: sqlite3.Connection) -> None:
-        """Where the file is full, delete its oldest tenth: whole traces, or inner spans where there is but one."""
+        """Delete the oldest tenth of a full file: whole traces, or inner spans where there is only one."""
         sizes = (
             database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )

@@ -73,7 +73,7 @@ def fan_out(*traces: Trace | None) -> Trace | None:
 
 
 def _tell(trace: Trace, event: TraceEvent) -> bool:
-    """Whether the listener took the event."""
+    """Return True when the listener took the event."""
     try:
         trace(event)
     except Exception as error:

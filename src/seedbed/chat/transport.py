@@ -32,7 +32,7 @@ _AGAIN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Rem
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to try, and how long to wait in between, in seconds.
+    """The number of tries, and the pauses between them, in seconds.
 
     Attributes:
         attempts: tries in all. first: the longest first wait; it doubles up to ``most``.

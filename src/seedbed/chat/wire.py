@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedbed.chat.failures import RemoteError
-from seedbed.chat.messages import Finish, Message, Reply, Tool, ToolCall, Usage
+from seedbed.chat.messages import FinishReason, Message, Reply, Tool, ToolCall, Usage
 from seedbed.chat.options import stop_texts
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
@@ -44,6 +44,7 @@ def body_of(model: str, messages: Sequence[Message], options: Mapping[str, Any])
     tools, choice = options.get("tools", ()), options.get("tool_choice")
     if tools:
         body["tools"] = [tool.to_wire() for tool in tools]
+        body.update({name: options[name] for name in ("parallel_tool_calls",) if name in options})
     if choice is not None and (tools or choice != "none"):
         body["tool_choice"] = _choice(choice, tools)
     return body
@@ -67,7 +68,7 @@ class StreamedReply:
     """A reply as its chunks come."""
 
     model: str = ""
-    finish: Finish | None = None
+    finish: FinishReason | None = None
     usage: Usage = field(default_factory=Usage)
     texts: list[str] = field(default_factory=list)
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -121,7 +122,7 @@ def _format(grammar: Grammar) -> dict[str, Any]:
 
 
 def _is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes a schema: every object is closed and requires all it declares."""
+    """Return True when OpenAI's strict mode takes a schema: every object is closed and requires all it declares."""
     if isinstance(schema, list):
         return all(map(_is_strict, schema))
     if not isinstance(schema, dict):
@@ -155,7 +156,7 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
     return None if entries is None else tuple(float(entry["logprob"]) for entry in entries)
 
 
-def _finish(choice: Mapping[str, Any]) -> Finish:
+def _finish(choice: Mapping[str, Any]) -> FinishReason:
     """Other reasons, such as a filter's, are an end like any."""
     said = choice.get("finish_reason")
     return "length" if said == "length" else "tool_calls" if said in ("tool_calls", "function_call") else "stop"

@@ -91,7 +91,7 @@ class Conversation:
         actions = {"/save": self._save, "/resume": self.resume, "/rename": self._rename, "/delete": self._delete}
         if name == "/reset":
             first = self.entries[0].message if self.entries else None
-            self._start_again(first.content if first and first.role == "system" else "")
+            self._start_again(first.text if first and first.role == "system" else "")
             say("(the conversation is forgotten)")
         elif name == "/system":
             self._start_again(text.strip())

@@ -71,14 +71,16 @@ def demo_command(
 
 def _first_answer(outcome: Outcome) -> tuple[str, str]:
     """A first turn of the chat: a question of the held-out ones, so that nothing is learned by heart."""
+    from seedbed.chat.local import LocalModel
+    from seedbed.chat.messages import Message
     from seedbed.inference.parameters import Sampling
-    from seedbed.inference.text import chat_reply
     from seedbed.models.store import load_model
 
     asked = _held_out(outcome)
     question = asked[len(asked) // 2] if asked else QUESTION
     sampling = Sampling(max_tokens=80, temperature=0.0, repetition_penalty=1.2)
-    return question, "".join(chat_reply(load_model(outcome.model), [{"role": "user", "content": question}], sampling))
+    model = LocalModel(load_model(outcome.model), sampling=sampling)
+    return question, model.reply([Message("user", question)]).text
 
 
 def _held_out(outcome: Outcome) -> list[str]:

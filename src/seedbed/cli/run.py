@@ -18,12 +18,12 @@ from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
 
 if TYPE_CHECKING:
+    from seedbed.chat.messages import Delta
     from seedbed.core.artifacts import Artifact
     from seedbed.inference.parameters import Sampling
-    from seedbed.inference.text import Piece
     from seedbed.models.store import LoadedModel
 
-    Write = Callable[[Sampling], Iterator[Piece]]
+    Write = Callable[[Sampling], Iterator[Delta]]
 
 _DRAWING = ("temperature", "top_k", "top_p", "min_p", "seed")  # who sets one of these wants tokens to be drawn
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -118,21 +118,27 @@ def is_pair(artifact: Artifact) -> bool:
 
 def _decoder(artifact: Artifact, text: str) -> tuple[int, Write]:
     """How many tokens a text has, and what continues it."""
-    from seedbed.inference.text import prompt_ids, stream_pieces
+    from seedbed.chat.local import continue_text
     from seedbed.models.store import load_model
 
     loaded = load_model(artifact)
-    ids = prompt_ids(loaded.tokenizer, text)
-    return len(ids), partial(stream_pieces, loaded, ids)
+    ids = loaded.tokenizer.encode_prompt(text)
+    return len(ids), partial(continue_text, loaded, ids)
 
 
 def _pair(artifact: Artifact, text: str) -> tuple[int, Write]:
     """How many tokens a text has, and what writes another from it."""
+    from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
     from seedbed.inference.seq2seq import Seq2Seq
     from seedbed.models.store import load_any
 
     writer = Seq2Seq(load_any(artifact))
-    return len(writer.source(text)), partial(writer.write, text)
+    source = writer.source(text)
+
+    def write(sampling: Sampling) -> Iterator[Delta]:
+        return deltas_of(writer.stream(source, sampling), ReplyBuilder(writer.tokenizer, sampling.stop))
+
+    return len(source), write
 
 
 def _is_given(*names: str) -> bool:
@@ -160,20 +166,21 @@ def plain_line(text: str) -> str:
     return " ".join(text.split()).translate(_CONTROLS)
 
 
-def report(pieces: Iterator[Piece], prompt_tokens: int, sampling: Sampling, started: float) -> dict[str, Any]:
+def report(pieces: Iterator[Delta], prompt_tokens: int, sampling: Sampling, started: float) -> dict[str, Any]:
     """A whole reply as JSON values; times are seconds since ``started``."""
-    collected, first = [], 0.0
+    tokens, texts, first = [], [], 0.0
     for piece in track(pieces, "generating", sampling.max_tokens, "tokens"):
         first = first or time.perf_counter() - started
-        collected.append(piece)
+        texts.append(piece.text)
+        tokens += [piece.token] if piece.token else []
     seconds = time.perf_counter() - started
     return {
-        "text": "".join(piece.text for piece in collected),
-        "finish": collected[-1].finish,
+        "text": "".join(texts),
+        "finish": tokens[-1].finish,
         "seed": sampling.seed,
         "prompt_tokens": prompt_tokens,
-        "tokens": [{"id": piece.token.id, "logprob": piece.token.logprob} for piece in collected],
+        "tokens": [{"id": token.id, "logprob": token.logprob} for token in tokens],
         "seconds_to_first_token": round(first, 4),
         "seconds": round(seconds, 4),
-        "tokens_per_second": round(len(collected) / seconds, 1),
+        "tokens_per_second": round(len(tokens) / seconds, 1),
     }

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from seedbed.chat.local import continue_text
 from seedbed.corpus.document import CorpusDocument
 from seedbed.evaluation.report import Sample
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import prompt_ids, stream_pieces
 from seedbed.models.store import LoadedModel
 
 COUNT = 4
@@ -44,12 +44,12 @@ def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> 
 
 
 def _continuation(loaded: LoadedModel, beginning: str) -> Sample:
-    ids = prompt_ids(loaded.tokenizer, beginning)[: _half_window(loaded)]
+    ids = loaded.tokenizer.encode_prompt(beginning)[: _half_window(loaded)]
     return Sample(loaded.tokenizer.decode(ids), _text(loaded, ids, CONTINUE))
 
 
 def _text(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling) -> str:
-    return "".join(piece.text for piece in stream_pieces(loaded, ids, sampling))
+    return "".join(delta.text for delta in continue_text(loaded, ids, sampling))
 
 
 def _half_window(loaded: LoadedModel) -> int:

@@ -1,1 +1,1 @@
-"""Generation: prompt ids in, a stream of token ids out; text only at the edge (``text.py``)."""
+"""Generation: prompt ids in, a stream of token ids out; text stands one level up, in ``chat``."""

@@ -5,6 +5,7 @@ Hugging Face's ``generate(num_beams=…, do_sample=False)``; Wu et al. 2016, equ
 instead. Like theirs, the search looks at twice as many candidates as beams, so that ended ones leave enough to go on
 with, and stops when no running beam at its present length would beat the worst of the finished ones kept.
 
+A prompt is prefilled on the engine's grid of positions; only its last position goes through the output head.
 Left out: beam sampling, groups, and penalties; each changes what "most probable" means.
 """
 
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from seedbed.core.progress import track
-from seedbed.inference.beam_cache import reordered, spread
-from seedbed.inference.decoding import Finish, Token, finish_of, prefill, step
+from seedbed.inference.request import Finish, Token, finish_of
+from seedbed.inference.runner import BLOCK
 from seedbed.models.decoder import Decoder
+from seedbed.nn.block import CrossState
+from seedbed.nn.cache import KVCache
 from seedbed.nn.mixer import State
 
 Advance = Callable[[Sequence[int], list[State]], tuple[Tensor, list[State]]]
@@ -40,11 +43,11 @@ class Hypothesis:
     finish: Finish | None = None
 
     def score(self, length_penalty: float) -> float:
-        """Log-probability, normalized by length."""
+        """Return the log-probability, normalized by length."""
         return self.total / math.pow(len(self.tokens), length_penalty)
 
     def extended(self, token: int, logprob: float, total: float, finish: Finish | None) -> Hypothesis:
-        """This one with one more token, and ``total`` with it."""
+        """Return this hypothesis with one more token; ``total`` includes it."""
         return Hypothesis((*self.tokens, token), (*self.logprobs, logprob), total, finish)
 
 
@@ -58,7 +61,7 @@ def beam_search(
     *,
     known: int | None = None,
 ) -> list[Token]:
-    """The best continuation of ``prompt`` of at most ``limit`` tokens that ``beams`` beams find.
+    """Return the best continuation of ``prompt`` that ``beams`` beams find, of at most ``limit`` tokens.
 
     Args:
         known: ids that may be drawn, of all rows of the embedding.
@@ -81,7 +84,7 @@ def search(
     known: int | None = None,
     adjust: Adjust | None = None,
 ) -> list[Token]:
-    """The search from the logits (1, V) of the first token on, with the states of all beams."""
+    """Search from the logits (1, V) of the first token on, with the states of all beams."""
     running, finished = [Hypothesis()], list[Hypothesis]()
     for _ in track(range(limit), "beam search", limit, "tokens"):
         candidates = expand(running, logits[:, :known], end_ids, limit, beams, adjust)
@@ -107,7 +110,7 @@ def expand(
     beams: int,
     adjust: Adjust | None = None,
 ) -> list[tuple[int, Hypothesis]]:
-    """The best candidates one token longer, best first, each with the row it continues.
+    """Return the best candidates that are one token longer, best first, each with the row it continues.
 
     Logits: (at least as many rows as are running, V).
     """
@@ -128,10 +131,74 @@ def expand(
 
 
 def _settled(running: Sequence[Hypothesis], finished: Sequence[Hypothesis], beams: int, length_penalty: float) -> bool:
-    """Whether enough have finished and the best running beam, were it to end now, would not displace the worst."""
+    """Return True when enough have finished and the best running beam, ended now, would not displace the worst."""
     return len(finished) == beams and running[0].score(length_penalty) <= finished[-1].score(length_penalty)
 
 
 def _filled(values: list[int], beams: int) -> list[int]:
-    """As many values as there are beams; rows without a hypothesis repeat the first and are not looked at."""
+    """Return as many values as there are beams; rows without a hypothesis repeat the first and are not read."""
     return values + values[:1] * (beams - len(values))
+
+
+@torch.inference_mode()
+def prefill(model: Decoder, prompt: Sequence[int], states: list[State]) -> tuple[Tensor, list[State]]:
+    """Feed a prompt to fresh states. Returns the logits (1, V) after its last token, and the new states."""
+    ids = torch.tensor([list(prompt)], device=_device_of(model))  # (1, T)
+    for start in range(0, len(prompt), BLOCK):
+        logits, states = _feed(model, ids[:, start : start + BLOCK], states)
+    return logits, states
+
+
+@torch.inference_mode()
+def step(model: Decoder, tokens: Sequence[int], states: list[State]) -> tuple[Tensor, list[State]]:
+    """Feed one token to each of B sequences. Returns their logits, (B, V), and the new states."""
+    ids = torch.tensor(tokens, device=_device_of(model))[:, None]  # (B, 1)
+    return _feed(model, ids, states)
+
+
+def _device_of(model: Decoder) -> torch.device:
+    """Return the device of the model's weights."""
+    return next(model.parameters()).device
+
+
+def _feed(model: Decoder, ids: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+    hidden, after = model.hidden(ids, states)
+    assert after is not None  # states in, states out
+    return model.head(hidden[:, -1]), after
+
+
+def spread(narrow: list[State], wide: list[State], beams: int) -> list[State]:
+    """Return one sequence's states for every beam; caches are copied into those of ``wide``."""
+    return [_spread(old, new, beams) for old, new in zip(narrow, wide, strict=True)]
+
+
+def reordered(states: list[State], rows: Tensor) -> list[State]:
+    """Return states in which sequence i continues the former sequence ``rows[i]``; caches change in place."""
+    return [_reordered(state, rows) for state in states]
+
+
+def _spread(old: State, new: State, beams: int) -> State:
+    if isinstance(old, CrossState):
+        cross = tuple(part.expand(beams, -1, -1, -1) for part in old.cross)  # all beams read the same text
+        return CrossState(_spread(old.mixer, new.mixer, beams), cross)
+    if not isinstance(old, KVCache):
+        return _pick(old, torch.zeros(beams, dtype=torch.long))
+    used, shape = slice(0, old.used), (beams, -1, -1, -1)
+    new.append(old.k[:, :, used].expand(shape), old.v[:, :, used].expand(shape))
+    return new
+
+
+def _reordered(state: State, rows: Tensor) -> State:
+    if isinstance(state, CrossState):
+        return CrossState(_reordered(state.mixer, rows), state.cross)
+    if not isinstance(state, KVCache):
+        return _pick(state, rows)
+    state.reorder(rows)
+    return state
+
+
+def _pick(state: State, rows: Tensor) -> State:
+    """Rows of a recurrent state: h, or (h, c), each (1, B, D)."""
+    if isinstance(state, tuple):
+        return tuple(_pick(part, rows) for part in state)
+    return state.index_select(1, rows.to(state.device))

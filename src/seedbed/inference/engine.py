@@ -17,11 +17,10 @@ import torch
 
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference import sampler
-from seedbed.inference.decoding import Token, finish_of
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.kv_blocks import BlockPool
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, check_prompt, in_use
+from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, Token, check_prompt, finish_of, in_use
 from seedbed.inference.runner import BLOCK, LogitRows, Runner, TokenChunk
 from seedbed.inference.scheduler import Running, Scheduler
 from seedbed.inference.speculation import Speculator
@@ -83,7 +82,7 @@ class Engine:
         speculate: bool = True,
     ) -> None:
         self.runner, self.limits = runner, limits
-        self._end_ids, self._grammars = frozenset(end_ids), grammars
+        self.end_ids, self._grammars = frozenset(end_ids), grammars
         self._speculator = Speculator() if runner.exact and runner.paged and speculate else None
         self.window = min(runner.max_length, runner.block_count * BLOCK)
         self._arrivals = itertools.count()
@@ -119,7 +118,7 @@ class Engine:
         return Running(
             request,
             limit=min(sampling.max_tokens, self.window - len(request.prompt) + 1),  # the last one needs no position
-            ends=frozenset() if sampling.ignore_end else self._end_ids | ends,
+            ends=frozenset() if sampling.ignore_end else self.end_ids | ends,
             plain=_is_plain(sampling),
             matcher=matcher,
             arrival=next(self._arrivals),

@@ -1,18 +1,41 @@
-"""What the engine is asked, what it answers, and how it says that it cannot."""
+"""Requests to the engine, the tokens and events it answers with, and the errors it refuses with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from seedbed.core.errors import CapacityError, SeedbedError, UsageError
-from seedbed.inference.decoding import Token
 from seedbed.inference.parameters import Sampling
+
+Finish = Literal["end", "length", "stop"]
+"""The reason that a reply ends: the model's end token, the limit or the full window, a stop string."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token."""
+
+    id: int
+    logprob: float
+    """Natural logarithm, under the model itself: before penalties, temperature and filters."""
+    finish: Finish | None = None
+    """Set on the last token. With ``"end"`` the token is the end token itself."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The most probable ids here with their log-probabilities, best first, as many as were asked for."""
+
+
+def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:
+    """Return the reason that a reply of ``length`` tokens ends with ``token``; None where it goes on."""
+    if token in end_ids:
+        return "end"
+    return "length" if length >= limit else None
 
 
 @dataclass(frozen=True)
 class Request:
-    """One reply asked for.
+    """One reply that is asked for.
 
     Attributes:
         id: names it while it is running.
@@ -59,7 +82,7 @@ class DeadlineError(SeedbedError):
 
 
 def in_use(request_id: str) -> UsageError:
-    """What to say to a second request with the id of one that is not done."""
+    """Return the refusal of a second request with the id of one that is running."""
     return UsageError(f"request {request_id} is running", why="an id names one request", fix="take another id")
 
 

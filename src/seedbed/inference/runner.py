@@ -12,9 +12,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from seedbed.inference.decoding import GRID
-
-BLOCK = GRID
+BLOCK = 64
 """Positions of a KV block: the prefill grid, so that a cached block holds exactly one prefill step's work."""
 
 Want = Literal["none", "last", "all"]

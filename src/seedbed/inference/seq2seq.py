@@ -20,13 +20,10 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import UsageError
-from seedbed.inference.beam import search
-from seedbed.inference.beam_cache import spread
-from seedbed.inference.decoding import Token, finish_of
+from seedbed.inference.beam import search, spread
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import check_prompt
+from seedbed.inference.request import Token, check_prompt, finish_of
 from seedbed.inference.sampler import choose, top_logprobs
-from seedbed.inference.text import Piece, pieces_of
 from seedbed.models.encoder_decoder import EncoderDecoder
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
@@ -38,7 +35,7 @@ _ANY_LENGTH = 2**31  # of a source without a table of positions
 
 @dataclass(frozen=True)
 class Rules:
-    """What a published model asks of its targets; tokens as ids.
+    """The rules of a published model for its targets; tokens as ids.
 
     Attributes:
         start: fed first, and no part of the target. ends: any of them ends it.
@@ -53,7 +50,7 @@ class Rules:
     never: tuple[int, ...] = ()
 
     def adjust(self, scores: Tensor, written: int, limit: int) -> Tensor:
-        """Scores (…, V) of a target's next token, after ``written`` of at most ``limit``, under these rules."""
+        """Return scores (…, V) of a target's next token, after ``written`` of at most ``limit``, under these rules."""
         forced = self.last if written == limit - 1 else None
         forced = self.first if forced is None and written == 0 else forced
         if forced is not None:
@@ -82,20 +79,12 @@ class Seq2Seq:
         self.known = min(self.tokenizer.vocab_size, self.model.config.decoder.vocab_size)
         self.rules = rules_of(loaded.published, self.tokenizer, self.known)
 
-    def write(self, text: str, sampling: Sampling) -> Iterator[Piece]:
-        """The target of a source text, as it is written.
-
-        Raises:
-            CapacityError: the source is longer than the model reads. UsageError: see :meth:`stream`.
-        """
-        return pieces_of(self.stream(self.source(text), sampling), self.tokenizer, sampling)
-
     def source(self, text: str) -> list[int]:
-        """The ids of a source text, with what the tokenizer puts around it."""
+        """Return the ids of a source text, with what the tokenizer puts around it."""
         return self.tokenizer.wrap(self.tokenizer.encode(text))
 
     def stream(self, source: Sequence[int], sampling: Sampling) -> Iterator[Token]:
-        """A target's tokens as they are decided (with beams: all at the end).
+        """Yield a target's tokens as they are decided (with beams: all at the end).
 
         Raises:
             UsageError: the source is empty or holds an id that the model does not know; a grammar is asked for.
@@ -166,7 +155,7 @@ class Seq2Seq:
 
 
 def rules_of(published: Mapping[str, Any], tokenizer: Tokenizer, known: int) -> Rules:
-    """The rules of a model as it was published; for one of ours, start and end are the tokenizer's.
+    """Read the rules of a model as it was published; for one of ours, start and end are the tokenizer's.
 
     Raises:
         UsageError: they name tokens that the model does not have.

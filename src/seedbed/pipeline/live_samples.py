@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from seedbed.chat.local import LocalModel, continue_text
+from seedbed.chat.messages import Message
+from seedbed.inference.engine_client import make_client
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.text import chat_reply, generate_text, make_generator
 from seedbed.models.decoder import Decoder
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import LoadedModel
@@ -27,10 +29,12 @@ def live_sample(
     loaded, turn = LoadedModel(model, tokenizer, None), itertools.count()  # type: ignore[arg-type]
 
     def sample() -> str:
-        generator = make_generator(loaded, fast=False)
+        client = make_client(loaded, fast=False)
         if not prompts:
-            return "".join(generate_text(loaded, "", LIVE_SAMPLE, generator))
+            return "".join(delta.text for delta in continue_text(loaded, "", LIVE_SAMPLE, client))
         asked = prompts[next(turn) * 7919 % len(prompts)]
-        return f"{asked[0]['content']} → {''.join(chat_reply(loaded, asked, LIVE_SAMPLE, generator))}"
+        writer = LocalModel(loaded, client, name="live", sampling=LIVE_SAMPLE)
+        reply = writer.reply([Message.from_wire(message) for message in asked])
+        return f"{asked[0]['content']} → {reply.text}"
 
     return sample

@@ -51,12 +51,12 @@ def fill(template: Template, **values: str) -> list[Message]:
     Raises:
         UsageError: a name in the template has no value.
     """
-    return [replace(message, content=_content(message.content, values)) for message in template]
+    return [Message(message.role, _content(message.text, values)) for message in template]
 
 
 def label_of(name: str, template: Template) -> str:
     """The template for traces: a changed word gives another label."""
-    return Prompt("\n".join(message.content for message in template), name).label
+    return Prompt("\n".join(message.text for message in template), name).label
 
 
 def room_for_reply(model: ChatModel, max_tokens: int | None, share: int = 4) -> int:

@@ -63,11 +63,9 @@ class LocalEmbedder:
         return self._model.count_tokens(text)
 
     def _mean(self, text: str) -> Vectors:
-        from seedbed.inference.text import prompt_ids
-
-        ids, window = prompt_ids(self._model.tokenizer, text), self._model.context_window
+        ids, window = self._model.tokenizer.encode_prompt(text), self._model.context_window
         parts = [ids[at : at + window] for at in range(0, len(ids), window)]
-        sums = [self._model.generator.embed(part).double().cpu().numpy() * len(part) for part in parts]
+        sums = [self._model.client.embed(part).double().cpu().numpy() * len(part) for part in parts]
         return np.asarray(sum(sums) / len(ids), np.float32)
 
 

@@ -62,7 +62,7 @@ class Keys:
             raise CorruptError(f"{self._path} cannot be read", why=repr(error), fix=fix) from error
 
     def owner(self, key: str) -> str | None:
-        """Who a key belongs to: its hash, or None for no key of ours. Takes as long whichever it is."""
+        """Return the owner of a key: its hash, or None for an unknown key. Takes the same time for both."""
         wanted = _hash(key)
         known = [*self._session, *(entry["hash"] for entry in self.entries())]
         return wanted if any([hmac.compare_digest(one, wanted) for one in known]) else None  # noqa: C419 (all compared)

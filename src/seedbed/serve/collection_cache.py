@@ -31,7 +31,7 @@ class Shelf:
             return collection
 
     def list(self) -> list[dict[str, Any]]:
-        """What each collection holds."""
+        """Return the contents of each collection in numbers."""
         return [_described(name, self.open(name)) for name in names(self._library)]
 
     def close(self) -> None:

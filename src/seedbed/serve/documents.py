@@ -16,26 +16,23 @@ from starlette.responses import JSONResponse, Response
 
 from seedbed.chat.local import LocalModel
 from seedbed.chat.model import ReplyOptions
-from seedbed.core.errors import SeedbedError
-from seedbed.inference.engine_client import ThreadedGenerator
+from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
 from seedbed.rag.answer import Answer, ask
-from seedbed.serve.context import RequestContext, provenance, sse, stream
-from seedbed.serve.errors import refuse
+from seedbed.serve.context import ENDED, RequestContext, provenance, stream
+from seedbed.serve.from_wire import question_of
 from seedbed.serve.pool import Served
-from seedbed.serve.replies import head_of, text_of
 from seedbed.serve.schemas.bodies import ChatRequest, DocumentOptions
-
-_ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
+from seedbed.serve.to_wire import head_of, sse
 
 
 async def complete_from_documents(body: ChatRequest, limit: int | None, context: RequestContext) -> Response:
     """Answer a chat completion whose ``documents`` name a collection."""
     assert body.documents is not None  # asked of nobody else
-    question = _question(body)
+    question = question_of(body)
     served = await context.model(body.model)
     sampling = body.sampling(limit or served.window, 0)
-    head = head_of("chatcmpl", body, served)
+    head = head_of("chatcmpl", body, served.fingerprint)
     headers = provenance(served, sampling)
     work = _answering(body, body.documents, question, limit, sampling, context, served)
     if body.stream:
@@ -47,24 +44,6 @@ async def complete_from_documents(body: ChatRequest, limit: int | None, context:
     return JSONResponse({**head, "object": "chat.completion", **told}, headers=headers)
 
 
-def _question(body: ChatRequest) -> str:
-    wrong = {
-        "n": body.n > 1,
-        "tools": body.tools,
-        "logprobs": body.logprobs,
-        "response_format": body.response_format.type != "text",
-        "structured_outputs": body.structured_outputs.grammars(),
-    }
-    if given := [name for name, value in wrong.items() if value]:
-        why = "a chain's prompts and answers have forms of their own"
-        raise refuse(f"documents and {given[0]} at once", why=why, fix=f"leave out {given[0]}", param=given[0])
-    last = body.messages[-1]
-    if last.role != "user" or not text_of(last.content).strip():
-        why = "the last message is the question"
-        raise refuse("there is no question", why=why, fix="end with a message of the user", param="messages")
-    return text_of(last.content)
-
-
 def _answering(
     body: ChatRequest,
     wanted: DocumentOptions,
@@ -74,11 +53,11 @@ def _answering(
     context: RequestContext,
     served: Served,
 ) -> Callable[[], Answer]:
-    """The work of a thread: find passages and run the chain. It ends with the request."""
+    """Return the work of a thread: find passages and run the chain. It ends with the request."""
     seconds = context.server.settings.request_seconds
-    source = ThreadedGenerator(served.engine, salt=body.salt(context.owner), seconds=seconds)
-    context.stack.callback(source.end, _ENDED)
-    model = LocalModel(served.loaded, source, name=body.model, sampling=sampling)
+    client = EngineClient(served.engine, salt=body.salt(context.owner), seconds=seconds)
+    context.stack.callback(client.end, ENDED)
+    model = LocalModel(served.loaded, client, name=body.model, sampling=sampling)
     options: ReplyOptions = {"temperature": sampling.temperature} if "temperature" in body.model_fields_set else {}
     if limit is not None:
         options["max_tokens"] = limit
@@ -114,7 +93,7 @@ async def _chunks(
 
 
 def _annotations(answer: Answer) -> list[dict[str, Any]]:
-    """Citations in OpenAI's form, whose only kind here is of an address."""
+    """Write citations in OpenAI's form, whose only kind here is of an address."""
     return [
         {
             "type": "url_citation",

@@ -14,7 +14,7 @@ _FIRST = "seedbed_time_to_first_token_seconds"
 
 
 class Metrics:
-    """What a server has done; only its event loop touches it."""
+    """Counters of a server; only its event loop changes them."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()

@@ -1,4 +1,4 @@
-"""What every request passes first (host, origin, key, size, shape), and every answer gets (headers, a time limit).
+"""Checks of every request (host, origin, key, size, shape), and additions to every answer (headers, a time limit).
 
 Everything needs a key but ``/health`` and the page's files: what is not listed here is closed, unknown paths too. A
 request ends with its client: when the connection goes, the work for it is cancelled, streamed or not.
@@ -85,7 +85,7 @@ class Gate:
                 self.server.metrics.disconnects += 1
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
-        """Who asks. Raises ApiError for whoever may not."""
+        """Return the owner of a request. Raises ApiError for one that is not allowed."""
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
         if not _is_address(host) and host not in {"localhost", *self.server.settings.hosts}:
             why = f"this server is not called {host[:100]!r}"
@@ -155,7 +155,7 @@ def _finite(text: str) -> float:
 
 
 def _is_address(host: str) -> bool:
-    """Whether a host is a plain address, which no other site's name can point here."""
+    """Return True for a plain address: no other site's name can point here."""
     try:
         return bool(ipaddress.ip_address(host))
     except ValueError:

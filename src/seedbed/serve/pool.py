@@ -16,11 +16,10 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, EngineLimits, Stats
-from seedbed.inference.engine_thread import EngineThread
+from seedbed.inference.engine_client import EngineThread, end_ids
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.request import check_prompt
 from seedbed.inference.runners.making import make_runner
-from seedbed.inference.text import end_ids, prompt_ids
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
 from seedbed.serve.adapters import AdapterEngine, ServedAdapter, read_adapters
@@ -83,7 +82,7 @@ class Served(Ready):
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
         """Return the ids of a text; ``around``: with the special tokens before a text."""
-        return prompt_ids(self.tokenizer, text) if around else self.tokenizer.encode(text)
+        return self.tokenizer.encode_prompt(text) if around else self.tokenizer.encode(text)
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the mean (D,) of a text's last hidden states; waits for it."""

@@ -53,7 +53,7 @@ class HttpServer(uvicorn.Server):
         self._until = time.monotonic() + self._state.settings.drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop now; asked ten times a second."""
+        """Return True to stop now; called ten times a second."""
         idle = not self._state.metrics.in_flight
         if self._state.draining and (idle or time.monotonic() > self._until):
             self.should_exit = True

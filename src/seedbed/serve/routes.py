@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from seedbed.chat.rendering import PromptEncoder
 from seedbed.core.artifacts import Artifact
 from seedbed.serve.completions import encode_prompts
 from seedbed.serve.context import Here, provenance
 from seedbed.serve.errors import refuse
-from seedbed.serve.replies import plain_messages
+from seedbed.serve.from_wire import messages_of
 from seedbed.serve.schemas.bodies import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
 
 router = APIRouter()
@@ -23,7 +25,7 @@ router = APIRouter()
 
 @router.get("/health")
 async def health(context: Here) -> Response:
-    """Whether the server takes requests."""
+    """Report whether the server takes requests."""
     status = "draining" if context.server.draining else "ok"
     body = {"status": status, "instance": context.server.instance, "in_flight": context.server.metrics.in_flight - 1}
     return JSONResponse(body, 503 if context.server.draining else 200)
@@ -94,8 +96,9 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
     served = await context.any_model(body.model)
     tokenizer = served.tokenizer
     if body.messages is not None:
-        messages, prompt = plain_messages(body.messages), body.add_generation_prompt
-        ids, _ = await asyncio.to_thread(tokenizer.encode_chat, messages, add_generation_prompt=prompt)
+        messages, prompts = messages_of(body.messages), PromptEncoder(tokenizer, served.window)
+        encode = partial(prompts.encode, messages, add_generation_prompt=body.add_generation_prompt)
+        ids = await asyncio.to_thread(encode)
     else:
         ids = await asyncio.to_thread(served.encode, body.prompt or "", around=body.add_special_tokens)
     strings = {"token_strs": await asyncio.to_thread(tokenizer.pieces, ids)} if body.return_token_strs else {}

@@ -1,4 +1,4 @@
-"""What one server takes on: every limit that a request can meet."""
+"""Limits of one server, all that a request can meet."""
 
 from __future__ import annotations
 

@@ -20,8 +20,7 @@ import tokenizers
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
-from seedbed.tokenizers import template
-from seedbed.tokenizers.chat import MessageSpan, render_spans, segments
+from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, MessageSpan, render_spans, segments
 from seedbed.tokenizers.plain import PlainText
 from seedbed.tokenizers.published import (
     CONFIG_FILE,
@@ -46,7 +45,7 @@ _KEPT = (
     "add_bos_token",
     "add_eos_token",
 )  # entries of a configuration that others act on, written again as they were
-OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": template.DEFAULT_TEMPLATE}
+OURS = {"bos_token": BOS, "eos_token": END, "pad_token": PAD, "chat_template": DEFAULT_TEMPLATE}
 
 
 class Tokenizer:
@@ -60,7 +59,7 @@ class Tokenizer:
         self._listed = listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
         self.chat_templates: dict[str, str] = templates_by_name(config.get("chat_template"))
-        self.chat_template: str = self.chat_templates.get(DEFAULT_NAME, template.DEFAULT_TEMPLATE)
+        self.chat_template: str = self.chat_templates.get(DEFAULT_NAME, DEFAULT_TEMPLATE)
         added = self._inner.get_added_tokens_decoder()
         self._added = {index: token.content for index, token in added.items()}
         self._vocabulary = self._inner.get_vocab(with_added_tokens=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from engine_clients import client_of
 from hash_runner import run_all, tokens_of
 from torch import Tensor, nn
 from transformers import (
@@ -22,11 +23,9 @@ from transformers import (
 )
 
 from seedbed.core.errors import CapacityError
-from seedbed.inference.decoding import Token
 from seedbed.inference.engine import Engine, EngineLimits
-from seedbed.inference.generate import Generator
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Request
+from seedbed.inference.request import Request, Token
 from seedbed.inference.runner import BLOCK, TokenChunk
 from seedbed.inference.runners.torch import TILE_ROWS, TorchRunner
 from seedbed.models.config import ModelConfig
@@ -348,7 +347,7 @@ def test_greedy_tokens_are_those_of_transformers(family: Callable[[], tuple[PreT
     torch.manual_seed(3)
     for parameter in theirs.parameters():
         parameter.data.normal_(0.0, 0.3)
-    generator = Generator(converted(theirs.eval(), config))
+    generator = client_of(converted(theirs.eval(), config))
     for length in (1, 40, 64, 130):
         prompt = torch.randint(90, (1, length), generator=torch.Generator().manual_seed(length))
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What the request bodies share. A field is honoured or refused, never ignored; null counts as not given.
+"""The common part of request bodies. A field is honoured or refused, never ignored; null counts as not given.
 
 Fields of OpenAI's that cannot be honoured are in each body's ``refused`` table: the values that ask for nothing, which
 are accepted, and the reason why others are not. What is in neither place is unknown, and refused as such.
@@ -51,7 +51,7 @@ def _knob(name: str, **changes: Any) -> Any:
 
 
 class StructuredOutputs(Strict):
-    """What a reply must look like: exactly one of these (vLLM's extension; ``grammar`` is a Lark grammar)."""
+    """The form of a reply: exactly one of these (vLLM's extension; ``grammar`` is a Lark grammar)."""
 
     json_: dict[str, Any] | str | None = Field(default=None, alias="json")
     regex: str | None = None
@@ -72,7 +72,7 @@ class StreamOptions(Strict):
 
 
 class Controls(Strict):
-    """How to continue a prompt: OpenAI's parameters, and vLLM's for what OpenAI has none."""
+    """Parameters of generation: OpenAI's parameters, and vLLM's for what OpenAI has none."""
 
     model: str = Field(max_length=200, description="A name that /v1/models lists.")
     temperature: float = _knob("temperature", default=1.0)
@@ -95,7 +95,7 @@ class Controls(Strict):
     cache_salt: str = Field("", max_length=512, description="As prompt_cache_key.")
 
     def salt(self, owner: str) -> str:
-        """What two requests must have in common to share cached prefixes."""
+        """Return the text that two requests must have in common to share cached prefixes."""
         return json.dumps([owner, *(getattr(self, name) for name in _SALTS)])
 
     def sampling(self, max_tokens: int, top_logprobs: int, grammar: Grammar | None = None) -> Sampling:

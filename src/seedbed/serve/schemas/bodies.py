@@ -15,7 +15,6 @@ _REFUSED: Refused = {
     "moderation": ([], "there is no moderation model here"),
     "prompt_cache_options": ([{}], "prefixes are cached by what they are, as long as there is room"),
     "prompt_cache_retention": (["in_memory"], "prefixes are cached in memory only"),
-    "parallel_tool_calls": ([True, False], "a reply holds at most one call, which both allow"),
 }
 _UNREAD: Refused = {name: ([[]], "nothing here reads them") for name in ("annotations", "logprobs")}
 _Verbosity: Refused = {"verbosity": (["medium"], "the models here have one")}
@@ -28,15 +27,18 @@ _Some = Field(min_length=1, fail_fast=True)  # a million wrong entries make one 
 Ids = Annotated[list[int], _Some]
 Prompts = str | Ids | Annotated[list[str], _Some] | Annotated[list[Ids], _Some]
 ToolMode = Literal["none", "auto", "required"]
+ParallelCalls = Annotated[
+    bool, Field(description="Allow several calls in one reply: true → one or more, false → at most one.")
+]
 
 
-class TextPart(Strict):
+class WireTextPart(Strict):
     refused: ClassVar[Refused] = _UNREAD
     type: Literal["text", "input_text", "output_text"]
     text: str
 
 
-Content = str | list[TextPart]
+Content = str | list[WireTextPart]
 
 
 class CalledFunction(Strict):
@@ -44,7 +46,7 @@ class CalledFunction(Strict):
     arguments: str
 
 
-class ToolCall(Strict):
+class WireToolCall(Strict):
     id: Id
     type: Literal["function"] = "function"
     function: CalledFunction
@@ -60,7 +62,7 @@ class ChatMessage(Strict):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Name | None = Field(default=None, description="Who speaks: written before the content.")
-    tool_calls: list[ToolCall] = Field(default=[], max_length=128)
+    tool_calls: list[WireToolCall] = Field(default=[], max_length=128)
     tool_call_id: Id | None = None
 
 
@@ -85,7 +87,7 @@ class Function(Strict):
     strict: bool = Field(default=True, description="Arguments follow the schema either way.")
 
 
-class Tool(Strict):
+class WireTool(Strict):
     type: Literal["function"]
     function: Function
 
@@ -100,7 +102,7 @@ class NamedTool(Strict):
 
     @property
     def name(self) -> str:
-        """Where the flat form has it."""
+        """The name, in the same place as in the flat form."""
         return self.function.name
 
 
@@ -135,8 +137,9 @@ class ChatRequest(Controls):
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=20)
     response_format: ResponseFormat = ResponseFormat(type="text")
-    tools: list[Tool] = Field([], max_length=128)
+    tools: list[WireTool] = Field([], max_length=128)
     tool_choice: ToolMode | NamedTool | None = None
+    parallel_tool_calls: ParallelCalls = False
     metadata: Metadata = Field({})
     documents: DocumentOptions | None = None
 
@@ -251,6 +254,7 @@ class ResponseRequest(Controls):
     text: TextOptions = TextOptions()
     tools: list[FlatTool] = Field([], max_length=128)
     tool_choice: ToolMode | FlatNamedTool | None = None
+    parallel_tool_calls: ParallelCalls = False
     truncation: Literal["auto", "disabled"] = Field("disabled", description="auto leaves out the oldest messages.")
     metadata: Metadata = Field({})
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from engine_clients import client_of
 
 from seedbed.core.errors import CapacityError, UsageError
-from seedbed.inference.decoding import GRID, prefill, step
-from seedbed.inference.generate import Generator
+from seedbed.inference.beam import prefill, step
 from seedbed.inference.parameters import Sampling
+from seedbed.inference.runner import BLOCK
 from seedbed.models.decoder import Decoder
 
 MakeDecoder = Callable[..., Decoder]
@@ -44,7 +45,7 @@ def test_cached_decoding_equals_the_full_forward_at_every_position(make_decoder:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("length", [1, GRID - 1, GRID, GRID + 1, 2 * GRID + 5])
+@pytest.mark.parametrize("length", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
 def test_prefill_on_the_grid_equals_prefill_at_once(make_decoder: MakeDecoder, kind: dict, length: int) -> None:
     model = make_decoder(**kind)
     ids = random_ids(length)
@@ -62,7 +63,7 @@ def test_greedy_is_the_argmax_of_the_full_forward(make_decoder: MakeDecoder) -> 
             row = model(torch.tensor([ids]))[0][0, -1].log_softmax(-1)
         ids.append(int(row.argmax()))
         logprobs.append(float(row.max()))
-    tokens = list(Generator(model).stream(PROMPT, GREEDY))
+    tokens = list(client_of(model).stream(PROMPT, GREEDY))
     assert [token.id for token in tokens] == ids[len(PROMPT) :]
     assert [token.logprob for token in tokens] == pytest.approx(logprobs, abs=1e-5)
     assert [token.finish for token in tokens] == [None] * 11 + ["length"]
@@ -70,15 +71,15 @@ def test_greedy_is_the_argmax_of_the_full_forward(make_decoder: MakeDecoder) -> 
 
 def test_an_end_token_ends_the_reply(make_decoder: MakeDecoder) -> None:
     model = make_decoder()
-    plain = [token.id for token in Generator(model).stream(PROMPT, GREEDY)]
+    plain = [token.id for token in client_of(model).stream(PROMPT, GREEDY)]
     end = plain[4]
-    tokens = list(Generator(model, [end]).stream(PROMPT, GREEDY))
+    tokens = list(client_of(model, [end]).stream(PROMPT, GREEDY))
     assert [token.id for token in tokens] == plain[: plain.index(end) + 1]
     assert tokens[-1].finish == "end"
 
 
 def test_the_same_seed_gives_the_same_tokens_whatever_else_runs(make_decoder: MakeDecoder) -> None:
-    generator = Generator(make_decoder())
+    generator = client_of(make_decoder())
     sampling = Sampling(temperature=1.5, max_tokens=30, seed=8)
     alone = list(generator.stream(PROMPT, sampling))
     one, other = generator.stream(PROMPT, sampling), generator.stream([1, 2], Sampling(max_tokens=30, seed=9))
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_tokens_whatever_else_runs(make_decoder: Ma
 
 
 def test_a_longer_request_begins_as_a_shorter_one(make_decoder: MakeDecoder) -> None:
-    generator = Generator(make_decoder())
+    generator = client_of(make_decoder())
     long = [token.id for token in generator.stream(PROMPT, Sampling(seed=2, max_tokens=20))]
     short = [token.id for token in generator.stream(PROMPT, Sampling(seed=2, max_tokens=5))]
     resumed = [token.id for token in generator.stream([*PROMPT, *short], Sampling(seed=2, max_tokens=15))]
@@ -96,14 +97,14 @@ def test_a_longer_request_begins_as_a_shorter_one(make_decoder: MakeDecoder) -> 
 
 
 def test_without_a_seed_replies_differ(make_decoder: MakeDecoder) -> None:
-    generator = Generator(make_decoder())
+    generator = client_of(make_decoder())
     sampling = Sampling(temperature=2, max_tokens=40)
     assert list(generator.stream(PROMPT, sampling)) != list(generator.stream(PROMPT, sampling))
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_full_window_ends_the_reply(make_decoder: MakeDecoder, beams: int) -> None:
-    generator = Generator(make_decoder(max_length=16))
+    generator = client_of(make_decoder(max_length=16))
     for length in (15, 16):
         sampling = Sampling(temperature=0, max_tokens=50, beams=beams)
         tokens = list(generator.stream(random_ids(length), sampling))
@@ -113,16 +114,16 @@ def test_a_full_window_ends_the_reply(make_decoder: MakeDecoder, beams: int) -> 
 
 def test_a_prompt_beyond_the_window_says_both_counts(make_decoder: MakeDecoder) -> None:
     with pytest.raises(CapacityError, match=r"the prompt has 17 tokens, 16 are allowed") as caught:
-        Generator(make_decoder(max_length=16)).stream(random_ids(17), GREEDY)
+        client_of(make_decoder(max_length=16)).stream(random_ids(17), GREEDY)
     assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize("wrong", [50, 4000, -1])
 def test_ids_of_another_tokenizer_are_refused(make_decoder: MakeDecoder, wrong: int) -> None:
     with pytest.raises(UsageError, match=f"token id {wrong} is not in the model's vocabulary"):
-        Generator(make_decoder()).stream([1, wrong], GREEDY)
+        client_of(make_decoder()).stream([1, wrong], GREEDY)
 
 
 def test_an_empty_prompt_is_refused(make_decoder: MakeDecoder) -> None:
     with pytest.raises(UsageError, match="empty"):
-        Generator(make_decoder()).stream([], GREEDY)
+        client_of(make_decoder()).stream([], GREEDY)

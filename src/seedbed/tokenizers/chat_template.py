@@ -1,20 +1,45 @@
-"""Which part of a rendered chat came from which message.
+"""Chat templates: Jinja in Hugging Face's convention, run in a sandbox, and the message each part of a chat is from.
 
-The contents are put between marks, characters that occur nowhere else, and the template is rendered with them: so a
-special token spelled in a content can be told from one the template wrote, and the loss mask needs no guess. A template
-that changes contents beyond trimming them is refused.
+A template sees ``messages``, ``add_generation_prompt``, ``bos_token``, ``eos_token`` and ``pad_token``, may call
+``raise_exception(text)`` and ``strftime_now(format)``, filter with ``tojson``, and use ``{% generation %}`` blocks and
+loop controls. It can neither reach Python's internals nor change its arguments: templates come with models from
+elsewhere. Left out: ``tools`` and ``documents``, which belong to the chat floor.
+
+To find the contents of messages in a rendered chat, they are put between marks, characters that occur nowhere else, and
+rendered again: so a special token spelled in a content can be told from one the template wrote, and the loss mask needs
+no guess. A template that changes contents beyond trimming them is refused.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from seedbed.core.errors import UsageError
-from seedbed.tokenizers import template
+from seedbed.tokenizers.special import ASSISTANT, SYSTEM, USER
 
+DEFAULT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ '" + SYSTEM + "' }}"
+    "{% elif message['role'] == 'user' %}{{ '" + USER + "' }}"
+    "{% elif message['role'] == 'assistant' %}{{ '" + ASSISTANT + "' }}"
+    "{% else %}{{ raise_exception('a role is system, user or assistant, not ' + message['role']) }}{% endif %}"
+    "{{ message['content'] }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}"
+)
+"""Every turn is a role token, the content as it is, and the end token: small models waste none."""
 _PRIVATE = range(0xF0000, 0xFFFFE)  # supplementary private use area A: no text means anything by it
 _WRITER = "assistant"
 _ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")
@@ -45,14 +70,14 @@ def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables
     """
     for position, message in enumerate(messages):
         _check(message, position)
-    plain = template.render(source, messages, **variables)
+    plain = render(source, messages, **variables)
     opening, closing = _marks(source, messages)
     for attempt in (messages, [{**message, "content": message["content"].strip()} for message in messages]):
         marked = [
             {**message, "content": f"{opening}{position}{opening}{message['content']}{closing}"}
             for position, message in enumerate(attempt)
         ]
-        spans = list(_cut(template.render(source, marked, **variables), messages, opening, closing))
+        spans = list(_cut(render(source, marked, **variables), messages, opening, closing))
         if "".join(span.text for span in spans) == plain:
             return spans
     raise UsageError(
@@ -132,3 +157,51 @@ def _check(message: Mapping[str, str], position: int) -> None:
             why=f"role is {role!r}, content is {type(content).__name__}",
             fix='give {"role": "user", "content": "…"}: a role in letters, a content that is text',
         )
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks an assistant's words; here it only prints: the mask comes from the messages."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def render(template: str, messages: Sequence[Mapping[str, str]], **variables: object) -> str:
+    """Render a chat template.
+
+    Raises:
+        UsageError: the template is not valid, refuses these messages, or reaches for what the sandbox forbids.
+    """
+    try:
+        return _compile(template).render(messages=[dict(message) for message in messages], **variables)
+    except (jinja2.TemplateError, TypeError, ArithmeticError, LookupError, ValueError, OverflowError) as error:
+        line = getattr(error, "lineno", None)
+        place = f", line {line}" if line else ""
+        raise UsageError(
+            "the chat template cannot be rendered",
+            why=f"{type(error).__name__}{place}: {error}",
+            fix="correct the messages (role and content, in an order the template allows) or the template",
+        ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(template: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment.from_string(template)
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    """As Hugging Face: readable Unicode, no HTML escapes."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)

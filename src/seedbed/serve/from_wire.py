@@ -1,0 +1,148 @@
+"""Bodies of requests to conversations: the one place where OpenAI's form becomes messages, tools and sampling.
+
+Inside, the server knows no bodies' fields of messages or tools; ``to_wire.py`` is the way back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seedbed.chat.messages import Message, Role, TextPart, Tool, ToolCall
+from seedbed.chat.rendering import Toolbox, reply_grammar
+from seedbed.inference.parameters import Grammar, Sampling
+from seedbed.serve.errors import refuse
+from seedbed.serve.schemas.bodies import (
+    ChatMessage,
+    ChatRequest,
+    Content,
+    FlatNamedTool,
+    Function,
+    JsonFormat,
+    NamedTool,
+    ResponseRequest,
+)
+
+
+@dataclass(frozen=True)
+class ReplyTask:
+    """One conversation to answer.
+
+    Attributes:
+        sampling: with its seed fixed; the further replies' seeds follow it.
+        replies: the number of replies wanted.
+        salt: only requests with the same salt share cached prefixes.
+        truncates: leave out the oldest turns until prompt and reply fit.
+    """
+
+    messages: Sequence[Message]
+    toolbox: Toolbox | None
+    sampling: Sampling
+    salt: str
+    replies: int = 1
+    wants_logprobs: bool = False
+    truncates: bool = False
+
+
+def chat_task(body: ChatRequest, owner: str, window: int) -> ReplyTask:
+    """Read a chat completion for a model with that window. Raises ApiError for what cannot be honoured."""
+    toolbox = _toolbox([tool.function for tool in body.tools], body)
+    wanted = body.response_format
+    grammar = _grammar(wanted.type, wanted.json_schema, toolbox)
+    sampling = body.sampling(chat_limit(body) or window, body.top_logprobs, grammar)
+    return ReplyTask(messages_of(body.messages), toolbox, sampling, body.salt(owner), body.n, body.logprobs)
+
+
+def response_task(body: ResponseRequest, items: Sequence[Mapping[str, Any]], owner: str, window: int) -> ReplyTask:
+    """Read a request for a response to these items, those of earlier responses among them."""
+    toolbox, form = _toolbox(body.tools, body), body.text.format
+    grammar = _grammar(form.type, form, toolbox)
+    sampling = body.sampling(body.max_output_tokens or window, body.top_logprobs, grammar)
+    told = [Message("system", body.instructions)] if body.instructions else []
+    messages = [*told, *_messages_of_items(items)]
+    salt, truncates = body.salt(owner), body.truncation == "auto"
+    return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates)
+
+
+def chat_limit(body: ChatRequest) -> int | None:
+    """Check fields against each other. Returns the limit of tokens."""
+    limit, newer = body.max_tokens, body.max_completion_tokens
+    if limit and newer and limit != newer:
+        raise refuse("two limits", why="max_tokens is the old name", fix="keep the other", param="max_tokens")
+    if body.top_logprobs and not body.logprobs:
+        raise refuse("top_logprobs without logprobs", why="they go together", fix="set logprobs", param="logprobs")
+    if (body.response_format.type == "json_schema") != bool(body.response_format.json_schema):
+        raise refuse("a json_schema that does not fit its type", why="type and schema belong together", fix="give both")
+    return newer or limit
+
+
+def messages_of(given: Sequence[ChatMessage]) -> list[Message]:
+    """Read messages; a speaker's name is written before the content. Raises ApiError for one that says nothing."""
+    for place, message in enumerate(given):
+        if message.content is None and not message.tool_calls:
+            where = f"messages.{place}"
+            raise refuse(f"{where} has no content", why="a message says something", fix="give some", param=where)
+    return [_message(message) for message in given]
+
+
+def question_of(body: ChatRequest) -> str:
+    """Return the last message as a question to documents. Raises ApiError for options that these do not have."""
+    wrong = {
+        "n": body.n > 1,
+        "tools": body.tools,
+        "logprobs": body.logprobs,
+        "response_format": body.response_format.type != "text",
+        "structured_outputs": body.structured_outputs.grammars(),
+    }
+    if given := [name for name, value in wrong.items() if value]:
+        why = "a chain's prompts and answers have forms of their own"
+        raise refuse(f"documents and {given[0]} at once", why=why, fix=f"leave out {given[0]}", param=given[0])
+    last, question = body.messages[-1], Message("user", _parts(body.messages[-1].content)).text
+    if last.role != "user" or not question.strip():
+        why = "the last message is the question"
+        raise refuse("there is no question", why=why, fix="end with a message of the user", param="messages")
+    return question
+
+
+def _message(given: ChatMessage) -> Message:
+    name = [TextPart(f"{given.name}: ")] if given.name else []
+    calls = (ToolCall(call.id, call.function.name, call.function.arguments) for call in given.tool_calls)
+    role: Role = "system" if given.role == "developer" else given.role
+    return Message(role, [*name, *_parts(given.content)], calls, given.tool_call_id)
+
+
+def _parts(content: Content | None) -> list[TextPart]:
+    return [TextPart(part.text) for part in content] if isinstance(content, list) else [TextPart(content or "")]
+
+
+def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:
+    """Read items of responses; calls belong to the assistant's message before them."""
+    found: list[Message] = []
+    for item in items:
+        content = item.get("content", item.get("output", ""))
+        parts = content if isinstance(content, str) else [TextPart(part["text"]) for part in content]
+        if item["type"] == "message":
+            found.append(Message("system" if item["role"] == "developer" else item["role"], parts))
+        elif item["type"] == "function_call_output":
+            found.append(Message("tool", parts, tool_call_id=item["call_id"]))
+        else:
+            call = ToolCall(item["call_id"], item["name"], item["arguments"])
+            before = found.pop() if found and found[-1].role == "assistant" else Message("assistant", "")
+            found.append(Message("assistant", before.content, (*before.tool_calls, call)))
+    return found
+
+
+def _toolbox(functions: Sequence[Function], body: ChatRequest | ResponseRequest) -> Toolbox | None:
+    choice = body.tool_choice
+    tools = [Tool(one.name, one.description, one.parameters) for one in functions]
+    named = choice.name if isinstance(choice, (NamedTool, FlatNamedTool)) else choice
+    return Toolbox.of(tools, named, body.parallel_tool_calls)
+
+
+def _grammar(kind: str, wanted: JsonFormat | None, toolbox: Toolbox | None) -> Grammar | None:
+    if kind == "text":
+        return reply_grammar(None, toolbox)
+    schema = {"type": "object"} if kind == "json_object" else wanted.schema_ if wanted else {}
+    return reply_grammar(Grammar("json_schema", json.dumps(schema)), toolbox)
