@@ -16,7 +16,7 @@ from seedbed.core.errors import UsageError
 from seedbed.formats.peft_format import read_adapter
 from seedbed.inference.encoding import embeds
 from seedbed.inference.engine import Stats
-from seedbed.inference.engine_thread import Deliver, EngineThread
+from seedbed.inference.engine_client import Deliver, EngineThread
 from seedbed.inference.request import Request
 from seedbed.models.store import read_config, read_description
 from seedbed.nn.lora import Adapter, LowRank
