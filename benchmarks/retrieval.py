@@ -32,7 +32,9 @@ from seedbed.search.contracts import Embedder
 from seedbed.search.embedders import open_embedder
 from seedbed.search.retrieval import MODES, TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
-from seedbed.vectors.tfidf import SIZE, Latent, Tfidf, stems
+from seedbed.vectors.lsa import SIZE, Latent
+from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.words import stem_counts
 
 DEPTH = 100
 RESAMPLES = 2000
@@ -144,8 +146,8 @@ def bm25s(texts: Sequence[str]) -> Search:
     import bm25s as library
 
     index = library.BM25(method="robertson", k1=1.2, b=0.75)
-    index.index([list(count.elements()) for count in stems(texts)], show_progress=False)
-    return lambda query: best(index.get_scores(list(stems([query])[0])))
+    index.index([list(count.elements()) for count in stem_counts(texts)], show_progress=False)
+    return lambda query: best(index.get_scores(list(stem_counts([query])[0])))
 
 
 def best(scores: Any) -> list[int]:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedbed.core.errors import CorruptError
-from seedbed.vectors.tfidf import Latent, Tfidf, stems
-from seedbed.vectors.words import Stemmer, words
+from seedbed.vectors.lsa import Latent
+from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.words import Stemmer, stem_counts, words
 
 TEXTS = [
     "Cats chase mice; a cat sleeps.",
@@ -60,15 +61,15 @@ def test_stems_are_porters() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=40))
 def test_every_text_has_stems(text: str) -> None:
-    (found,) = stems([text])
+    (found,) = stem_counts([text])
     assert found.total() == len(words(text))
 
 
 def test_weights_are_those_of_the_formula() -> None:
     fitted = Tfidf.fit(TEXTS)
     found = fitted.weights(TEXTS).dense(len(fitted.terms))
-    for row, count in zip(found, stems(TEXTS), strict=True):
-        holding = {term: sum(term in one for one in stems(TEXTS)) for term in count}
+    for row, count in zip(found, stem_counts(TEXTS), strict=True):
+        holding = {term: sum(term in one for one in stem_counts(TEXTS)) for term in count}
         weights = {
             term: (1 + math.log(times)) * (1 + math.log((1 + len(TEXTS)) / (1 + holding[term])))
             for term, times in count.items()
@@ -166,7 +167,7 @@ def test_what_was_learnt_comes_back() -> None:
 
 
 def test_the_same_texts_give_the_same_vectors_in_another_process() -> None:
-    script = f"from seedbed.vectors.tfidf import Latent; print(Latent.fit({TEXTS!r} * 9).name)"
+    script = f"from seedbed.vectors.lsa import Latent; print(Latent.fit({TEXTS!r} * 9).name)"
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
     name = Latent.fit(TEXTS * 9).name

@@ -26,7 +26,7 @@ from seedbed.documents.reading import files as files_of
 from seedbed.documents.reading import is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
-from seedbed.vectors.tfidf import Latent
+from seedbed.vectors.lsa import Latent
 
 FIT_TEXTS = 20_000
 """TF-IDF learns from at most so many chunks, taken evenly."""
@@ -207,7 +207,7 @@ def _origin(source: str | Path) -> str:
 
 
 def _row_of(origin: str, query: str) -> bool:
-    """Whether an origin is a row of a database's query; see ``rows.py``."""
+    """Whether an origin is a row of a database's query; see ``sql_ingest.py``."""
     return query.startswith("sql:") and origin.startswith(f"{query}#")
 
 
