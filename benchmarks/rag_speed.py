@@ -2,6 +2,7 @@
 
     python benchmarks/rag_speed.py                    # 10,000 documents to index, 100,000 x 384 vectors to search
     python benchmarks/rag_speed.py --million          # ours alone, with a million vectors
+    python benchmarks/rag_speed.py --words            # our BM25 beside FTS5's own bm25(), 100,000 chunks
 
 All get the same made-up texts (words as frequent as Zipf's law has them) and the same cheap vectors (by a text's hash),
 so that what is timed is cutting, keeping and finding, not a model. Vectors are of two shapes: "random" ones point
@@ -59,12 +60,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100, help="searches a turn (LlamaIndex: a fiftieth)")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES, help="of the vectors to search")
     parser.add_argument("--million", action="store_true", help="only our store, with a million vectors")
+    parser.add_argument("--words", action="store_true", help="only our search by words, beside FTS5's bm25()")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         serve(WORKERS[options.worker](**options.options).answer)
+        return
+    if options.words:
+        print("\n".join(by_words(options.vectors, options.queries)))
         return
     result = million() if options.million else compare(options)
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines(result)))
@@ -374,6 +379,59 @@ def million(count: int = 1_000_000) -> dict[str, Any]:
             figures[name] = f"p50 {p50:,.1f} ms, p99 {p99:,.1f} ms"
         one.store.close()
     return {"million": figures}
+
+
+def by_words(count: int, searches: int) -> Iterator[str]:
+    """Search the same chunks by words, question by question in turn: ours, and FTS5's own ``bm25()``.
+
+    After opening, our first search reads the lengths of all chunks and the lists of its words; a later one reads the
+    lists of new words only, and one that comes again reads nothing.
+    """
+    from seedbed.documents.document import Chunk
+    from seedbed.search.store import Entry, Store
+
+    with tempfile.TemporaryDirectory(prefix="rag_speed-") as folder:
+        path = Path(folder, "s")
+        store = Store(path)
+        for first, found in batches(count):
+            chunks = [Chunk(f"{first + place}.txt", 0, len(text), text) for place, text in enumerate(found)]
+            store.put(str(first), "", [Entry(str(first), chunks)])
+        yield f"{'ms, median':32s} {'ours':>8s} {'FTS5':>8s}  FTS5 over ours (5 % to 95 %)"
+        for length in (3, 8, 60):
+            rows: dict[str, list[list[float]]] = {}
+            for number, query in enumerate(texts(searches, words=length, seed=10**6 + length)):
+                for label, seconds in _turns(store, query, Store(path) if number < searches // 5 else None):
+                    rows.setdefault(f"{length} words, {label}", []).append(seconds)
+            yield from (_beside(label, found) for label, found in rows.items())
+        store.close()
+
+
+def _turns(store: Any, query: str, fresh: Any) -> Iterator[tuple[str, list[float]]]:
+    """Seconds of our search and of FTS5's for one question; ``fresh`` is the same store, just opened."""
+    from retrieval import DEPTH, fts5
+
+    theirs = timed(lambda one: fts5(store, one, DEPTH), [query])
+    for label in ("new words", "again"):
+        yield label, [*timed(lambda one: store.matching(one, DEPTH), [query]), *theirs]
+    yield (
+        "FTS5 without frequent",
+        [
+            *timed(lambda one: store.matching(one, DEPTH), [query]),
+            *timed(lambda one: fts5(store, one, DEPTH, rare=True), [query]),
+        ],
+    )
+    if fresh is not None:
+        ours = timed(lambda one: fresh.matching(one, DEPTH), [query])
+        fresh.close()
+        yield "first after opening", [*ours, *theirs]
+
+
+def _beside(label: str, found: list[list[float]]) -> str:
+    """A line of medians and the ratios' spread."""
+    ours, theirs = np.array(found).T
+    low, middle, high = np.percentile(theirs / ours, [5, 50, 95])
+    medians = f"{np.median(ours) * 1000:8.2f} {np.median(theirs) * 1000:8.2f}"
+    return f"{label:32s} {medians}  {middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 class Cheap:

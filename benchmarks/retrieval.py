@@ -2,11 +2,11 @@
 
 Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAME_queries_dev.jsonl``,
 ``NAME_qrels_dev.jsonl``); a document is one chunk, its title before its text. bm25s (Lù 2024) gets the same words,
-k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. Each system's
-gain over BM25 is that of the same questions, with a bootstrap's 95 %. How rankings are joined, the two numbers of that
-(the vectors' share, how many by words count), and that rare words stay was chosen with these judgements in sight: what
-hybrid gains here over its parts is no forecast for other documents. nDCG is Järvelin and Kekäläinen's (2002) with the
-grade as the gain, as trec_eval has it.
+k1, b and kind of idf, and should rank alike, as should FTS5's own ``bm25()``. ``--embedder`` measures a model's vectors
+beside TF-IDF's. Each system's gain over BM25 is that of the same questions, with a bootstrap's 95 %. How rankings are
+joined, the two numbers of that (the vectors' share, how many by words count), and that rare words stay was chosen with
+these judgements in sight: what hybrid gains here over its parts is no forecast for other documents. nDCG is Järvelin
+and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from seedbed.search.retrieval import MODES, TFIDF_SHARES, HybridShares, Retrieve
 from seedbed.search.store import Store
 from seedbed.vectors.lsa import SIZE, Latent
 from seedbed.vectors.tfidf import Tfidf
-from seedbed.vectors.words import stem_counts
+from seedbed.vectors.words import stem_counts, stemmed, words
 
 DEPTH = 100
 RESAMPLES = 2000
@@ -122,6 +122,11 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
         if mode == "hybrid":
             ranks = Retriever(store, embedder, mode, fusion="ranks")
             yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
+        if mode == "words":
+            yield (
+                "FTS5's bm25()",
+                lambda query: [int(one.chunk.source) for one in store.hits(fts5(store, query, DEPTH))],
+            )
         label = {"hybrid": f"hybrid BM25 + {name}", "words": "BM25", "vector": name}[mode]
         shares = TFIDF_SHARES if name == "latent" else HybridShares()  # as collections do
         retriever = Retriever(store, embedder, mode, shares=shares)
@@ -132,6 +137,23 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
 def places_of(retriever: Retriever, query: str) -> list[int]:
     """What a retriever finds, as places."""
     return [int(hit.chunk.source) for hit in retriever.search(query, DEPTH)]
+
+
+def fts5(store: Store, query: str, k: int, rare: bool = False) -> list[tuple[int, float]]:
+    """The rows and scores of FTS5's own ``bm25()`` for any of a question's words.
+
+    ``rare``: leave out words of more than half of the chunks, as our search does.
+    """
+    found = list(dict.fromkeys(words(query)))
+    with store._database.reading() as connection:
+        if rare:
+            held = "SELECT COALESCE(max(doc), 0) FROM temp.totals WHERE term = ?"
+            counts = [connection.execute(held, (stem,)).fetchone()[0] for stem in stemmed(found)]
+            half = connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0] / 2
+            found = [word for word, count in zip(found, counts, strict=True) if count <= half] or found
+        match = " OR ".join(f'"{word}"' for word in found)
+        select = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        return list(connection.execute(select, (match, k)))
 
 
 def tfidf(texts: Sequence[str]) -> Search:

@@ -19,7 +19,7 @@ from seedbed.rag.cite import Citation, cite
 from seedbed.rag.passages import Passage, bare, passages_of
 from seedbed.rag.prompt_plan import fill
 from seedbed.rag.scoring import leave_one_out, mean_logprob
-from seedbed.search.term_overlap import TermWeights, common_subsequence, coverage, terms
+from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
 
 BRIDGES = "The bridge was opened in 1932. It is painted grey every year. Two towers carry it."
 FERRIES = "Ferries run twice an hour. The last one leaves at midnight."

@@ -294,6 +294,16 @@ def test_another_embedder_is_refused(store: Store) -> None:
     assert store.embedder == ("first", SIZE)
 
 
+def test_a_server_deletes_what_went_before_a_new_fit(store: Store) -> None:
+    store.add(CHUNKS[:2], vectors(2))
+    store.mark_synced([one.id for one in CHUNKS[:2]], [])
+    store.delete([CHUNKS[0].id])
+    store.remake("another", SIZE, b"learnt")
+    assert list(store.complete(lambda found: vectors(len(found)))) == [1]
+    chunks, made, gone = store.unsynced(9)
+    assert (chunks, made.shape, gone) == ([CHUNKS[1]], (1, SIZE), [CHUNKS[0].id])
+
+
 # documents
 
 

@@ -7,7 +7,7 @@ by the answer: a model may say that the passages do not tell. The nearest passag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Unpack, get_args
 
 from seedbed.chat.messages import Usage
@@ -25,7 +25,7 @@ from seedbed.rag.cite import Citation, cite
 from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
 from seedbed.rag.scoring import leave_one_out, scorer_of
 from seedbed.search.contracts import Hit
-from seedbed.search.term_overlap import TermWeights, coverage, terms
+from seedbed.vectors.tfidf import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
 """A function from a question and a number to that many passages at most, best first."""
@@ -97,7 +97,7 @@ def ask(
     Args:
         search: such as a collection's search.
         model: any; None for "extract", which needs none.
-        k: passages to look for.
+        k: passages to search for.
         threshold: see :data:`FOUND`; 0 always asks the model, which is right when question and documents are in
             different languages.
         evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
@@ -108,16 +108,20 @@ def ask(
         CapacityError: the question leaves no room for a passage in the model's window.
     """
     check(question, chain, model is not None)
+    asked = None if chain == "extract" else model
     if evidence:
-        scorer_of(None if chain == "extract" else model)  # refuse now rather than after the answer
+        scorer_of(asked)  # refuse now rather than after the answer
     trace = options.get("trace")
     with span(trace, "chain", "ask", chain=chain, content={"question": question}) as work:
         hits = _search(question, search, k, trace)
         covered = question_coverage(question, [f"{hit.chunk.heading}\n{hit.chunk.text}" for hit in hits])
         result = ChainResult(NOT_FOUND, ())
         if hits and covered >= threshold:
-            result = _run(chain, question, [hit.chunk for hit in hits], model, options)
-        answer = _answer(question, chain, model, hits, covered, result, evidence)
+            result = _run(chain, question, [hit.chunk for hit in hits], asked, options)
+        name, cut = asked.name if asked is not None else "", tuple(_cut(passage, asked) for passage in result.left)
+        answer = Answer(question, NOT_FOUND, False, chain, name, covered, hits=hits, cut=cut, usage=result.usage)
+        if not is_refusal(result.text):
+            answer = _cited(answer, result, asked if evidence else None)
         work.data.update(found=answer.found, evidence=round(covered, 4), content={"answer": answer.text})
         return answer
 
@@ -154,39 +158,18 @@ def _search(question: str, search: Search, k: int, trace: Trace | None) -> tuple
 def _run(
     chain: Chain, question: str, chunks: Sequence[Chunk], model: ChatModel | None, options: ReplyOptions
 ) -> ChainResult:
-    if chain == "extract" or model is None:
+    if model is None:
         return extract(question, chunks, trace=options.get("trace"))
     run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank}[chain]
     return run(model, question, chunks, **options)
 
 
-def _answer(
-    question: str,
-    chain: Chain,
-    model: ChatModel | None,
-    hits: tuple[Hit, ...],
-    covered: float,
-    result: ChainResult,
-    evidence: bool,
-) -> Answer:
-    found = not is_refusal(result.text)
-    text = result.text.strip() if found else NOT_FOUND
-    asked = model if chain != "extract" else None
-    drops = leave_one_out(asked, question, result.shown, text) if found and evidence and asked is not None else None
-    citations, unsupported = cite(text, result.shown, question=question, evidence=drops) if found else ((), ())
-    return Answer(
-        question,
-        text,
-        found,
-        chain,
-        asked.name if asked is not None else "",
-        covered,
-        citations,
-        unsupported,
-        hits,
-        tuple(_cut(passage, asked) for passage in result.left),
-        result.usage,
-    )
+def _cited(answer: Answer, result: ChainResult, scorer: ChatModel | None) -> Answer:
+    """Return the answer as found, with a chain's text and its citations."""
+    text = result.text.strip()
+    evidence = leave_one_out(scorer, answer.question, result.shown, text) if scorer is not None else None
+    citations, unsupported = cite(text, result.shown, question=answer.question, evidence=evidence)
+    return replace(answer, found=True, text=text, citations=citations, unsupported=unsupported)
 
 
 def _cut(passage: Passage, model: ChatModel | None) -> CutPassage:

@@ -1,7 +1,7 @@
 """Citations: link each sentence of an answer to the sentence of a passage that supports it, as a span of the source.
 
 Support is the share of a sentence's words, by weight, that one sentence of a passage (or two neighbours) holds: the
-mean of a share in any order and one in the same order (``search.term_overlap``). Words of the question decide only
+mean of a share in any order and one in the same order (``vectors.tfidf``). Words of the question decide only
 between equals, as an answer such as "twice" may stand in many places. A sentence without enough support is marked.
 Not seen: a true paraphrase in other words is marked too, and a sentence that negates a passage is not.
 :func:`seedbed.rag.scoring.leave_one_out` is a second measure, for models that tell probabilities.
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.rag.passages import Passage
-from seedbed.search.term_overlap import TermWeights, common_subsequence, coverage, terms
+from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
 
 SUPPORTED = 0.5
 """Less support than this marks a sentence as unsupported.
@@ -57,10 +56,6 @@ class Citation:
     quote: str
     support: float
     evidence: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -230,9 +230,7 @@ class Collection:
 
     @property
     def _server(self) -> VectorStore | None:
-        if not self.settings.server or not self.store.embedder[1]:
-            return None
-        return self._opened
+        return self._opened if self.settings.server and self.store.embedder[1] else None
 
     @cached_property
     def _opened(self) -> VectorStore:

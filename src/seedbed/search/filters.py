@@ -60,12 +60,7 @@ def conditions(where: Filter | None) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def matches(chunk: Chunk, where: Filter | None) -> bool:
-    """Tell whether a chunk fulfils a filter."""
-    return fulfils(chunk, conditions(where))
-
-
-def fulfils(chunk: Chunk, where: Sequence[Condition]) -> bool:
+def matches(chunk: Chunk, where: Sequence[Condition]) -> bool:
     """Tell whether all conditions hold for a chunk."""
     return all(_holds(_field(chunk, one.field), one) for one in where)
 

@@ -284,7 +284,7 @@ class Store:
         """Delete all vectors, take another embedder's from now on, and store what it has learned."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM vectors")
-            connection.execute("DELETE FROM mirrored")
+            connection.execute("DELETE FROM mirrored WHERE id IN (SELECT id FROM chunks)")  # the server forgets others
             database.set_embedder(connection, name, size)
             connection.execute("INSERT OR REPLACE INTO settings VALUES ('learnt', ?)", (learnt,))
 

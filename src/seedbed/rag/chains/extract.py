@@ -1,7 +1,7 @@
 """Extract: answer with the sentence that holds most of the question's words, word for word. No model.
 
 Each sentence of each passage is scored by the share of the question's words that it holds, by weight
-(``search.term_overlap``); its passage, with the heading, counts a third, because a sentence often says "it" for a thing
+(``vectors.tfidf``); its passage, with the heading, counts a third, because a sentence often says "it" for a thing
 that the sentence before named. The answer is a whole sentence; a Markdown heading is no answer without the sentence
 below it.
 """
@@ -14,7 +14,7 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, passages_of
-from seedbed.search.term_overlap import TermWeights, coverage, terms
+from seedbed.vectors.tfidf import TermWeights, coverage, terms
 
 _CONTEXT = 0.3
 """Weight of the passage beside its sentence: of 0, 0.3 and 1 the best on XQuAD, by half a percent of its questions."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seedbed.documents.document import Chunk
-from seedbed.search.filters import Condition, fulfils
+from seedbed.search.filters import Condition, matches
 from seedbed.search.servers.base import Point, ServerStore, client
 
 _PLAIN = ("source", "start", "end", "text", "page", "heading")
@@ -47,7 +47,7 @@ class LanceDB(ServerStore):
         columns = self._table.search().select(["id", "source", "page", "heading", "metadata"])
         rows = columns.limit(self.count()).to_list()
         bare = {"start": 0, "end": 0, "text": ""}
-        return [row["id"] for row in rows if fulfils(_chunk(row | bare), where)]
+        return [row["id"] for row in rows if matches(_chunk(row | bare), where)]
 
 
 def _row(identity: str, chunk: Chunk, vector: list[float]) -> dict[str, Any]:
