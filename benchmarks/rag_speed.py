@@ -128,7 +128,7 @@ def _ways(name: str, one: Competitor, truth: list[list[str]]) -> Iterator[tuple[
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """What is printed."""
+    """Yield the printed lines."""
     if "million" in result and result["million"] is not False:
         yield from (f"{key}: {value}" for key, value in result["million"].items())
         return
@@ -204,7 +204,7 @@ class Seedbed:
         return timed(self.finder(**request), queries(count, seed))
 
     def recall(self, truth: list[list[str]], **request: Any) -> float:
-        """The share of what is nearest that a search finds, over as many queries as there are answers.
+        """Return the share of what is nearest that a search finds, over as many queries as there are answers.
 
         Ours that is hybrid has no such share, but its vectors' part is the same search.
         """
@@ -214,14 +214,14 @@ class Seedbed:
         return statistics.fmean(shares)
 
     def finder(self, mode: str = "hybrid") -> Callable[[str], Any]:
-        """A function that searches for a text."""
+        """Return a function that searches for a text."""
         from seedbed.search.retrieval import Retriever
 
         retriever = Retriever(self.store, Cheap(self.shape), mode)  # type: ignore[arg-type]
         return lambda query: retriever.search(query, K)
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [hit.chunk.source for hit in found]
 
 
@@ -254,7 +254,7 @@ class LangChain(Seedbed):
         return {"seconds": time.perf_counter() - started}
 
     def finder(self, effort: int = EFFORTS[0]) -> Callable[[str], Any]:  # type: ignore[override]
-        """A function that searches for a text. Another ``ef_search`` is read when the files are opened anew."""
+        """Return a function that searches for a text. Another ``ef_search`` is read when the files are opened anew."""
         if effort != self.effort:
             self.effort = effort
             self.store._collection.modify(configuration={"hnsw": {"ef_search": effort}})
@@ -264,7 +264,7 @@ class LangChain(Seedbed):
         return lambda query: self.store.similarity_search_with_score(query, k=K)
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [document.metadata["source"] for document, _ in found]
 
     def _open(self) -> None:
@@ -319,15 +319,15 @@ class LlamaIndex(Seedbed):
         return {"seconds": time.perf_counter() - started}
 
     def finder(self) -> Callable[[str], Any]:  # type: ignore[override]
-        """A function that searches for a text."""
+        """Return a function that searches for a text."""
         return self.store.retrieve  # type: ignore[no-any-return]
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [hit.node.node_id for hit in found]
 
     def recall(self, truth: list[list[str]], **request: Any) -> float:
-        """Of two queries: one takes a second or two."""
+        """Measure two queries only: one takes a second or two."""
         return super().recall(truth[:2], **request)
 
     def _embeddings(self) -> Any:
@@ -427,7 +427,7 @@ def _turns(store: Any, query: str, fresh: Any) -> Iterator[tuple[str, list[float
 
 
 def _beside(label: str, found: list[list[float]]) -> str:
-    """A line of medians and the ratios' spread."""
+    """Return a line of medians and the ratios' spread."""
     ours, theirs = np.array(found).T
     low, middle, high = np.percentile(theirs / ours, [5, 50, 95])
     medians = f"{np.median(ours) * 1000:8.2f} {np.median(theirs) * 1000:8.2f}"
@@ -443,11 +443,11 @@ class Cheap:
         self.shape = shape
 
     def embed_documents(self, found: Sequence[str]) -> Any:
-        """(N, SIZE)."""
+        """Return vectors (N, SIZE)."""
         return vectors_of(found, self.shape)
 
     def embed_query(self, text: str) -> Any:
-        """(SIZE,)."""
+        """Return a vector (SIZE,)."""
         return vectors_of([text], self.shape)[0]
 
 
@@ -465,7 +465,7 @@ def vectors_of(found: Sequence[str], shape: str = SHAPES[0]) -> Any:
 
 @cache
 def _mixture() -> Any:
-    """The clusters' middles, of length 1 (CLUSTERS, SIZE), and the standard deviations around them, together 1.
+    """Return the clusters' middles, of length 1 (CLUSTERS, SIZE), and the standard deviations around them, together 1.
 
     The variance of direction i is as 1 / i.
     """
@@ -476,7 +476,7 @@ def _mixture() -> Any:
 
 
 def nearest_of(count: int, shape: str, found: Sequence[str]) -> list[list[str]]:
-    """The sources of the ``K`` texts of :func:`batches` nearest to each of these, by NumPy."""
+    """Return the sources of the ``K`` texts of :func:`batches` nearest to each of these, by NumPy."""
     wanted = vectors_of(found, shape)
     scores = np.concatenate([vectors_of(part, shape) @ wanted.T for _, part in batches(count)])
     return [[f"{place}.txt" for place in np.argsort(-column)[:K]] for column in scores.T]

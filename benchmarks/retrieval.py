@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def test_sets(folder: Path) -> Iterator[TestSet]:
-    """The sets of a folder, by name."""
+    """Return the sets of a folder, by name."""
     for path in sorted(folder.glob("*_docs.jsonl.xz")):
         name = path.name.removesuffix("_docs.jsonl.xz")
         documents = rows(path)
@@ -82,7 +82,7 @@ def test_sets(folder: Path) -> Iterator[TestSet]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file, packed or not."""
+    """Return the objects of a JSON Lines file, packed or not."""
     with lzma.open(path, "rt") if path.suffix == ".xz" else path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
@@ -100,7 +100,7 @@ def measure(one: TestSet, embedder: str | None, size: int) -> dict[str, Any]:
 
 
 def systems(one: TestSet, embedder: str | None, size: int) -> Iterator[tuple[str, Search]]:
-    """What is compared, by name."""
+    """Yield the compared systems, by name."""
     yield "TF-IDF", tfidf(one.texts)
     yield from in_store(one, "latent", Latent.fit(one.texts, size))
     if embedder is not None:
@@ -135,12 +135,12 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
 
 
 def places_of(retriever: Retriever, query: str) -> list[int]:
-    """What a retriever finds, as places."""
+    """Return the places that a retriever finds."""
     return [int(hit.chunk.source) for hit in retriever.search(query, DEPTH)]
 
 
 def fts5(store: Store, query: str, k: int, rare: bool = False) -> list[tuple[int, float]]:
-    """The rows and scores of FTS5's own ``bm25()`` for any of a question's words.
+    """Return the rows and scores of FTS5's own ``bm25()`` for any of a question's words.
 
     ``rare``: leave out words of more than half of the chunks, as our search does.
     """
@@ -164,7 +164,7 @@ def tfidf(texts: Sequence[str]) -> Search:
 
 
 def bm25s(texts: Sequence[str]) -> Search:
-    """The library bm25s with FTS5's constants and idf, on our words."""
+    """Return the library bm25s with FTS5's constants and idf, on our words."""
     import bm25s as library
 
     index = library.BM25(method="robertson", k1=1.2, b=0.75)
@@ -173,7 +173,7 @@ def bm25s(texts: Sequence[str]) -> Search:
 
 
 def best(scores: Any) -> list[int]:
-    """The places of the highest scores above 0."""
+    """Return the places of the highest scores above 0."""
     order = np.argsort(-scores, kind="stable")[:DEPTH]
     return [int(place) for place in order if scores[place] > 0]
 
@@ -188,14 +188,14 @@ def score(search: Search, one: TestSet) -> dict[str, list[float]]:
 
 
 def ndcg(places: Sequence[int], grades: Mapping[int, int], depth: int = 10) -> float:
-    """The discounted gain of a ranking, over that of the best one."""
+    """Return the discounted gain of a ranking, over that of the best one."""
     gains = [grades.get(place, 0) for place in places[:depth]]
     ideal = sorted(grades.values(), reverse=True)[:depth]
     return _discounted(gains) / _discounted(ideal)
 
 
 def recall(places: Sequence[int], grades: Mapping[int, int], depth: int = 100) -> float:
-    """The share of the relevant documents that a ranking has."""
+    """Return the share of the relevant documents that a ranking has."""
     return sum(place in grades for place in places[:depth]) / len(grades)
 
 
@@ -211,7 +211,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[str]:
-    """A table for each set."""
+    """Return a table for each set."""
     for name, result in results.items():
         lines = [f"{name}: {result['documents']:,} documents, {result['questions']} questions", ""]
         lines += [f"{'':24s}  {'nDCG@10':>7s}  {'95 %':^13s}  {'recall@100':>10s}  {'95 %':^13s}"]

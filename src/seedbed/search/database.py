@@ -1,4 +1,4 @@
-"""The SQLite file of a store: its tables, their rows as chunks and vectors, and how the file is made and checked.
+"""The SQLite file of a store: its tables, their rows as chunks and vectors, its making and its checks.
 
 A row of ``chunks`` is never changed, only deleted and inserted again under a number that no row had before: what is
 remembered about a row stays true as long as the row is there. Triggers keep the full-text index and the vectors in step
