@@ -66,7 +66,7 @@ def normal(text: str) -> str:
 
 
 def f1(answer: str, right: str) -> float:
-    """The harmonic mean of precision and recall over words, as SQuAD's script counts them."""
+    """Return the harmonic mean of precision and recall over words, as SQuAD's script counts them."""
     said, wanted = normal(answer).split(), normal(right).split()
     if not said or not wanted:
         return float(said == wanted)
@@ -86,7 +86,7 @@ def scores(answer: str, right: Iterable[str]) -> dict[str, float]:
 
 
 def parts_of(path: Path, folder: Path, seed: int) -> list[Part]:
-    """The four collections, their articles dealt by a seed."""
+    """Return the four collections, their articles dealt by a seed."""
     with lzma.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     titles = sorted({row["title"] for row in rows})
@@ -120,21 +120,21 @@ def pairs_of(parts: Sequence[Part]) -> list[tuple[Question, Part, bool]]:
 
 
 def balanced(values: Sequence[tuple[float, bool]], threshold: float) -> tuple[float, float, float]:
-    """The share that is found of what is told, that is refused of what is not, and their mean."""
+    """Return the share that is found of what is told, that is refused of what is not, and their mean."""
     found = fmean(float(value >= threshold) for value, told in values if told)
     refused = fmean(float(value < threshold) for value, told in values if not told)
     return found, refused, (found + refused) / 2
 
 
 def best_threshold(values: Sequence[tuple[float, bool]]) -> float:
-    """The middle of the hundredths from 0 to 1 with the highest balanced accuracy."""
+    """Return the middle of the hundredths from 0 to 1 with the highest balanced accuracy."""
     means = {step: balanced(values, step / 100)[2] for step in range(101)}
     best = [step for step, mean in means.items() if mean == max(means.values())]
     return best[len(best) // 2] / 100
 
 
 def coverages(parts: Sequence[Part]) -> list[tuple[float, bool]]:
-    """How much of each question its passages hold, and whether they tell."""
+    """Return the share of each question that its passages hold, and the truth: do they tell?"""
     return [
         (question_coverage(question.text, [hit.chunk.text for hit in part.search(question.text, PASSAGES)]), told)
         for question, part, told in pairs_of(parts)
@@ -142,7 +142,7 @@ def coverages(parts: Sequence[Part]) -> list[tuple[float, bool]]:
 
 
 def supports(parts: Sequence[Part]) -> tuple[list[tuple[float, bool]], float]:
-    """The support of each right answer in either collection, and how often the citation is the right sentence."""
+    """Return the support of each right answer in either collection, and how often its citation is right."""
     values, right = [], []
     for question, part, told in pairs_of(parts):
         passages = passages_of([hit.chunk for hit in part.search(question.text, PASSAGES)])
@@ -159,7 +159,7 @@ def _holds(source: str, start: int, end: int, question: Question) -> bool:
 
 
 def measure(parts: Sequence[Part], answer: Callable[..., Answer], limit: int, name: str) -> dict[str, float]:
-    """The scores of a chain where the documents tell, and how often it says rightly whether they do."""
+    """Return the scores of a chain where the documents tell, and how often it says rightly whether they do."""
     told = [one for one in pairs_of(parts) if one[2]]
     untold = [one for one in pairs_of(parts) if not one[2]]
     chosen = random.Random(1)
@@ -223,7 +223,7 @@ def run(options: argparse.Namespace, parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results for a reader."""
+    """Return the results for a reader."""
     lines = []
     for name, values in list(results.items())[:2]:
         lines.append(f"{name}: threshold chosen on other articles {values['chosen']:.2f}")

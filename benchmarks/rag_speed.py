@@ -2,6 +2,7 @@
 
     python benchmarks/rag_speed.py                    # 10,000 documents to index, 100,000 x 384 vectors to search
     python benchmarks/rag_speed.py --million          # ours alone, with a million vectors
+    python benchmarks/rag_speed.py --words            # our BM25 beside FTS5's own bm25(), 100,000 chunks
 
 All get the same made-up texts (words as frequent as Zipf's law has them) and the same cheap vectors (by a text's hash),
 so that what is timed is cutting, keeping and finding, not a model. Vectors are of two shapes: "random" ones point
@@ -59,12 +60,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100, help="searches a turn (LlamaIndex: a fiftieth)")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES, help="of the vectors to search")
     parser.add_argument("--million", action="store_true", help="only our store, with a million vectors")
+    parser.add_argument("--words", action="store_true", help="only our search by words, beside FTS5's bm25()")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         serve(WORKERS[options.worker](**options.options).answer)
+        return
+    if options.words:
+        print("\n".join(by_words(options.vectors, options.queries)))
         return
     result = million() if options.million else compare(options)
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines(result)))
@@ -123,7 +128,7 @@ def _ways(name: str, one: Competitor, truth: list[list[str]]) -> Iterator[tuple[
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """What is printed."""
+    """Yield the printed lines."""
     if "million" in result and result["million"] is not False:
         yield from (f"{key}: {value}" for key, value in result["million"].items())
         return
@@ -199,7 +204,7 @@ class Seedbed:
         return timed(self.finder(**request), queries(count, seed))
 
     def recall(self, truth: list[list[str]], **request: Any) -> float:
-        """The share of what is nearest that a search finds, over as many queries as there are answers.
+        """Return the share of what is nearest that a search finds, over as many queries as there are answers.
 
         Ours that is hybrid has no such share, but its vectors' part is the same search.
         """
@@ -209,14 +214,14 @@ class Seedbed:
         return statistics.fmean(shares)
 
     def finder(self, mode: str = "hybrid") -> Callable[[str], Any]:
-        """A function that searches for a text."""
+        """Return a function that searches for a text."""
         from seedbed.search.retrieval import Retriever
 
         retriever = Retriever(self.store, Cheap(self.shape), mode)  # type: ignore[arg-type]
         return lambda query: retriever.search(query, K)
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [hit.chunk.source for hit in found]
 
 
@@ -249,7 +254,7 @@ class LangChain(Seedbed):
         return {"seconds": time.perf_counter() - started}
 
     def finder(self, effort: int = EFFORTS[0]) -> Callable[[str], Any]:  # type: ignore[override]
-        """A function that searches for a text. Another ``ef_search`` is read when the files are opened anew."""
+        """Return a function that searches for a text. Another ``ef_search`` is read when the files are opened anew."""
         if effort != self.effort:
             self.effort = effort
             self.store._collection.modify(configuration={"hnsw": {"ef_search": effort}})
@@ -259,7 +264,7 @@ class LangChain(Seedbed):
         return lambda query: self.store.similarity_search_with_score(query, k=K)
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [document.metadata["source"] for document, _ in found]
 
     def _open(self) -> None:
@@ -314,15 +319,15 @@ class LlamaIndex(Seedbed):
         return {"seconds": time.perf_counter() - started}
 
     def finder(self) -> Callable[[str], Any]:  # type: ignore[override]
-        """A function that searches for a text."""
+        """Return a function that searches for a text."""
         return self.store.retrieve  # type: ignore[no-any-return]
 
     def sources(self, found: Any) -> list[str]:
-        """The names of what was found."""
+        """Return the names of what was found."""
         return [hit.node.node_id for hit in found]
 
     def recall(self, truth: list[list[str]], **request: Any) -> float:
-        """Of two queries: one takes a second or two."""
+        """Measure two queries only: one takes a second or two."""
         return super().recall(truth[:2], **request)
 
     def _embeddings(self) -> Any:
@@ -376,6 +381,59 @@ def million(count: int = 1_000_000) -> dict[str, Any]:
     return {"million": figures}
 
 
+def by_words(count: int, searches: int) -> Iterator[str]:
+    """Search the same chunks by words, question by question in turn: ours, and FTS5's own ``bm25()``.
+
+    After opening, our first search reads the lengths of all chunks and the lists of its words; a later one reads the
+    lists of new words only, and one that comes again reads nothing.
+    """
+    from seedbed.documents.document import Chunk
+    from seedbed.search.store import Entry, Store
+
+    with tempfile.TemporaryDirectory(prefix="rag_speed-") as folder:
+        path = Path(folder, "s")
+        store = Store(path)
+        for first, found in batches(count):
+            chunks = [Chunk(f"{first + place}.txt", 0, len(text), text) for place, text in enumerate(found)]
+            store.put(str(first), "", [Entry(str(first), chunks)])
+        yield f"{'ms, median':32s} {'ours':>8s} {'FTS5':>8s}  FTS5 over ours (5 % to 95 %)"
+        for length in (3, 8, 60):
+            rows: dict[str, list[list[float]]] = {}
+            for number, query in enumerate(texts(searches, words=length, seed=10**6 + length)):
+                for label, seconds in _turns(store, query, Store(path) if number < searches // 5 else None):
+                    rows.setdefault(f"{length} words, {label}", []).append(seconds)
+            yield from (_beside(label, found) for label, found in rows.items())
+        store.close()
+
+
+def _turns(store: Any, query: str, fresh: Any) -> Iterator[tuple[str, list[float]]]:
+    """Seconds of our search and of FTS5's for one question; ``fresh`` is the same store, just opened."""
+    from retrieval import DEPTH, fts5
+
+    theirs = timed(lambda one: fts5(store, one, DEPTH), [query])
+    for label in ("new words", "again"):
+        yield label, [*timed(lambda one: store.matching(one, DEPTH), [query]), *theirs]
+    yield (
+        "FTS5 without frequent",
+        [
+            *timed(lambda one: store.matching(one, DEPTH), [query]),
+            *timed(lambda one: fts5(store, one, DEPTH, rare=True), [query]),
+        ],
+    )
+    if fresh is not None:
+        ours = timed(lambda one: fresh.matching(one, DEPTH), [query])
+        fresh.close()
+        yield "first after opening", [*ours, *theirs]
+
+
+def _beside(label: str, found: list[list[float]]) -> str:
+    """Return a line of medians and the ratios' spread."""
+    ours, theirs = np.array(found).T
+    low, middle, high = np.percentile(theirs / ours, [5, 50, 95])
+    medians = f"{np.median(ours) * 1000:8.2f} {np.median(theirs) * 1000:8.2f}"
+    return f"{label:32s} {medians}  {middle:.2f} ({low:.2f} to {high:.2f})"
+
+
 class Cheap:
     """Made-up vectors by a text's hash."""
 
@@ -385,11 +443,11 @@ class Cheap:
         self.shape = shape
 
     def embed_documents(self, found: Sequence[str]) -> Any:
-        """(N, SIZE)."""
+        """Return vectors (N, SIZE)."""
         return vectors_of(found, self.shape)
 
     def embed_query(self, text: str) -> Any:
-        """(SIZE,)."""
+        """Return a vector (SIZE,)."""
         return vectors_of([text], self.shape)[0]
 
 
@@ -407,7 +465,7 @@ def vectors_of(found: Sequence[str], shape: str = SHAPES[0]) -> Any:
 
 @cache
 def _mixture() -> Any:
-    """The clusters' middles, of length 1 (CLUSTERS, SIZE), and the standard deviations around them, together 1.
+    """Return the clusters' middles, of length 1 (CLUSTERS, SIZE), and the standard deviations around them, together 1.
 
     The variance of direction i is as 1 / i.
     """
@@ -418,7 +476,7 @@ def _mixture() -> Any:
 
 
 def nearest_of(count: int, shape: str, found: Sequence[str]) -> list[list[str]]:
-    """The sources of the ``K`` texts of :func:`batches` nearest to each of these, by NumPy."""
+    """Return the sources of the ``K`` texts of :func:`batches` nearest to each of these, by NumPy."""
     wanted = vectors_of(found, shape)
     scores = np.concatenate([vectors_of(part, shape) @ wanted.T for _, part in batches(count)])
     return [[f"{place}.txt" for place in np.argsort(-column)[:K]] for column in scores.T]

@@ -2,11 +2,11 @@
 
 Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAME_queries_dev.jsonl``,
 ``NAME_qrels_dev.jsonl``); a document is one chunk, its title before its text. bm25s (Lù 2024) gets the same words,
-k1, b and kind of idf, and should rank alike. ``--embedder`` measures a model's vectors beside TF-IDF's. Each system's
-gain over BM25 is that of the same questions, with a bootstrap's 95 %. How rankings are joined, the two numbers of that
-(the vectors' share, how many by words count), and that rare words stay was chosen with these judgements in sight: what
-hybrid gains here over its parts is no forecast for other documents. nDCG is Järvelin and Kekäläinen's (2002) with the
-grade as the gain, as trec_eval has it.
+k1, b and kind of idf, and should rank alike, as should FTS5's own ``bm25()``. ``--embedder`` measures a model's vectors
+beside TF-IDF's. Each system's gain over BM25 is that of the same questions, with a bootstrap's 95 %. How rankings are
+joined, the two numbers of that (the vectors' share, how many by words count), and that rare words stay was chosen with
+these judgements in sight: what hybrid gains here over its parts is no forecast for other documents. nDCG is Järvelin
+and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from seedbed.search.contracts import Embedder
 from seedbed.search.embedders import open_embedder
 from seedbed.search.retrieval import MODES, TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
-from seedbed.vectors.tfidf import SIZE, Latent, Tfidf, stems
+from seedbed.vectors.lsa import SIZE, Latent
+from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.words import stem_counts, stemmed, words
 
 DEPTH = 100
 RESAMPLES = 2000
@@ -64,7 +66,7 @@ def main() -> None:
 
 
 def test_sets(folder: Path) -> Iterator[TestSet]:
-    """The sets of a folder, by name."""
+    """Return the sets of a folder, by name."""
     for path in sorted(folder.glob("*_docs.jsonl.xz")):
         name = path.name.removesuffix("_docs.jsonl.xz")
         documents = rows(path)
@@ -80,7 +82,7 @@ def test_sets(folder: Path) -> Iterator[TestSet]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file, packed or not."""
+    """Return the objects of a JSON Lines file, packed or not."""
     with lzma.open(path, "rt") if path.suffix == ".xz" else path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
@@ -98,7 +100,7 @@ def measure(one: TestSet, embedder: str | None, size: int) -> dict[str, Any]:
 
 
 def systems(one: TestSet, embedder: str | None, size: int) -> Iterator[tuple[str, Search]]:
-    """What is compared, by name."""
+    """Yield the compared systems, by name."""
     yield "TF-IDF", tfidf(one.texts)
     yield from in_store(one, "latent", Latent.fit(one.texts, size))
     if embedder is not None:
@@ -120,6 +122,11 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
         if mode == "hybrid":
             ranks = Retriever(store, embedder, mode, fusion="ranks")
             yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
+        if mode == "words":
+            yield (
+                "FTS5's bm25()",
+                lambda query: [int(one.chunk.source) for one in store.hits(fts5(store, query, DEPTH))],
+            )
         label = {"hybrid": f"hybrid BM25 + {name}", "words": "BM25", "vector": name}[mode]
         shares = TFIDF_SHARES if name == "latent" else HybridShares()  # as collections do
         retriever = Retriever(store, embedder, mode, shares=shares)
@@ -128,8 +135,25 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
 
 
 def places_of(retriever: Retriever, query: str) -> list[int]:
-    """What a retriever finds, as places."""
+    """Return the places that a retriever finds."""
     return [int(hit.chunk.source) for hit in retriever.search(query, DEPTH)]
+
+
+def fts5(store: Store, query: str, k: int, rare: bool = False) -> list[tuple[int, float]]:
+    """Return the rows and scores of FTS5's own ``bm25()`` for any of a question's words.
+
+    ``rare``: leave out words of more than half of the chunks, as our search does.
+    """
+    found = list(dict.fromkeys(words(query)))
+    with store._database.reading() as connection:
+        if rare:
+            held = "SELECT COALESCE(max(doc), 0) FROM temp.totals WHERE term = ?"
+            counts = [connection.execute(held, (stem,)).fetchone()[0] for stem in stemmed(found)]
+            half = connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0] / 2
+            found = [word for word, count in zip(found, counts, strict=True) if count <= half] or found
+        match = " OR ".join(f'"{word}"' for word in found)
+        select = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        return list(connection.execute(select, (match, k)))
 
 
 def tfidf(texts: Sequence[str]) -> Search:
@@ -140,16 +164,16 @@ def tfidf(texts: Sequence[str]) -> Search:
 
 
 def bm25s(texts: Sequence[str]) -> Search:
-    """The library bm25s with FTS5's constants and idf, on our words."""
+    """Return the library bm25s with FTS5's constants and idf, on our words."""
     import bm25s as library
 
     index = library.BM25(method="robertson", k1=1.2, b=0.75)
-    index.index([list(count.elements()) for count in stems(texts)], show_progress=False)
-    return lambda query: best(index.get_scores(list(stems([query])[0])))
+    index.index([list(count.elements()) for count in stem_counts(texts)], show_progress=False)
+    return lambda query: best(index.get_scores(list(stem_counts([query])[0])))
 
 
 def best(scores: Any) -> list[int]:
-    """The places of the highest scores above 0."""
+    """Return the places of the highest scores above 0."""
     order = np.argsort(-scores, kind="stable")[:DEPTH]
     return [int(place) for place in order if scores[place] > 0]
 
@@ -164,14 +188,14 @@ def score(search: Search, one: TestSet) -> dict[str, list[float]]:
 
 
 def ndcg(places: Sequence[int], grades: Mapping[int, int], depth: int = 10) -> float:
-    """The discounted gain of a ranking, over that of the best one."""
+    """Return the discounted gain of a ranking, over that of the best one."""
     gains = [grades.get(place, 0) for place in places[:depth]]
     ideal = sorted(grades.values(), reverse=True)[:depth]
     return _discounted(gains) / _discounted(ideal)
 
 
 def recall(places: Sequence[int], grades: Mapping[int, int], depth: int = 100) -> float:
-    """The share of the relevant documents that a ranking has."""
+    """Return the share of the relevant documents that a ranking has."""
     return sum(place in grades for place in places[:depth]) / len(grades)
 
 
@@ -187,7 +211,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[str]:
-    """A table for each set."""
+    """Return a table for each set."""
     for name, result in results.items():
         lines = [f"{name}: {result['documents']:,} documents, {result['questions']} questions", ""]
         lines += [f"{'':24s}  {'nDCG@10':>7s}  {'95 %':^13s}  {'recall@100':>10s}  {'95 %':^13s}"]

@@ -130,7 +130,7 @@ def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
         (["show", "notes", "absent.txt"], 4, "absent.txt"),
         (["add", "fresh", "absent.txt"], 4, "absent.txt"),
         (["add", "fresh", "texts", "--embedder", "absent"], 4, "absent"),
-        (["add", "notes", "texts", "--chunk-size", "7"], 2, "made otherwise"),
+        (["add", "notes", "texts", "--chunk-size", "7"], 2, "made with other settings"),
         (["add", "../x", "texts"], 2, "cannot be a name"),
         (["add", "fresh"], 2, "no path or address"),
         (["add", "fresh", "--sql", "sqlite:///x.db"], 2, "--query"),

@@ -14,7 +14,7 @@ from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.rag.answer import CHAINS, FOUND, Chain, ask, question_coverage
-from seedbed.rag.chains.asking import NOT_FOUND
+from seedbed.rag.passages import NOT_FOUND
 from seedbed.search.contracts import Hit
 
 TEXTS = (

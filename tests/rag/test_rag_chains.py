@@ -11,13 +11,12 @@ from seedbed.chat.messages import Message, Usage
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import CapacityError, UsageError
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.asking import NOT_FOUND, is_refusal
 from seedbed.rag.chains.extract import best_sentences, extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import bare
+from seedbed.rag.passages import NOT_FOUND, bare, is_refusal
 
 ASK = (Message("user", "C {context} Q {question}"),)
 IMPROVE = (Message("user", "A {answer} C {context} Q {question}"),)

@@ -19,7 +19,7 @@ from seedbed.rag.cite import Citation, cite
 from seedbed.rag.passages import Passage, bare, passages_of
 from seedbed.rag.prompt_plan import fill
 from seedbed.rag.scoring import leave_one_out, mean_logprob
-from seedbed.search.term_overlap import TermWeights, coverage, order, terms
+from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
 
 BRIDGES = "The bridge was opened in 1932. It is painted grey every year. Two towers carry it."
 FERRIES = "Ferries run twice an hour. The last one leaves at midnight."
@@ -138,8 +138,8 @@ def test_order_is_the_heaviest_common_subsequence(wanted: str, text: str) -> Non
         return max(both, heaviest(one[1:], two), heaviest(one, two[1:]))
 
     total = sum(weights[word] for word in wanted)
-    assert order(wanted, text, weights) == pytest.approx(heaviest(wanted, text) / total if wanted else 0.0)
-    assert order(wanted, text, weights) <= 1 + 1e-12
+    assert common_subsequence(wanted, text, weights) == pytest.approx(heaviest(wanted, text) / total if wanted else 0.0)
+    assert common_subsequence(wanted, text, weights) <= 1 + 1e-12
     different = set(wanted)
     held = sum(weights[word] for word in different & set(text))
     whole = sum(weights[word] for word in different)

@@ -21,9 +21,9 @@ from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NotFou
 from seedbed.documents.limits import Limits
 from seedbed.rag import ingest
 from seedbed.rag.collection import Collection, home, names, remove
-from seedbed.search.server_sync import update
+from seedbed.search.servers import synchronize
 from seedbed.search.store import Store
-from seedbed.vectors.tfidf import Latent
+from seedbed.vectors.lsa import Latent
 
 SEA = "Ships sail on the wide sea, and sailors sing.\n"
 FOOD = "Bread and cheese are eaten at noon.\n"
@@ -183,15 +183,15 @@ def test_tfidf_is_fitted_anew_when_much_is_new(collection: Collection, folder: P
     for number in range(120):
         (folder / f"{number}.txt").write_text(f"about topic{number % 7} and word{number}")
     collection.add([str(folder)])
-    first = collection.store.maker
+    first = collection.store.embedder
     (folder / "one.txt").write_text("zebras and giraffes")
     collection.add([str(folder)])
-    assert collection.store.maker == first  # folded in
+    assert collection.store.embedder == first  # folded in
     assert collection.search("topic3", 1, mode="vector")
     for number in range(40):
         (folder / f"more{number}.txt").write_text(f"zebra number{number}")
     collection.add([str(folder)])
-    assert collection.store.maker != first
+    assert collection.store.embedder != first
     assert "zebra" in collection.search("zebra", 1, mode="vector")[0].chunk.text
     assert collection.store.pending() == 0
 
@@ -233,11 +233,11 @@ def test_settings_are_kept_and_others_refused(library: Library, folder: Path) ->
         one = Collection.create(library, "notes", again)
         assert one.settings.split.chunk_size == 50
         one.close()
-    with pytest.raises(UsageError, match="made otherwise") as caught:
+    with pytest.raises(UsageError, match="made with other settings") as caught:
         Collection.create(library, "notes", {"split": {"chunk_size": 60}})
     assert "50" in caught.value.why
     assert "60" in caught.value.why
-    with pytest.raises(UsageError, match="made otherwise"):
+    with pytest.raises(UsageError, match="made with other settings"):
         Collection.create(library, "notes", {"embedder": "http://127.0.0.1:1"})
 
 
@@ -298,7 +298,7 @@ def test_a_model_embeds_and_cuts_by_its_tokens(library: Library, folder: Path) -
     made = Collection.create(library, "notes", given)
     made.add([str(folder)])
     assert made.store.pending() == 0
-    assert made.store.maker == f"model-{library.get('tiny', 'model').id[:16]}"
+    assert made.store.embedder[0] == f"model-{library.get('tiny', 'model').id[:16]}"
     chunks = made.chunks_of(str(folder / "sea.txt"))
     assert max(len(chunk.text) for chunk in chunks) <= 20  # a token is a byte
     assert made.search(chunks[0].text, 1, mode="vector")[0].chunk == chunks[0]
@@ -328,7 +328,7 @@ def test_a_server_is_brought_up_to_date(collection: Collection, folder: Path, tm
     for change in (lambda: None, (folder / "sea.txt").unlink, lambda: (folder / "new.txt").write_text("News.")):
         change()
         collection.add([str(folder)])
-        update(collection.store, server)
+        synchronize(collection.store, server)
         ours = {chunk.id for one in collection.store.documents() for chunk in collection.chunks_of(one.source)}
         assert server.count() == len(ours)
         assert {chunk.id for chunk in server.get(list(ours))} == ours

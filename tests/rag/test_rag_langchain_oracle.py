@@ -17,12 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedbed.chat.messages import Message, Role
-from seedbed.rag.chains.asking import Result
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import bare
+from seedbed.rag.passages import ChainResult, bare
 from seedbed.rag.prompt_plan import Template
 
 pytest.importorskip("langchain_classic", reason="the oracle is not installed: pip install langchain-classic")
@@ -99,7 +98,7 @@ def theirs(model: Any, kind: str, texts: Sequence[str], **options: Any) -> tuple
     return chain.invoke({"input_documents": documents, "question": QUESTION})["output_text"], model.log
 
 
-def ours(chain: Callable[..., Result], texts: Sequence[str], answer: Answer = reply_to, **options: Any) -> Any:
+def ours(chain: Callable[..., ChainResult], texts: Sequence[str], answer: Answer = reply_to, **options: Any) -> Any:
     """The answer and all prompts of our chain."""
     model = Recorder(answer)
     result = chain(model, QUESTION, chunks_of(*texts), show=bare, **options)

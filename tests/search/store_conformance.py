@@ -10,7 +10,7 @@ import pytest
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Scalar
 from seedbed.search.contracts import VectorStore
-from seedbed.search.filters import matches
+from seedbed.search.filters import conditions, matches
 from seedbed.vectors.arrays import Vectors, unit
 
 SIZE = 8
@@ -137,7 +137,7 @@ class StoreConformance:
     @pytest.mark.parametrize("where", FILTERS, ids=str)
     def test_a_filter_chooses_what_python_would(self, store: VectorStore, where: dict[str, Any]) -> None:
         made = self.filled(store)
-        expected = {one.id for one in CHUNKS if matches(one, where)}
+        expected = {one.id for one in CHUNKS if matches(one, conditions(where))}
         assert {hit.chunk.id for hit in store.search(made[0], len(CHUNKS), where)} == expected
         assert len(store.search(made[0], 1, where)) == min(1, len(expected))
 
@@ -148,7 +148,7 @@ class StoreConformance:
             with pytest.raises(UsageError, match="cannot compare texts"):
                 store.search(made[0], 1, where)
             return
-        expected = {one.id for one in CHUNKS if matches(one, where)}
+        expected = {one.id for one in CHUNKS if matches(one, conditions(where))}
         assert {hit.chunk.id for hit in store.search(made[0], len(CHUNKS), where)} == expected
 
     def test_many_chunks(self, store: VectorStore) -> None:

@@ -25,7 +25,7 @@ from store_conformance import CHUNKS, SIZE, StoreConformance, vectors
 from seedbed.core.errors import CapacityError, CorruptError, DataError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.search import nearest
-from seedbed.search.int8_prefilter import Coarse
+from seedbed.search.int8_prefilter import Int8Codes
 from seedbed.search.nearest import VectorBlock
 from seedbed.search.store import Entry, Store
 from seedbed.vectors.arrays import Vectors, unit
@@ -215,7 +215,7 @@ def test_the_first_look_leaves_out_none_of_the_best(kind: str) -> None:
     if kind == "few numbers":
         made = unit(made * (chance.random(made.shape) < 0.03))
         made[:40] = 0
-    rows, looked = np.arange(6000), Coarse.of(made)
+    rows, looked = np.arange(6000), Int8Codes.of(made)
     for number in range(40):
         query = unit(chance.normal(size=96) + (20 * made[number + 40] if number % 2 else 0))
         k = 1 + 7 * number
@@ -291,7 +291,17 @@ def test_another_embedder_is_refused(store: Store) -> None:
         with pytest.raises(UsageError, match="not made by") as caught:
             store.bind(name, size)
         assert "first" in caught.value.why
-    assert (store.maker, store.size) == ("first", SIZE)
+    assert store.embedder == ("first", SIZE)
+
+
+def test_a_server_deletes_what_went_before_a_new_fit(store: Store) -> None:
+    store.add(CHUNKS[:2], vectors(2))
+    store.mark_synced([one.id for one in CHUNKS[:2]], [])
+    store.delete([CHUNKS[0].id])
+    store.remake("another", SIZE, b"learnt")
+    assert list(store.complete(lambda found: vectors(len(found)))) == [1]
+    chunks, made, gone = store.unsynced(9)
+    assert (chunks, made.shape, gone) == ([CHUNKS[1]], (1, SIZE), [CHUNKS[0].id])
 
 
 # documents

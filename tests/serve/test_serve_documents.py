@@ -16,8 +16,8 @@ from seedbed.core.artifacts import Library
 from seedbed.inference.parameters import Sampling
 from seedbed.models.store import LoadedModel
 from seedbed.rag.answer import ask
-from seedbed.rag.chains.asking import NOT_FOUND
 from seedbed.rag.collection import Collection, remove
+from seedbed.rag.passages import NOT_FOUND
 
 CHAT = "/v1/chat/completions"
 TEXTS = {

@@ -1,4 +1,4 @@
-"""LangChain's faces of our parts: a chat model, embeddings and a vector store, for use in its chains and agents.
+"""LangChain's interfaces of our parts: a chat model, embeddings and a vector store, for its chains and agents.
 
 Needs ``langchain-core``, as nothing else here does. Left out: choosing another model at a call (one object is one
 model), images and sounds, and a native asynchronous way (LangChain's own, with threads, is used).

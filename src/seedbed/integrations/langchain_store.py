@@ -19,17 +19,17 @@ from seedbed.search.store import Store
 
 
 class SeedbedEmbeddings(Embeddings):
-    """Any of our embedders."""
+    """LangChain's interface of any of our embedders."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector of length 1 for each text."""
+        """Return a vector of length 1 for each text."""
         return cast(list[list[float]], np.asarray(self.embedder.embed_documents(texts)).tolist()) if texts else []
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a question."""
+        """Return the vector of a question."""
         return cast(list[float], np.asarray(self.embedder.embed_query(text)).tolist())
 
 
@@ -37,8 +37,8 @@ class SeedbedVectorStore(VectorStore):
     """Our store, one SQLite file; each document in it is one chunk, whose source is the document's id.
 
     Args:
-        embedding: makes the vectors; the file refuses another one's.
-        path: of the file; by default nothing is kept.
+        embedding: makes the vectors; the file refuses vectors of another one.
+        path: of the file; by default nothing is saved.
     """
 
     def __init__(self, embedding: Embeddings, path: Path | str = ":memory:") -> None:
@@ -46,7 +46,7 @@ class SeedbedVectorStore(VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """What makes the vectors."""
+        """The maker of the vectors."""
         return self.embedding
 
     def add_texts(
@@ -57,7 +57,7 @@ class SeedbedVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Keep texts; one whose id is there already is replaced."""
+        """Store texts; one with a stored id replaces it."""
         texts = list(texts)
         if not texts:
             return []
@@ -67,37 +67,37 @@ class SeedbedVectorStore(VectorStore):
         chunks = [Chunk(name, 0, len(text), text, metadata=data or {}) for name, text, data in rows]
         last = sorted({name: place for place, name in enumerate(names)}.values())  # of an id that comes twice
         with self.store.transaction():
-            self.store.bind(_maker(self.embedding), vectors.shape[1])
+            self.store.bind(_name_of(self.embedding), vectors.shape[1])
             self.store.delete([chunk.id for name in names for chunk in self.store.chunks_of(name)])
             self.store.add([chunks[place] for place in last], vectors[last])
         return names
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Forget documents."""
+        """Delete documents."""
         with self.store.transaction():
             self.store.delete([chunk.id for name in ids or [] for chunk in self.store.chunks_of(name)])
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Those that are there."""
+        """Return the stored documents of these ids."""
         return [_document(chunk) for one in ids for chunk in self.store.chunks_of(one)]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """The nearest, best first; ``filter`` is one of :data:`seedbed.search.contracts.Filter`."""
+        """Return the nearest, best first; ``filter`` is a :data:`seedbed.search.contracts.Filter`."""
         return [found for found, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
-        """The nearest with their cosines."""
+        """Return the nearest with their cosines."""
         return [(_document(hit.chunk), hit.score) for hit in self._hits(self._vector(query), k, **kwargs)]
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
-        """The nearest to a vector."""
+        """Return the nearest to a vector."""
         return [_document(hit.chunk) for hit in self._hits(np.asarray(embedding, np.float32), k, **kwargs)]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Near ones that differ from each other."""
+        """Return near documents that differ from each other."""
         vector = self._vector(query)
         hits = self._hits(vector, fetch_k, **kwargs)
         rows = self.store.rows([hit.chunk.id for hit in hits])
@@ -115,7 +115,7 @@ class SeedbedVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> SeedbedVectorStore:
-        """A store that holds these; ``path`` is where."""
+        """Make a store of these texts, in the file ``path``."""
         store = cls(embedding, **kwargs)
         store.add_texts(texts, metadatas, ids=ids)
         return store
@@ -130,8 +130,8 @@ class SeedbedVectorStore(VectorStore):
         return self.store.search(vector, k, filter)
 
 
-def _maker(embedding: Embeddings) -> str:
-    """Says whose vectors a store holds: our embedder's own name, else the class and, where it tells, its model."""
+def _name_of(embedding: Embeddings) -> str:
+    """Return the name of an embedder: our embedder's own, else its class and, if it has one, its model."""
     if isinstance(embedding, SeedbedEmbeddings):
         return embedding.embedder.name
     return " ".join([type(embedding).__qualname__, str(getattr(embedding, "model", ""))]).strip()

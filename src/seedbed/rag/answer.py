@@ -1,13 +1,13 @@
-"""Ask documents: find passages, answer from them, cite, or say honestly that the documents do not tell.
+"""Ask documents: find passages, answer from them with citations, or say that the documents do not tell.
 
-Whether they tell is decided before any model is asked, by how much of the question the best passage holds, and again by
-the answer: a model may say itself that the passages do not tell. The nearest passages are returned either way.
+That is decided before any model is asked, by the share of the question's words that the best passage holds, and again
+by the answer: a model may say that the passages do not tell. The nearest passages are returned either way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Unpack, get_args
 
 from seedbed.chat.messages import Usage
@@ -16,24 +16,23 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentences
-from seedbed.rag.chains.asking import NOT_FOUND, Result, is_refusal
 from seedbed.rag.chains.extract import extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.cite import Citation, cite
-from seedbed.rag.passages import Passage
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
 from seedbed.rag.scoring import leave_one_out, scorer_of
 from seedbed.search.contracts import Hit
-from seedbed.search.term_overlap import TermWeights, coverage, terms
+from seedbed.vectors.tfidf import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
-"""Finds the passages for a question, at most so many, the best first."""
+"""A function from a question and a number to that many passages at most, best first."""
 Chain = Literal["stuff", "refine", "map-reduce", "map-rerank", "extract"]
 CHAINS: tuple[Chain, ...] = get_args(Chain)
 PASSAGES = 5
-"""How many are looked for."""
+"""Passages to search for."""
 FOUND = 0.32
 """Less of the question than this in the best passage means "not in the documents".
 
@@ -55,14 +54,14 @@ class CutPassage:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer with what it rests on.
+    """An answer with its sources.
 
     Attributes:
-        found: whether the documents tell. If not, ``text`` is NOT_FOUND and there are no citations.
+        found: the documents tell. If not, ``text`` is NOT_FOUND and there are no citations.
         evidence: the share of the question's words, by weight, that the best passage holds: 0 to 1.
-        unsupported: spans of ``text``, sentences that no passage supports.
-        hits: what the search found, the best first; citations name them by their place, from 1.
-        cut: what no prompt had room for.
+        unsupported: spans of ``text``: sentences that no passage supports.
+        hits: of the search, best first; citations name them by their place, from 1.
+        cut: parts of passages that no prompt had room for.
     """
 
     question: str
@@ -78,7 +77,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return JSON values."""
         return {**asdict(self), "usage": self.usage.to_wire()}
 
 
@@ -98,35 +97,40 @@ def ask(
     Args:
         search: such as a collection's search.
         model: any; None for "extract", which needs none.
-        k: passages to look for.
-        threshold: see :data:`FOUND`; 0 asks the model whatever was found, which is right where question and documents
-            are in different languages.
-        evidence: ask the model's own probabilities what each passage adds to the answer (k + 1 further calls).
+        k: passages to search for.
+        threshold: see :data:`FOUND`; 0 always asks the model, which is right when question and documents are in
+            different languages.
+        evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
 
     Raises:
-        UsageError: the question is empty, there is no such chain, or it needs a model and there is none, or
-            ``evidence`` is asked of a model that tells no probabilities, or of "extract".
+        UsageError: the question is empty, the chain is unknown or needs a model, or ``evidence`` needs a model that
+            tells probabilities.
         CapacityError: the question leaves no room for a passage in the model's window.
     """
     check(question, chain, model is not None)
+    asked = None if chain == "extract" else model
     if evidence:
-        scorer_of(None if chain == "extract" else model)  # refuse now rather than after the answer
+        scorer_of(asked)  # refuse now rather than after the answer
     trace = options.get("trace")
     with span(trace, "chain", "ask", chain=chain, content={"question": question}) as work:
         hits = _search(question, search, k, trace)
         covered = question_coverage(question, [f"{hit.chunk.heading}\n{hit.chunk.text}" for hit in hits])
-        far = not hits or covered < threshold
-        result = Result(NOT_FOUND, ()) if far else _run(chain, question, [hit.chunk for hit in hits], model, options)
-        answer = _answer(question, chain, model, hits, covered, result, evidence)
+        result = ChainResult(NOT_FOUND, ())
+        if hits and covered >= threshold:
+            result = _run(chain, question, [hit.chunk for hit in hits], asked, options)
+        name, cut = asked.name if asked is not None else "", tuple(_cut(passage, asked) for passage in result.left)
+        answer = Answer(question, NOT_FOUND, False, chain, name, covered, hits=hits, cut=cut, usage=result.usage)
+        if not is_refusal(result.text):
+            answer = _cited(answer, result, asked if evidence else None)
         work.data.update(found=answer.found, evidence=round(covered, 4), content={"answer": answer.text})
         return answer
 
 
 def question_coverage(question: str, texts: Sequence[str]) -> float:
-    """The greatest share of the question's words, by weight, that one text holds: 0 to 1.
+    """Return the greatest share of the question's words, by weight, that one text holds: 0 to 1.
 
-    Words weigh by how few sentences of the texts hold them; those that none holds weigh most, so a question about
-    something else is far from every text.
+    Words in few sentences of the texts weigh more, and words in none most, so a question about something else is far
+    from every text.
     """
     weights = TermWeights([terms(sentence) for text in texts for sentence in sentences(text)])
     wanted = terms(question)
@@ -134,11 +138,11 @@ def question_coverage(question: str, texts: Sequence[str]) -> float:
 
 
 def check(question: str, chain: str, has_model: bool) -> None:
-    """Raise UsageError where there is nothing to ask, no such chain, or no model for one that needs it."""
+    """Raise UsageError if the question is empty, the chain is unknown, or it needs a model and there is none."""
     if not question.strip():
         raise UsageError("the question is empty", why="there is nothing to look for", fix="ask something")
     if chain not in CHAINS:
-        raise UsageError(f"there is no chain {chain!r}", why="it is none of the five", fix=f"use {', '.join(CHAINS)}")
+        raise UsageError(f"there is no chain {chain!r}", why="it is not known", fix=f"use {', '.join(CHAINS)}")
     if not has_model and chain != "extract":
         why = f"the chain {chain} writes its answer with one; only extract needs none"
         raise UsageError("there is no model", why=why, fix="name a model, or use the chain extract")
@@ -153,40 +157,19 @@ def _search(question: str, search: Search, k: int, trace: Trace | None) -> tuple
 
 def _run(
     chain: Chain, question: str, chunks: Sequence[Chunk], model: ChatModel | None, options: ReplyOptions
-) -> Result:
-    if chain == "extract" or model is None:
+) -> ChainResult:
+    if model is None:
         return extract(question, chunks, trace=options.get("trace"))
     run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank}[chain]
     return run(model, question, chunks, **options)
 
 
-def _answer(
-    question: str,
-    chain: Chain,
-    model: ChatModel | None,
-    hits: tuple[Hit, ...],
-    covered: float,
-    result: Result,
-    evidence: bool,
-) -> Answer:
-    found = not is_refusal(result.text)
-    text = result.text.strip() if found else NOT_FOUND
-    asked = model if chain != "extract" else None
-    drops = leave_one_out(asked, question, result.shown, text) if found and evidence and asked is not None else None
-    citations, unsupported = cite(text, result.shown, question=question, evidence=drops) if found else ((), ())
-    return Answer(
-        question,
-        text,
-        found,
-        chain,
-        asked.name if asked is not None else "",
-        covered,
-        citations,
-        unsupported,
-        hits,
-        tuple(_cut(passage, asked) for passage in result.left),
-        result.usage,
-    )
+def _cited(answer: Answer, result: ChainResult, scorer: ChatModel | None) -> Answer:
+    """Return the answer as found, with a chain's text and its citations."""
+    text = result.text.strip()
+    evidence = leave_one_out(scorer, answer.question, result.shown, text) if scorer is not None else None
+    citations, unsupported = cite(text, result.shown, question=answer.question, evidence=evidence)
+    return replace(answer, found=True, text=text, citations=citations, unsupported=unsupported)
 
 
 def _cut(passage: Passage, model: ChatModel | None) -> CutPassage:

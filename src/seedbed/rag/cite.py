@@ -1,22 +1,21 @@
-"""Citations: which sentence of which passage supports each sentence of an answer, as a span of the source.
+"""Citations: link each sentence of an answer to the sentence of a passage that supports it, as a span of the source.
 
 Support is the share of a sentence's words, by weight, that one sentence of a passage (or two neighbours) holds: the
-mean of a count in any order and one in the same order (``search.term_overlap``). Words of the question count only
-between equals, as an answer such as "twice" may be said in many places. A sentence without enough support is marked.
-What this misses: a true paraphrase in other words is marked too, and a sentence that says "not" of what a passage says
-is not. :func:`seedbed.rag.scoring.leave_one_out` is the second witness, where a model tells probabilities.
+mean of a share in any order and one in the same order (``vectors.tfidf``). Words of the question decide only
+between equals, as an answer such as "twice" may stand in many places. A sentence without enough support is marked.
+Not seen: a true paraphrase in other words is marked too, and a sentence that negates a passage is not.
+:func:`seedbed.rag.scoring.leave_one_out` is a second measure, for models that tell probabilities.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.rag.passages import Passage
-from seedbed.search.term_overlap import TermWeights, coverage, order, terms
+from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
 
 SUPPORTED = 0.5
 """Less support than this marks a sentence as unsupported.
@@ -26,14 +25,14 @@ in the very sentence that tells), 2 % in those of the wrong collection. Up to 0.
 answer is seldom so close to the words of its source.
 """
 _CLOSELY = 20
-"""Candidates, by words in any order, whose order is looked at too."""
+"""The best candidates, by words in any order, of which the order is compared too."""
 _TIE = 0.05
 """Weight of the question's words."""
 
 
 @dataclass(frozen=True)
 class Citation:
-    """A sentence of an answer and what supports it.
+    """A sentence of an answer and the passage that supports it.
 
     Attributes:
         start, end: the sentence, in the answer.
@@ -42,7 +41,7 @@ class Citation:
         source_start, source_end: the supporting sentences, in the source's text.
         quote: their text.
         support: 0 to 1.
-        evidence: what the passage adds to the whole answer's log-probability, in nats; None where it was not asked.
+        evidence: the passage's part of the answer's log-probability, in nats; None if it was not computed.
     """
 
     start: int
@@ -57,10 +56,6 @@ class Citation:
     quote: str
     support: float
     evidence: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -79,14 +74,14 @@ def cite(
     threshold: float = SUPPORTED,
     evidence: Mapping[int, float] | None = None,
 ) -> tuple[tuple[Citation, ...], tuple[Span, ...]]:
-    """Link each sentence of an answer to what supports it best.
+    """Link each sentence of an answer to its best support.
 
     Args:
-        passages: where to look; of equal ones the first wins.
-        evidence: by the passages' numbers, as ``leave_one_out`` gives it.
+        passages: to search; of equal ones the first wins.
+        evidence: by the passages' numbers, as ``leave_one_out`` returns it.
 
     Returns:
-        the citations and the spans of the unsupported sentences, each in the order of the answer. A sentence without
+        The citations and the spans of the unsupported sentences, each in the order of the answer. A sentence without
         words of its own (a greeting, "---") is in neither.
     """
     single = _sentences(passages)
@@ -112,7 +107,7 @@ def _sentences(passages: Sequence[Passage]) -> list[_Candidate]:
 
 
 def _pairs(single: Sequence[_Candidate]) -> list[_Candidate]:
-    """Neighbouring sentences of one passage together: an answer may draw on two."""
+    """Join neighbouring sentences of one passage: an answer may draw on two."""
     return [
         _Candidate(one.passage, one.start, two.end, one.words + two.words)
         for one, two in itertools.pairwise(single)
@@ -123,12 +118,12 @@ def _pairs(single: Sequence[_Candidate]) -> list[_Candidate]:
 def _best(
     said: Sequence[str], asked: Sequence[str], candidates: Sequence[_Candidate], weights: TermWeights
 ) -> tuple[_Candidate, float] | None:
-    """The candidate with the most support, and how much; the shorter and the earlier of two that are as good."""
+    """Return the candidate with the most support, and its support; of equals the shorter, then the earlier one."""
     if not said:
         return None
     close = sorted(((coverage(said, one.words, weights), one) for one in candidates), key=lambda pair: -pair[0])
     scored = [
-        ((share + order(said, one.words, weights)) / 2, coverage(asked, one.words, weights), one)
+        ((share + common_subsequence(said, one.words, weights)) / 2, coverage(asked, one.words, weights), one)
         for share, one in close[:_CLOSELY]
         if share > 0
     ]

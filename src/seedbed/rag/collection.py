@@ -1,7 +1,7 @@
 """A named collection of documents: a folder in the library with its settings and its store.
 
-What cuts the documents and what makes the vectors is fixed when the collection is made, since chunks and vectors of
-different kinds cannot be compared. How documents come in is in ``ingest.py``.
+Splitter and embedder are fixed when the collection is made, since chunks and vectors of different kinds cannot be
+compared. ``ingest.py`` reads documents into it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,37 @@ from typing import Any
 from seedbed.chat.tracing import Trace
 from seedbed.core import config, files
 from seedbed.core.artifacts import Library, check_name
+from seedbed.core.config import setting
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.limits import Limits
-from seedbed.documents.splitting.split import split
+from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
-from seedbed.rag.settings import CollectionSettings
-from seedbed.search import server_sync
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import TFIDF, open_embedder
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Mode, Rerank, Retriever
-from seedbed.search.servers import open_server
+from seedbed.search.servers import open_server, synchronize
 from seedbed.search.store import Store
-from seedbed.vectors.tfidf import Latent
+from seedbed.vectors.lsa import Latent
 
 STORE, SETTINGS = "store.sqlite", "collection.json"
 
 
+@dataclass(frozen=True)
+class CollectionSettings:
+    """The settings of a collection, fixed when it is made."""
+
+    embedder: str = setting("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL')
+    server: str = setting("", 'search vectors on a server: "KIND:PLACE", such as "qdrant:http://127.0.0.1:6333"')
+    split: SplitSettings = setting(SplitSettings(), "how documents are cut")
+
+
 class Collection:
-    """Documents to ask, opened by :meth:`open` or :meth:`create`.
+    """A collection of documents to ask, opened by :meth:`open` or :meth:`create`.
 
     Args:
         folder: holds the settings and the store.
-        key: for the embedder's server.
+        key: of the embedder's server.
     """
 
     def __init__(self, folder: Path, settings: CollectionSettings, library: Library, key: str | None = None) -> None:
@@ -52,14 +61,13 @@ class Collection:
     def create(
         cls, library: Library, name: str, given: Mapping[str, Any] | None = None, key: str | None = None
     ) -> Collection:
-        """Make a collection, or open the one that is there.
+        """Make a collection, or open it if it exists.
 
         Args:
-            given: settings (:class:`~seedbed.rag.settings.CollectionSettings`) as a table; the rest is as it is, or at
-                its default.
+            given: settings (:class:`CollectionSettings`) as a table; others are as they are, or at their defaults.
 
         Raises:
-            UsageError: one is there, and was made with other settings than those given; or the name cannot be one.
+            UsageError: it exists with other settings than those given; or the name is not valid.
             NotFoundError: there is no such model to embed with.
         """
         folder, origin = home(library) / check_name(name), config.Origin("the settings of a collection", "")
@@ -80,7 +88,7 @@ class Collection:
 
     @classmethod
     def open(cls, library: Library, name: str, key: str | None = None) -> Collection:
-        """The collection of that name.
+        """Open the collection of that name.
 
         Raises:
             NotFoundError: there is none. CorruptError: its files are damaged.
@@ -91,7 +99,7 @@ class Collection:
         return cls(folder, _read_settings(folder / SETTINGS), library, key)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self.store.close()
 
     @property
@@ -101,12 +109,12 @@ class Collection:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the hashes of all that was read, in order: the same documents have the same digest."""
+        """The SHA-256 of the sorted hashes of all that was read: the same documents have the same digest."""
         return hashlib.sha256("\n".join(sorted(self.store.origins().values())).encode()).hexdigest()
 
     @property
     def embedder(self) -> Embedder | None:
-        """What made the vectors; None while TF-IDF has learnt nothing.
+        """The embedder of the vectors; None before TF-IDF is fitted.
 
         Raises:
             UsageError: the model of that name is not the one that made them.
@@ -144,16 +152,16 @@ class Collection:
         return report
 
     def complete(self) -> None:
-        """Give every chunk its vector, here and on the server."""
+        """Give every chunk its vector, in the store and on the server."""
         if self.settings.embedder == TFIDF:
             ingest.complete_tfidf(self.store)
         elif self.store.pending():
             ingest.complete(self.store, self._model)
         if self._server is not None:
-            server_sync.update(self.store, self._server)
+            synchronize(self.store, self._server)
 
     def forget(self, source: str) -> int:
-        """Forget a document, or all of a file, folder or address. Returns how many documents that were.
+        """Delete a document, or all of a file, folder or address. Returns how many documents there were.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -163,11 +171,11 @@ class Collection:
             raise no_document(self, source)
         count = self.store.drop(origins)
         if self._server is not None:
-            server_sync.update(self.store, self._server)
+            synchronize(self.store, self._server)
         return count
 
     def chunks_of(self, source: str) -> list[Chunk]:
-        """A document's chunks, in its order; the path of a file may be relative.
+        """Return a document's chunks, in its order; the path of a file may be relative.
 
         Raises:
             NotFoundError: there is no such document.
@@ -189,30 +197,29 @@ class Collection:
         rerank: Rerank | None = None,
         trace: Trace | None = None,
     ) -> list[Hit]:
-        """The ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
+        """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
         embedder = None if mode == "words" else self.embedder
         retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares=self.shares)
         return retriever.search(query, k, where, trace)
 
     @cached_property
     def _split(self) -> ingest.Splitter:
-        """Tokens are counted by the model that makes the vectors."""
-        count = None
-        if self.settings.split.by == "tokens":
-            count = getattr(self.embedder, "count_tokens", None)
+        """The splitter of documents; tokens are counted by the model that makes the vectors."""
+        by_tokens = self.settings.split.by == "tokens"
+        count = getattr(self.embedder, "count_tokens", None) if by_tokens else None
         return partial(split, settings=self.settings.split, count=count)
 
     @property
     def shares(self) -> HybridShares:
-        """How words and vectors count when they are fused: measured for TF-IDF, even for a model's."""
+        """The shares of words and vectors in a fused score: measured for TF-IDF, equal for a model's vectors."""
         return TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
 
     def _tfidf(self) -> Latent | None:
-        """Read again after another process has fitted it anew."""
-        maker = self.store.maker
-        if self._learnt is None or self._learnt[0] != maker:
+        """Return the fitted TF-IDF, read again after another process has fitted it anew."""
+        name, _ = self.store.embedder
+        if self._learnt is None or self._learnt[0] != name:
             data = self.store.learnt
-            self._learnt = (maker, Latent.from_bytes(data)) if data else None
+            self._learnt = (name, Latent.from_bytes(data)) if data else None
         return self._learnt[1] if self._learnt else None
 
     @cached_property
@@ -223,22 +230,20 @@ class Collection:
 
     @property
     def _server(self) -> VectorStore | None:
-        if not self.settings.server or not self.store.size:
-            return None
-        return self._opened
+        return self._opened if self.settings.server and self.store.embedder[1] else None
 
     @cached_property
     def _opened(self) -> VectorStore:
-        return open_server(self.settings.server, self.name, self.store.size)
+        return open_server(self.settings.server, self.name, self.store.embedder[1])
 
 
 def home(library: Library) -> Path:
-    """The folder of a library's collections."""
+    """Return the folder of a library's collections."""
     return library.root / "docs"
 
 
 def names(library: Library) -> list[str]:
-    """The names of a library's collections."""
+    """Return the names of a library's collections."""
     return sorted(path.parent.name for path in home(library).glob(f"*/{SETTINGS}"))
 
 
@@ -257,7 +262,7 @@ def remove(library: Library, name: str) -> None:
 
 
 def no_document(collection: Collection, source: str) -> NotFoundError:
-    """For a source that a collection does not have."""
+    """Return the error for a source that a collection does not have."""
     return NotFoundError(
         f"{collection.name} has no document {source!r}",
         why="no document, file or folder of that name was added",
@@ -282,7 +287,7 @@ def _missing(library: Library, name: str) -> NotFoundError:
 
 
 def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables in tables are merged too."""
+    """Merge two tables, and the tables in them."""
     nested = {key: _merged(table[key], value) for key, value in given.items() if isinstance(value, Mapping)}
     return {**table, **given, **nested}
 
@@ -290,4 +295,4 @@ def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 def _other_settings(name: str, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> UsageError:
     differing = [f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in there if there[key] != wanted[key]]
     why, fix = "; ".join(differing), "leave it out, or add the documents to a collection of another name"
-    return UsageError(f"the collection {name} was made otherwise", why=why, fix=fix)
+    return UsageError(f"the collection {name} was made with other settings", why=why, fix=fix)

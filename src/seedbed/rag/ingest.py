@@ -25,7 +25,7 @@ from seedbed.documents.readers import Skipped
 from seedbed.documents.reading import is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
-from seedbed.vectors.tfidf import Latent
+from seedbed.vectors.lsa import Latent
 
 FIT_TEXTS = 20_000
 """TF-IDF learns from at most so many chunks, taken evenly."""

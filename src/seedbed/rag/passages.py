@@ -1,20 +1,24 @@
-"""Passages as data in a prompt: each in a block of its own that says where it comes from and that it cannot close.
+"""Passages that a chain reads, as labelled blocks in a prompt, and the result it returns.
 
-A document may say anything, also what looks like an instruction or like the end of its own block. Nothing makes a model
-immune to that; what can be done here is done: a passage stands in the user's message and never in the system's, its
-block is labelled, and the marks of blocks, inside a passage or a label, lose their bracket. Braces in a passage stay
-text because templates insert values once (``chat.prompts``), and special tokens because the tokenizer reads contents
-as plain text.
+A document may say anything, also text that looks like an instruction or like the end of its own block. Nothing makes a
+model immune to that, so a passage stands in the user's message and never in the system's, its block is labelled, and
+the marks of blocks, inside a passage or a label, lose their bracket. Braces in a passage stay text because templates
+insert values once (``chat.prompts``), and special tokens because the tokenizer reads contents as plain text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from seedbed.chat.messages import Usage
 from seedbed.documents.document import Chunk
 
+NOT_FOUND = "Not in the documents."
+"""The sentence that a model is told to say, and an answer says, when the passages do not tell."""
+_SHORT = 12
+"""Words. "I am sorry, but that is not in the documents." has 10; a longer line may speak of documents."""
 _MARK = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 _HARMLESS = "‹"  # U+2039: reads like the bracket, and opens no block
 _NOT_IN_LABELS = re.compile(r"[\s<>\u2028\u2029\x00-\x1f\x7f]+")
@@ -24,7 +28,7 @@ _LABEL = 80
 
 @dataclass(frozen=True)
 class Passage:
-    """What a model is shown of a chunk: ``chunk.text[start:end]``.
+    """The part of a chunk that a model is shown: ``chunk.text[start:end]``.
 
     Attributes:
         number: the chunk's place among the chunks of its question, from 1; answers and citations name it.
@@ -37,36 +41,56 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """What is shown."""
+        """The shown text."""
         return self.chunk.text[self.start : self.end]
 
 
 Show = Callable[[Passage], str]
-"""How a passage is written into a prompt."""
+"""A function that writes a passage into a prompt."""
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """The answer of a chain.
+
+    Attributes:
+        text: as the model wrote it.
+        shown: the passages that a model read, or those the answer was made from, the best first.
+        left: passages, and parts of passages, that no prompt had room for.
+        calls: of the model.
+    """
+
+    text: str
+    shown: tuple[Passage, ...]
+    left: tuple[Passage, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+
+
+def is_refusal(text: str) -> bool:
+    """Tell whether a reply says that the passages do not tell: it is empty, or has NOT_FOUND in a short first line."""
+    first = text.strip().partition("\n")[0].casefold()
+    return not first or (NOT_FOUND.rstrip(".").casefold() in first and len(first.split()) <= _SHORT)
 
 
 def passages_of(chunks: Sequence[Chunk]) -> list[Passage]:
-    """Whole chunks as passages, numbered in their order."""
+    """Return whole chunks as passages, numbered in order."""
     return [Passage(number, chunk, 0, len(chunk.text)) for number, chunk in enumerate(chunks, 1)]
 
 
 def quoted(passage: Passage) -> str:
-    """The passage as a labelled block that its text cannot close."""
-    return f"<passage {passage.number}: {label(passage.chunk)}>\n{neutral(passage.text)}\n</passage>"
+    """Write a passage as a labelled block that its text cannot close."""
+    text = _MARK.sub(_HARMLESS, passage.text)
+    return f"<passage {passage.number}: {label(passage.chunk)}>\n{text}\n</passage>"
 
 
 def bare(passage: Passage) -> str:
-    """The text alone, as LangChain's chains show it: for prompts that bring their own marks, or trusted text."""
+    """Write the text alone, as LangChain's chains do: for prompts with marks of their own, or trusted text."""
     return passage.text
 
 
-def neutral(text: str) -> str:
-    """The text with the brackets of our own marks replaced."""
-    return _MARK.sub(_HARMLESS, text)
-
-
 def label(chunk: Chunk) -> str:
-    """Where a chunk comes from, in one short line: the file's name, the page, the heading."""
+    """Return the origin of a chunk in one short line: the file's name, the page, the heading."""
     name = re.split(r"[\\/]", chunk.source.rstrip("\\/"))[-1]
     page = f", page {chunk.page}" if chunk.page is not None else ""
     heading = f", {chunk.heading}" if chunk.heading else ""

@@ -1,9 +1,9 @@
 """Prompts that fit: counted by the model's own tokenizer, within its own window, with room for the reply.
 
-Passages are taken whole, in their order, as long as the prompt fits; the first that does not is cut at the end of a
-sentence (of a word, where it is the only one and its first sentence is too long). What is left over is reported, never
-dropped silently: a chain that can show it in another prompt does. Sizes are never derived from each
-other: every prompt is counted whole, as the model's template renders it.
+Passages are taken whole, in order, as long as the prompt fits; the first that does not is cut at the end of a sentence
+(of a word, if it is the only passage and its first sentence is too long). The rest is reported, never dropped silently:
+a chain that can show it in another prompt does. Every prompt is counted whole, as the model's template renders it;
+counts of parts are never added.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from seedbed.rag.passages import Passage, Show, quoted
 
 Template = Sequence[Message]
 """Messages with ``{names}`` in their contents, which :func:`fill` replaces."""
-
 REPLY_TOKENS = 256
-"""A reply's room unless ``max_tokens`` says otherwise."""
+"""Tokens of a reply unless ``max_tokens`` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class PromptPlan:
     """A prompt that fits.
 
     Attributes:
-        shown: the passages in it, the last one perhaps cut.
-        left: passages, and what remained of the one that was cut, for which there was no room.
+        shown: the passages in it; the last one may be cut.
+        left: the passages without room, and the rest of the one that was cut.
         tokens: of the prompt.
         room: tokens for the reply.
     """
@@ -46,7 +45,7 @@ class PromptPlan:
 
 
 def fill(template: Template, **values: str) -> list[Message]:
-    """The messages with every ``{name}`` replaced, once: braces in a value stay text.
+    """Return the messages with every ``{name}`` replaced, once: braces in a value stay text.
 
     Raises:
         UsageError: a name in the template has no value.
@@ -54,31 +53,36 @@ def fill(template: Template, **values: str) -> list[Message]:
     return [Message(message.role, _content(message.text, values)) for message in template]
 
 
+def write(template: Template, passages: Sequence[Passage], show: Show, **values: str) -> list[Message]:
+    """Fill a template whose ``{context}`` are passages."""
+    return fill(template, context="\n\n".join(map(show, passages)), **values)
+
+
 def label_of(name: str, template: Template) -> str:
-    """The template for traces: a changed word gives another label."""
+    """Return a label of the template for traces, by a hash of its words."""
     return Prompt("\n".join(message.text for message in template), name).label
 
 
 def room_for_reply(model: ChatModel, max_tokens: int | None, share: int = 4) -> int:
-    """Tokens kept free for the reply: ``max_tokens``, but at most one part of ``share`` of the window."""
+    """Return the tokens left free for the reply: ``max_tokens``, but at most one part of ``share`` of the window."""
     return max(1, min(max_tokens or REPLY_TOKENS, model.context_window // share))
 
 
 def fit(
     model: ChatModel, template: Template, passages: Sequence[Passage], room: int, show: Show = quoted, **values: str
 ) -> PromptPlan:
-    """Write as many passages into ``{context}`` as the window holds beside the reply's room.
+    """Plan a prompt with as many passages in ``{context}`` as the window holds beside the reply.
 
     Args:
         passages: the most important first.
-        values: what replaces the template's other names.
+        values: replace the template's other names.
 
     Raises:
         CapacityError: the question alone, or with the first words of a passage, does not fit.
     """
 
     def count(some: Sequence[Passage]) -> int:
-        return model.count_prompt(_written(template, some, show, values))
+        return model.count_prompt(write(template, some, show, **values))
 
     allowed = model.context_window - room
     whole = _most(len(passages), lambda number: count(passages[:number]) <= allowed)
@@ -92,12 +96,12 @@ def fit(
             left[:1] = _rest(left[0], kept.end)
         elif not shown:
             raise _too_long(count(()), allowed, model.context_window)
-    messages = _written(template, shown, show, values)
+    messages = write(template, shown, show, **values)
     return PromptPlan(messages, tuple(shown), tuple(left), model.count_prompt(messages), room)
 
 
 def shorten(model: ChatModel, text: str, limit: int) -> str:
-    """The text's first sentences (or words) that have at most ``limit`` tokens."""
+    """Return the text's first sentences (or words) that have at most ``limit`` tokens."""
     if model.count_tokens(text) <= limit:
         return text
     for stops in ([end for _, end in sentence_spans(text)], _word_ends(text)):
@@ -107,16 +111,12 @@ def shorten(model: ChatModel, text: str, limit: int) -> str:
     return ""
 
 
-def _written(template: Template, passages: Sequence[Passage], show: Show, values: dict[str, str]) -> list[Message]:
-    return fill(template, context="\n\n".join(map(show, passages)), **values)
-
-
 def _cut(passage: Passage, fits: Callable[[Passage], bool], must: bool) -> Passage | None:
-    """The longest beginning that fits and ends with a sentence; with a word or character if there ``must`` be one."""
-    ways: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
+    """Return the longest beginning that fits and ends a sentence; a word or character if there ``must`` be one."""
+    candidates: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
     if must:
-        ways += [_word_ends(passage.text), range(1, len(passage.text))]
-    for stops in ways:
+        candidates += [_word_ends(passage.text), range(1, len(passage.text))]
+    for stops in candidates:
         end = _last(stops, lambda stop: fits(replace(passage, end=passage.start + stop)))
         if end is not None:
             return replace(passage, end=passage.start + end)
@@ -124,7 +124,7 @@ def _cut(passage: Passage, fits: Callable[[Passage], bool], must: bool) -> Passa
 
 
 def _rest(passage: Passage, start: int) -> list[Passage]:
-    """What follows the part that was shown, without white space before it."""
+    """Return the rest after the part that was shown, without white space before it."""
     rest = passage.chunk.text[start : passage.end]
     return [replace(passage, start=passage.end - len(rest.lstrip()))] if rest.strip() else []
 
@@ -134,15 +134,15 @@ def _word_ends(text: str) -> list[int]:
 
 
 def _last(stops: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """The last of the stops that fits, or None."""
+    """Return the last of the stops that fits, or None."""
     found = _most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
     return stops[found - 1] if found else None
 
 
 def _most(limit: int, fits: Callable[[int], bool]) -> int | None:
-    """The greatest number from 0 to ``limit`` that fits, or None: by doubling, then halving, as counting takes time.
+    """Return the greatest number from 0 to ``limit`` that fits, or None; by doubling, then halving: counting is slow.
 
-    Longer texts have more tokens, save for one or two where pieces meet; what is returned was itself counted.
+    Longer texts have more tokens, but for one or two where pieces meet; the returned number was itself counted.
     """
     if not fits(0):
         return None

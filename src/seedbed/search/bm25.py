@@ -1,9 +1,9 @@
 """Search by words: BM25 (Robertson and Zaragoza 2009, equation 3.15) over the lists of FTS5's index.
 
-k1 = 1.2, b = 0.75 and the idf are those of FTS5's own ``bm25()``, and so are the scores. That function goes through
-every chunk that has one of the words, for each search anew; here a word's share of each chunk's score is computed once
-and kept (as bm25s does, Lù 2024), so that a search adds up arrays. Words of more than half of the chunks weigh next to
-nothing there (1e-6) and are left out, unless there are no others.
+k1 = 1.2, b = 0.75 and the idf are those of FTS5's own ``bm25()``, and so are the scores. That function visits every
+chunk that has one of the words, again for each search; here a word's part of each chunk's score is computed once and
+kept (as bm25s does, Lù 2024), so that a search adds arrays: docs/log.md has the times. Words in more than half of the
+chunks weigh next to nothing (1e-6) and are left out, unless there are no others.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.search.nearest import Ranked, Rows, within
-from seedbed.search.top_k import best
+from seedbed.vectors.arrays import top_k
 
 K1, B = 1.2, 0.75
 MEMORY = 256 * 2**20
-"""Bytes of scores that are kept."""
+"""Bytes of scores held in memory."""
 _LEAST = 1e-6
-_DENSE = 8  # a word in more than one of so many chunks has a share for each: added at once, not place by place
+_DENSE = 8  # a word in more than one of so many chunks has a score for each chunk, added as a whole
 
 
 @dataclass(frozen=True)
 class PostingList:
-    """What a word adds to the scores of chunks: of those at ``places`` (n,), or of all where that is None."""
+    """A word's part of the scores of chunks: those at ``places`` (n,), or all chunks if that is None."""
 
     places: NDArray[np.int32] | None
     shares: NDArray[np.float32]
 
     def add_to(self, scores: NDArray[np.float32]) -> None:
-        """Add it."""
+        """Add the word's part to all chunks' scores, in place."""
         if self.places is None:
             scores += self.shares
         else:
@@ -43,12 +43,12 @@ class PostingList:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Bytes in memory."""
         return self.shares.nbytes + (0 if self.places is None else self.places.nbytes)
 
 
 class WordIndex:
-    """A store's word scores, as long as it does not change."""
+    """The word scores of a store, as long as it does not change."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self._memory, self._held = memory, 0
@@ -61,19 +61,19 @@ class WordIndex:
     def search(
         self, connection: sqlite3.Connection, stems: Sequence[str], k: int, allowed: Rows | None, state: object
     ) -> Ranked:
-        """The ``k`` chunks with the highest scores, best first, of equals the older one; each has one of the words.
+        """Return the ``k`` chunks with the highest scores, best first, of equals the older one; each has a word.
 
         Args:
-            allowed: ascending; only these rows.
-            state: another one when the store may have changed.
+            allowed: only these rows, ascending; None: all.
+            state: differs when the store may have changed.
         """
         self._refresh(connection, state)
         scores = np.zeros(len(self._rows), np.float32)
-        for part in self._telling(connection, stems):
+        for part in self._selective(connection, stems):
             part.add_to(scores)
         if allowed is not None:
             scores[~within(self._rows, allowed)] = 0
-        found = best(scores, k)
+        found = top_k(scores, k)
         ranked = [(int(self._rows[place]), float(scores[place])) for place in found if scores[place] > 0]
         return sorted(ranked, key=lambda pair: (-pair[1], pair[0]))
 
@@ -88,8 +88,8 @@ class WordIndex:
         self._counts.clear()
         self._state, self._held = state, 0
 
-    def _telling(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[PostingList]:
-        """The parts of all words that are in at most half of the chunks, or of all; others are not even read."""
+    def _selective(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[PostingList]:
+        """Return the parts of all words in at most half of the chunks, or of all words; others are not even read."""
         different = list(dict.fromkeys(stems))
         rare = [stem for stem in different if self._chunks_with(connection, stem) <= len(self._rows) / 2]
         return [self._part(connection, stem) for stem in rare or different]
@@ -124,9 +124,9 @@ class WordIndex:
 
 
 def _occurrences(connection: sqlite3.Connection, stem: str) -> tuple[Rows, NDArray[np.float32]]:
-    """The rows of the chunks with a word, ascending, and how often each has it.
+    """Return the rows of the chunks with a word, ascending, and how often each has it.
 
-    SQLite writes all rows into one text: a fifth of the time that a Python number for each occurrence takes.
+    SQLite joins all rows in one text: a fifth of the time that a Python number for each occurrence takes.
     """
     text = connection.execute("SELECT group_concat(doc) FROM temp.instances WHERE term = ?", (stem,)).fetchone()[0]
     every = np.fromstring(text or "", np.int64, sep=",")
@@ -135,7 +135,7 @@ def _occurrences(connection: sqlite3.Connection, stem: str) -> tuple[Rows, NDArr
 
 
 def _tokens(sizes: bytes) -> int:
-    """The sum of the numbers of tokens in a row's columns: variable-length integers, seven bits a byte."""
+    """Sum the numbers of tokens in a row's columns: variable-length integers, seven bits a byte."""
     if len(sizes) == 2:
         return sizes[0] + sizes[1]
     total = value = 0

@@ -1,4 +1,4 @@
-"""What the parts of retrieval are to each other: embedders, stores and what a search finds."""
+"""The interfaces of retrieval: embedders, vector stores, and the hits of a search."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from seedbed.documents.document import Chunk
 from seedbed.vectors.arrays import Vectors
 
 Filter = Mapping[str, Any]
-"""Conditions on metadata that all must hold: ``{"year": 2020}``, ``{"year": {"gte": 2020, "lt": 2024}}``,
+"""Conditions on metadata that must all hold: ``{"year": 2020}``, ``{"year": {"gte": 2020, "lt": 2024}}``,
 ``{"lang": {"in": ["en", "de"]}}``. Operators: eq, ne, gt, gte, lt, lte, in, nin. "source" is a field too."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found, and how well it fits; scores compare within one search only."""
+    """A chunk that a search found, with its score; scores compare within one search only."""
 
     chunk: Chunk
     score: float
@@ -27,36 +27,36 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Says what makes the vectors. A collection keeps it and refuses others."""
+        """The model that makes the vectors. A collection records it and refuses others."""
 
     @property
     def size(self) -> int:
         """Numbers in a vector."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """(N, size)."""
+        """Return vectors (N, size)."""
 
     def embed_query(self, text: str) -> Vectors:
-        """(size,)."""
+        """Return a vector (size,)."""
 
 
 class VectorStore(Protocol):
-    """Keeps chunks with their vectors. Ours is one SQLite file; servers are behind the same face."""
+    """Stores chunks with their vectors: our one SQLite file, or a server."""
 
     def add(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
-        """Keep chunks; one that is there already is replaced. Returns their ids."""
+        """Store chunks; one with a stored id replaces it. Returns their ids."""
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Forget chunks. Returns how many there were."""
+        """Delete chunks. Returns how many there were."""
 
     def get(self, ids: Sequence[str]) -> list[Chunk]:
-        """Those of these ids that are there, in the order of ``ids``."""
+        """Return the chunks with these ids, in the order of ``ids``; unknown ids are left out."""
 
     def search(self, vector: Vectors, k: int, where: Filter | None = None) -> list[Hit]:
-        """The ``k`` chunks nearest to a vector (by cosine), best first."""
+        """Return the ``k`` chunks nearest to a vector (by cosine), best first; a server's index may approximate."""
 
     def count(self) -> int:
-        """How many chunks there are."""
+        """Count the chunks."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""

@@ -1,23 +1,34 @@
-"""The SQLite file of a store: its tables, and how it is made and checked.
+"""The SQLite file of a store: its tables, their rows as chunks and vectors, its making and its checks.
 
 A row of ``chunks`` is never changed, only deleted and inserted again under a number that no row had before: what is
 remembered about a row stays true as long as the row is there. Triggers keep the full-text index and the vectors in step
-with the chunks.
+with the chunks. The functions work on a connection in a transaction.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from seedbed.core.errors import DataError
+import numpy as np
+
+from seedbed.core.errors import DataError, UsageError
 from seedbed.core.files import sync_directory
 from seedbed.core.sqlite import Connection
+from seedbed.documents.document import Chunk
+from seedbed.search.contracts import Filter
+from seedbed.search.filters import to_sql
+from seedbed.search.nearest import Rows
+from seedbed.vectors.arrays import Vectors, unit
 from seedbed.vectors.words import TOKENIZER
 
 MARK = 0x5EEDBED
-"""In the file's header: the file is a store of ours."""
+"""The application id in the file's header: the file is one of our stores."""
 VERSION = 1
 _PAGE = 16_384  # ten vectors of 384 numbers; the usual 4,096 would hold two
 _REPAIR = "put back a copy, or remove the collection and add its documents again"
@@ -47,13 +58,17 @@ END;
 PRAGMA application_id = {MARK};
 PRAGMA user_version = {VERSION};
 """
+COLUMNS = "chunks.row, source, start, end, text, page, heading, metadata"
+"""The columns that :func:`to_chunk` takes."""
+_INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata, text)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Database(Connection):
-    """The file at a path, made when there is none; ``":memory:"`` is kept nowhere.
+    """The file at a path, made when there is none; ``":memory:"`` is not saved.
 
     Raises:
-        CorruptError: it is damaged, or no store. DataError: it is of a newer version.
+        CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -68,12 +83,12 @@ class Database(Connection):
             raise
 
     def version(self) -> int:
-        """Another number after another connection has written."""
+        """Return a number that changes when another connection has written."""
         with self._lock, self.errors():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def verify(self) -> None:
-        """Read the whole file. Raises CorruptError where it is damaged."""
+        """Read the whole file. Raises CorruptError if it is damaged."""
         with self._lock, self.errors():
             found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if found != "ok":
@@ -87,17 +102,17 @@ class Database(Connection):
         if str(self.path) == ":memory:":
             self._connection.executescript(_SCHEMA)
         if run("PRAGMA application_id").fetchone()[0] != MARK:
-            raise self.damaged("it is an SQLite file, but none of seedbed's stores")
+            raise self.damaged("it is an SQLite file, but not one of seedbed's stores")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            why = f"{self.path} has version {version} of the tables, this seedbed knows {VERSION}"
+            why = f"the tables of {self.path} have version {version}, this seedbed reads up to {VERSION}"
             raise DataError("the store was written by a newer seedbed", why=why, fix="update seedbed")
         for name, kind in (("instances", "instance"), ("totals", "row")):
             run(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab(main, words, '{kind}')")
 
     @staticmethod
     def _create(path: Path) -> None:
-        """Make an empty store aside and give it its name at the end; the first of two processes wins."""
+        """Make an empty store under another name, then link it to its own; the first of two processes wins."""
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
@@ -109,3 +124,90 @@ class Database(Connection):
             for leftover in path.parent.glob(f"{draft.name}*"):
                 leftover.unlink(missing_ok=True)
         sync_directory(path.parent)
+
+
+def to_chunk(row: Sequence[Any]) -> Chunk:
+    """Return a row of :data:`COLUMNS` as a chunk."""
+    _, source, start, end, text, page, heading, metadata = row
+    return Chunk(source, start, end, text, page, heading, json.loads(metadata))
+
+
+def delete(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
+    """Delete chunks. Returns how many there were."""
+    query = "DELETE FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+    return connection.execute(query, (json.dumps(list(ids)),)).rowcount
+
+
+def insert(connection: sqlite3.Connection, chunks: Sequence[Chunk], vectors: Vectors | None) -> None:
+    """Insert chunks, and their vectors where given; of chunks with one id the last is kept."""
+    if vectors is not None and len(vectors) != len(chunks):
+        what = f"{len(vectors)} vectors for {len(chunks)} chunks"
+        raise DataError(what, why="each chunk needs one", fix="give as many vectors as chunks")
+    last = {chunk.id: place for place, chunk in enumerate(chunks)}
+    rows: list[int] = []
+    for identity, place in last.items():
+        one = chunks[place]
+        row = (identity, one.source, one.start, one.end, one.page, one.heading, _metadata(one), one.text)
+        rows.append(connection.execute(_INSERT, row).lastrowid or 0)
+    if vectors is not None:
+        write_vectors(connection, rows, np.asarray(vectors)[list(last.values())])
+
+
+def write_vectors(connection: sqlite3.Connection, rows: Sequence[int], vectors: Vectors) -> None:
+    """Store the vectors of rows that have none; the first ones set the size of all. Deleted rows are left out."""
+    if not len(rows):
+        return
+    found = np.asarray(vectors, np.float32)
+    if found.ndim != 2 or len(found) != len(rows) or not np.isfinite(found).all():
+        why = f"their shape is {found.shape} for {len(rows)} chunks, or some numbers are not finite"
+        raise DataError("the embedder did not return vectors", why=why, fix="check the embedder")
+    name, size = embedder_of(connection)
+    if size:
+        check_size(size, found.shape[1])
+    else:
+        set_embedder(connection, name, found.shape[1])
+    query = "INSERT OR IGNORE INTO vectors SELECT row, ? FROM chunks WHERE row = ?"
+    stored = unit(found).astype("<f4")
+    connection.executemany(query, ((vector.tobytes(), row) for row, vector in zip(rows, stored, strict=True)))
+
+
+def _metadata(chunk: Chunk) -> str:
+    try:
+        return json.dumps(dict(chunk.metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        why = f"{chunk.source}: {error}"
+        raise DataError("metadata cannot be stored", why=why, fix="use texts, numbers, true or false") from error
+
+
+def filtered_rows(connection: sqlite3.Connection, where: Filter | None) -> Rows | None:
+    """Return the rows that fulfil a filter, ascending; None without a filter."""
+    if not where:
+        return None
+    condition, parameters = to_sql(where)
+    found = connection.execute(f"SELECT row FROM chunks WHERE {condition} ORDER BY row", parameters)
+    return np.fromiter((row for (row,) in found), np.int64)
+
+
+def setting(connection: sqlite3.Connection, key: str) -> Any:
+    """Return a value of the table of settings, or None."""
+    found = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+    return found[0] if found else None
+
+
+def embedder_of(connection: sqlite3.Connection) -> tuple[str, int]:
+    """Return the name of the embedder and the size of its vectors; ("", 0) while there is none."""
+    return str(setting(connection, "embedder") or ""), int(setting(connection, "size") or 0)
+
+
+def set_embedder(connection: sqlite3.Connection, name: str, size: int) -> None:
+    """Record the embedder of the vectors."""
+    pairs = [("embedder", name), ("size", size)]
+    connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", pairs)
+
+
+def check_size(size: int, found: int) -> None:
+    """Raise UsageError for a vector of another size than the stored ones."""
+    if size != found:
+        why = f"the stored vectors have {size} numbers, this one has {found}"
+        fix = "use the embedder that the collection was made with"
+        raise UsageError("a vector of another embedder", why=why, fix=fix)

@@ -1,9 +1,8 @@
-"""Embedders that are models: a local encoder or decoder, or any server with OpenAI's embeddings. TF-IDF is in
-``tfidf.py``.
+"""Embedders that are models: a local encoder or decoder, or a server with OpenAI's embeddings API.
 
-An encoder gives the vectors that it was published for. A decoder's is the mean of a text's last hidden states. It was
+An encoder gives the vectors it was published for. A decoder's vector is the mean of a text's last hidden states. It was
 trained to write, not to search: measure it on your own questions (``benchmarks/retrieval.py``) before you prefer it to
-TF-IDF.
+TF-IDF (``vectors/lsa.py``).
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from seedbed.vectors.arrays import Vectors, unit
 
 if TYPE_CHECKING:
     from seedbed.chat.local import LocalModel
-    from seedbed.core.artifacts import Library
+    from seedbed.core.artifacts import Artifact, Library
     from seedbed.inference.encoding import Encoder
 
 TFIDF = "tfidf"
-"""The name of what needs no model."""
+"""The name of the embedder that needs no model."""
 _AT_ONCE = 64  # texts in a request
 
 
@@ -39,27 +38,19 @@ class LocalEmbedder:
 
     def __init__(self, model: LocalModel) -> None:
         self._model = model
-
-    @property
-    def name(self) -> str:
-        """The model's id: another model under the same name makes other vectors."""
-        return f"model-{self._model.loaded.artifact.id[:16]}"
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector: the width of the model."""
-        return self._model.loaded.model.config.d_model
+        self.name = _name_of(model.loaded.artifact)
+        self.size = model.loaded.model.config.d_model
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """(N, size), each of length 1."""
+        """Return vectors (N, size), each of length 1."""
         return unit(np.stack([self._mean(text) for text in texts])) if texts else np.zeros((0, self.size), np.float32)
 
     def embed_query(self, text: str) -> Vectors:
-        """(size,)."""
+        """Return a vector (size,)."""
         return np.asarray(self.embed_documents([text])[0], np.float32)
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has."""
+        """Count the tokens of a text."""
         return self._model.count_tokens(text)
 
     def _mean(self, text: str) -> Vectors:
@@ -70,35 +61,31 @@ class LocalEmbedder:
 
 
 class EncoderEmbedder:
-    """An encoder's vectors, of length 1. What is cut from documents that are longer than it reads is said."""
+    """An encoder's vectors, of length 1. Documents longer than its window are cut, and reported."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-
-    @property
-    def name(self) -> str:
-        """The model's id: another model under the same name makes other vectors."""
-        return f"model-{self._encoder.loaded.artifact.id[:16]}"
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector: the width of the model."""
-        return self._encoder.size
+        self.name, self.size = _name_of(encoder.loaded.artifact), encoder.size
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """(N, size), each of length 1."""
+        """Return vectors (N, size), each of length 1."""
         found = self._encoder.encode(texts, role="document")
         if found.cut:
             say(f"{len(found.cut)} of {len(texts)} chunks are cut at {self._encoder.window} tokens")
         return unit(found.vectors)
 
     def embed_query(self, text: str) -> Vectors:
-        """(size,)."""
+        """Return a vector (size,)."""
         return np.asarray(unit(self._encoder.encode([text], role="query").vectors)[0], np.float32)
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has."""
+        """Count the tokens of a text."""
         return len(self._encoder.tokenizer.encode(text))
+
+
+def _name_of(artifact: Artifact) -> str:
+    """Return a name by the model's id: another model under the same name makes other vectors."""
+    return f"model-{artifact.id[:16]}"
 
 
 class RemoteEmbedder:
@@ -106,7 +93,7 @@ class RemoteEmbedder:
 
     Args:
         url: of the API, as :class:`~seedbed.chat.remote.RemoteModel` takes it.
-        model: its name there; the only one there is unless given.
+        model: its name there; by default the server's only one.
         key: sent with each request.
     """
 
@@ -116,29 +103,29 @@ class RemoteEmbedder:
 
     @cached_property
     def name(self) -> str:
-        """Server and model."""
+        """The server's URL and the model."""
         return f"{self._remote.url}#{self._remote.name}"
 
     @cached_property
     def size(self) -> int:
-        """Numbers in a vector, as the server's first one has."""
+        """Numbers in a vector, as the server returns one."""
         return len(self._ask(["size"])[0])
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """(N, size), each of length 1.
+        """Return vectors (N, size), each of length 1.
 
         Raises:
-            RemoteError: the server does not answer, or not with vectors. UsageError: it refuses a text.
+            RemoteError: the server does not answer with vectors. UsageError: it refuses a text.
         """
         parts = [self._ask(texts[at : at + _AT_ONCE]) for at in range(0, len(texts), _AT_ONCE)]
         return np.concatenate(parts) if parts else np.zeros((0, self.size), np.float32)
 
     def embed_query(self, text: str) -> Vectors:
-        """(size,)."""
+        """Return a vector (size,)."""
         return np.asarray(self._ask([text])[0], np.float32)
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has, as the server counts, or at an estimate."""
+        """Count the tokens of a text as the server does, or estimate them."""
         return self._remote.count_tokens(text)
 
     def _ask(self, texts: Sequence[str]) -> Vectors:
@@ -148,7 +135,7 @@ class RemoteEmbedder:
 
 
 def _vectors(answer: Any, count: int, url: str) -> Vectors:
-    """The vectors of an answer, in the order of its indices."""
+    """Return the vectors of an answer, in the order of its indices."""
     try:
         rows = sorted(answer["data"], key=lambda row: row["index"])
         found = np.array([row["embedding"] for row in rows], np.float32)
@@ -161,13 +148,15 @@ def _vectors(answer: Any, count: int, url: str) -> Vectors:
 
 
 def open_embedder(reference: str, library: Library | None = None, key: str | None = None) -> Embedder:
-    """A model's embedder: by its name in the library, or ``URL`` or ``URL#MODEL`` of a server, which is not asked yet.
+    """Open a model's embedder: by its name in the library, or by ``URL`` or ``URL#MODEL`` of a server.
+
+    The server is not asked yet.
 
     Args:
-        key: of the server; the environment's ``SEEDBED_KEY`` unless given.
+        key: of the server; by default the environment's ``SEEDBED_KEY``.
 
     Raises:
-        NotFoundError: there is no such model. UsageError: the URL is none, or the model makes no vectors.
+        NotFoundError: there is no such model. UsageError: the URL is not valid, or the model makes no vectors.
     """
     if is_url(reference):
         url, model = urldefrag(reference)

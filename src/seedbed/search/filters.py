@@ -1,8 +1,8 @@
 """Conditions on metadata: checked once, then matched in Python or turned into SQL with bound parameters.
 
 A filter comes from outside (a flag, a request), so its names and values are never put into the text of a query.
-The rules, the same for every store: a missing field equals nothing, so "ne" and "nin" hold for it and all others do
-not; numbers compare with numbers and texts with texts only.
+The rules are the same for every store: a missing field equals nothing, so "ne" and "nin" hold for it and no other
+does; numbers compare with numbers only, and texts with texts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from seedbed.documents.document import Chunk, Scalar
 from seedbed.search.contracts import Filter
 
 OWN_FIELDS = ("source", "page", "heading")
-"""Fields that every chunk has; the others are looked up in its metadata."""
+"""Fields that every chunk has; other fields are metadata."""
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
     "lte": operator.le,
 }
-_SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+SQL_SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+"""The comparisons by order, as SQL writes them."""
 OPERATORS = ("eq", "ne", *_COMPARE, "in", "nin")
 
 
@@ -38,34 +39,34 @@ class Condition:
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """All values it names."""
+        """All its values."""
         return self.value if isinstance(self.value, tuple) else (self.value,)
 
 
 def conditions(where: Filter | None) -> tuple[Condition, ...]:
-    """Read a filter; all of the conditions must hold.
+    """Read a filter; all of its conditions must hold.
 
     Raises:
-        UsageError: an unknown operator, a field or a value that cannot be.
+        UsageError: an operator is unknown, or a field or value is not allowed.
     """
     found: list[Condition] = []
     for field, wanted in (where or {}).items():
         if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:
             raise _refuse(
-                f"there can be no field {field!r}", "a name has no quotation mark, backslash or control character"
+                f"{field!r} cannot be a field", "a name has no quotation mark, backslash or control character"
             )
         pairs = wanted.items() if hasattr(wanted, "items") else [("eq", wanted)]
         found += [Condition(field, sign, _value(field, sign, value)) for sign, value in pairs]
     return tuple(found)
 
 
-def matches(chunk: Chunk, where: Filter | None) -> bool:
-    """Whether a chunk fulfils a filter."""
-    return all(_holds(_field(chunk, one.field), one) for one in conditions(where))
+def matches(chunk: Chunk, where: Sequence[Condition]) -> bool:
+    """Tell whether all conditions hold for a chunk."""
+    return all(_holds(_field(chunk, one.field), one) for one in where)
 
 
 def to_sql(where: Filter | None) -> tuple[str, list[Any]]:
-    """A filter as an SQL expression on the table ``chunks``, and the parameters to bind."""
+    """Return a filter as an SQL expression on the table ``chunks``, and the parameters to bind."""
     parts, parameters = ["1"], list[Any]()
     for one in conditions(where):
         part, bound = _condition_sql(one)
@@ -78,9 +79,9 @@ def _condition_sql(one: Condition) -> tuple[str, list[Any]]:
     own = one.field in OWN_FIELDS
     field = f"chunks.{one.field}" if own else "json_extract(chunks.metadata, ?)"  # the name is one of OWN_FIELDS
     path = [] if own else [f'$."{one.field}"']
-    if one.operator in _SIGNS:
+    if one.operator in SQL_SIGNS:
         kinds = "('text')" if isinstance(one.value, str) else "('integer', 'real')"
-        return f"({field} {_SIGNS[one.operator]} ? AND typeof({field}) IN {kinds})", [*path, one.value, *path]
+        return f"({field} {SQL_SIGNS[one.operator]} ? AND typeof({field}) IN {kinds})", [*path, one.value, *path]
     if one.operator in ("eq", "ne"):
         return f"{field} IS {'NOT ' if one.operator == 'ne' else ''}?", [*path, one.value]
     marks = ", ".join("?" * len(one.values))

@@ -1,8 +1,8 @@
-"""A first look at many vectors in 8 bits, which leaves out those that cannot be among the best: the result stays exact.
+"""8-bit prefilter of a vector search: leave out vectors that cannot be among the best; the result stays exact.
 
-A vector is codes times a scale plus an error whose length is known, so its product with a query is known up to a bound
-(Cauchy-Schwarz). What is below the k-th best by more than the bounds need not be read in full: a quarter of the memory
-is gone through, and that is what takes the time. The products of codes are PyTorch's (VNNI where the machine has it).
+A vector is codes times a scale plus an error of known length, so its product with a query is known up to a bound
+(Cauchy-Schwarz). Vectors below the k-th best by more than the bounds are not read in full: a quarter of the memory is
+read, and reading takes most of the time. The products of codes are PyTorch's (VNNI where the machine has it).
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.search.top_k import floor
-from seedbed.vectors.arrays import Vectors
+from seedbed.vectors.arrays import Vectors, top_k_bound
 
 _ROUNDING = np.float32(1e-5)  # of the sums themselves
 
 
 @dataclass(frozen=True)
-class Coarse:
-    """Vectors (n, size) as ``codes * scales + errors``; of the errors, only their lengths are kept."""
+class Int8Codes:
+    """Vectors (n, size) as ``codes * scales + errors``; only the lengths of the errors are kept."""
 
     codes: Any  # torch int8 (n, size)
     scales: Vectors
     errors: Vectors
 
     @classmethod
-    def of(cls, vectors: Vectors) -> Coarse:
-        """In parts, since the codes are made by way of floats."""
+    def of(cls, vectors: Vectors) -> Int8Codes:
+        """Encode vectors, in parts because the codes pass through floats."""
         import torch
 
         parts = [_coded(vectors[at : at + 8192]) for at in range(0, len(vectors), 8192)]
@@ -36,8 +35,8 @@ class Coarse:
         return cls(torch.from_numpy(codes), scales, errors)
 
     def candidates(self, query: Vectors, k: int, least: float = -np.inf) -> Any:
-        """Places, ascending, of all vectors whose products with ``query`` may be among the ``k`` highest, and ``least``
-        or more."""
+        """Return the places, ascending, of vectors whose products with ``query`` may be among the ``k`` highest and
+        reach ``least``."""
         import torch
 
         codes, scales, _ = _coded(query[None])
@@ -48,7 +47,7 @@ class Coarse:
         # |qv - cd| <= |q - c| |v| + |c| |v - d|; a stored vector's length is at most 1
         bounds = self.errors * (np.float32(np.linalg.norm(query)) + missed)
         bounds += missed + _ROUNDING
-        surest = floor(found - bounds, k)
+        surest = top_k_bound(found - bounds, k)
         found += bounds
         return np.flatnonzero(found >= max(surest, least))
 

@@ -1,73 +1,42 @@
-"""TF-IDF weights of words, and latent semantic analysis of them: vectors from the collection's own texts, no model.
+"""Weights of words by how few texts hold them: TF-IDF vectors, and the share of one text's words in another text.
 
-A text's weights are ``(1 + ln tf) * idf`` with ``idf = 1 + ln((1 + N) / (1 + df))``, made to length 1: what
-scikit-learn's TfidfVectorizer computes with ``sublinear_tf=True, smooth_idf=True``. Latent semantic analysis
-(Deerwester et al. 1990) projects them onto the strongest right singular vectors of the collection's matrix, so that
-texts can be close without a word in common; a text that comes later is "folded in" by the same projection. The
-decomposition is torch's randomized one (Halko et al. 2011).
+A text's TF-IDF weights are ``(1 + ln tf) * idf`` with ``idf = 1 + ln((1 + N) / (1 + df))``, scaled to length 1, as
+scikit-learn's TfidfVectorizer computes with ``sublinear_tf=True, smooth_idf=True``.
+
+Extraction, citations and refusals rest on the weighted share of common words. Its weights are the inverse document
+frequency of BM25 (Robertson & Zaragoza 2009, eq. 3.3, with 1 added inside the logarithm so that none is negative).
+Words are compared without case, by their stems, and without common English function words. Not seen: synonyms,
+negation, another language than the question's.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
-import zipfile
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from seedbed.core.errors import CorruptError
-from seedbed.vectors.arrays import Vectors, unit
-from seedbed.vectors.words import Stemmer, words
+from seedbed.vectors.arrays import SparseRows, Vectors
+from seedbed.vectors.words import stem_counts, stemmed, words
 
-SIZE = 256
-"""Numbers in a latent vector."""
 MOST_TERMS = 32_768
-"""The stems that most texts have are kept."""
-_POWER_STEPS, _MORE = 4, 16
-_BLOCK = 256  # texts projected at once
-_stemmer = Stemmer()
-
-
-@dataclass(frozen=True)
-class SparseRows:
-    """Sparse rows: row ``i`` has ``values[starts[i]:starts[i + 1]]`` in ``columns[starts[i]:starts[i + 1]]``."""
-
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    values: Vectors
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def dense(self, width: int) -> Vectors:
-        """(N, width)."""
-        found = np.zeros((len(self), width), np.float32)
-        found[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
-        return found
-
-
-def stems(texts: Iterable[str]) -> list[Counter[str]]:
-    """How often each stem stands in each text."""
-    counts = [Counter(words(text)) for text in texts]
-    stem_of = _stemmer.stems({word for count in counts for word in count})
-    found = []
-    for count in counts:
-        stemmed: Counter[str] = Counter()
-        for word, times in count.items():
-            stemmed[stem_of[word]] += times
-        found.append(stemmed)
-    return found
+"""Terms that are kept: those in the most texts."""
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_STOP = (
+    "a about an and any are as at be been but by can could did do does for from had has have he her his how i if in "
+    "into is it its many me much my not of on or our s she should so some such than that the their them then there "
+    "these they this those to was we were what when where which who whom whose why will with would you your"
+)
+_STOP_WORDS = frozenset(_STOP.split())
 
 
 @dataclass(frozen=True)
 class Tfidf:
-    """What TF-IDF learns from a collection: its terms and how rare they are.
+    """The terms of a collection and how rare they are.
 
     Attributes:
         terms: in the order of their columns.
@@ -79,17 +48,17 @@ class Tfidf:
 
     @classmethod
     def fit(cls, texts: Sequence[str], most: int = MOST_TERMS) -> Tfidf:
-        """Learn from texts. Of more than ``most`` terms, those that most texts have are kept."""
-        found = Counter(term for count in stems(texts) for term in count)
+        """Learn from texts. Of more than ``most`` terms, those in the most texts are kept."""
+        found = Counter(term for count in stem_counts(texts) for term in count)
         frequent = sorted(found, key=lambda term: (-found[term], term))[:most]
         terms = tuple(sorted(frequent))
         idf = [1 + math.log((1 + len(texts)) / (1 + found[term])) for term in terms]
         return cls(terms, np.array(idf, np.float32))
 
     def weights(self, texts: Sequence[str]) -> SparseRows:
-        """(N, terms), each row of length 1; terms that were not learnt count nothing."""
+        """Return the weights (N, terms), each row of length 1; unknown terms count nothing."""
         starts, columns, values = [0], list[int](), list[float]()
-        for count in stems(texts):
+        for count in stem_counts(texts):
             row = sorted((self._column[term], times) for term, times in count.items() if term in self._column)
             weights = [(1 + math.log(times)) * float(self.idf[column]) for column, times in row]
             length = math.sqrt(sum(weight * weight for weight in weights)) or 1.0
@@ -103,88 +72,51 @@ class Tfidf:
         return {term: column for column, term in enumerate(self.terms)}
 
 
-@dataclass(frozen=True)
-class Latent:
-    """Latent semantic analysis: an :class:`~seedbed.search.contracts.Embedder` that was fitted to a collection.
+def terms(text: str) -> list[str]:
+    """Return the stems of the words that carry meaning, in order.
 
-    Attributes:
-        axes: (terms, size), as many of them zero as the collection has too few texts for.
-        texts: how many the collection had.
-        last_row: the number of its last one.
+    Scripts without spaces have no words to find: their characters are compared one by one.
     """
-
-    tfidf: Tfidf
-    axes: Vectors
-    texts: int = 0
-    last_row: int = 0
-
-    @classmethod
-    def fit(cls, sample: Sequence[str], size: int = SIZE, *, texts: int = 0, last_row: int = 0) -> Latent:
-        """Learn from a sample of a collection's texts. The same sample gives the same vectors."""
-        tfidf = Tfidf.fit(sample)
-        axes = np.zeros((len(tfidf.terms), size), np.float32)
-        strongest = _axes(tfidf.weights(sample), len(tfidf.terms), size)
-        axes[:, : strongest.shape[1]] = strongest
-        return cls(tfidf, axes, texts or len(sample), last_row)
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector."""
-        return int(self.axes.shape[1])
-
-    @cached_property
-    def name(self) -> str:
-        """Tells fits to different texts apart."""
-        learnt = hashlib.sha256("\n".join(self.tfidf.terms).encode() + self.axes.tobytes()).hexdigest()
-        return f"tfidf-{self.size}-{learnt[:12]}"
-
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """(N, size); zeros for a text without a known word."""
-        found = np.zeros((len(texts), self.size), np.float32)
-        for first in range(0, len(texts), _BLOCK):
-            rows = self.tfidf.weights(texts[first : first + _BLOCK])
-            for row in range(len(rows)):
-                part = slice(rows.starts[row], rows.starts[row + 1])
-                found[first + row] = rows.values[part] @ self.axes[rows.columns[part]]
-        return unit(found)
-
-    def embed_query(self, text: str) -> Vectors:
-        """(size,)."""
-        return np.asarray(self.embed_documents([text])[0], np.float32)
-
-    def to_bytes(self) -> bytes:
-        """For :meth:`from_bytes`; the axes in half precision."""
-        file = io.BytesIO()
-        terms = np.frombuffer("\n".join(self.tfidf.terms).encode(), np.uint8)
-        seen = np.array([self.texts, self.last_row])
-        np.savez(file, terms=terms, idf=self.tfidf.idf, axes=self.axes.astype(np.float16), seen=seen)
-        return file.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Latent:
-        """Raises CorruptError for what is none."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                terms = tuple(found["terms"].tobytes().decode().splitlines())
-                axes = found["axes"].astype(np.float32)
-                return cls(Tfidf(terms, found["idf"]), axes, *map(int, found["seen"]))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            why, fix = str(error), "remove the collection and add its documents again"
-            raise CorruptError("what TF-IDF has learnt cannot be read", why=why, fix=fix) from error
+    kept = [word for word in words(text) if word not in _STOP_WORDS]
+    return stemmed(part for word in kept for part in (word if _CJK.search(word) else (word,)))
 
 
-def _axes(rows: SparseRows, width: int, size: int) -> Vectors:
-    """The strongest right singular vectors (width, at most ``size``) of sparse rows."""
-    import torch
+class TermWeights:
+    """The weight of each word, by how many of some texts hold it."""
 
-    rank = min(size, len(rows), width)
-    if not rank or not len(rows.values):
-        return np.zeros((width, 0), np.float32)
-    places = np.stack([np.repeat(np.arange(len(rows)), np.diff(rows.starts)), rows.columns])
-    shape, values = (len(rows), width), torch.from_numpy(rows.values)
-    matrix = torch.sparse_coo_tensor(torch.from_numpy(places), values, shape, check_invariants=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        sought = min(rank + _MORE, len(rows), width)
-        _, _, found = torch.svd_lowrank(matrix.coalesce(), q=sought, niter=_POWER_STEPS)
-    return found[:, :rank].numpy().astype(np.float16).astype(np.float32)  # as they are stored
+    def __init__(self, texts: Iterable[Collection[str]]) -> None:
+        sets = [set(text) for text in texts]
+        self._held = Counter(word for text in sets for word in text)
+        self._count = len(sets)
+
+    def __getitem__(self, word: str) -> float:
+        """Return the weight, above 0; a word that no text holds weighs most."""
+        held = self._held[word]
+        return math.log(1 + (self._count - held + 0.5) / (held + 0.5))
+
+    def total(self, words: Iterable[str]) -> float:
+        """Return the weight of several words together."""
+        return math.fsum(self[word] for word in words)
+
+
+def coverage(wanted: Collection[str], text: Collection[str], weights: TermWeights) -> float:
+    """Return the share, by weight, of the distinct words of ``wanted`` that ``text`` holds: 0 to 1; 0 if none."""
+    different = set(wanted)
+    total = weights.total(different)
+    return weights.total(different.intersection(text)) / total if total else 0.0
+
+
+def common_subsequence(wanted: Sequence[str], text: Sequence[str], weights: TermWeights) -> float:
+    """Return the same share for the heaviest common subsequence: words count only in the order of ``wanted``.
+
+    ROUGE-L's recall (Lin 2004, eq. 2) with weights; O(len(wanted) * len(text)).
+    """
+    best = [0.0] * (len(text) + 1)
+    for word in wanted:
+        weight, diagonal = weights[word], 0.0
+        for place, other in enumerate(text, 1):
+            above = best[place]
+            best[place] = max(above, best[place - 1], diagonal + weight if other == word else 0.0)
+            diagonal = above
+    total = weights.total(wanted)
+    return best[-1] / total if total else 0.0

@@ -1,9 +1,8 @@
 """Words of a text and their stems, as the full-text index sees them.
 
-SQLite's FTS5 brings a tokenizer for Unicode and Porter's stemmer (Porter 1980); the stems here are asked from it, so
-that what counts words outside the index and the index itself agree, and no stemmer is written twice. What it leaves
-out: languages written without spaces come out as one word a phrase, and other languages than English are not stemmed
-well; vectors of a model find those.
+SQLite's FTS5 has a tokenizer for Unicode and Porter's stemmer (Porter 1980). Stems are asked from it, so that counts
+made outside the index agree with the index, and no stemmer is written twice. Left out: a phrase in a language written
+without spaces is one word, and languages other than English are not stemmed well; a model's vectors find those.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from unicodedata import normalize
 
@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in its order, in lower case."""
+    """Return the words of a text, in order, in lower case."""
     return _WORD.findall(normalize("NFC", text).lower())
 
 
@@ -34,12 +34,11 @@ class Stemmer:
         self._database.execute(f"CREATE VIRTUAL TABLE words USING fts5(word, tokenize='{TOKENIZER}')")
         self._database.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(words, 'instance')")
 
-    def stems(self, texts: Iterable[str]) -> dict[str, str]:
-        """The stem of each word; a word that FTS5 sees as none is its own."""
-        wanted = set(texts)
+    def stems(self, found: Iterable[str]) -> dict[str, str]:
+        """Return the stem of each word; a word that FTS5 does not see as one is its own stem."""
+        wanted = set(found)
         with self._lock:
-            unknown = sorted(word for word in wanted if word not in self._stems)
-            if unknown:
+            if unknown := sorted(wanted - self._stems.keys()):
                 self._learn(unknown)
             return {word: self._stems[word] for word in wanted}
 
@@ -49,3 +48,26 @@ class Stemmer:
         for row, stem in self._database.execute("SELECT doc, term FROM stems WHERE offset = 0"):
             self._stems[unknown[row]] = stem
         self._database.rollback()  # the index is empty again
+
+
+_STEMMER = Stemmer()
+
+
+def stemmed(found: Iterable[str]) -> list[str]:
+    """Return the stem of each word, in order."""
+    found = list(found)
+    stem_of = _STEMMER.stems(found)
+    return [stem_of[word] for word in found]
+
+
+def stem_counts(texts: Iterable[str]) -> list[Counter[str]]:
+    """Count how often each stem stands in each text."""
+    counts = [Counter(words(text)) for text in texts]
+    stem_of = _STEMMER.stems({word for count in counts for word in count})
+    found = []
+    for count in counts:
+        stems: Counter[str] = Counter()
+        for word, times in count.items():
+            stems[stem_of[word]] += times
+        found.append(stems)
+    return found

@@ -1,23 +1,21 @@
-"""Map-reduce: each passage is asked alone, then the answers are put together. One call a passage and some more.
+"""Map-reduce: each passage is asked alone, then the answers are combined. One call a passage and some more.
 
-Answers that do not fit into one prompt together are put together in groups first, again and again (LangChain calls it
-collapsing). A passage that is too long for a prompt is read in parts.
+Answers that do not fit into one prompt are combined in groups first, again and again (LangChain calls it collapsing).
+A passage that is too long for a prompt is read in parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Unpack
 
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
-from seedbed.chat.tracing import span
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.asking import NOT_FOUND, Asker, Result, is_refusal
+from seedbed.rag.chains.run import chain_run, reply_passage
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import Passage, Show, passages_of, quoted
-from seedbed.rag.prompt_plan import PromptPlan, Template, fill, label_of
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, Show, is_refusal, quoted
+from seedbed.rag.prompt_plan import Template, write
 
 REDUCE: Template = (
     Message(
@@ -38,65 +36,38 @@ def map_reduce(
     show: Show = quoted,
     most_tokens: int | None = None,
     **options: Unpack[ReplyOptions],
-) -> Result:
+) -> ChainResult:
     """Answer from each chunk, then from the answers.
 
     Args:
-        template: asks one passage; ``reduce`` puts answers together, which stand in its ``{context}``.
-        most_tokens: a prompt of ``reduce`` with more than these is split (LangChain's ``token_max``); by default what
-            the window holds beside the reply.
+        template: asks one passage; ``reduce`` combines answers, which stand in its ``{context}``.
+        most_tokens: a prompt of ``reduce`` with more than these is split (LangChain's ``token_max``); by default the
+            window less the reply.
 
     Raises:
         CapacityError: the question leaves no room for a passage.
     """
-    with span(
-        options.get("trace"), "chain", "map_reduce", passages=len(chunks), prompt=label_of("map_reduce", template)
-    ):
-        asker = Asker(model, options)
-        answers, shown = map_passages(asker, template, passages_of(chunks), show, question)
+    with chain_run("map_reduce", template, model, question, chunks, show, options) as run:
+        answers, shown = run.ask_each(template)
         told = [one for one in answers if not is_refusal(one.text)]
         if answers and not told:
-            return asker.result(NOT_FOUND, shown)
-        limit = most_tokens or model.context_window - asker.room
+            return run.result(NOT_FOUND, shown)
+        limit = most_tokens or model.context_window - run.room
 
-        def size(some: Sequence[Passage]) -> int:
-            return model.count_prompt(fill(reduce, question=question, context="\n\n".join(map(show, some))))
+        def fits(some: Sequence[Passage]) -> bool:
+            return model.count_prompt(write(reduce, some, show, question=question)) <= limit
 
-        while size(told) > limit:
-            groups = _groups(told, lambda some: size(some) <= limit)
+        while not fits(told):
+            groups = _groups(told, fits)
             if len(groups) == len(told):  # no two fit together, so that no round of this would ever end
                 break
-            told = [_reply(group[0], asker.ask(_plan(asker, reduce, group, show, question))) for group in groups]
-        final = _plan(asker, reduce, told, show, question)
-        return asker.result(asker.ask(final), shown, final.left)
-
-
-def map_passages(
-    asker: Asker, template: Template, passages: Sequence[Passage], show: Show, question: str
-) -> tuple[list[Passage], list[Passage]]:
-    """Ask each passage alone. Returns the replies, each in its passage's place, and the passages as they were shown."""
-    replies: list[Passage] = []
-    shown: list[Passage] = []
-    left = list(passages)
-    while left:
-        plan = _plan(asker, template, left[:1], show, question)
-        left[:1] = plan.left
-        replies.append(_reply(plan.shown[0], asker.ask(plan)))
-        shown += plan.shown
-    return replies, shown
-
-
-def _plan(asker: Asker, template: Template, passages: Sequence[Passage], show: Show, question: str) -> PromptPlan:
-    return asker.plan(template, passages, show, question=question)
-
-
-def _reply(passage: Passage, text: str) -> Passage:
-    """A reply as a passage: it is shown where its source is, and quoted like it, because a document may speak in it."""
-    return replace(passage, chunk=replace(passage.chunk, text=text), start=0, end=len(text))
+            told = [reply_passage(group[0], run.ask(run.plan(reduce, group))) for group in groups]
+        final = run.plan(reduce, told)
+        return run.result(run.ask(final), shown, final.left)
 
 
 def _groups(passages: Sequence[Passage], fits: Callable[[Sequence[Passage]], bool]) -> list[list[Passage]]:
-    """Neighbours in groups, each as large as fits, and of one at least."""
+    """Group neighbours, as many as fit, and one at least."""
     groups: list[list[Passage]] = []
     for passage in passages:
         if groups and fits([*groups[-1], passage]):

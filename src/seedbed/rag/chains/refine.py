@@ -10,12 +10,11 @@ from typing import Unpack
 
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
-from seedbed.chat.tracing import span
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.asking import Asker, Result
+from seedbed.rag.chains.run import chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import Passage, Show, passages_of, quoted
-from seedbed.rag.prompt_plan import Template, label_of, shorten
+from seedbed.rag.passages import ChainResult, Passage, Show, quoted
+from seedbed.rag.prompt_plan import Template, shorten
 
 REFINE: Template = (
     Message(
@@ -37,23 +36,21 @@ def refine(
     template: Template = REFINE,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> Result:
+) -> ChainResult:
     """Answer from the first chunk, then refine the answer (``{answer}`` in ``template``) with each other.
 
     Raises:
         CapacityError: the question leaves no room for a passage.
     """
-    with span(options.get("trace"), "chain", "refine", passages=len(chunks), prompt=label_of("refine", template)):
-        asker = Asker(model, options, _SHARE)
+    with chain_run("refine", template, model, question, chunks, show, options, _SHARE) as run:
         shown: list[Passage] = []
-        left = passages_of(chunks)
-        plan = asker.plan(first, left[:1], show, question=question)
-        answer = asker.ask(plan)
+        left = list(run.passages)
+        plan = run.plan(first, left[:1])
+        answer = run.ask(plan)
         while True:
             shown += plan.shown
             left[:1] = plan.left
             if not left:
-                return asker.result(answer, shown)
-            so_far = shorten(model, answer, asker.room)
-            plan = asker.plan(template, left[:1], show, question=question, answer=so_far)
-            answer = asker.ask(plan)
+                return run.result(answer, shown)
+            plan = run.plan(template, left[:1], answer=shorten(model, answer, run.room))
+            answer = run.ask(plan)

@@ -7,11 +7,10 @@ from typing import Unpack
 
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
-from seedbed.chat.tracing import span
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.asking import NOT_FOUND, Asker, Result
-from seedbed.rag.passages import Show, passages_of, quoted
-from seedbed.rag.prompt_plan import Template, label_of
+from seedbed.rag.chains.run import chain_run
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Show, quoted
+from seedbed.rag.prompt_plan import Template
 
 STUFF: Template = (
     Message(
@@ -30,13 +29,12 @@ def stuff(
     template: Template = STUFF,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> Result:
+) -> ChainResult:
     """Answer from as many chunks as one prompt holds; the rest is the result's ``left``.
 
     Raises:
         CapacityError: the question leaves no room for a passage.
     """
-    with span(options.get("trace"), "chain", "stuff", passages=len(chunks), prompt=label_of("stuff", template)):
-        asker = Asker(model, options)
-        plan = asker.plan(template, passages_of(chunks), show, question=question)
-        return asker.result(asker.ask(plan), plan.shown, plan.left)
+    with chain_run("stuff", template, model, question, chunks, show, options) as run:
+        plan = run.plan(template, run.passages)
+        return run.result(run.ask(plan), plan.shown, plan.left)

@@ -1,16 +1,17 @@
-"""Vector stores of others behind ``contracts.VectorStore``, for collections that have outgrown one file.
+"""Vector servers behind ``contracts.VectorStore``, for collections that have outgrown one file.
 
-Each adapter is thin and imports its client library only when it is made. All of them, and our own store, pass the
-same tests (``tests/search/store_conformance.py``).
+An adapter imports its client library only when it is made. All of them, and our own store, pass the same tests
+(``tests/search/store_conformance.py``).
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from seedbed.core.errors import UsageError
+from seedbed.core.progress import progress
 from seedbed.search.contracts import VectorStore
+from seedbed.search.store import Store
 
 KINDS = {
     "chroma": ("Chroma", "a folder, or http://host:port"),
@@ -20,10 +21,11 @@ KINDS = {
     "qdrant": ("Qdrant", "http://host:port, or a folder"),
     "weaviate": ("Weaviate", "http://host:port"),
 }
+_AT_ONCE = 1_000  # chunks
 
 
 def open_server(address: str, name: str, size: int) -> VectorStore:
-    """A collection of a server.
+    """Open a collection of a server.
 
     Args:
         address: ``KIND:PLACE``, such as ``qdrant:http://127.0.0.1:6333``.
@@ -41,10 +43,19 @@ def open_server(address: str, name: str, size: int) -> VectorStore:
     return made
 
 
-def client(module: str, extra: str) -> Any:
-    """A client library. Raises UsageError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        fix = f"install it: pip install 'seedbed[{extra}]'"
-        raise UsageError(f"{extra} needs the library {module}", why=str(error), fix=fix) from error
+def synchronize(store: Store, server: VectorStore) -> None:
+    """Update a server's copy of a store's vectors, which can be made again from the store at any time.
+
+    A part is recorded as sent after it was sent: after an interruption some of it is sent again.
+    """
+    with progress("sending to the server", unit="chunks") as bar:
+        while True:
+            chunks, vectors, gone = store.unsynced(_AT_ONCE)
+            if not chunks and not gone:
+                return
+            if gone:
+                server.delete(gone)
+            if chunks:
+                server.add(chunks, vectors)
+            store.mark_synced([chunk.id for chunk in chunks], gone)
+            bar.advance(len(chunks) + len(gone))

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from seedbed.documents.document import Chunk
-from seedbed.search.contracts import Filter, Hit
-from seedbed.search.filters import conditions
-from seedbed.search.servers import client
-from seedbed.search.servers.payload import dollar_filter, to_chunk, to_payload
-from seedbed.vectors.arrays import Vectors
-
-_AT_ONCE = 5_000  # SQLite's limit on bound values, in which Chroma keeps its payloads
+from seedbed.search.filters import Condition
+from seedbed.search.servers.base import Point, ServerStore, client, dollar_filter, to_chunk, to_payload
 
 
-class Chroma:
-    """A Chroma collection. Its texts cannot be compared by order.
+class Chroma(ServerStore):
+    """A Chroma collection.
 
     Args:
         place: a folder, ``http://host:port``, or ``":memory:"``.
     """
+
+    batch = 5_000  # SQLite's limit on bound values, in which Chroma keeps its payloads
+    orders_texts = False
 
     def __init__(self, place: str, name: str, size: int) -> None:
         chromadb = client("chromadb", "chroma")
@@ -32,47 +30,30 @@ class Chroma:
             made = chromadb.HttpClient(host, int(port), ssl=secure, settings=settings)
         else:
             made = chromadb.PersistentClient(place, settings=settings)
-        found = {"hnsw": {"space": "cosine"}}
+        cosine = {"hnsw": {"space": "cosine"}}
         made_name = f"seedbed_{name}"  # Chroma wants three characters at least
-        self._collection = made.get_or_create_collection(made_name, configuration=found, embedding_function=None)
-
-    def add(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
-        """Keep chunks; one that is there already is replaced. Returns their ids."""
-        whole = {chunk.id: (to_payload(chunk), vector) for chunk, vector in zip(chunks, vectors, strict=True)}
-        ids = list(whole)
-        for at in range(0, len(ids), _AT_ONCE):
-            part = ids[at : at + _AT_ONCE]
-            self._collection.delete(ids=part)  # upsert would mix the old metadata with the new
-            embeddings, payloads = [whole[one][1].tolist() for one in part], [whole[one][0] for one in part]
-            self._collection.add(ids=part, embeddings=embeddings, metadatas=payloads)
-        return [chunk.id for chunk in chunks]
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Forget chunks. Returns how many there were."""
-        there = [chunk.id for chunk in self.get(ids)]
-        if there:
-            self._collection.delete(ids=there)
-        return len(there)
-
-    def get(self, ids: Sequence[str]) -> list[Chunk]:
-        """Those of these ids that are there, in the order of ``ids``."""
-        if not ids:
-            return []
-        found = self._collection.get(ids=list(set(ids)), include=["metadatas"])
-        chunks = dict(zip(found["ids"], map(to_chunk, found["metadatas"]), strict=True))
-        return [chunks[one] for one in ids if one in chunks]
-
-    def search(self, vector: Vectors, k: int, where: Filter | None = None) -> list[Hit]:
-        """The ``k`` chunks nearest to a vector (by cosine, approximately), best first."""
-        include = ["metadatas", "distances"]
-        query = {"query_embeddings": [vector.tolist()], "n_results": k, "include": include}
-        found = self._collection.query(**query, where=dollar_filter(conditions(where), "Chroma"))
-        pairs = zip(found["metadatas"][0], found["distances"][0], strict=True)
-        return [Hit(to_chunk(payload), 1 - distance) for payload, distance in pairs]
+        self._collection = made.get_or_create_collection(made_name, configuration=cosine, embedding_function=None)
 
     def count(self) -> int:
-        """How many chunks there are."""
         return int(self._collection.count())
 
-    def close(self) -> None:
-        """Nothing to let go of: Chroma's clients share their files."""
+    def _write(self, points: Sequence[Point]) -> None:
+        ids = [one for one, _, _ in points]
+        self._collection.delete(ids=ids)  # upsert would mix the old metadata with the new
+        payloads = [to_payload(chunk) for _, chunk, _ in points]
+        self._collection.add(ids=ids, embeddings=[vector for _, _, vector in points], metadatas=payloads)
+
+    def _read(self, ids: Sequence[str]) -> Mapping[str, Chunk]:
+        found = self._collection.get(ids=ids, include=["metadatas"])
+        return dict(zip(found["ids"], map(to_chunk, found["metadatas"]), strict=True))
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        self._collection.delete(ids=ids)
+
+    def _nearest(self, vector: list[float], k: int, where: Sequence[Condition]) -> Iterable[tuple[Chunk, float]]:
+        include = ["metadatas", "distances"]
+        found = self._collection.query(
+            query_embeddings=[vector], n_results=k, include=include, where=dollar_filter(where)
+        )
+        pairs = zip(found["metadatas"][0], found["distances"][0], strict=True)
+        return ((to_chunk(payload), 1 - distance) for payload, distance in pairs)

@@ -1,9 +1,9 @@
-"""Weaviate (weaviate-client, version 4). Not run by our tests unless they are given a server."""
+"""Weaviate (weaviate-client, version 4). Our tests run it only when they are given a server."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import and_, or_
 from typing import Any
@@ -12,17 +12,14 @@ from uuid import UUID
 
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.search.contracts import Filter, Hit
-from seedbed.search.filters import Condition, conditions
-from seedbed.search.servers import client
-from seedbed.search.servers.payload import PREFIX, field, to_chunk, to_payload
-from seedbed.vectors.arrays import Vectors
+from seedbed.search.filters import Condition
+from seedbed.search.servers.base import PREFIX, Point, ServerStore, client, field, to_chunk, to_payload
 
 _SIGNS = {"gt": "greater_than", "gte": "greater_or_equal", "lt": "less_than", "lte": "less_or_equal"}
 
 
-class Weaviate:
-    """A Weaviate collection. Metadata is a property each for filters, so its names must be identifiers.
+class Weaviate(ServerStore):
+    """A Weaviate collection. Each metadata field is a property that filters read, so its name must be an identifier.
 
     Args:
         place: ``http://host:port``; gRPC is expected at port 50051 of the same host.
@@ -44,44 +41,39 @@ class Weaviate:
             )
         self._collection = self._client.collections.get(title)
 
-    def add(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
-        """Keep chunks; one that is there already is replaced. Returns their ids."""
-        for chunk in chunks:
-            if wrong := [key for key in chunk.metadata if not (PREFIX + key).isidentifier()]:
-                why = "it becomes a property, whose name is an identifier"
-                raise UsageError(f"Weaviate can keep no field {wrong[0]!r}", why=why, fix="give it another name")
-        with self._collection.batch.fixed_size(100) as batch:
-            for chunk, vector in zip(chunks, vectors, strict=True):
-                whole = to_payload(chunk) | {"whole": json.dumps(to_payload(chunk))}
-                batch.add_object(properties=whole, uuid=str(UUID(chunk.id)), vector=vector.tolist())
-        return [chunk.id for chunk in chunks]
-
     def delete(self, ids: Sequence[str]) -> int:
-        """Forget chunks. Returns how many there were."""
-        wanted = [str(UUID(one)) for one in ids]
-        chosen = self._classes.query.Filter.by_id().contains_any(wanted)
-        return int(self._collection.data.delete_many(where=chosen).successful) if wanted else 0
-
-    def get(self, ids: Sequence[str]) -> list[Chunk]:
-        """Those of these ids that are there, in the order of ``ids``."""
-        found = {one: self._collection.query.fetch_object_by_id(str(UUID(one))) for one in ids}
-        return [to_chunk(json.loads(found[one].properties["whole"])) for one in ids if found[one] is not None]
-
-    def search(self, vector: Vectors, k: int, where: Filter | None = None) -> list[Hit]:
-        """The ``k`` chunks nearest to a vector (by cosine, approximately), best first."""
-        parts = [self._condition(one) for one in conditions(where)]
-        asked = self._classes.query.MetadataQuery(distance=True)
-        chosen = reduce(and_, parts) if parts else None
-        found = self._collection.query.near_vector(vector.tolist(), limit=k, filters=chosen, return_metadata=asked)
-        return [Hit(to_chunk(json.loads(one.properties["whole"])), 1 - one.metadata.distance) for one in found.objects]
+        chosen = self._classes.query.Filter.by_id().contains_any([str(UUID(one)) for one in ids])
+        return int(self._collection.data.delete_many(where=chosen).successful) if ids else 0
 
     def count(self) -> int:
-        """How many chunks there are."""
         return int(self._collection.aggregate.over_all(total_count=True).total_count)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
+
+    def _write(self, points: Sequence[Point]) -> None:
+        for _, chunk, _ in points:
+            if wrong := [key for key in chunk.metadata if not (PREFIX + key).isidentifier()]:
+                why = "it becomes a property, whose name is an identifier"
+                raise UsageError(f"Weaviate cannot store a field {wrong[0]!r}", why=why, fix="give it another name")
+        with self._collection.batch.fixed_size(100) as batch:
+            for one, chunk, vector in points:
+                whole = to_payload(chunk) | {"whole": json.dumps(to_payload(chunk))}
+                batch.add_object(properties=whole, uuid=str(UUID(one)), vector=vector)
+
+    def _read(self, ids: Sequence[str]) -> Mapping[str, Chunk]:
+        found = {one: self._collection.query.fetch_object_by_id(str(UUID(one))) for one in ids}
+        return {one: _chunk(held) for one, held in found.items() if held is not None}
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        self.delete(ids)
+
+    def _nearest(self, vector: list[float], k: int, where: Sequence[Condition]) -> Iterable[tuple[Chunk, float]]:
+        parts = [self._condition(one) for one in where]
+        asked = self._classes.query.MetadataQuery(distance=True)
+        chosen = reduce(and_, parts) if parts else None
+        found = self._collection.query.near_vector(vector, limit=k, filters=chosen, return_metadata=asked)
+        return ((_chunk(one), 1 - one.metadata.distance) for one in found.objects)
 
     def _condition(self, one: Condition) -> Any:
         named = self._classes.query.Filter.by_property(field(one))
@@ -90,3 +82,7 @@ class Weaviate:
         if one.operator in ("eq", "in"):
             return reduce(or_, [named.equal(value) for value in one.values])
         return named.is_none(True) | reduce(and_, [named.not_equal(value) for value in one.values])
+
+
+def _chunk(found: Any) -> Chunk:
+    return to_chunk(json.loads(found.properties["whole"]))

@@ -1,0 +1,113 @@
+"""Latent semantic analysis (Deerwester et al. 1990): short vectors from TF-IDF weights, without a model.
+
+Weights are projected onto the strongest right singular vectors of the collection's matrix, so that texts can be close
+without a word in common; a text that comes later is "folded in" by the same projection. The decomposition is torch's
+randomized one (Halko et al. 2011).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from seedbed.core.errors import CorruptError
+from seedbed.vectors.arrays import SparseRows, Vectors, unit
+from seedbed.vectors.tfidf import Tfidf
+
+SIZE = 256
+"""Numbers in a latent vector."""
+_POWER_STEPS, _OVERSAMPLING = 4, 16
+_BLOCK = 256  # texts projected at once
+
+
+@dataclass(frozen=True)
+class Latent:
+    """An embedder (:class:`~seedbed.search.contracts.Embedder`) fitted to a collection.
+
+    Attributes:
+        axes: (terms, size); the last ones are zero where the collection has too few texts.
+        texts: how many the collection had.
+        last_row: the number of its last one.
+    """
+
+    tfidf: Tfidf
+    axes: Vectors
+    texts: int = 0
+    last_row: int = 0
+
+    @classmethod
+    def fit(cls, sample: Sequence[str], size: int = SIZE, *, texts: int = 0, last_row: int = 0) -> Latent:
+        """Learn from a sample of a collection's texts. The same sample gives the same vectors."""
+        tfidf = Tfidf.fit(sample)
+        axes = np.zeros((len(tfidf.terms), size), np.float32)
+        strongest = _axes(tfidf.weights(sample), len(tfidf.terms), size)
+        axes[:, : strongest.shape[1]] = strongest
+        return cls(tfidf, axes, texts or len(sample), last_row)
+
+    @property
+    def size(self) -> int:
+        """Numbers in a vector."""
+        return int(self.axes.shape[1])
+
+    @cached_property
+    def name(self) -> str:
+        """The size and a hash of terms and axes: another fit has another name."""
+        learnt = hashlib.sha256("\n".join(self.tfidf.terms).encode() + self.axes.tobytes()).hexdigest()
+        return f"tfidf-{self.size}-{learnt[:12]}"
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return vectors (N, size); zeros for a text without a known word."""
+        found = np.zeros((len(texts), self.size), np.float32)
+        for first in range(0, len(texts), _BLOCK):
+            rows = self.tfidf.weights(texts[first : first + _BLOCK])
+            for row in range(len(rows)):
+                part = slice(rows.starts[row], rows.starts[row + 1])
+                found[first + row] = rows.values[part] @ self.axes[rows.columns[part]]
+        return unit(found)
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a vector (size,)."""
+        return np.asarray(self.embed_documents([text])[0], np.float32)
+
+    def to_bytes(self) -> bytes:
+        """Serialize for :meth:`from_bytes`; the axes in half precision."""
+        file = io.BytesIO()
+        terms = np.frombuffer("\n".join(self.tfidf.terms).encode(), np.uint8)
+        seen = np.array([self.texts, self.last_row])
+        np.savez(file, terms=terms, idf=self.tfidf.idf, axes=self.axes.astype(np.float16), seen=seen)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Latent:
+        """Read what :meth:`to_bytes` wrote. Raises CorruptError for anything else."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as found:
+                terms = tuple(found["terms"].tobytes().decode().splitlines())
+                axes = found["axes"].astype(np.float32)
+                return cls(Tfidf(terms, found["idf"]), axes, *map(int, found["seen"]))
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            why, fix = str(error), "remove the collection and add its documents again"
+            raise CorruptError("the TF-IDF data of the collection cannot be read", why=why, fix=fix) from error
+
+
+def _axes(rows: SparseRows, width: int, size: int) -> Vectors:
+    """Return the strongest right singular vectors (width, at most ``size``) of sparse rows."""
+    import torch
+
+    rank = min(size, len(rows), width)
+    if not rank or not len(rows.values):
+        return np.zeros((width, 0), np.float32)
+    places = np.stack([np.repeat(np.arange(len(rows)), np.diff(rows.starts)), rows.columns])
+    shape, values = (len(rows), width), torch.from_numpy(rows.values)
+    matrix = torch.sparse_coo_tensor(torch.from_numpy(places), values, shape, check_invariants=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        sought = min(rank + _OVERSAMPLING, len(rows), width)
+        _, _, found = torch.svd_lowrank(matrix.coalesce(), q=sought, niter=_POWER_STEPS)
+    return found[:, :rank].numpy().astype(np.float16).astype(np.float32)  # as they are stored
