@@ -24,10 +24,10 @@ from seedbed.formats.importing import import_model
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.factory import new_model
+from seedbed.models.parameter_counts import count_parameters
 from seedbed.models.presets import default_model
 from seedbed.models.stack import Stack
 from seedbed.models.store import load_any, load_model, save_model
-from seedbed.models.training_cost import plan
 from seedbed.nn.attention import Attention
 from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.feedforward import FeedForward
@@ -331,7 +331,7 @@ def test_through_files_in_their_precision(tmp_path: Path, method: Any, dtype: to
         write_derived(made.path, origin, tensors, config)
     found = load_model(made.result)
     assert {tensor.dtype for _, tensor in open_stored(made.result)} == {dtype}
-    assert plan(found.model.config).total - zeros(found.model) < 0.95 * plan(model.config).total
+    assert count_parameters(found.model.config).total - zeros(found.model) < 0.95 * count_parameters(model.config).total
     assert found.tokenizer.hash == TOKENIZER.hash
     draft.result.verify()
     if method in ("heads", "layers", "width"):

@@ -8,6 +8,7 @@ prompt is bound by arithmetic instead and left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from seedbed.core.errors import CorruptError, SeedbedError, UsageError
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Listing
 from seedbed.models.config import AnyConfig
-from seedbed.models.parameter_counts import Anatomy, anatomy
+from seedbed.models.parameter_counts import ParameterCounts, count_parameters
 
 PRECISIONS = {"float32": 32.0, "bfloat16": 16.0, "int8": 8.5, "int4": 4.5}
 """Bits of a weight, the scales of groups of 32 included; most exact first."""
@@ -53,7 +54,7 @@ class Needs:
     """
 
     title: str
-    parts: Anatomy
+    parts: ParameterCounts
     download: int = 0
     note: str = ""
 
@@ -117,7 +118,7 @@ def _row(needs: Needs, machine: Machine, context: int, precision: str) -> FitRow
 
 def config_needs(title: str, config: AnyConfig, download: int = 0) -> Needs:
     """The needs of a configuration of ours."""
-    return Needs(title, anatomy(config), download)
+    return Needs(title, count_parameters(config), download)
 
 
 def published_needs(title: str, config: Mapping[str, Any], weights: int, download: int = 0) -> Needs:
@@ -143,7 +144,7 @@ def gguf_needs(title: str, path: Path) -> Needs:
     from seedbed.formats.gguf.file import GgufFile
 
     opened = GgufFile(path)
-    sizes = {name: _product(opened.shape(name)) for name in opened.names()}
+    sizes = {name: math.prod(opened.shape(name)) for name in opened.names()}
     meta, kind = opened.metadata, str(opened.metadata.get("general.architecture", ""))
 
     def stated(key: str, default: int = 0) -> int:
@@ -227,12 +228,6 @@ def _estimated(title: str, config: Mapping[str, Any], weights: int, download: in
     return Needs(title, _parts(total, looked_up, table, cache, context), download, note)
 
 
-def _parts(total: int, looked_up: int, largest: int, cache: int, context: int) -> Anatomy:
-    return Anatomy({"all": total}, {}, max(0, total - looked_up), largest, cache, 0, context or DEFAULT_CONTEXT, True)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+def _parts(total: int, looked_up: int, largest: int, cache: int, context: int) -> ParameterCounts:
+    read = max(0, total - looked_up)
+    return ParameterCounts({"all": total}, read, largest, cache, 0, context or DEFAULT_CONTEXT, generates=True)
