@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{6,64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about an artifact besides its content."""
+    """The facts about an artifact besides its content."""
 
     kind: str
     id: str

@@ -20,18 +20,18 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_text(text: str) -> str:
-    """Hex SHA-256 of a text's UTF-8 bytes."""
+    """Return the hex SHA-256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the form that is hashed."""
+    """Return JSON with sorted keys and no spaces: the form that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -144,7 +144,7 @@ def disk_errors(where: Path) -> Iterator[None]:
 
 
 def _error_number(error: Exception) -> int | None:
-    """The operating system's number of an error; writers in Rust (safetensors, tokenizers) have it in their text."""
+    """Return the operating system's number of an error; writers in Rust (safetensors) have it in their text."""
     if isinstance(error, OSError):
         return error.errno
     written = re.search(r"os error (\d+)", str(error))

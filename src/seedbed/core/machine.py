@@ -1,4 +1,4 @@
-"""What this machine is: for plans, reports and the provenance of numbers."""
+"""Facts about this machine, for plans, reports and the provenance of numbers."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ INSTRUCTION_SETS = {
 
 
 def instruction_sets(info: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
-    """Which of :data:`INSTRUCTION_SETS` this processor has; empty where it cannot be told."""
+    """Return those of :data:`INSTRUCTION_SETS` that this processor has; empty where unknown."""
     try:
         lines = info.read_text(errors="replace").splitlines()
     except OSError:

@@ -58,7 +58,7 @@ def evaluate_model(
 
     Args:
         model: an artifact of kind "model".
-        subject: what belongs to it, where the caller knows; found through the lineage otherwise.
+        subject: its tokens, corpus and relatives, where the caller knows them; found through the lineage otherwise.
         baselines: whether the table holds baselines.
         command: the command line that makes the report again.
         name: a reference to move to the evaluation.
@@ -81,7 +81,7 @@ def evaluate_model(
 
 
 def measure_subject(subject: Subject, loaded: LoadedModel, corpus: Corpus, *, baselines: bool) -> Measured:
-    """All numbers: the model, the model it was fine-tuned from, and baselines.
+    """Measure everything: the model, the model it was fine-tuned from, and baselines.
 
     Raises:
         UsageError: the tokens were made with another tokenizer.
@@ -112,7 +112,7 @@ def _texts(corpus: Corpus, split: Split) -> Iterator[str]:
 
 
 def _packed_order(corpus: Corpus, shards: TokenShards) -> tuple[NDArray[np.int64], list[str]]:
-    """Which test document of the corpus each packed one is (they are packed by source), and its kind."""
+    """Return the corpus index of each packed test document (they are packed by source), and its kind."""
     found = [(shards.sources.index(one.source), one.kind, one.bytes) for one in corpus.documents("test")]
     order = np.argsort([source for source, _, _ in found], kind="stable")
     packed = [found[index] for index in order]

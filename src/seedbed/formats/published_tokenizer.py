@@ -1,8 +1,8 @@
 """Published tokenizers: whatever files a folder holds, as one :class:`Tokenizer` that gives the published ids.
 
 ``tokenizer.json`` is taken as it is. Older folders have the parts: ``vocab.json`` and ``merges.txt`` (byte-level BPE),
-a SentencePiece ``.model``, or ``vocab.txt`` (WordPiece). What these files do not say, such as how words are cut or
-which tokens stand around a text, follows from the class of tokenizer that ``tokenizer_config.json`` names.
+a SentencePiece ``.model``, or ``vocab.txt`` (WordPiece). Settings that these files lack, such as the pre-tokenizer and
+the tokens around a text, follow from the class of tokenizer that ``tokenizer_config.json`` names.
 
 Left out: classes that run code of their own, tiktoken and tekken files.
 """
@@ -88,7 +88,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """A folder's ``tokenizer.json``, read or put together, and the special tokens its class has unless told."""
+    """Return a folder's ``tokenizer.json``, read or put together, and the default special tokens of its class."""
     if (path := folder / TOKENIZER_FILE).is_file():
         return read_table(path), {}
     model = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
@@ -114,7 +114,7 @@ def _names(cls: str, otherwise: str) -> dict[str, str]:
 
 
 def _names_in(table: Mapping[str, Any]) -> dict[str, str]:
-    """Special tokens that a SentencePiece model has under the names they mostly have."""
+    """Return the special tokens that a SentencePiece model has under their usual names."""
     there = {token["content"] for token in table["added_tokens"] if token["special"]}
     usual = {
         "bos_token": ("<s>", "<bos>"),
@@ -185,7 +185,7 @@ def _sentencepiece(path: Path, cls: str) -> dict[str, Any]:
 
 
 def _add_sentinels(table: dict[str, Any], origin: str) -> None:
-    """T5's ``<extra_id_99>`` … ``<extra_id_0>`` follow the file's own pieces."""
+    """Add T5's ``<extra_id_99>`` … ``<extra_id_0>`` after the file's own pieces."""
     if table["model"]["type"] != "Unigram":
         raise damaged(origin, "T5's tokenizer is a unigram model")
     pieces = table["model"]["vocab"]
@@ -197,7 +197,7 @@ def _add_sentinels(table: dict[str, Any], origin: str) -> None:
 
 
 def _shift(table: dict[str, Any], origin: str) -> None:
-    """XLM-R's numbering: ``<s> <pad> </s> <unk>``, the file's pieces from its fourth on, ``<mask>``."""
+    """Apply XLM-R's numbering: ``<s> <pad> </s> <unk>``, the file's pieces from its fourth on, ``<mask>``."""
     if table["model"]["type"] != "Unigram":
         raise damaged(origin, "XLM-R's tokenizer is a unigram model")
     first = ["<s>", "<pad>", "</s>", "<unk>"]

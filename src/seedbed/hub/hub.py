@@ -1,4 +1,4 @@
-"""The hub: what a repository holds at a commit, searching, uploading, and errors that say what to do.
+"""The hub's client: list a repository at a commit, search, upload; its errors say what to do.
 
 Metadata goes through ``huggingface_hub``; the bytes of files do not (see ``downloading``). ``HF_ENDPOINT`` names a
 mirror, ``HF_TOKEN`` (or the token that `hf auth login` stored) opens private and gated repositories, ``HF_HUB_OFFLINE``
@@ -60,7 +60,7 @@ class Hub:
 
     @property
     def token(self) -> str | None:
-        """What is sent as authorization, if anything."""
+        """Return the authorization token, if any."""
         if self._token is None:
             import huggingface_hub
 
@@ -68,7 +68,7 @@ class Hub:
         return self._token
 
     def listing(self, address: Address, revision: str | None = None) -> Listing:
-        """What a repository holds; ``revision`` is a branch, a tag or a commit, "main" unless given.
+        """List a repository's files; ``revision`` is a branch, a tag or a commit, "main" unless given.
 
         Raises:
             NotFoundError: there is no such repository or revision, or nobody is let in without a token.
@@ -101,14 +101,14 @@ class Hub:
         return [_found(hit) for hit in hits]
 
     def url(self, listing: Listing, path: str) -> str:
-        """Where a file's bytes are."""
+        """Return the address of a file's bytes."""
         from huggingface_hub import hf_hub_url
 
         address = listing.address
         return hf_hub_url(address.repo, path, repo_type=address.kind, revision=listing.commit, endpoint=self.endpoint)
 
     def headers(self) -> dict[str, str]:
-        """What is sent when a file is asked for; encodings that would change the bytes are not wanted."""
+        """Return the headers of a request for a file; encodings that would change the bytes are excluded."""
         from seedbed import __version__
 
         token = self.token
@@ -140,7 +140,7 @@ class Hub:
         return None if found.status_code < 500 else f"status {found.status_code}"
 
     def refusal(self, address: Address | None, status: int, code: str = "", revision: str = "") -> SeedbedError:
-        """What an error status of the hub means for the user."""
+        """Return the error that a status of the hub means for the user."""
         return refusal(self.endpoint, bool(self.token), address, status, code, revision)
 
     def require_online(self, address: Address | None = None) -> None:
@@ -171,7 +171,7 @@ class Hub:
 
     @contextmanager
     def _asking(self, address: Address | None, revision: str) -> Iterator[HfApi]:
-        """The library's client; whatever it raises becomes an error of ours."""
+        """Open the library's client; whatever it raises becomes an error of ours."""
         self.require_online(address)
         from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import HfHubHTTPError
@@ -194,11 +194,11 @@ class Hub:
             raise self.no_answer(error) from error
 
     def no_answer(self, error: Exception) -> HubError:
-        """Nobody answered, or no longer."""
+        """Return the error of a hub that does not answer."""
         return HubError(
             f"no answer from {self.endpoint}",
             why=f"{type(error).__name__}: {error}",
-            fix="check the network or HF_ENDPOINT and run the command again: what is here is kept",
+            fix="check the network or HF_ENDPOINT and run the command again: the part received is kept",
         )
 
     def _nonsense(self, why: str) -> HubError:
@@ -209,7 +209,7 @@ class Hub:
         )
 
     def _remote_file(self, address: Address, sibling: Any) -> RemoteFile:
-        """A listed file whose name is safe and whose hash is known.
+        """Return a listed file whose name is safe and whose hash is known.
 
         Raises:
             DataError: its name leads out of the repository, or there is no hash to compare it with.
@@ -225,7 +225,7 @@ class Hub:
 
 
 def _licence(card: Mapping[str, Any], tags: Any) -> str:
-    """The licence by the card (several with AND), else by a tag; "" where none is stated."""
+    """Return the licence by the card (several with AND), else by a tag; "" where none is stated."""
     stated = card.get("license")
     if stated == "other" and card.get("license_name"):
         return str(card["license_name"])

@@ -1,4 +1,4 @@
-"""Which positions see which: causal, sliding, padded, biased by distance. Built once per forward and kind of layer."""
+"""Attention masks: causal, sliding, padded, biased by distance. Built once per forward and kind of layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def attention_mask(
     real: Tensor | None = None,
     relative: nn.Module | None = None,
 ) -> tuple[Tensor | None, bool]:
-    """The mask of positions ``start … start + length - 1`` over all so far, or that attention is plainly causal.
+    """Return the mask of positions ``start … start + length - 1`` over all so far, and whether it is plainly causal.
 
     A mask is bool (True: seen) or float (added to scores), broadcast to (B, H, T, S); None where none is needed: then
     the kernel that knows causal attention is fastest.

@@ -1,4 +1,4 @@
-"""The same decoder with quantized layers: its linear layers are replaced by path, its code stays as it is.
+"""A decoder with quantized layers: its linear layers are replaced by path, its code stays as it is.
 
 In 4-bit schemes the embedding and the output layer keep 8 bits in the same groups: they are looked up or multiplied
 once a token and decide much of a small model's quality (llama.cpp keeps them at 6 or 8 bits for the same reason).
@@ -18,12 +18,12 @@ from seedbed.models.decoder import Decoder
 
 
 def without_values(model: Decoder, name: str) -> None:
-    """The same without values, for a model whose weights are about to be loaded."""
+    """Replace layers by quantized ones without values, for a model whose weights are about to be loaded."""
     replace_layers(model, scheme(name), lambda weight, how: empty(weight.shape[0], weight.shape[1], how, weight.device))
 
 
 def scheme(name: str) -> Scheme:
-    """A scheme by name.
+    """Return a scheme by name.
 
     Raises:
         UsageError: there is no such scheme.

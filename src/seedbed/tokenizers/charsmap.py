@@ -40,7 +40,7 @@ class TextNormalizer:
 
 
 def text_normalizer(entry: Mapping[str, Any] | None, kept: Sequence[str]) -> TextNormalizer | None:
-    """The normalizer of a SentencePiece model, or None where ``entry`` is something else.
+    """Build the normalizer of a SentencePiece model, or None where ``entry`` is something else.
 
     Args:
         kept: tokens whose own text is not touched.
@@ -100,14 +100,14 @@ class CharacterMap:
         return "".join([*found, text[done:]])
 
     def _longest(self, text: str, place: int) -> tuple[str, str]:
-        """The longest key at a place with its replacement; the character there where there is none."""
+        """Return the longest key at a place with its replacement, or the character there without one."""
         for size in range(min(self._sizes, len(text) - place), 0, -1):
             if (key := text[place : place + size]) in self.mapping:
                 return key, self.mapping[key]
         return text[place], text[place]
 
     def _candidates(self, alphabet: set[str]) -> re.Pattern[str] | None:
-        """Finds places where a text of these characters may change (or, as "kept", must not); None: nowhere.
+        """Return a pattern of the places where a text of these characters may change; None where it cannot.
 
         A set of only the characters that are there is much faster to look for than the table's thousands.
         """
@@ -135,7 +135,7 @@ class CharacterMap:
 
     @cached_property
     def mapping(self) -> dict[str, str]:
-        """All texts it replaces and what by.
+        """All texts it replaces, with their replacements.
 
         Raises:
             CorruptError: the table is damaged.

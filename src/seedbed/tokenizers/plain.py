@@ -1,4 +1,4 @@
-"""Text that is nothing but text, to ids: special tokens spelled in it stay text, and parts are not first words.
+"""Encode plain text: special tokens spelled in it stay text, and parts of a text are not first words.
 
 The library can be told to leave special tokens in a text alone, but a vocabulary may still lead to them: unigram models
 have them as pieces, some BPE vocabularies have merges that spell them. Such paths are closed here in a copy of the
@@ -36,7 +36,7 @@ class PlainText:
         self._original = table
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of whole texts.
+        """Return the ids of whole texts.
 
         Raises:
             DataError: a text holds a lone surrogate, which is no Unicode text.
@@ -44,11 +44,11 @@ class PlainText:
         return self._run(self._inner, [self._normalize(text) for text in texts] if self._normalize else list(texts))
 
     def encode_part(self, text: str, *, first: bool, after_text: bool) -> list[int]:
-        """Ids of a part of a text: a tokenizer that puts a space before a text does so where the library would.
+        """Return the ids of a part of a text: the space before a text is put where the library would.
 
         Args:
             first: nothing comes before it.
-            after_text: what comes before it is text, no special token.
+            after_text: plain text comes before it, no special token.
         """
         if first or not (after_text or self._once):
             return self.encode([text])[0]
@@ -71,7 +71,7 @@ class PlainText:
 
 @contextmanager
 def unicode_errors() -> Iterator[None]:
-    """What the library says of a text that is no Unicode, as a DataError."""
+    """Raise a DataError where the library refuses a text that is no Unicode."""
     try:
         yield
     except TypeError as error:
@@ -91,7 +91,7 @@ def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A table in which no text leads to a special token; None where none does in this one."""
+    """Return a table in which no text leads to a special token; None where this one is such already."""
     model = table["model"]
     special = {token["content"] for token in table.get("added_tokens") or () if token["special"]}
     if model["type"] == "BPE":
@@ -109,7 +109,7 @@ def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _joined(merge: str | Sequence[str]) -> str:
-    """The piece a merge makes; older files write it as one string."""
+    """Return the piece a merge makes; older files write it as one string."""
     return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
 
 

@@ -28,7 +28,7 @@ LISTED_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """All that a folder says beside the vocabulary, as one configuration.
+    """Read a folder's settings beside the vocabulary as one configuration.
 
     Raises:
         CorruptError: a file is not what its name says.
@@ -50,7 +50,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | None:
-    """A configuration's chat templates; newer folders keep them in files of their own."""
+    """Read a configuration's chat templates; newer folders keep them in files of their own."""
     named = templates_by_name(entry)
     try:
         if (path := folder / TEMPLATE_FILE).is_file():
@@ -63,14 +63,14 @@ def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | 
 
 
 def templates_by_name(entry: object) -> dict[str, str]:
-    """A configuration's templates by name; a single one is the default."""
+    """Return a configuration's templates by name; a single one is the default."""
     if isinstance(entry, list):
         return {named["name"]: named["template"] for named in entry}
     return {DEFAULT_NAME: entry} if isinstance(entry, str) else {}
 
 
 def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
-    """Templates as a configuration has them: the default alone as a text, several as a list."""
+    """Return templates as a configuration has them: the default alone as a text, several as a list."""
     if list(named) == [DEFAULT_NAME]:
         return named[DEFAULT_NAME]
     return [{"name": name, "template": text} for name, text in named.items()]
@@ -96,13 +96,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def token_name(entry: object) -> str | None:
-    """A special token's text; configurations write it as a string or as a table with its flags."""
+    """Return a special token's text; configurations write it as a string or as a table with its flags."""
     found = entry.get("content") if isinstance(entry, Mapping) else entry
     return found if isinstance(found, str) else None
 
 
 def listed_names(config: Mapping[str, Any]) -> list[str]:
-    """Special tokens beside those with a role of their own, in their order."""
+    """Return special tokens beside those with a role of their own, in their order."""
     entries = [entry for key in LISTED_TOKENS for entry in _entries(config.get(key))]
     return list(dict.fromkeys(name for entry in entries if (name := token_name(entry))))
 
@@ -136,7 +136,7 @@ def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin
 
 
 def complete(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Put what only the configuration says into a ``tokenizer.json``: added tokens, and what stands around a text.
+    """Complete a ``tokenizer.json`` from the configuration: added tokens, and tokens around a text.
 
     Raises:
         CorruptError: an added token has the id of another piece.
@@ -171,7 +171,7 @@ def _as_special(token: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _number(table: dict[str, Any], vocabulary: Mapping[str, int], origin: str) -> None:
-    """Make sure that the library gives each added token its id: it numbers those beyond the vocabulary in order."""
+    """Ensure that the library gives each added token its id: it numbers those beyond the vocabulary in order."""
     taken = {index: piece for piece, index in vocabulary.items()}
     own = own_vocabulary(table)
     beyond: dict[str, int] = {}
@@ -190,7 +190,7 @@ def _number(table: dict[str, Any], vocabulary: Mapping[str, int], origin: str) -
 
 
 def _asked_around(table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What ``add_bos_token`` and ``add_eos_token`` ask for; where they are given, they alone decide."""
+    """Return the post-processor of ``add_bos_token`` and ``add_eos_token``; where given, they alone decide."""
     ids = vocabulary_of(table)
     ends: list[list[tuple[str, int]]] = []
     for key in ("bos_token", "eos_token"):
@@ -200,13 +200,13 @@ def _asked_around(table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
 
 
 def own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
-    """The pieces of a ``tokenizer.json``'s model with their ids."""
+    """Return the pieces of a ``tokenizer.json``'s model with their ids."""
     pieces = (table.get("model") or {}).get("vocab") or {}
     return {piece: index for index, (piece, _) in enumerate(pieces)} if isinstance(pieces, list) else dict(pieces)
 
 
 def vocabulary_of(table: Mapping[str, Any]) -> dict[str, int]:
-    """All pieces with their ids, added tokens among them."""
+    """Return all pieces with their ids, added tokens among them."""
     return own_vocabulary(table) | {token["content"]: token["id"] for token in table.get("added_tokens") or ()}
 
 

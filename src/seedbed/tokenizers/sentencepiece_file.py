@@ -1,4 +1,4 @@
-"""SentencePiece's ``.model`` files, read as what they are: a protocol buffer.
+"""SentencePiece's ``.model`` files, read as protocol buffers.
 
 Only the fields that decide ids are read; the ``sentencepiece`` package is not needed.
 Sources: https://protobuf.dev/programming-guides/encoding; sentencepiece_model.proto.
@@ -24,7 +24,7 @@ Value = int | bytes
 
 
 def read_sentencepiece(data: bytes, origin: str) -> PieceModel:
-    """A ``.model`` file's bytes as a model.
+    """Parse a ``.model`` file's bytes.
 
     Raises:
         CorruptError: it is no such file, or a damaged one.
@@ -73,12 +73,12 @@ def _model(data: bytes, origin: str) -> PieceModel:
 
 
 def _unknown(types: list[int], stated: int) -> int:
-    """The one piece of type unknown; what the trainer was told may be outdated."""
+    """Return the one piece of type unknown; the trainer's setting may be outdated."""
     return types.index(PieceType.UNKNOWN) if PieceType.UNKNOWN in types else stated
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """A message's fields in their order: numbers, or bytes of what has a length (or four or eight bytes)."""
+    """Yield a message's fields in their order: numbers, or the bytes of strings and of fixed-size numbers."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -99,7 +99,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A number in groups of seven bits, and where it ends."""
+    """Read a number in groups of seven bits, and return it with its end."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[place]

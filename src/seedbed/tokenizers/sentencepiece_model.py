@@ -1,7 +1,7 @@
 """SentencePiece's two models, BPE and unigram, as a ``tokenizer.json``.
 
-What a ``.model`` file and a GGUF say alike: pieces in the order of their ids, a score and a type for each, and how text
-is normalized before it is cut. The types' numbers are those of both formats.
+A ``.model`` file and a GGUF file hold the same: pieces in the order of their ids, a score and a type for each, and the
+normalization of text. The types' numbers are those of both formats.
 
 Merges are not stored: SentencePiece joins the neighbours whose union is the piece with the highest score, so every
 way to cut a piece in two pieces is a merge, in the order of scores. Where two ways to make one piece overlap,
@@ -31,7 +31,7 @@ _NO_BYTE_NAME = r"<(?=0x[0-9A-F]{2}>)"
 
 
 class PieceType(IntEnum):
-    """What a piece is for."""
+    """The type of a piece."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -59,12 +59,12 @@ class PieceModel:
     byte_fallback: bool = False
 
     def of_type(self, *types: PieceType) -> list[int]:
-        """The ids of these types."""
+        """Return the ids of these types."""
         return [index for index, kind in enumerate(self.types) if kind in types]
 
 
 def piece_tokenizer(model: PieceModel, origin: str) -> dict[str, Any]:
-    """The ``tokenizer.json`` of a model.
+    """Build the ``tokenizer.json`` of a model.
 
     Raises:
         CorruptError: a piece is there twice, numbers do not fit, or bytes are missing.
@@ -114,7 +114,7 @@ def _bpe(model: PieceModel) -> dict[str, Any]:
 
 
 def _reachable(model: PieceModel, normal: dict[str, float]) -> dict[str, str]:
-    """New names for the bytes of ASCII characters that pieces are made of but that are no pieces (Gemma's tab)."""
+    """Rename the bytes of ASCII characters that occur in pieces but are no pieces themselves (Gemma's tab)."""
     if not model.byte_fallback:
         return {}
     made_of = {character for piece in normal for character in piece if character.isascii()}
@@ -122,7 +122,7 @@ def _reachable(model: PieceModel, normal: dict[str, float]) -> dict[str, str]:
 
 
 def _unigram(model: PieceModel) -> dict[str, Any]:
-    """Scores of pieces that no text is cut into must not be the lowest one: the unknown's score follows from that."""
+    """Build the unigram model; pieces that no text is cut into score 0, as the unknown's score follows the lowest."""
     return {
         "type": "Unigram",
         "unk_id": model.unk_id,
@@ -154,7 +154,7 @@ def _replace(pattern: dict[str, str], content: str) -> dict[str, Any]:
 
 
 def _pre_tokenizer(model: PieceModel) -> dict[str, Any] | None:
-    """Cut before spaces where no piece crosses one: the same pieces, and words can be remembered.
+    """Split before spaces where no piece crosses one: the same pieces, and words can be remembered.
 
     A byte spelled in a text ("<0x41>") is cut from what is before it and loses its first character, as the library's
     unigram model would take it for the byte; BPE has no merges that lead there.
@@ -188,5 +188,5 @@ def _check(model: PieceModel, origin: str) -> None:
 
 
 def damaged(origin: str, why: str) -> CorruptError:
-    """What to say of a vocabulary that cannot be used."""
+    """Return the error of a vocabulary that cannot be used."""
     return CorruptError(f"{origin} is not a tokenizer", why=why, fix="fetch it again from where it was published")

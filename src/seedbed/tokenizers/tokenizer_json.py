@@ -1,4 +1,4 @@
-"""The parts of a ``tokenizer.json`` that importers put together, and what stands around a text in one."""
+"""Parts of a ``tokenizer.json``: build them, and read the tokens around a text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tokenizer_table(
     post_processor: Mapping[str, Any] | None = None,
     decoder: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A whole ``tokenizer.json``."""
+    """Build a whole ``tokenizer.json``."""
     return {
         "version": "1.0",
         "truncation": None,
@@ -32,7 +32,7 @@ def tokenizer_table(
 def added_token(
     index: int, content: str, *, special: bool, lstrip: bool = False, rstrip: bool = False, normalized: bool = False
 ) -> dict[str, Any]:
-    """A token that is found in a text before anything else."""
+    """Build the entry of a token that is found in a text before anything else."""
     return {
         "id": index,
         "content": content,
@@ -47,7 +47,7 @@ def added_token(
 def bpe_model(
     vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], *, ignore_merges: bool = False
 ) -> dict[str, Any]:
-    """Byte-level BPE: every text can be spelled, so there is no unknown token."""
+    """Build a byte-level BPE model: every text can be spelled, so there is no unknown token."""
     return {
         "type": "BPE",
         "dropout": None,
@@ -63,7 +63,7 @@ def bpe_model(
 
 
 def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
-    """WordPiece as BERT has it: the longest piece first, "##" inside words, words over 100 characters are unknown."""
+    """Build BERT's WordPiece: the longest piece first, "##" inside words, words over 100 characters are unknown."""
     return {
         "type": "WordPiece",
         "unk_token": unknown,
@@ -74,7 +74,7 @@ def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
 
 
 def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -> dict[str, Any]:
-    """BERT's BasicTokenizer; accents go with the capitals unless ``strip_accents`` says otherwise."""
+    """Build the normalizer of BERT's BasicTokenizer; accents go with capitals unless ``strip_accents`` is set."""
     return {
         "type": "BertNormalizer",
         "clean_text": True,
@@ -85,7 +85,7 @@ def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -
 
 
 def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dict[str, Any]:
-    """GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
+    """Build GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
     return {
         "type": "ByteLevel",
         "add_prefix_space": add_prefix_space,
@@ -95,7 +95,7 @@ def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dic
 
 
 def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
-    """SentencePiece's: "▁" is a space, bytes are joined, and the first space goes where encoding put one."""
+    """Build SentencePiece's decoder: "▁" is a space, bytes are joined, an added first space is removed."""
     steps: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
         {"type": "ByteFallback"},
@@ -107,7 +107,7 @@ def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
 
 
 def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
-    """A post-processor that puts tokens, each a name and an id, around a text; around a pair, around each of both."""
+    """Build a post-processor that puts tokens, each a name and an id, around a text, or around each of a pair."""
     if not before and not after:
         return None
 
@@ -128,7 +128,7 @@ def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) 
 
 
 def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that a post-processor puts before and after a single text."""
+    """Return the ids that a post-processor puts before and after a single text."""
     if post_processor is None:
         return (), ()
     kind = post_processor["type"]

@@ -15,7 +15,7 @@ BERT_TOKENS = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-"""What the roles are called unless a configuration says otherwise."""
+"""Default names of the special tokens by role."""
 
 
 def wordpiece_tokenizer(

@@ -1,4 +1,4 @@
-"""What a model does on text, for pruning: statistics of what goes into its layers, gathered with hooks.
+"""Calibration for pruning: statistics of the inputs of a model's layers on text, gathered with hooks.
 
 Left out: gradients (as in Taylor scores), which need as much memory as training.
 """
@@ -27,7 +27,7 @@ Measure = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
-    """Token ids (B, T) of windows that follow each other, about ``tokens`` in all.
+    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all.
 
     Raises:
         DataError: there are fewer than two tokens.
@@ -41,7 +41,7 @@ def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
 
 @torch.no_grad()
 def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measure: Measure) -> dict[str, Tensor]:
-    """What ``measure`` gives for all inputs of each layer; a layer that nothing reached (an expert) is missing."""
+    """Sum ``measure`` over all inputs of each layer; a layer without inputs (an expert) is missing."""
     sums: dict[str, Tensor] = {}
     with watching(layers, measure, sums):
         run(model, ids)
@@ -50,7 +50,7 @@ def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measu
 
 @contextmanager
 def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
-    """Add to ``sums`` whatever goes into these layers."""
+    """Add ``measure`` of these layers' inputs to ``sums`` while the block runs."""
 
     def watch(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -68,7 +68,7 @@ def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, 
 
 @torch.no_grad()
 def block_influence(model: Stack, ids: Tensor) -> Tensor:
-    """(layers,): 1 - mean cosine between what goes into a block and what comes out (ShortGPT, Men et al. 2024, eq. 1).
+    """Return (layers,): 1 - mean cosine between a block's input and output (ShortGPT, Men et al. 2024, eq. 1).
 
     Near 0: the block hardly turns the residual stream.
     """
@@ -88,7 +88,7 @@ def block_influence(model: Stack, ids: Tensor) -> Tensor:
 
 
 def run(model: Stack, ids: Tensor) -> None:
-    """All windows (B, T) through the model, a few at a time."""
+    """Run all windows (B, T) through the model, a few at a time."""
     device = next(model.parameters()).device
     with progress("calibrating", ids.numel(), "tokens") as bar:
         for batch in torch.split(ids, max(1, _BATCH // ids.shape[1])):

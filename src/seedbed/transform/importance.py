@@ -1,9 +1,9 @@
-"""How much heads, layers and channels matter: by their weights alone, or by what they do on text.
+"""Importance of heads, layers and channels: by their weights alone, or by their activations on text.
 
-- head: the norm of what it can write, ``|W_out W_v|`` (Frobenius), or the mean square of what it does write.
+- head: the norm of its map to the output, ``|W_out W_v|`` (Frobenius), or the mean square of its output.
 - channel: ``|up| · |gate| · |down|``, or the root mean square of its activation times ``|down|``.
-- layer: how far it turns the residual stream (ShortGPT, Men et al. 2024); without text, its depth: the layers before
-  the last matter least (Gromov et al. 2024, section 4.4).
+- layer: the angle by which it turns the residual stream (ShortGPT, Men et al. 2024); without text, its depth: the
+  layers before the last matter least (Gromov et al. 2024, section 4.4).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def plan_cut(model: Stack, method: str, share: float, ids: Tensor | None = None)
 
 
 def strongest(scores: Tensor, share: float, what: str) -> Tensor:
-    """The places of those that stay, in their order.
+    """Return the indices that stay, in their order.
 
     Raises:
         UsageError: none would stay, or none would go.
@@ -64,7 +64,7 @@ def strongest(scores: Tensor, share: float, what: str) -> Tensor:
 
 @torch.no_grad()
 def layer_scores(model: Stack, ids: Tensor | None = None) -> Tensor:
-    """(layers,)"""
+    """Return the importance of every layer (layers,)."""
     if ids is not None:
         return block_influence(model, ids)
     depth = torch.arange(len(model.blocks), 0, -1.0)
@@ -74,7 +74,7 @@ def layer_scores(model: Stack, ids: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def head_scores(model: Stack, ids: Tensor | None = None) -> dict[int, Tensor]:
-    """(key/value heads,) for every attention layer; query heads that share keys are one."""
+    """Return the importance (heads,) of key/value heads of every attention layer; a query group counts as one."""
     mixers = {layer: block.mixer for layer, block in enumerate(model.blocks) if isinstance(block.mixer, Attention)}
     if ids is None:
         return {layer: _writable(mixer) for layer, mixer in mixers.items()}
@@ -101,7 +101,7 @@ def _writable(attention: Attention) -> Tensor:
 
 @torch.no_grad()
 def channel_scores(model: Stack, ids: Tensor | None = None) -> dict[str, Tensor]:
-    """(hidden channels,) for every feed-forward layer and expert, by its path."""
+    """Return the importance of hidden channels (channels,) for every feed-forward layer and expert, by its path."""
     layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, FeedForward)}
     if ids is None:
         return {path: _strength(layer) for path, layer in layers.items()}
@@ -112,7 +112,7 @@ def channel_scores(model: Stack, ids: Tensor | None = None) -> dict[str, Tensor]
 
 
 def _active(layer: FeedForward, path: str, squares: Mapping[str, Tensor]) -> Tensor:
-    """An expert that no token reached is judged by its weights."""
+    """Return the importance on text; an expert that no token reached is judged by its weights."""
     if path not in squares:
         return _strength(layer)
     down: Tensor = torch.linalg.vector_norm(layer.down.weight.float(), dim=0)
@@ -128,6 +128,6 @@ def _strength(layer: FeedForward) -> Tensor:
 
 
 def _with_bias(layer: nn.Linear) -> Tensor:
-    """The weight, with the bias as one more column."""
+    """Return the weight, with the bias as one more column."""
     weight = layer.weight.float()
     return weight if layer.bias is None else torch.cat([weight, layer.bias.float()[:, None]], 1)

@@ -30,7 +30,7 @@ def prune(
     everywhere: bool = False,
     ids: Sequence[int] | None = None,
 ) -> tuple[AnyConfig, Iterator[tuple[str, Tensor]]]:
-    """The pruned model's configuration and tensors. The file is not changed.
+    """Return the pruned model's configuration and tensors. The file is not changed.
 
     Args:
         stored, model: the same model, on disk and loaded. Single weights are set to zero in ``model`` itself.

@@ -38,7 +38,7 @@ class Pattern:
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of all blocks by their paths, without routers."""
+    """Return the linear layers of all blocks by their paths, without routers."""
     return {
         path: layer
         for path, layer in model.named_modules()
@@ -85,7 +85,7 @@ def prune_globally(model: nn.Module, share: float) -> None:
 
 @torch.no_grad()
 def prune_wanda(model: Stack, how: float | Pattern, ids: Tensor) -> None:
-    """Prune block by block, each by what reaches it through the pruned blocks before it.
+    """Prune block by block, each by its inputs from the pruned blocks before it.
 
     Args:
         ids: (B, T) text, run as one batch: its activations must fit in memory.
@@ -118,7 +118,7 @@ def prune_wanda(model: Stack, how: float | Pattern, ids: Tensor) -> None:
 
 
 def dropper(how: float | Pattern, *, by_row: bool = False) -> Drop:
-    """What chooses the weights that go, the lowest scores first.
+    """Return the function that chooses the weights to drop, the lowest scores first.
 
     Args:
         by_row: a share is taken of each row, not of the whole matrix.
@@ -131,17 +131,17 @@ def dropper(how: float | Pattern, *, by_row: bool = False) -> Drop:
 
 
 def zeros(model: nn.Module) -> int:
-    """How many parameters are zero; a shared one counts once."""
+    """Count the parameters that are zero; a tied one counts once."""
     return sum(int((parameter == 0).sum()) for parameter in model.parameters())
 
 
 def _clear(layer: nn.Linear, gone: Tensor) -> None:
-    """A new tensor, for the old one may be a page of a file."""
+    """Set weights to zero in a new tensor, for the old one may be a page of a file."""
     layer.weight.data = layer.weight.masked_fill(gone, 0)
 
 
 def _lowest(scores: Tensor, count: int) -> Tensor:
-    """True at the ``count`` lowest of each row (R, k)."""
+    """Return True at the ``count`` lowest of each row (R, k)."""
     places = torch.topk(scores, count, dim=1, largest=False).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, places, True)
 
@@ -157,7 +157,7 @@ def _chosen(path: str, drop: Drop, scores: Tensor) -> Tensor:
 
 
 def _checked(model: nn.Module, how: float | Pattern) -> dict[str, nn.Linear]:
-    """The layers, once it is known that all can be pruned so."""
+    """Return the layers after checking that all can be pruned so."""
     layers = prunable(model)
     if not isinstance(how, Pattern):
         _check_share(how)
@@ -178,7 +178,7 @@ def _check_share(share: float) -> None:
 
 
 def _kth_magnitude(weights: list[Tensor], count: int) -> int:
-    """The bits of the ``count``-th smallest magnitude: positive floats are in the order of their bits."""
+    """Return the bits of the ``count``-th smallest magnitude: positive floats are in the order of their bits."""
     low, high = 0, 2**31 - 1
     while low < high:
         middle = (low + high) // 2

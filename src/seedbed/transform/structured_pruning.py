@@ -29,7 +29,7 @@ _ROWS, _COLUMNS = 0, 1
 
 @dataclass(frozen=True)
 class ModelPart:
-    """Where a tensor comes from: indices kept along some axes of an old one."""
+    """The source of a tensor: indices kept along some axes of an old one."""
 
     name: str
     kept: Mapping[int, Tensor] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Cut:
 
 
 def tensors(cut: Cut, read: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The smaller model's tensors, one at a time; ``read`` gives the old ones by name."""
+    """Yield the smaller model's tensors, one at a time; ``read`` gives the old ones by name."""
     for name, part in cut.parts.items():
         tensor = read(part.name)
         for axis, kept in part.kept.items():
@@ -57,7 +57,7 @@ def tensors(cut: Cut, read: Callable[[str], Tensor]) -> Iterator[tuple[str, Tens
 
 
 def smaller(model: Stack, cut: Cut) -> Stack:
-    """The cut model in memory, with copies of the weights."""
+    """Build the smaller model in memory, with copies of the weights."""
     old = dict(model.state_dict())
     made = skeleton(cut.config)
     made.load_state_dict({name: t.clone() for name, t in tensors(cut, old.__getitem__)}, strict=False, assign=True)
@@ -146,12 +146,12 @@ def check_heads(config: ModelConfig) -> None:
 
 
 def stored_names(config: AnyConfig) -> list[str]:
-    """Names of a model's tensors as they are stored: shared ones once."""
+    """Return the names of a model's stored tensors: tied ones once."""
     model = skeleton(config)
     shared = model.shared()
     return [name for name, _ in model.named_parameters(remove_duplicate=False) if name not in shared]
 
 
 def spread(heads: Tensor, size: int) -> Tensor:
-    """Channels of heads of ``size`` channels each."""
+    """Return the channels of heads of ``size`` channels each."""
     return (heads[:, None] * size + torch.arange(size)).flatten()

@@ -38,7 +38,7 @@ class GgufWeights:
         self._names = [name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT)]
 
     def names(self) -> Sequence[str]:
-        """Names of all tensors, in the file's order."""
+        """Return the names of all tensors, in the file's order."""
         return self._names
 
 
@@ -67,7 +67,7 @@ def read_gguf_model(path: Path) -> Published:
 
 
 def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
-    """The architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
+    """Read the architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
     name = str(file.metadata.get("general.architecture", ""))
     found = next((one for one in ARCHITECTURES if one.family.name == name), None)
     if found is None:
@@ -91,7 +91,7 @@ def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
 
 
 def precision(file: GgufFile) -> torch.dtype:
-    """The one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
+    """Return the one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
     kinds = {file.kind(name) for name in file.names() if len(file.shape(name)) > 1}
     if kinds <= {"F32"}:
         return torch.float32
@@ -135,7 +135,7 @@ def write_gguf_parts(
     name: str = "",
     licence: str = "",
 ) -> None:
-    """As :func:`write_gguf_model`, with the tokenizer's metadata as they are going to stand in the file."""
+    """Write a model as :func:`write_gguf_model` does, given the tokenizer's metadata as the file will hold them."""
     config = model.config
     architecture, metadata = gguf_metadata(config, family)
     assert isinstance(config, ModelConfig)
@@ -151,7 +151,7 @@ def write_gguf_parts(
 
 
 def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:
-    """The architecture that can say all of a configuration, and its metadata.
+    """Return the architecture that can express all of a configuration, and its metadata.
 
     Raises:
         UsageError: none can.
@@ -161,7 +161,7 @@ def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Archite
         try:
             if not isinstance(config, ModelConfig):
                 raise Inexpressible("an encoder with a decoder is not one stack of blocks")
-            fields = one.family.publish(one.told(config))
+            fields = one.family.publish(one.expressed(config))
         except Inexpressible as error:
             reasons.append(f"{one.family.name}: {error}")
             continue
@@ -186,7 +186,7 @@ def _tensors(model: AnyModel, config: ModelConfig, architecture: Architecture) -
 
 
 def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
-    """Metadata of the architecture without its prefix, and what the rules ask of the tensors."""
+    """Return the architecture's metadata without its prefix, and the facts about tensors that the rules use."""
     prefix, names = f"{architecture}.", frozenset(file.names())
     own = {key.removeprefix(prefix): file.metadata[key] for key in file.metadata if key.startswith(prefix)}
     kinds = "tokenizer.ggml.token_type_count"
@@ -197,7 +197,7 @@ def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
 
 
 def _check_counts(file: GgufFile, architecture: str) -> None:
-    """Layers and experts are as many as there are tensors for, before anything is built of them."""
+    """Check, before anything is built, that there are tensors for all layers and experts that the metadata state."""
     layers = {found[1] for found in (re.match(r"blk\.(\d+)\.", name) for name in file.names()) if found}
     experts = next((file.shape(name)[0] for name in file.names() if name.endswith("ffn_up_exps.weight")), 0)
     for key, there in (("block_count", len(layers)), ("expert_count", experts)):

@@ -38,7 +38,7 @@ EXPERTS = How(lambda theirs, shapes: theirs.unbind(0), lambda ours: torch.stack(
 def gguf_rows(
     config: ModelConfig, *, interleaved: bool = False, fused_qkv: bool = False, fused_gate: bool = False
 ) -> list[Row]:
-    """The table of a decoder or encoder; rows that the model has no parameters for fall away when it is used.
+    """Return the table of a decoder or encoder; rows without a parameter in the model are skipped when it is used.
 
     Args:
         interleaved: rotary pairs are neighbours.
@@ -69,7 +69,7 @@ def _separate(config: ModelConfig, interleaved: bool) -> list[Row]:
 
 
 def _expert_rows(config: ModelConfig) -> list[Row]:
-    """The router, and all experts of a layer as one tensor."""
+    """Return the rows of the router, and of all experts of a layer as one tensor."""
     if config.experts is None:
         return []
     rows = layer(OURS + "feedforward.router", THEIRS + "ffn_gate_inp")
@@ -80,12 +80,12 @@ def _expert_rows(config: ModelConfig) -> list[Row]:
 
 
 def _without(first: int) -> How:
-    """Positions without the rows that stand before position 0 (RoBERTa)."""
+    """Convert the position table by leaving out the rows before position 0 (RoBERTa)."""
     return How(lambda theirs, shapes: [theirs], lambda ours: ours[0][first:])
 
 
 def pairs(heads: int, rotated: int) -> How:
-    """Rows of q or k with the two channels of each rotary pair beside each other, as theirs; ours are half apart."""
+    """Reorder rows of q or k: the channels of a rotary pair are neighbours in theirs, half a head apart in ours."""
 
     def reorder(tensor: Tensor, axes: tuple[int, int]) -> Tensor:
         by_head = tensor.view(heads, -1, *tensor.shape[1:])  # (H, D, …)

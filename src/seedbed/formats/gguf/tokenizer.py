@@ -5,7 +5,7 @@
 Ids are those of the published tokenizers; where llama.cpp's differ, theirs do: it leaves out Unicode's normal form C
 (Qwen), lower-cases as its tables say, and takes control tokens for pieces in SentencePiece BPE.
 
-Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp. Writing is in ``gguf_writing.py``.
+Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp. Writing is in ``tokenizer_writing.py``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _KEEPS_SPACE = {"<unk>", "<s>", "<|endoftext|>"}  # of Phi-3's special tokens: t
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer of a GGUF file.
+    """Build the tokenizer of a GGUF file.
 
     Args:
         metadata: keys and values; arrays as sequences.
@@ -77,7 +77,7 @@ def _get(metadata: Mapping[str, Any], key: str, default: Any) -> Any:
 
 
 def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types: Sequence[int]) -> dict[str, str]:
-    """Special tokens by role. An id that is stated must be there; a default that does not fit is none."""
+    """Return special tokens by role. A stated id must be there; a default id that does not fit is left out."""
     fitting = {role: PieceType.UNKNOWN if role == "unk_token" else PieceType.CONTROL for role in ROLES}
     typed = "tokenizer.ggml.token_type" in metadata
     names = {
@@ -98,7 +98,7 @@ def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types:
 
 
 def _config(metadata: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration that a folder would hold."""
+    """Return the configuration that a folder would hold."""
     templates = {
         str(name): metadata[f"tokenizer.chat_template.{name}"]
         for name in metadata.get("tokenizer.chat_templates", ())
@@ -117,7 +117,7 @@ def _config(metadata: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 def _around(
     metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], names: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What stands around a text: BERT's two tokens, or bos and eos where the file or its kind says so."""
+    """Return the post-processor: BERT's two tokens around a text, or bos and eos where the file or its kind says so."""
     name = str(_get(metadata, "pre", ""))
     begins = kind in ("llama", "bert") or pretokenizers.canonical(name) in pretokenizers.WHOLE_WORDS
     roles = []
@@ -151,7 +151,7 @@ def _added(
 
 
 def _plain(kind: int) -> bool:
-    """User-defined tokens are found in any text, whatever role they have as well."""
+    """Return whether a token is user-defined: found in any text, whatever its role."""
     return kind == PieceType.USER_DEFINED
 
 
@@ -181,7 +181,7 @@ def _byte_level(
 
 
 def _merges(entries: Sequence[str], vocabulary: Mapping[str, int], types: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """Pairs of pieces; one of two control tokens stands for none (llama.cpp wants at least one)."""
+    """Yield pairs of pieces; a pair of two control tokens stands for none (llama.cpp needs at least one merge)."""
     for entry in map(str, entries):
         head, space, right = entry[1:].partition(" ")
         left = entry[:1] + head
@@ -235,7 +235,7 @@ def _word_pieces(
 
 
 def _spelled(piece: str) -> str:
-    """BERT's spelling of a piece; names in brackets have no mark."""
+    """Return BERT's spelling of a piece; names in brackets have no mark."""
     if piece.startswith(SPACE):
         return piece.removeprefix(SPACE)
     return piece if piece.startswith("[") and piece.endswith("]") else "##" + piece

@@ -24,7 +24,7 @@ _NEAREST: dict[tuple[str, ...], str] = {(SPLIT,): "qwen35"}
 
 
 def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, Any]:
-    """Metadata to write: text, whole numbers, booleans, lists of these, and bytes (a list of 8-bit numbers).
+    """Return metadata to write: text, whole numbers, booleans, lists of these, and bytes (a list of 8-bit numbers).
 
     Args:
         size: rows of the model's embedding; ids that the tokenizer lacks become unused tokens.
@@ -45,7 +45,7 @@ def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, A
 
 
 def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
-    """Pieces and types by id."""
+    """Return pieces and types by id."""
     pieces = [f"[PAD{index}]" for index in range(rows)]
     types = [int(PieceType.UNUSED)] * rows
     for piece, index in tokenizer.vocabulary.items():
@@ -56,7 +56,7 @@ def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
 
 
 def _common(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
-    """What all kinds have: pieces, special tokens, what stands around a text, chat templates."""
+    """Return the metadata of all kinds: pieces, special tokens, tokens around a text, chat templates."""
     before, after = tokenizer.wrap_ids
     if len(before) > 1 or len(after) > 1:
         raise _refused("it puts at most one token before a text and one after it")
@@ -101,7 +101,7 @@ def _text(merge: str | list[str]) -> str:
 
 
 def _sentencepiece_bpe(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
-    """Scores from the order of merges; bytes get back their names and types."""
+    """Return scores from the order of merges; bytes get back their names and types."""
     model = tokenizer.table["model"]
     kinds = {step["type"] for step in _steps(tokenizer, "normalizer")}
     if (
@@ -128,7 +128,7 @@ _BYTE_NAMES = frozenset(BYTES)
 
 
 def _bytes_named(pieces: list[str]) -> None:
-    """A byte that was renamed to its character (see ``pieces.py``) is called by its number again."""
+    """Restore the names of bytes that were renamed to their character (see ``sentencepiece_model.py``)."""
     places = {piece: index for index, piece in enumerate(pieces)}
     for byte, name in enumerate(BYTES[:128]):
         if name not in places and chr(byte) in places:
@@ -136,7 +136,7 @@ def _bytes_named(pieces: list[str]) -> None:
 
 
 def _check_merges(pieces: list[str], types: list[int], merges: set[tuple[str, str]]) -> None:
-    """llama.cpp joins any two pieces whose union is a piece: a vocabulary with fewer merges is another tokenizer."""
+    """Refuse a vocabulary with too few merges: llama.cpp joins any two pieces whose union is a piece."""
     normal = {piece for piece, kind in zip(pieces, types, strict=True) if kind == PieceType.NORMAL}
     for piece in normal:
         for cut in range(1, len(piece)):
@@ -205,7 +205,7 @@ def _word_pieces(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> d
 
 
 def _marked(piece: str) -> str:
-    """llama.cpp's spelling: a mark before words instead of inside them."""
+    """Return llama.cpp's spelling: a mark before words instead of inside them."""
     if piece.startswith("##"):
         return piece[2:]
     return piece if piece.startswith("[") and piece.endswith("]") else SPACE + piece

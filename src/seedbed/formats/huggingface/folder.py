@@ -73,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def licence_of(card: str) -> str:
-    """The licence that a card's front matter states, or ""."""
+    """Return the licence in a card's front matter, or ""."""
     front = re.match(r"---\n(.*?)\n---", card, re.DOTALL)
     found = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
     return found[1] if found else ""

@@ -25,26 +25,26 @@ _INDEX_LIMIT = 100_000_000
 
 
 class Shards:
-    """Several files as one checkpoint; the index says which tensor is in which."""
+    """Several files as one checkpoint; the index names the file of each tensor."""
 
     def __init__(self, origin: str, places: Mapping[str, SafetensorsFile]) -> None:
         self.origin = origin
         self._places = places
 
     def names(self) -> Sequence[str]:
-        """Names of all tensors, in the index's order."""
+        """Return the names of all tensors, in the index's order."""
         return list(self._places)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape, outermost axis first."""
+        """Return the shape, outermost axis first."""
         return self._places[name].shape(name)
 
     def dtype(self, name: str) -> torch.dtype:
-        """The file's precision; raises UsageError where PyTorch has no such type."""
+        """Return the file's precision; raises UsageError where PyTorch has no such type."""
         return self._places[name].dtype(name)
 
     def read(self, name: str) -> Tensor:
-        """One tensor; as :meth:`SafetensorsFile.read`."""
+        """Read one tensor, as :meth:`SafetensorsFile.read`."""
         return self._places[name].read(name)
 
 
@@ -89,7 +89,7 @@ def _open_index(folder: Path) -> Shards:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Which file has which tensor."""
+    """Read the index: the file of each tensor."""
     try:
         with path.open("rb") as file:
             text = file.read(_INDEX_LIMIT + 1)
@@ -116,7 +116,7 @@ def _open_shard(folder: Path, name: str) -> SafetensorsFile:
 
 
 def _member(folder: Path, name: str) -> Path:
-    """A file of the folder by a name that came from outside: never one that lies elsewhere.
+    """Return a file of the folder by a name that came from outside; refuse one that lies elsewhere.
 
     The hub's cache keeps a revision's files as links to ``blobs`` beside ``snapshots``; those links are followed.
     """

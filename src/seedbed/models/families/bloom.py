@@ -13,12 +13,12 @@ _THEIRS = "transformer.h.{i}."
 
 
 def _hidden() -> Rule:
-    """Four times the width, always."""
+    """Set the hidden width, which is always four times the model's."""
     return Rule(lambda published: {"d_ff": 4 * whole(published, "hidden_size")}, lambda config: {})
 
 
 def _length() -> Rule:
-    """ALiBi has no longest context; files say how long texts were in training, if anything."""
+    """Read the context: ALiBi has no longest one; some files give the length of texts in training."""
 
     def read(published: Published) -> Fields:
         return {"max_length": published.get("seq_length") or 2048}
@@ -27,7 +27,7 @@ def _length() -> Rule:
 
 
 def bloom_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     rows = layer("embedding", "transformer.word_embeddings") + layer("norm", "transformer.ln_f", bias=True)
     rows += layer("embedding_norm", "transformer.word_embeddings_layernorm", bias=True)
     rows += decoder_head_rows(config, token="classifier")

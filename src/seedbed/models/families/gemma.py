@@ -131,7 +131,7 @@ _GEMMA3_DEFAULTS = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 131072,
 }
-"""What the text part of files with images leaves out."""
+"""Sizes that files with images leave out of their text part."""
 _TEXT = make_family(
     "gemma3",
     "Gemma3",

@@ -23,7 +23,7 @@ def _hidden() -> Rule:
 
 
 def gpt2_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     ours, theirs = "blocks.{i}.", "transformer.h.{i}."
     rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
     rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
@@ -37,7 +37,7 @@ def gpt2_rows(config: ModelConfig) -> list[Row]:
 
 
 def gpt_rule(*more: Rule, act: str = "gelu_new", **unlike: Any) -> Rule:
-    """What GPT-2 shares with its kin; ``act`` is the activation that a file means by leaving it out."""
+    """Combine the rules that GPT-2 shares with its relatives; ``act`` is the default activation of their files."""
     shape = {"norm": "layer", "mlp": "plain", "position": "learned", "out_bias": True, "mlp_bias": True} | unlike
     return together(
         same("vocab_size", "vocab_size"),

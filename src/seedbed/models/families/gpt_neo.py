@@ -41,7 +41,7 @@ def _windows() -> Rule:
 
 
 def neo_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
     rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
     rows += attention_rows(_THEIRS + "attn.attention.", "out_proj") + feedforward_rows(

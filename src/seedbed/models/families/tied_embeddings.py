@@ -1,4 +1,4 @@
-"""What config.json leaves to the weights: whether the output embedding is the input's.
+"""Tied embeddings: config.json leaves it to the weights whether the output embedding is the input's.
 
 As transformers 5 does it: where config.json says that both are one and the file has two that differ, both are kept;
 where T5 says that they are two and the file has one, they are one.
@@ -19,7 +19,7 @@ C = TypeVar("C", bound=AnyConfig)
 
 
 def settle(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
-    """The configuration that a file's weights belong to.
+    """Return the configuration with ``tied`` as a file's weights have it.
 
     Args:
         names: of all its tensors.
@@ -56,7 +56,7 @@ def _tied(
 
 
 def _found(ours: str, family: Family[C], rows: Sequence[Row], names: Collection[str]) -> list[str]:
-    """The names in a file that may be this table of ours."""
+    """Return the names in a file that may be this table of ours."""
     wanted = [row.theirs for row in rows if row.ours == (f"{ours}.weight",)]
     return list(dict.fromkeys(name for theirs in wanted for name in family.called(theirs) if name in names))
 

@@ -1,5 +1,5 @@
-"""Tables of names: which of our parameters stand in which published tensor, and how. Read one way to load, the other to
-save.
+"""Weight mapping: the published tensor of each of our parameters, and its conversion. Read one way to load, the other
+to save.
 
 A row names tensors of all layers at once, ``{i}`` standing for the layer and ``{e}`` for the expert.
 """
@@ -23,7 +23,7 @@ Shapes = Sequence[torch.Size]
 
 @dataclass(frozen=True)
 class How:
-    """What turns one published tensor into ours, given our shapes, and back."""
+    """A two-way conversion of one published tensor: split into ours, given our shapes, and joined again."""
 
     split: Callable[[Tensor, Shapes], Sequence[Tensor]]
     join: Callable[[Sequence[Tensor]], Tensor]
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class UnusedTensors:
-    """What a load left over: published tensors that no row asks for."""
+    """Published tensors that a load did not use, since no row asks for them."""
 
     unused: tuple[str, ...]
 
@@ -68,7 +68,7 @@ STACKED_TRANSPOSED = How(
 
 
 def by_head(heads: int) -> How:
-    """q, k and v of the first head, then of the second … (BLOOM, GPT-NeoX)."""
+    """Convert between separate q, k, v and rows of the first head's q, k, v, then the second's … (BLOOM, GPT-NeoX)."""
 
     def split(theirs: Tensor, shapes: Shapes) -> Sequence[Tensor]:
         parts = theirs.view(heads, 3, -1, *theirs.shape[1:]).unbind(1)
@@ -81,18 +81,18 @@ def by_head(heads: int) -> How:
 
 
 def layer(ours: str, theirs: str, *, bias: bool = False, how: How = SAME) -> list[Row]:
-    """The weight, and where there is one the bias, of a linear layer, norm or embedding."""
+    """Return the rows of a linear layer, norm or embedding: its weight, and with ``bias`` its bias."""
     return fused((ours,), theirs, bias=bias, how=how)
 
 
 def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, how: How = STACKED) -> list[Row]:
-    """The same for one published layer that is several of ours."""
+    """Return the rows of one published layer that is several of ours."""
     parts = ("weight", "bias") if bias else ("weight",)
     return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", how) for part in parts]
 
 
 def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
-    """Rows of single tensors, for the layers and experts that the model has."""
+    """Yield rows of single tensors, for the layers and experts that the model has."""
     have = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     layers, experts = _count(r"blocks\.(\d+)\.", have), _count(r"experts\.(\d+)\.", have)
     for row in rows:
@@ -105,7 +105,7 @@ def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
 
 
 def _count(pattern: str, names: Iterable[str]) -> int:
-    """One more than the highest number that a pattern finds."""
+    """Return one more than the highest number that a pattern finds."""
     return 1 + max((int(found[1]) for found in map(re.compile(pattern).search, names) if found), default=-1)
 
 
@@ -118,7 +118,7 @@ def fill(
     called: Callable[[str], Sequence[str]] = lambda name: (name,),
     ignored: str = r"(?!)",
 ) -> UnusedTensors:
-    """Give a model on the meta device its weights, one published tensor at a time.
+    """Fill a model on the meta device with its weights, one published tensor at a time.
 
     So loading needs the model in its target precision and one tensor. Every parameter is filled exactly once.
 
@@ -159,7 +159,7 @@ def fill(
 
 
 def dump(model: AnyModel, rows: Sequence[Row]) -> Iterator[tuple[str, Tensor]]:
-    """The inverse: a model's parameters as published tensors, one at a time."""
+    """Yield a model's parameters as published tensors, one at a time: the inverse of :func:`fill`."""
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters(remove_duplicate=False)}
     left = set(parameters) - set(model.shared())
     for row in expand(rows, model):
