@@ -22,7 +22,7 @@ from seedbed.hub.datasets import choose_data
 from seedbed.hub.downloading import Patience
 from seedbed.hub.hub import Hub
 from seedbed.hub.hub_errors import HubError
-from seedbed.hub.model_files import choose
+from seedbed.hub.model_files import choose_model_files
 from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging
 from seedbed.hub.repository import Address, Listing, RemoteFile, read_address
 
@@ -50,7 +50,7 @@ def bring(server: Server, root: Path, token: str = "", patience: Patience = AT_O
     hub = Hub(server.url, token)
     listing = hub.listing(Address(NAME))
     with staging(root, listing) as folder:
-        return pull(hub, listing, choose(listing).files, folder, patience=patience)
+        return pull(hub, listing, choose_model_files(listing).files, folder, patience=patience)
 
 
 def parts(root: Path) -> dict[str, int]:
@@ -151,10 +151,11 @@ def test_a_killed_process_goes_on_where_it_was(server: Server, tmp_path: Path) -
     script = (
         "import sys; from pathlib import Path; from seedbed.hub.hub import Hub; "
         "from seedbed.hub.repository import Address; "
-        "from seedbed.hub.pulling import *; from seedbed.hub.model_files import choose; "
+        "from seedbed.hub.pulling import *; from seedbed.hub.model_files import choose_model_files; "
         "hub = Hub(sys.argv[1], ''); "
         f"listing = hub.listing(Address({NAME!r}))\n"
-        "with staging(Path(sys.argv[2]), listing) as folder: pull(hub, listing, choose(listing).files, folder)"
+        "files = choose_model_files(listing).files\n"
+        "with staging(Path(sys.argv[2]), listing) as folder: pull(hub, listing, files, folder)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, server.url, str(tmp_path)], env=os.environ)
     assert server.holding.wait(60)
@@ -355,7 +356,7 @@ def listing(*paths: str, card: dict[str, object] | None = None, **sizes: int) ->
 
 
 def chosen(*paths: str, gguf: str | None = None) -> set[str]:
-    return {file.path for file in choose(listing(*paths), gguf).files}
+    return {file.path for file in choose_model_files(listing(*paths), gguf).files}
 
 
 def test_shards_come_with_their_index_and_without_other_forms() -> None:
@@ -381,12 +382,12 @@ def test_one_gguf_file_is_taken_and_of_several_one_must_be_named() -> None:
     assert chosen("a.gguf", "README.md") == {"a.gguf", "README.md"}
     assert chosen("a.gguf", "sub/b.gguf", gguf="b.gguf") == {"sub/b.gguf"}
     with pytest.raises(UsageError, match="2 GGUF files") as caught:
-        choose(listing("big.gguf", "small.gguf", **{"big.gguf": 2 * 10**9}))
+        choose_model_files(listing("big.gguf", "small.gguf", **{"big.gguf": 2 * 10**9}))
     assert "small.gguf (0.00 GB); big.gguf (2.00 GB)" in caught.value.why
     with pytest.raises(NotFoundError, match=r"no GGUF file 'c\.gguf'"):
-        choose(listing("a.gguf"), "c.gguf")
+        choose_model_files(listing("a.gguf"), "c.gguf")
     with pytest.raises(UsageError, match="part of a model"):
-        choose(listing("x-00001-of-00002.gguf"), "x-00001-of-00002.gguf")
+        choose_model_files(listing("x-00001-of-00002.gguf"), "x-00001-of-00002.gguf")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,7 @@ def test_one_gguf_file_is_taken_and_of_several_one_must_be_named() -> None:
 )
 def test_repositories_that_cannot_be_used(paths: list[str], words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        choose(listing(*paths))
+        choose_model_files(listing(*paths))
     assert words in str(caught.value)
 
 

@@ -35,10 +35,10 @@ from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 from seedbed.transform.calibration import block_influence, windows
 from seedbed.transform.derived import open_stored, write_derived
-from seedbed.transform.importance import channel_scores, head_scores, layer_scores, plan_cut, strongest
+from seedbed.transform.importance import channel_scores, head_scores, layer_scores, plan_pruning, strongest
 from seedbed.transform.prune import prune
 from seedbed.transform.sparsity import Pattern, prunable, prune_globally, prune_magnitude, prune_wanda, zeros
-from seedbed.transform.structured_pruning import smaller
+from seedbed.transform.structured_pruning import build_pruned
 
 TOKENIZER = train_tokenizer(["seeds in a bed"], TokenizerSettings(kind="byte"))
 VOCABULARY = TOKENIZER.vocab_size
@@ -75,7 +75,7 @@ def outputs(model: Stack) -> Tensor:
 
 
 def cut_of(model: Stack, method: str, share: float, ids: Tensor | None = None) -> Stack:
-    return smaller(model, plan_cut(model, method, share, ids))
+    return build_pruned(model, plan_pruning(model, method, share, ids))
 
 
 def same(found: Tensor, expected: Tensor) -> bool:
@@ -306,7 +306,7 @@ def test_any_cut_is_a_model_of_its_configuration(
     gone = round(share * count)
     if not 0 < gone < count:
         with pytest.raises(UsageError, match="a share of"):
-            plan_cut(model, method, share)
+            plan_pruning(model, method, share)
         return
     small = cut_of(model, method, share)
     left = {"heads": small.config.kv_heads, "layers": small.config.n_layers, "width": small.config.hidden}[method]
@@ -388,7 +388,7 @@ def test_an_encoder_decoder_loses_single_weights_only(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_cut(changes: Mapping[str, Any], method: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        plan_cut(random_model(config_of(**changes)), method, 0.5)
+        plan_pruning(random_model(config_of(**changes)), method, 0.5)
     assert message in str(caught.value)
 
 

@@ -188,10 +188,10 @@ def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:
         UsageError: it has no weights that can be read, or they say too little.
         HubError: no answer.
     """
-    from seedbed.hub.model_files import choose
+    from seedbed.hub.model_files import choose_model_files
     from seedbed.hub.pulling import fetch_json
 
-    choice = choose(listing, gguf)
+    choice = choose_model_files(listing, gguf)
     if choice.main:
         raise UsageError(
             f"{listing.address}: the size of {choice.main} is not known before it is pulled",

@@ -54,7 +54,7 @@ def load_published(published: Published, dtype: torch.dtype | None = None) -> tu
         published.checkpoint,
         published.rows,
         dtype=dtype or published.precision,
-        called=family.called,
+        spellings=family.spellings,
         ignored=family.ignored,
     )
     return model.eval(), left

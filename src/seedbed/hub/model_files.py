@@ -52,7 +52,7 @@ class ModelFiles:
         return self.weights * (2 if re.search(r"q8", self.main, re.IGNORECASE) else 4)
 
 
-def choose(listing: Listing, gguf: str | None = None) -> ModelFiles:
+def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:
     """Choose the files of a model.
 
     Args:

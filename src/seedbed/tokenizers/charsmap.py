@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.tokenizers.sentencepiece_model import damaged
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
 
 Step = Callable[[str], str]
 _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has keys of 54 bytes and 640,000 nodes
@@ -143,7 +143,7 @@ class CharacterMap:
         try:
             return self._read()
         except (IndexError, ValueError) as error:
-            raise damaged("the table of character replacements", str(error) or "it is damaged") from error
+            raise damaged_tokenizer("the table of character replacements", str(error) or "it is damaged") from error
 
     def _read(self) -> dict[str, str]:
         size = int.from_bytes(self._table[:4], "little")

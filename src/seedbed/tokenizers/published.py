@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedbed.tokenizers.sentencepiece_model import damaged
-from seedbed.tokenizers.tokenizer_json import added_token, around
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
+from seedbed.tokenizers.tokenizer_json import added_token, template_processing
 
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
@@ -58,7 +58,7 @@ def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | 
         for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
             named[path.stem] = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     return written_templates(named) or None
 
 
@@ -85,9 +85,9 @@ def read_table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     if not isinstance(table, dict):
-        raise damaged(str(path), f"it holds a {type(table).__name__}, not a table")
+        raise damaged_tokenizer(str(path), f"it holds a {type(table).__name__}, not a table")
     return table
 
 
@@ -125,17 +125,17 @@ def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin
     """
     ids = list(vocabulary.values())
     if wrong := next((i for i in ids if not isinstance(i, int) or isinstance(i, bool) or i < 0), None):
-        raise damaged(origin, f"{wrong!r} is no id")
+        raise damaged_tokenizer(origin, f"{wrong!r} is no id")
     if len(set(ids)) < len(ids):
         twice = Counter(ids).most_common(1)[0][0]
         pieces = [piece for piece, index in vocabulary.items() if index == twice]
-        raise damaged(origin, f"{pieces[0]!r} and {pieces[1]!r} both have the id {twice}")
+        raise damaged_tokenizer(origin, f"{pieces[0]!r} and {pieces[1]!r} both have the id {twice}")
     added = {int(index) for index in config.get("added_tokens_decoder") or {}}
     if holes := sorted(set(range(max(ids, default=0))) - set(ids) - added):
-        raise damaged(origin, f"no piece has the id {holes[0]} ({len(holes)} ids are missing)")
+        raise damaged_tokenizer(origin, f"no piece has the id {holes[0]} ({len(holes)} ids are missing)")
 
 
-def complete(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def complete_table(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Complete a ``tokenizer.json`` from the configuration: added tokens, and tokens around a text.
 
     Raises:
@@ -150,7 +150,7 @@ def complete(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> d
         if name in known:
             continue
         if vocabulary.get(name, int(index)) != int(index):
-            raise damaged(origin, f"the token {name!r} has the ids {vocabulary[name]} and {index}")
+            raise damaged_tokenizer(origin, f"the token {name!r} has the ids {vocabulary[name]} and {index}")
         flags = {key: bool(entry.get(key)) for key in ("lstrip", "rstrip", "normalized")}
         added.append(added_token(int(index), name, special=bool(entry.get("special")) or name in special, **flags))
         known.add(name)
@@ -178,14 +178,14 @@ def _number(table: dict[str, Any], vocabulary: Mapping[str, int], origin: str) -
     for token in table["added_tokens"]:
         name, index = token["content"], token["id"]
         if taken.setdefault(index, name) != name:
-            raise damaged(origin, f"{name!r} and {taken[index]!r} both have the id {index}")
+            raise damaged_tokenizer(origin, f"{name!r} and {taken[index]!r} both have the id {index}")
         if name not in own:
             beyond[name] = index
     first = len(own)
     if list(beyond.values()) == list(range(first, first + len(beyond))):
         return
     if not isinstance(table["model"].get("vocab"), dict):
-        raise damaged(origin, f"the added token {next(iter(beyond))!r} does not follow the {first} pieces")
+        raise damaged_tokenizer(origin, f"the added token {next(iter(beyond))!r} does not follow the {first} pieces")
     table["model"] = {**table["model"], "vocab": {**table["model"]["vocab"], **beyond}}
 
 
@@ -196,7 +196,7 @@ def _asked_around(table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
     for key in ("bos_token", "eos_token"):
         name = token_name(config.get(key))
         ends.append([(name, ids[name])] if config.get(f"add_{key}") and name in ids else [])
-    return around(ends[0], ends[1])
+    return template_processing(ends[0], ends[1])
 
 
 def own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
@@ -222,4 +222,4 @@ def check_names(table: Mapping[str, Any], config: Mapping[str, Any], origin: str
         if name is not None and name not in vocabulary:
             near = difflib.get_close_matches(name, [token["content"] for token in table["added_tokens"]], 1)
             hint = f"; there is {near[0]!r}" if near else ""
-            raise damaged(origin, f"the {key} {name!r} is not in the vocabulary{hint}")
+            raise damaged_tokenizer(origin, f"the {key} {name!r} is not in the vocabulary{hint}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from seedbed.core.errors import UsageError
-from seedbed.tokenizers.sentencepiece_model import PieceModel, PieceType, damaged
+from seedbed.tokenizers.sentencepiece_model import PieceModel, PieceType, damaged_tokenizer
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
@@ -33,7 +33,7 @@ def read_sentencepiece(data: bytes, origin: str) -> PieceModel:
     try:
         return _model(data, origin)
     except (ValueError, IndexError, struct.error) as error:
-        raise damaged(origin, f"it is no SentencePiece model, or part of it is missing ({error})") from error
+        raise damaged_tokenizer(origin, f"it is no SentencePiece model, or part of it is missing ({error})") from error
 
 
 def _model(data: bytes, origin: str) -> PieceModel:

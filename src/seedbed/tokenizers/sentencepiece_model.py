@@ -174,19 +174,19 @@ def _split(pattern: dict[str, str], behavior: str) -> dict[str, Any]:
 def _check(model: PieceModel, origin: str) -> None:
     size = len(model.pieces)
     if not size or not size == len(model.scores) == len(model.types):
-        raise damaged(origin, f"{size} pieces have {len(model.scores)} scores and {len(model.types)} types")
+        raise damaged_tokenizer(origin, f"{size} pieces have {len(model.scores)} scores and {len(model.types)} types")
     if not 0 <= model.unk_id < size:
-        raise damaged(origin, f"the unknown piece is number {model.unk_id} of {size}")
+        raise damaged_tokenizer(origin, f"the unknown piece is number {model.unk_id} of {size}")
     if len(set(model.pieces)) < size:
-        raise damaged(origin, f"the piece {Counter(model.pieces).most_common(1)[0][0]!r} is there twice")
+        raise damaged_tokenizer(origin, f"the piece {Counter(model.pieces).most_common(1)[0][0]!r} is there twice")
     trie = int.from_bytes(model.charsmap[:4], "little")
     if model.charsmap and (trie % 4 or trie + 4 > len(model.charsmap)):
         why = f"its table of replacements has {len(model.charsmap)} bytes, which cannot hold a trie of {trie}"
-        raise damaged(origin, why)
+        raise damaged_tokenizer(origin, why)
     if model.byte_fallback and (missing := set(BYTES) - set(model.pieces)):
-        raise damaged(origin, f"it falls back to bytes, and {min(missing)} is no piece")
+        raise damaged_tokenizer(origin, f"it falls back to bytes, and {min(missing)} is no piece")
 
 
-def damaged(origin: str, why: str) -> CorruptError:
+def damaged_tokenizer(origin: str, why: str) -> CorruptError:
     """Return the error of a vocabulary that cannot be used."""
     return CorruptError(f"{origin} is not a tokenizer", why=why, fix="fetch it again from where it was published")

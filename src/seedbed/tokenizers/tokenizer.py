@@ -35,7 +35,7 @@ from seedbed.tokenizers.published import (
 )
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
-from seedbed.tokenizers.tokenizer_json import surrounding
+from seedbed.tokenizers.tokenizer_json import processor_ids
 
 TOKENIZER_FILE = "tokenizer.json"
 _KEPT = (
@@ -256,7 +256,7 @@ class Tokenizer:
     @cached_property
     def wrap_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids that :meth:`wrap` puts before a text and after it."""
-        return surrounding(self._json.get("post_processor"))
+        return processor_ids(self._json.get("post_processor"))
 
     @cached_property
     def _plain(self) -> PlainText:

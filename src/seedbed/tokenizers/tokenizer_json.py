@@ -106,7 +106,7 @@ def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
     return {"type": "Sequence", "decoders": steps}
 
 
-def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
+def template_processing(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
     """Build a post-processor that puts tokens, each a name and an id, around a text, or around each of a pair."""
     if not before and not after:
         return None
@@ -127,7 +127,7 @@ def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) 
     }
 
 
-def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def processor_ids(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the ids that a post-processor puts before and after a single text."""
     if post_processor is None:
         return (), ()
@@ -136,7 +136,7 @@ def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ..
         before: tuple[int, ...] = ()
         after: tuple[int, ...] = ()
         for step in post_processor["processors"]:
-            outer = surrounding(step)
+            outer = processor_ids(step)
             before, after = outer[0] + before, after + outer[1]
         return before, after
     if kind in ("BertProcessing", "RobertaProcessing"):

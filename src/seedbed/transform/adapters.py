@@ -20,7 +20,7 @@ from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.base import Family
 from seedbed.models.families.registry import FAMILIES, publish
-from seedbed.models.families.weight_mapping import SAME, How, Row, expand
+from seedbed.models.families.weight_mapping import SAME, Conversion, Row, expand
 from seedbed.nn.lora import Adapter, LowRank
 from seedbed.transform.derived import StoredModel
 
@@ -116,7 +116,7 @@ def _rows(model: AnyModel, config: AnyConfig, family: Family[Any] | None) -> dic
     ours = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     rows = {name: Row((name,), name, SAME) for name in ours}
     for row in expand(family.table(config), model) if family else ():
-        rows.update(dict.fromkeys(family.called(row.theirs), row) if family else {})
+        rows.update(dict.fromkeys(family.spellings(row.theirs), row) if family else {})
     return rows
 
 
@@ -136,14 +136,14 @@ def _split_addition(row: Row, part: LowRank, shapes: Mapping[str, Size]) -> Iter
     sizes = [shapes[name] for name in row.ours]
     if any(len(size) != 2 or size[1] != part.down.shape[1] for size in sizes):
         raise _misfit(row.theirs, part.down, sizes)
-    up = part.up.T if _transposes(row.how, sizes) else part.up
+    up = part.up.T if _transposes(row.conversion, sizes) else part.up
     for name, own in _split(row, up, [Size((size[0], part.up.shape[1])) for size in sizes]):
         yield name, LowRank(part.down, own.contiguous(), part.scale)
 
 
 def _split(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> Iterator[tuple[str, Tensor]]:
     try:
-        parts = row.how.split(tensor, sizes)
+        parts = row.conversion.split(tensor, sizes)
     except (RuntimeError, ValueError) as error:
         raise _misfit(row.theirs, tensor, sizes) from error
     if [part.shape for part in parts] != list(sizes):
@@ -151,10 +151,10 @@ def _split(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> Iterator[tuple[st
     yield from zip(row.ours, parts, strict=True)
 
 
-def _transposes(how: How, sizes: Sequence[Size]) -> bool:
+def _transposes(conversion: Conversion, sizes: Sequence[Size]) -> bool:
     """Return whether the published weight has inputs before outputs."""
     inputs = sum(size[0] for size in sizes) + 1  # so that the two axes can be told apart
-    return how.join([torch.empty(size[0], inputs, device="meta") for size in sizes]).shape[0] == inputs
+    return conversion.join([torch.empty(size[0], inputs, device="meta") for size in sizes]).shape[0] == inputs
 
 
 def _misfit(name: str, tensor: Tensor, sizes: Sequence[Size]) -> UsageError:

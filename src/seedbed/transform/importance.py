@@ -18,11 +18,11 @@ from seedbed.models.stack import Stack
 from seedbed.nn.attention import Attention
 from seedbed.nn.feedforward import FeedForward
 from seedbed.transform.calibration import block_influence, input_sums
-from seedbed.transform.structured_pruning import Cut, check_heads, cut_channels, cut_heads, cut_layers
+from seedbed.transform.structured_pruning import PruningPlan, check_heads, keep_channels, keep_heads, keep_layers
 
 
-def plan_cut(model: Stack, method: str, share: float, ids: Tensor | None = None) -> Cut:
-    """The cut that takes away the least important ``share`` of "heads", "layers" or "width" (feed-forward channels).
+def plan_pruning(model: Stack, method: str, share: float, ids: Tensor | None = None) -> PruningPlan:
+    """Plan to prune the least important ``share`` of "heads", "layers" or "width" (feed-forward channels).
 
     Args:
         ids: (B, T) text to judge by; by weights alone where it is None.
@@ -32,16 +32,16 @@ def plan_cut(model: Stack, method: str, share: float, ids: Tensor | None = None)
     """
     if method == "layers":
         kept = strongest(layer_scores(model, ids), share, "layers")
-        return cut_layers(model.config, kept.tolist())
+        return keep_layers(model.config, kept.tolist())
     if method == "heads":
         check_heads(model.config)
         what = "heads" if model.config.kv_heads == model.config.n_heads else "key/value heads"
         scores = head_scores(model, ids)
-        return cut_heads(model.config, {layer: strongest(own, share, what) for layer, own in scores.items()})
+        return keep_heads(model.config, {layer: strongest(own, share, what) for layer, own in scores.items()})
     channels = channel_scores(model, ids)
     if not channels:
         raise UsageError("this model has no feed-forward layers", why="mlp is none", fix="prune heads or layers")
-    return cut_channels(model.config, {path: strongest(own, share, "channels") for path, own in channels.items()})
+    return keep_channels(model.config, {path: strongest(own, share, "channels") for path, own in channels.items()})
 
 
 def strongest(scores: Tensor, share: float, what: str) -> Tensor:
@@ -56,7 +56,7 @@ def strongest(scores: Tensor, share: float, what: str) -> Tensor:
         few, one = f"{1 / count:.3f}", count == 1
         raise UsageError(
             f"a share of {share:g} of {count} {what} is {'nothing' if gone <= 0 else 'all of them'}",
-            why="there is only one" if one else "whole ones are taken away, the same number in every layer",
+            why="there is only one" if one else "whole ones are removed, the same number in every layer",
             fix="prune something else" if one else f"give a --share from {few} to {1 - 1 / count:.3f}",
         )
     return torch.topk(scores, count - gone).indices.sort().values

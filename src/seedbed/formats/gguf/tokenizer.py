@@ -17,7 +17,14 @@ from typing import Any
 
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers import pretokenizers, tokenizer_json
-from seedbed.tokenizers.sentencepiece_model import BYTES, SPACE, PieceModel, PieceType, damaged, piece_tokenizer
+from seedbed.tokenizers.sentencepiece_model import (
+    BYTES,
+    SPACE,
+    PieceModel,
+    PieceType,
+    damaged_tokenizer,
+    piece_tokenizer,
+)
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
@@ -63,9 +70,9 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     pieces = [str(piece) for piece in _get(metadata, "tokens", ())]
     types = [int(one) for one in _get(metadata, "token_type", [PieceType.NORMAL] * len(pieces))]
     if not pieces or len(types) != len(pieces):
-        raise damaged(_ORIGIN, f"{len(pieces)} pieces have {len(types)} types")
+        raise damaged_tokenizer(_ORIGIN, f"{len(pieces)} pieces have {len(types)} types")
     if len(set(pieces)) < len(pieces):
-        raise damaged(_ORIGIN, f"the piece {Counter(pieces).most_common(1)[0][0]!r} is there twice")
+        raise damaged_tokenizer(_ORIGIN, f"the piece {Counter(pieces).most_common(1)[0][0]!r} is there twice")
     names = _names(metadata, kind, pieces, types)
     table = build(metadata, pieces, types, names)
     table["post_processor"] = _around(metadata, kind, pieces, names)
@@ -90,7 +97,7 @@ def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types:
         if index is None:
             continue
         if not 0 <= int(index) < len(pieces):
-            raise damaged(_ORIGIN, f"the {role} is number {index}, and there are {len(pieces)} pieces")
+            raise damaged_tokenizer(_ORIGIN, f"the {role} is number {index}, and there are {len(pieces)} pieces")
         names[role] = pieces[int(index)]
     if kind == "bert" and names.get("bos_token") == names.get("cls_token"):
         names.pop("bos_token", None)  # llama.cpp's name for it
@@ -129,7 +136,7 @@ def _around(
             ("eos_token", bool(_get(metadata, "add_eos_token", kind == "t5"))),
         ]
     ends = [[(names[role], pieces.index(names[role]))] if wanted and role in names else [] for role, wanted in roles]
-    return tokenizer_json.around(ends[0], ends[1])
+    return tokenizer_json.template_processing(ends[0], ends[1])
 
 
 def _added(
@@ -189,7 +196,7 @@ def _merges(entries: Sequence[str], vocabulary: Mapping[str, int], types: Sequen
         if parts == [PieceType.CONTROL] * 2:
             continue
         if not space or len(parts) < 2 or left + right not in vocabulary:
-            raise damaged(_ORIGIN, f"the merge {entry[:60]!r} is of pieces that are not there")
+            raise damaged_tokenizer(_ORIGIN, f"the merge {entry[:60]!r} is of pieces that are not there")
         yield left, right
 
 
@@ -199,7 +206,7 @@ def _sentencepiece(
     unigram = _get(metadata, "model", "") == "t5"
     scores = [float(score) for score in _get(metadata, "scores", [0.0] * len(pieces))]
     if "unk_token" not in names:
-        raise damaged(_ORIGIN, "there is no token for what is unknown")
+        raise damaged_tokenizer(_ORIGIN, "there is no token for what is unknown")
     model = PieceModel(
         "unigram" if unigram else "bpe",
         pieces,

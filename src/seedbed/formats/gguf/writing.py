@@ -91,7 +91,7 @@ def write_gguf(
         whole.unlink(missing_ok=True)
 
 
-def kind_of(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
+def tensor_type(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
     """Return the type that a tensor is written in."""
     if len(shape) < 2 or name.endswith(_FULL) or quantization == "f32":
         return GGMLQuantizationType.F32
@@ -105,7 +105,7 @@ def kind_of(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> G
 def _write_data(file: BinaryIO, name: str, tensor: Tensor, quantization: GgufPrecision) -> _Written:
     """Append a tensor's data and the padding after them."""
     shape = tuple(tensor.shape) or (1,)
-    kind, size = kind_of(name, shape, quantization), 0
+    kind, size = tensor_type(name, shape, quantization), 0
     rows = tensor.detach().cpu().reshape(-1, shape[-1])
     step = max(1, _AT_ONCE // max(1, rows.shape[1]))
     for first in range(0, len(rows), step):

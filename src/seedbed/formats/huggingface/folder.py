@@ -15,7 +15,7 @@ from seedbed.formats.published import Published
 from seedbed.formats.published_tokenizer import open_tokenizer
 from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.families.registry import read_published
-from seedbed.models.families.tied_embeddings import settle
+from seedbed.models.families.tied_embeddings import resolve_tied
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 CONFIG, GENERATION, CARD = "config.json", "generation_config.json", "README.md"
@@ -32,7 +32,9 @@ def read_folder(folder: Path) -> Published:
     config = read_json(folder / CONFIG)
     family, shape = read_published(config)
     checkpoint = open_safetensors(folder)
-    shape = settle(family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b)))
+    shape = resolve_tied(
+        family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
+    )
     shape, pooling = read_pooling(folder, shape)
     card = _text(folder / CARD)
     return Published(

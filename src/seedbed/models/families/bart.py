@@ -20,10 +20,10 @@ from seedbed.models.families.base import (
 )
 from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows
 from seedbed.models.families.rules import GELU, activation, tied
-from seedbed.models.families.weight_mapping import How, Row, layer
+from seedbed.models.families.weight_mapping import Conversion, Row, layer
 
 _SIZES = {"n_layers": "layers", "n_heads": "attention_heads", "d_ff": "ffn_dim"}
-_FLAT = How(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
+_FLAT = Conversion(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
 """The output's bias is stored as (1, V)."""
 _SHAPE: dict[str, Any] = {
     "norm": "layer",
@@ -93,8 +93,8 @@ def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
         inner += layer(BLOCK + "feedforward_norm", theirs + "final_layer_norm", bias=True)
         inner += layer(BLOCK + "cross_norm", theirs + "encoder_attn_layer_norm", bias=True)
         crossed = attention_rows(theirs + "encoder_attn.", "out_proj")
-        inner += [Row((row.ours[0].replace("mixer.", "cross."),), row.theirs, row.how) for row in crossed]
-        rows += [Row((half + row.ours[0],), row.theirs, row.how) for row in inner]
+        inner += [Row((row.ours[0].replace("mixer.", "cross."),), row.theirs, row.conversion) for row in crossed]
+        rows += [Row((half + row.ours[0],), row.theirs, row.conversion) for row in inner]
     return rows
 
 

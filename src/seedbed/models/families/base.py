@@ -66,7 +66,7 @@ class Family(Generic[C]):
     prefixes: tuple[str, ...] = ()
     always_tied: bool = False
 
-    def called(self, name: str) -> Sequence[str]:
+    def spellings(self, name: str) -> Sequence[str]:
         """Return the names a published tensor may have: with and without the prefix; gamma and beta in old norms."""
         spellings = [name, name.removeprefix(self.prefix)]
         if name.startswith(self.prefix):

@@ -106,7 +106,7 @@ def bert_rows(config: ModelConfig) -> list[Row]:
 def roberta_rows(config: ModelConfig) -> list[Row]:
     """Names below ``roberta.``, and the heads'."""
     shared = [row for row in bert_rows(config) if row.theirs.startswith("bert.")]
-    rows = [Row(row.ours, "roberta." + row.theirs.removeprefix("bert."), row.how) for row in shared]
+    rows = [Row(row.ours, "roberta." + row.theirs.removeprefix("bert."), row.conversion) for row in shared]
     if config.head == "sequence":
         rows = [row for row in rows if "pooler" not in row.theirs]
         return rows + encoder_rows({"head.dense": "dense", "head.output": "out_proj"}, "classifier.")

@@ -32,7 +32,7 @@ def bloom_rows(config: ModelConfig) -> list[Row]:
     rows += layer("embedding_norm", "transformer.word_embeddings_layernorm", bias=True)
     rows += decoder_head_rows(config, token="classifier")
     qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, _THEIRS + "self_attention.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(qkv, _THEIRS + "self_attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += layer(BLOCK + "mixer.out", _THEIRS + "self_attention.dense", bias=True)
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
     return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)

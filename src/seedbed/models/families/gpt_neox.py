@@ -34,7 +34,7 @@ def neox_rows(config: ModelConfig) -> list[Row]:
     rows = layer("embedding", "gpt_neox.embed_in") + layer("norm", "gpt_neox.final_layer_norm", bias=True)
     rows += decoder_head_rows(config, output="embed_out", token="classifier")
     qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, _THEIRS + "attention.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(qkv, _THEIRS + "attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += layer(BLOCK + "mixer.out", _THEIRS + "attention.dense", bias=True)
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
     return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)

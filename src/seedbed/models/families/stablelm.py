@@ -35,7 +35,7 @@ def persimmon_rows(config: ModelConfig) -> list[Row]:
     attention = attention_rows(out="dense", norm="layernorm")
     rows += decoder_head_rows(config) + [row for row in attention if not row.ours[0].startswith(_APART)]
     qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, THEIRS + "self_attn.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(qkv, THEIRS + "self_attn.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
     return rows + norm_rows("input_layernorm", "post_attention_layernorm")
 

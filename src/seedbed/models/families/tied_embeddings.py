@@ -18,7 +18,7 @@ from seedbed.models.families.weight_mapping import Row
 C = TypeVar("C", bound=AnyConfig)
 
 
-def settle(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
+def resolve_tied(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
     """Return the configuration with ``tied`` as a file's weights have it.
 
     Args:
@@ -58,7 +58,7 @@ def _tied(
 def _found(ours: str, family: Family[C], rows: Sequence[Row], names: Collection[str]) -> list[str]:
     """Return the names in a file that may be this table of ours."""
     wanted = [row.theirs for row in rows if row.ours == (f"{ours}.weight",)]
-    return list(dict.fromkeys(name for theirs in wanted for name in family.called(theirs) if name in names))
+    return list(dict.fromkeys(name for theirs in wanted for name in family.spellings(theirs) if name in names))
 
 
 def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) -> None:

@@ -22,7 +22,7 @@ Shapes = Sequence[torch.Size]
 
 
 @dataclass(frozen=True)
-class How:
+class Conversion:
     """A two-way conversion of one published tensor: split into ours, given our shapes, and joined again."""
 
     split: Callable[[Tensor, Shapes], Sequence[Tensor]]
@@ -39,7 +39,7 @@ class Row:
 
     ours: tuple[str, ...]
     theirs: str
-    how: How
+    conversion: Conversion
     optional: bool = False
 
 
@@ -58,16 +58,16 @@ def _transposed(theirs: Tensor) -> Tensor:
     return theirs.T if theirs.ndim == 2 else theirs
 
 
-SAME = How(lambda theirs, shapes: [theirs], lambda ours: ours[0])
-TRANSPOSED = How(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
-STACKED = How(_stacked, lambda ours: torch.cat(list(ours)))
+SAME = Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0])
+TRANSPOSED = Conversion(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
+STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))
 """Several of ours below each other."""
-STACKED_TRANSPOSED = How(
+STACKED_TRANSPOSED = Conversion(
     lambda theirs, shapes: _stacked(_transposed(theirs), shapes), lambda ours: _transposed(torch.cat(list(ours)))
 )
 
 
-def by_head(heads: int) -> How:
+def by_head(heads: int) -> Conversion:
     """Convert between separate q, k, v and rows of the first head's q, k, v, then the second's … (BLOOM, GPT-NeoX)."""
 
     def split(theirs: Tensor, shapes: Shapes) -> Sequence[Tensor]:
@@ -77,18 +77,18 @@ def by_head(heads: int) -> How:
     def join(ours: Sequence[Tensor]) -> Tensor:
         return torch.stack([part.view(heads, -1, *part.shape[1:]) for part in ours], 1).flatten(0, 2)
 
-    return How(split, join)
+    return Conversion(split, join)
 
 
-def layer(ours: str, theirs: str, *, bias: bool = False, how: How = SAME) -> list[Row]:
+def layer(ours: str, theirs: str, *, bias: bool = False, conversion: Conversion = SAME) -> list[Row]:
     """Return the rows of a linear layer, norm or embedding: its weight, and with ``bias`` its bias."""
-    return fused((ours,), theirs, bias=bias, how=how)
+    return fused((ours,), theirs, bias=bias, conversion=conversion)
 
 
-def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, how: How = STACKED) -> list[Row]:
+def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, conversion: Conversion = STACKED) -> list[Row]:
     """Return the rows of one published layer that is several of ours."""
     parts = ("weight", "bias") if bias else ("weight",)
-    return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", how) for part in parts]
+    return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", conversion) for part in parts]
 
 
 def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
@@ -101,7 +101,7 @@ def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
                 ours = tuple(name.replace("{i}", str(i)).replace("{e}", str(e)) for name in row.ours)
                 if have.issuperset(ours):
                     theirs = row.theirs.replace("{i}", str(i)).replace("{e}", str(e))
-                    yield Row(ours, theirs, row.how, row.optional)
+                    yield Row(ours, theirs, row.conversion, row.optional)
 
 
 def _count(pattern: str, names: Iterable[str]) -> int:
@@ -115,7 +115,7 @@ def fill(
     rows: Sequence[Row],
     *,
     dtype: torch.dtype | None = None,
-    called: Callable[[str], Sequence[str]] = lambda name: (name,),
+    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
     ignored: str = r"(?!)",
 ) -> UnusedTensors:
     """Fill a model on the meta device with its weights, one published tensor at a time.
@@ -124,7 +124,7 @@ def fill(
 
     Args:
         dtype: target precision; None keeps the file's.
-        called: further names that a published tensor may have, best first.
+        spellings: further names that a published tensor may have, best first.
         ignored: a pattern of tensors that carry nothing (buffers, copies of shared tables).
 
     Raises:
@@ -137,7 +137,7 @@ def fill(
     with progress("loading", len(table), "tensors") as bar:
         for row in table:
             bar.advance()
-            name = next((name for name in called(row.theirs) if name in names), None)
+            name = next((name for name in spellings(row.theirs) if name in names), None)
             if name is None:
                 continue
             used.add(name)
@@ -165,7 +165,7 @@ def dump(model: AnyModel, rows: Sequence[Row]) -> Iterator[tuple[str, Tensor]]:
     for row in expand(rows, model):
         if left.issuperset(row.ours):
             left -= set(row.ours)
-            yield row.theirs, row.how.join([parameters[name] for name in row.ours]).contiguous()
+            yield row.theirs, row.conversion.join([parameters[name] for name in row.ours]).contiguous()
     if left:
         raise ValueError(f"no row for {', '.join(sorted(left)[:4])}")
 
@@ -175,7 +175,7 @@ def _parts(
 ) -> Iterator[tuple[str, Tensor]]:
     shapes = [wanted[ours].shape for ours in row.ours]
     try:
-        parts = row.how.split(checkpoint.read(name), shapes)
+        parts = row.conversion.split(checkpoint.read(name), shapes)
     except (RuntimeError, ValueError, IndexError) as error:
         raise _wrong_shape(checkpoint, name, shapes) from error
     if [part.shape for part in parts] != shapes:
