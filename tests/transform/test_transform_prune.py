@@ -23,7 +23,7 @@ from seedbed.formats.exporting import export_huggingface
 from seedbed.formats.importing import import_model
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.factory import new_model
+from seedbed.models.factory import new_model, skeleton
 from seedbed.models.parameter_counts import count_parameters
 from seedbed.models.presets import default_model
 from seedbed.models.stack import Stack
@@ -38,7 +38,7 @@ from seedbed.transform.derived import open_stored, write_derived
 from seedbed.transform.importance import channel_scores, head_scores, layer_scores, plan_pruning, strongest
 from seedbed.transform.prune import prune
 from seedbed.transform.sparsity import Pattern, prunable, prune_globally, prune_magnitude, prune_wanda, zeros
-from seedbed.transform.structured_pruning import build_pruned
+from seedbed.transform.structured_pruning import pruned_tensors
 
 TOKENIZER = train_tokenizer(["seeds in a bed"], TokenizerSettings(kind="byte"))
 VOCABULARY = TOKENIZER.vocab_size
@@ -75,7 +75,13 @@ def outputs(model: Stack) -> Tensor:
 
 
 def cut_of(model: Stack, method: str, share: float, ids: Tensor | None = None) -> Stack:
-    return build_pruned(model, plan_pruning(model, method, share, ids))
+    plan = plan_pruning(model, method, share, ids)
+    made = skeleton(plan.config)
+    pruned = {name: tensor.clone() for name, tensor in pruned_tensors(plan, model.state_dict().__getitem__)}
+    made.load_state_dict(pruned, strict=False, assign=True)
+    made.tie()
+    assert isinstance(made, Stack)
+    return made.train(model.training)
 
 
 def same(found: Tensor, expected: Tensor) -> bool:

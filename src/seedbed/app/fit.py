@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError, SeedbedError, UsageError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Listing
 from seedbed.models.config import AnyConfig
@@ -91,7 +91,7 @@ def recommend(rows: list[FitRow]) -> FitRow | None:
 
 
 def _best(row: FitRow) -> float | None:
-    """Return the speed of the device that it fits."""
+    """Return the speed on the device that it fits."""
     speeds = [row.tokens if row.verdict != "no" else None, row.gpu_tokens if row.gpu == "yes" else None]
     known = [speed for speed in speeds if speed is not None]
     return max(known) if known else None
@@ -173,12 +173,9 @@ def folder_needs(path: Path) -> Needs:
         raise UsageError(
             f"{path} is no model", why="it has no config.json", fix="give a folder of a published model, or a GGUF file"
         )
-    try:
-        config = files.read_json(described)
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"{described} cannot be read", why=str(error), fix="copy it again") from error
+    config = files.read_json_object(described, fix="copy it again")
     weights = sum(one.stat().st_size for one in path.glob("*.safetensors"))
-    return published_needs(path.name, config if isinstance(config, dict) else {}, weights)
+    return published_needs(path.name, config, weights)
 
 
 def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:

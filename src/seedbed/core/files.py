@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seedbed.core.errors import CapacityError
+from seedbed.core.errors import CapacityError, CorruptError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -38,6 +38,23 @@ def canonical_json(value: Any) -> str:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_object(path: Path, *, fix: str, most: int = 20_000_000) -> dict[str, Any]:
+    """Read a JSON object that came from outside.
+
+    Raises:
+        CorruptError: it cannot be read, is no object, or has more than ``most`` bytes.
+    """
+    try:
+        if (size := path.stat().st_size) > most:
+            raise ValueError(f"it has {size} bytes, at most {most} are read")
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}, not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptError(f"{path} cannot be read", why=str(error), fix=fix) from error
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

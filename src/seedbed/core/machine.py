@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory, operating system and library versions."""
+    """Return processor, cores, memory, operating system and library versions."""
     import torch
 
     return {
@@ -24,12 +24,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """Memory in bytes: the physical one, or a container's share of it; 0 where it cannot be told."""
+    """Return memory in bytes: the physical one, or a container's share of it; 0 where unknown."""
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, AttributeError, OSError):
@@ -41,7 +41,7 @@ def memory_bytes() -> int:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():
@@ -51,7 +51,7 @@ def processor() -> str:
 
 
 def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
-    """Measured peak of float32 matrix products on the CPU, in FLOP per second (best of several)."""
+    """Measure the peak of float32 matrix products on the CPU, in FLOP per second (best of several)."""
     import time
 
     import torch
@@ -67,7 +67,7 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
 
 
 def read_bandwidth(bytes_read: int = 2**29) -> float:
-    """Measured bytes a second that all threads read from memory (best of several sums)."""
+    """Measure the bytes a second that all threads read from memory (best of several sums)."""
     import time
 
     import torch
@@ -82,7 +82,7 @@ def read_bandwidth(bytes_read: int = 2**29) -> float:
 
 
 def available_bytes() -> int:
-    """Memory that can be had now without another program giving way; 0 where it cannot be told."""
+    """Return the bytes of memory available now, without other programs giving up theirs; 0 where unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -124,7 +124,7 @@ def instruction_sets(info: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Every GPU that PyTorch can use: name, bytes of memory, bytes free."""
+    """List the GPUs that PyTorch can use: name, bytes of memory, bytes free."""
     import torch
 
     found = []
@@ -135,7 +135,7 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def gpu_bandwidth(bytes_read: int = 2**30) -> float:
-    """Measured bytes a second that the first GPU reads from its memory (best of several sums)."""
+    """Measure the bytes a second that the first GPU reads from its memory (best of several sums)."""
     import time
 
     import torch

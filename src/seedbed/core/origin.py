@@ -31,7 +31,7 @@ class Origin:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, key: str) -> str:
-        """``file, line N`` of a key such as ``sources[1].path``, else of the table or list that holds it."""
+        """Return ``file, line N`` of a key such as ``sources[1].path``, else of the table or list that holds it."""
         while key:
             if key in self.given:
                 return self.given[key]
@@ -42,7 +42,7 @@ class Origin:
 
     @cached_property
     def _lines(self) -> dict[str, int]:
-        """The line of every table and key; the tables of a list are counted."""
+        """Return the line of every table and key; the tables of a list are counted."""
         found: dict[str, int] = {}
         current = ""
         for number, line in enumerate(self.text.splitlines(), 1):

@@ -115,7 +115,7 @@ def _byte_row(name: str, bits: Floats, sizes: Floats, note: str) -> ResultRow:
 
 
 def _byte_costs(train: Iterable[str]) -> Floats:
-    """Bits of each byte, and of the end of a document (257,), by its count in the training split plus one."""
+    """Return the bits of each byte and of a document's end (257,), by its count in the training split plus one."""
     counts = np.ones(257)
     for text in track(train, "counting bytes", unit="documents"):
         counts[:256] += np.bincount(np.frombuffer(text.encode(), np.uint8), minlength=256)
@@ -125,7 +125,7 @@ def _byte_costs(train: Iterable[str]) -> Floats:
 
 
 def xz_size(raw: bytes) -> int:
-    """Bytes that ``xz -9`` makes of ``raw``.
+    """Return the size of ``raw`` compressed by ``xz -9``.
 
     The preset's dictionary of 64 MiB is allocated and cleared for every call. One as large as the text finds the same
     matches ten times as fast.

@@ -17,6 +17,7 @@ from seedbed import __version__
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError
+from seedbed.core.lineage import family
 from seedbed.core.machine import describe_machine
 from seedbed.core.progress import say
 from seedbed.corpus.document import Split
@@ -27,7 +28,7 @@ from seedbed.evaluation import samples
 from seedbed.evaluation.baselines import text_rows, token_rows
 from seedbed.evaluation.bits_per_byte import BitsPerByte, measure
 from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, write_report
-from seedbed.evaluation.subject import Subject, family_tree, find_subject
+from seedbed.evaluation.subject import Subject, find_subject
 from seedbed.evaluation.table import Line, ResultRow, compare, known
 from seedbed.models.store import LoadedModel, load_model
 from seedbed.train.metrics import read_metrics
@@ -133,10 +134,6 @@ def _report(
     subject: Subject, loaded: LoadedModel, corpus: Corpus, measured: Measured, library: Library, command: str
 ) -> Report:
     total = len(measured.model.document_bits)
-    tree = [
-        Ancestor(depth, one.kind, one.id, library.names_of(one), one.manifest.licence, first)
-        for depth, one, first in family_tree(subject.model, library)
-    ]
     names = library.names_of(subject.model) or [subject.model.id[:12]]
     say("writing samples")
     return Report(
@@ -147,7 +144,11 @@ def _report(
         runs=[RunSummary(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
         samples=samples.continuations(loaded, corpus.documents("test"), total),
         questions=_answers(subject, loaded),
-        lineage=tree,
+        lineage=[
+            Ancestor(depth, one.artifact.kind, one.id, one.names, one.artifact.manifest.licence, not one.repeated)
+            for depth, one in family(library, subject.model).walk()
+            if one.artifact is not None
+        ],
         corpus=_corpus_facts(subject.corpus, corpus),
         machine=_machine_facts(),
         command=command,

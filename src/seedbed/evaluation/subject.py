@@ -54,26 +54,8 @@ def _latest_run(model: Artifact, library: Library) -> list[Artifact]:
     return [child for child in library.children(model) if child.kind == "run"][:1]
 
 
-def family_tree(artifact: Artifact, library: Library) -> Iterator[tuple[int, Artifact, bool]]:
-    """An artifact and its ancestors, depth first: the distance, the artifact, and whether its parents follow.
-
-    One with two descendants stands under each, its own parents under the first alone.
-    """
-    seen: set[str] = set()
-
-    def below(one: Artifact, depth: int) -> Iterator[tuple[int, Artifact, bool]]:
-        first = one.id not in seen
-        seen.add(one.id)
-        yield depth, one, first
-        if first:
-            for parent in library.parents(one):
-                yield from below(parent, depth + 1)
-
-    return below(artifact, 0)
-
-
 def _ancestors(artifact: Artifact, library: Library) -> Iterator[Artifact]:
-    """Everything it was made from, the nearest first, each once."""
+    """Yield all ancestors, the nearest first, each once."""
     level, seen = [artifact], {artifact.id}
     while level:
         parents = {parent.id: parent for one in level for parent in library.parents(one)}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seedbed.core.artifacts import Artifact
 from seedbed.formats.safetensors.shards import open_safetensors
-from seedbed.models.factory import AnyModel, skeleton
+from seedbed.models.factory import skeleton
 from seedbed.models.store import WEIGHTS, read_config, read_description
 
 _SAMPLE = 1024
@@ -41,12 +41,6 @@ class Sharing:
     bytes: int
     saved: int
     spare: int
-
-
-def shared(model: AnyModel) -> Sharing:
-    """Find the shared tensors of a model in memory."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in model.shared()}
-    return sharing(tensors, model.shared())
 
 
 def stored_sharing(artifact: Artifact) -> Sharing:

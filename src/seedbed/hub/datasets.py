@@ -29,7 +29,7 @@ _NOT_DATA = ("README.md", "LICENSE.md", "LICENSE.txt", "dataset_infos.json", "da
 
 @dataclass(frozen=True)
 class DataChoice:
-    """The data files to bring, with the configuration and split they belong to ("" where there is none)."""
+    """The data files to download, with the configuration and split they belong to ("" where there is none)."""
 
     files: tuple[RemoteFile, ...]
     config: str

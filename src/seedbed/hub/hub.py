@@ -45,7 +45,7 @@ class Found:
 
 
 class Hub:
-    """A hub that repositories are listed, searched and read from.
+    """A hub: list, search, read and upload repositories.
 
     Args:
         endpoint: its address; ``HF_ENDPOINT``, else huggingface.co.
@@ -86,7 +86,7 @@ class Hub:
         return Listing(address, wanted, info.sha, files, _licence(card, info.tags or ()), card)
 
     def search(self, text: str, limit: int, task: str | None = None, kind: RepoKind = "model") -> list[Found]:
-        """Repositories whose name has ``text`` in it, most downloaded first.
+        """Search repositories whose name contains ``text``, most downloaded first.
 
         Raises:
             HubError: no answer.
@@ -130,7 +130,7 @@ class Hub:
         return str(done.commit_url)
 
     def unreachable(self, timeout: float = 5.0) -> str | None:
-        """Why the hub does not answer; None where it does."""
+        """Return the reason why the hub does not answer; None where it does."""
         import httpx
 
         try:
@@ -151,7 +151,7 @@ class Hub:
         """
         if self.offline:
             raise HubError(
-                f"{address or 'the hub'} is not asked",
+                f"cannot reach {address or 'the hub'} offline",
                 why="--offline or HF_HUB_OFFLINE forbids the network",
                 fix="leave it out, or `seedbed import PATH` a copy from another machine",
             )

@@ -125,13 +125,9 @@ def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         httpx.Client(follow_redirects=True, timeout=Patience().timeout) as one,
     ):
-        target = Path(folder) / "file"
+        target = Path(folder) / path.rpartition("/")[2]
         Download(hub, listing, one).fetch(file, target)
-        try:
-            found = files.read_json(target)
-        except ValueError as error:
-            raise CorruptError(f"{path} is not JSON", why=str(error), fix="choose another model") from error
-    return found if isinstance(found, dict) else {}
+        return files.read_json_object(target, fix="choose another model", most=_MAX_JSON)
 
 
 def check_room(folder: Path, download: int, after: int) -> None:

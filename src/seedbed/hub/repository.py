@@ -22,7 +22,7 @@ class Address:
     kind: RepoKind = "model"
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Return the address as it is written on the command line."""
         return f"hf:{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
 
     @property

@@ -43,12 +43,12 @@ def attention_mask(
 
 
 def padding_mask(real: Tensor) -> Tensor:
-    """(B, S) → (B, 1, 1, S)."""
+    """Return the mask of text (B, S) as (B, 1, 1, S)."""
     return real.bool()[:, None, None, :]
 
 
 def _seen(query: Tensor, key: Tensor, causal: bool, window: int | None) -> Tensor:
-    """(T, S)"""
+    """Return True where a query position sees a key position (T, S)."""
     back = query[:, None] - key[None]
     seen = back >= 0 if causal else torch.ones_like(back, dtype=torch.bool)
     return seen if window is None else seen & (back < window)

@@ -11,7 +11,7 @@ from seedbed.nn.mixer import State
 
 
 class EncoderDecoder(nn.Module):
-    """Source ids and target ids to the target's next tokens."""
+    """The map from source ids and target ids to the target's next tokens."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()

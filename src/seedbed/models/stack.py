@@ -31,7 +31,7 @@ class Embedding(nn.Embedding):
 
 
 class Stack(nn.Module):
-    """Token ids to hidden states; models add what they put out."""
+    """The map from token ids to hidden states; models add their heads."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

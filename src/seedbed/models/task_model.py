@@ -25,7 +25,7 @@ class MaskedHead(nn.Module):
         self.output = nn.Linear(config.d_model, config.vocab_size, bias=config.head_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(…, D) → (…, V)."""
+        """Return logits: (…, D) → (…, V)."""
         logits: Tensor = self.output(self.norm(self.activation(self.dense(hidden))))
         return logits
 
@@ -40,7 +40,7 @@ class LabelHead(nn.Module):
         self.output = nn.Linear(config.d_model, labels, bias=config.head_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(…, D) → (…, labels)."""
+        """Return scores: (…, D) → (…, labels)."""
         if self.dense is not None:
             hidden = self.activation(self.dense(hidden))
         scores: Tensor = self.output(hidden)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 
 Step = Callable[[str], str]
 _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has keys of 54 bytes and 640,000 nodes
@@ -39,15 +40,15 @@ class TextNormalizer:
         return text
 
 
-def text_normalizer(entry: Mapping[str, Any] | None, kept: Sequence[str]) -> TextNormalizer | None:
-    """Build the normalizer of a SentencePiece model, or None where ``entry`` is something else.
+def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> TextNormalizer | None:
+    """Build the normalizer of a SentencePiece model, or None where ``table`` has another or none.
 
     Args:
         kept: tokens whose own text is not touched.
     """
-    if entry is None or any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
+    if any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
         return None
-    steps = entry["normalizers"] if entry["type"] == "Sequence" else [entry]
+    steps = steps_of(table, "normalizer")
     if not any(step["type"] in ("Precompiled", "Prepend") for step in steps):
         return None
     made = [(step["type"], _step(step, kept)) for step in steps]
@@ -80,7 +81,7 @@ _PATTERNS = {" {2,}": re.compile(" {2,}"), r"\A +": re.compile(r"\A +"), r"▁+\
 
 
 class CharacterMap:
-    """A compiled table: the longest text it knows at a place is replaced, and what it does not know stays."""
+    """A compiled table of replacements: the longest known text at a place is replaced, other text stays."""
 
     def __init__(self, table: bytes, kept: Sequence[str] = ()) -> None:
         self._table, self._kept = table, sorted(kept, key=len, reverse=True)

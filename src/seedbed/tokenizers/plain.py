@@ -16,10 +16,11 @@ from typing import Any
 import tokenizers
 from seedbed.core.errors import DataError
 from seedbed.tokenizers.charsmap import text_normalizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 
 
 class PlainText:
-    """Encodes for a ``tokenizer.json``.
+    """An encoder of plain text for a ``tokenizer.json``.
 
     Args:
         table: the whole of it.
@@ -29,10 +30,10 @@ class PlainText:
     def __init__(self, table: Mapping[str, Any], inner: tokenizers.Tokenizer) -> None:
         added = table.get("added_tokens") or ()
         self._kept = [token["content"] for token in added if not token["special"]]
-        self._normalize = text_normalizer(table.get("normalizer"), self._kept)
+        self._normalize = text_normalizer(table, self._kept)
         self._table = _closed(table) if self._normalize is None else {**(_closed(table) or table), "normalizer": None}
-        self._inner = inner if self._table is None else _build(self._table)
-        self._once = any(step.get("prepend_scheme") == "first" for step in _pre_tokenizers(table))
+        self._inner = inner if self._table is None else library_tokenizer(json.dumps(self._table))
+        self._once = any(step.get("prepend_scheme") == "first" for step in steps_of(table, "pre_tokenizer"))
         self._original = table
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -58,11 +59,11 @@ class PlainText:
     @cached_property
     def _continuing(self) -> tokenizers.Tokenizer:
         """The library's tokenizer without a space before the text."""
-        if not any(map(_adds_space, _pre_tokenizers(self._original))):
+        if not any(map(_adds_space, steps_of(self._original, "pre_tokenizer"))):
             return self._inner
         table = self._table or self._original
-        steps = [_without_space(step) for step in _pre_tokenizers(table)]
-        return _build({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
+        steps = [_without_space(step) for step in steps_of(table, "pre_tokenizer")]
+        return library_tokenizer(json.dumps({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}))
 
     def _run(self, inner: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
         with unicode_errors():
@@ -82,8 +83,9 @@ def unicode_errors() -> Iterator[None]:
         ) from error
 
 
-def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    inner = tokenizers.Tokenizer.from_str(json.dumps(table))
+def library_tokenizer(text: str) -> tokenizers.Tokenizer:
+    """Build the library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
+    inner = tokenizers.Tokenizer.from_str(text)
     inner.encode_special_tokens = True
     inner.no_truncation()
     inner.no_padding()
@@ -111,13 +113,6 @@ def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
 def _joined(merge: str | Sequence[str]) -> str:
     """Return the piece a merge makes; older files write it as one string."""
     return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
-
-
-def _pre_tokenizers(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    entry = table.get("pre_tokenizer")
-    if entry is None:
-        return []
-    return list(entry["pretokenizers"]) if entry["type"] == "Sequence" else [entry]
 
 
 def _adds_space(step: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.tokenizers.tokenizer_json import byte_level
+from seedbed.tokenizers.tokenizer_json import byte_level, steps_of
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ENGLISH = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -98,13 +98,11 @@ def name_of(splits: Sequence[str], *, whole_words: bool) -> str | None:
     return next((name for name in fitting if (name in WHOLE_WORDS) == whole_words), None)
 
 
-def splits_of(entry: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+def splits_of(table: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return the expressions of a byte-level pre-tokenizer; None where it does anything else."""
-    if entry is None:
-        return None
     found: list[str] = []
     bytes_seen = False
-    for step in entry["pretokenizers"] if entry["type"] == "Sequence" else [entry]:
+    for step in steps_of(table, "pre_tokenizer"):
         kind = step["type"]
         if kind == "ByteLevel" and not step["add_prefix_space"] and not bytes_seen:
             bytes_seen = True

@@ -77,7 +77,7 @@ def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table.
+    """Read a JSON file that holds a table.
 
     Raises:
         CorruptError: it does not.

@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from seedbed.core.errors import CorruptError
-from seedbed.tokenizers.tokenizer_json import added_token, byte_fallback_decoder, tokenizer_table
+from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, tokenizer_table
 
 SPACE = "▁"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -99,18 +99,12 @@ def _bpe(model: PieceModel) -> dict[str, Any]:
         if piece[:cut] in parts and piece[cut:] in parts
     ]
     merges.sort(key=lambda merge: merge[:2])
-    return {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": model.pieces[model.unk_id],
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": True,
-        "byte_fallback": model.byte_fallback,
-        "ignore_merges": False,
-        "vocab": {names.get(piece, piece): index for index, piece in enumerate(model.pieces)},
-        "merges": [[piece[:cut], piece[cut:]] for _, cut, piece in merges],
-    }
+    return bpe_model(
+        {names.get(piece, piece): index for index, piece in enumerate(model.pieces)},
+        [[piece[:cut], piece[cut:]] for _, cut, piece in merges],
+        unknown=model.pieces[model.unk_id],
+        byte_fallback=model.byte_fallback,
+    )
 
 
 def _reachable(model: PieceModel, normal: dict[str, float]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seedbed.tokenizers.tokenizer_json import steps_of
+
 _METASPACE = "▁"
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -36,12 +38,11 @@ class Spelling:
     drops_first_space: bool = False
 
 
-def spelling_of(decoder: Mapping[str, Any] | None) -> Spelling:
+def spelling_of(table: Mapping[str, Any]) -> Spelling:
     """Return the spelling that the ``decoder`` entry of a ``tokenizer.json`` describes."""
-    if decoder is None:  # the library joins such pieces with spaces
+    kinds = {step["type"]: step for step in steps_of(table, "decoder")}
+    if table.get("decoder") is None:  # the library joins such pieces with spaces
         return Spelling(lambda piece: b" " + piece.encode(), drops_first_space=True)
-    steps = decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
-    kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
         return Spelling(_from_alphabet)
     if "WordPiece" in kinds:

@@ -16,13 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.tokenizers import template
 from seedbed.tokenizers.chat import MessageSpan, render_spans, segments
-from seedbed.tokenizers.plain import PlainText
+from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.published import (
     CONFIG_FILE,
     DEFAULT_NAME,
@@ -35,7 +34,7 @@ from seedbed.tokenizers.published import (
 )
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
-from seedbed.tokenizers.tokenizer_json import processor_ids
+from seedbed.tokenizers.tokenizer_json import processor_ids, steps_of
 
 TOKENIZER_FILE = "tokenizer.json"
 _KEPT = (
@@ -55,7 +54,7 @@ class Tokenizer:
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
         self._json: dict[str, Any] = json.loads(text)
-        self._inner = _library_tokenizer(text)
+        self._inner = library_tokenizer(text)
         self._names = {key: token_name(config.get(key)) for key in NAMED_TOKENS}
         self._listed = listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
@@ -162,22 +161,22 @@ class Tokenizer:
 
     @cached_property
     def bos_id(self) -> int:
-        """Begins a document; the end token where a published tokenizer has none."""
+        """The token that begins a document; the end token where a published tokenizer has none."""
         return self._id_of("bos_token", "eos_token")
 
     @cached_property
     def end_id(self) -> int:
-        """Ends a document and a chat turn (the eos token)."""
+        """The token that ends a document and a chat turn (eos)."""
         return self._id_of("eos_token")
 
     @cached_property
     def pad_id(self) -> int:
-        """Fills batches; the end token where a published tokenizer has none."""
+        """The token that fills batches; the end token where a published tokenizer has none."""
         return self._id_of("pad_token", "eos_token")
 
     @cached_property
     def unk_id(self) -> int | None:
-        """Stands for what the vocabulary lacks; None where nothing is lacking."""
+        """The token for text that the vocabulary lacks; None where nothing is lacking."""
         model = self._json["model"]
         if model["type"] == "Unigram":
             found: int | None = model.get("unk_id")
@@ -187,12 +186,12 @@ class Tokenizer:
     @cached_property
     def is_lossless(self) -> bool:
         """Return whether any text comes back exactly: all 256 bytes are pieces and nothing normalizes."""
-        splits = _steps(self._json.get("pre_tokenizer"), "pretokenizers")
+        splits = steps_of(self._json, "pre_tokenizer")
         return (
             self._json.get("normalizer") is None
             and any(step["type"] == "ByteLevel" for step in splits)
             and all(_keeps_text(step) for step in splits)
-            and any(step["type"] == "ByteLevel" for step in _steps(self._json.get("decoder"), "decoders"))
+            and any(step["type"] == "ByteLevel" for step in steps_of(self._json, "decoder"))
             and all(character in self._vocabulary for character in BYTE_TO_CHARACTER.values())
         )
 
@@ -314,7 +313,7 @@ class Tokenizer:
 
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
-        """Finds special tokens in a template's text, longest first, with the spaces some of them swallow."""
+        """A pattern of special tokens in a template's text, longest first, with the spaces some of them swallow."""
         added = [token for token in self._inner.get_added_tokens_decoder().values() if token.special]
         alternatives = (
             (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
@@ -324,7 +323,7 @@ class Tokenizer:
 
     @cached_property
     def _spelling(self) -> Spelling:
-        return spelling_of(self._json.get("decoder"))
+        return spelling_of(self._json)
 
     @cached_property
     def _bytes(self) -> dict[int, bytes]:
@@ -356,15 +355,6 @@ class Tokenizer:
         )
 
 
-def _library_tokenizer(text: str) -> tokenizers.Tokenizer:
-    """Build the library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
-    inner = tokenizers.Tokenizer.from_str(text)
-    inner.encode_special_tokens = True
-    inner.no_truncation()
-    inner.no_padding()
-    return inner
-
-
 def _read_config(folder: Path) -> dict[str, Any] | None:
     """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
     path = folder / CONFIG_FILE
@@ -372,13 +362,6 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
     if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
         config["chat_template"] = templates
     return config
-
-
-def _steps(entry: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """Return the parts of a pre-tokenizer or decoder, whether a sequence or one."""
-    if entry is None:
-        return []
-    return list(entry[key]) if entry["type"] == "Sequence" else [dict(entry)]
 
 
 def _keeps_text(step: Mapping[str, Any]) -> bool:

@@ -45,17 +45,22 @@ def added_token(
 
 
 def bpe_model(
-    vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], *, ignore_merges: bool = False
+    vocabulary: Mapping[str, int],
+    merges: Sequence[Sequence[str]],
+    *,
+    ignore_merges: bool = False,
+    unknown: str | None = None,
+    byte_fallback: bool = False,
 ) -> dict[str, Any]:
-    """Build a byte-level BPE model: every text can be spelled, so there is no unknown token."""
+    """Build a BPE model; a byte-level one can spell every text, so it has no unknown token."""
     return {
         "type": "BPE",
         "dropout": None,
-        "unk_token": None,
+        "unk_token": unknown,
         "continuing_subword_prefix": None,
         "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
+        "fuse_unk": unknown is not None,
+        "byte_fallback": byte_fallback,
         "ignore_merges": ignore_merges,
         "vocab": dict(vocabulary),
         "merges": [list(merge) for merge in merges],
@@ -104,6 +109,14 @@ def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
     if strip:
         steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
     return {"type": "Sequence", "decoders": steps}
+
+
+def steps_of(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the steps of the entry "normalizer", "pre_tokenizer" or "decoder", whether a sequence, one or none."""
+    entry = table.get(key)
+    if entry is None:
+        return []
+    return list(entry[f"{key}s".replace("_", "")]) if entry["type"] == "Sequence" else [dict(entry)]
 
 
 def template_processing(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:

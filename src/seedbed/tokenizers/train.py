@@ -80,7 +80,7 @@ def _train_unigram(texts: Iterable[str], settings: TokenizerSettings) -> tokeniz
 
 
 def _train_wordpiece(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """Two passes over the sample, which is held in memory: the characters inside words first, then the pieces.
+    """Train in two passes over the sample, held in memory: the characters inside words first, then the pieces.
 
     The library numbers "##" characters in the order of a hash map, and numbers decide which of two equally frequent
     pairs is merged. Handed in as special tokens they have the order given; the second model forgets that they were.
@@ -123,7 +123,7 @@ def _train_word(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers
 
 
 def _train_char(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """Every character of all the text (no sample: one that is missed could never be written)."""
+    """Collect every character of all the text (no sample: one that is missed could never be written)."""
     seen: set[str] = set()
     for text in texts:
         seen.update(text)
@@ -136,7 +136,7 @@ def _train_char(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers
 
 
 def _train_byte(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """The 256 bytes in their order after the special tokens; there is nothing to learn from the text."""
+    """Build the 256 bytes in their order after the special tokens; nothing is learned from the text."""
     made = tokenizers.Tokenizer(_without_merges([BYTE_TO_CHARACTER[byte] for byte in range(256)]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
@@ -170,7 +170,7 @@ def _byte_level(model: models.Model, settings: TokenizerSettings) -> tokenizers.
 
 
 def _without_merges(pieces: Sequence[str], unknown: str | None = None) -> models.BPE:
-    """A model that cuts text into single characters; ids follow the special tokens."""
+    """Build a model that cuts text into single characters; ids follow the special tokens."""
     vocabulary = {piece: index for index, piece in enumerate((*SPECIAL_TOKENS, *pieces))}
     return models.BPE(vocab=vocabulary, merges=[], unk_token=unknown)
 
@@ -208,7 +208,7 @@ def _fit(
 
 
 def _settled(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The trained pieces with scores and order that do not change from run to run.
+    """Return the trained pieces with scores and order that do not change from run to run.
 
     The library adds up in the order of a hash map, and gives each byte it never met a score 0.0001 above the one
     before, in that same order. Here sums are rounded and those bytes share the lowest score.

@@ -27,7 +27,7 @@ def wordpiece_tokenizer(
     chinese: bool,
     origin: str,
 ) -> dict[str, Any]:
-    """The ``tokenizer.json`` of pieces in the order of their ids.
+    """Build the ``tokenizer.json`` of pieces in the order of their ids.
 
     Args:
         names: special tokens by role, such as ``unk_token``.

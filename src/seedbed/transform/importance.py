@@ -90,7 +90,7 @@ def head_scores(model: Stack, ids: Tensor | None = None) -> dict[int, Tensor]:
 
 
 def _writable(attention: Attention) -> Tensor:
-    """``|W_out W_v|²`` summed over a group's query heads, from Gram matrices: nothing of size (D, D) is made."""
+    """Return ``|W_out W_v|²`` summed over a group's query heads, from Gram matrices: nothing of size (D, D) is made."""
     size = attention.head_dim
     value = _with_bias(attention.v).view(-1, size, attention.v.in_features + (attention.v.bias is not None))
     value = value.repeat_interleave(attention.groups, 0)  # (H, Dh, D)

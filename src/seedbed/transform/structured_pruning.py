@@ -22,7 +22,7 @@ from torch import Tensor
 from seedbed.core.errors import UsageError
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import skeleton
-from seedbed.models.stack import Stack, attends
+from seedbed.models.stack import attends
 
 _ROWS, _COLUMNS = 0, 1
 
@@ -54,17 +54,6 @@ def pruned_tensors(plan: PruningPlan, read: Callable[[str], Tensor]) -> Iterator
         for axis, kept in part.kept.items():
             tensor = tensor.index_select(axis, kept.to(tensor.device))
         yield name, tensor
-
-
-def build_pruned(model: Stack, plan: PruningPlan) -> Stack:
-    """Build the smaller model in memory, with copies of the weights."""
-    old = dict(model.state_dict())
-    made = skeleton(plan.config)
-    pruned = {name: tensor.clone() for name, tensor in pruned_tensors(plan, old.__getitem__)}
-    made.load_state_dict(pruned, strict=False, assign=True)
-    made.tie()
-    assert isinstance(made, Stack)
-    return made.train(model.training)
 
 
 def keep_layers(config: ModelConfig, kept: Sequence[int]) -> PruningPlan:

@@ -17,6 +17,7 @@ from seedbed.formats.gguf.file import GgufFile, open_gguf
 from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
 from seedbed.formats.gguf.rules import FACTORS, NAMES, VOCABULARY
 from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import GgufPrecision, write_gguf
 from seedbed.formats.published import Published
 from seedbed.models.config import AnyConfig, ModelConfig
@@ -49,7 +50,6 @@ def read_gguf_model(path: Path) -> Published:
         UsageError: an architecture, or something of it, that our blocks cannot do.
         CorruptError: the file is damaged, or its metadata do not fit its tensors.
     """
-
     file = open_gguf(path)
     architecture, config = read_shape(file)
     family, written = publish(config, architecture.published)
@@ -118,8 +118,6 @@ def write_gguf_model(
         UsageError: llama.cpp has no architecture of this shape.
         CapacityError: the disk is full.
     """
-    from seedbed.formats.published_tokenizer import gguf_tokenizer
-
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
     vocabulary = gguf_tokenizer(tokenizer, size)
     write_gguf_parts(path, model, vocabulary, quantization, family=family, name=name, licence=licence)

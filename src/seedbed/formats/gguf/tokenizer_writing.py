@@ -17,6 +17,7 @@ from seedbed.formats.gguf.tokenizer import ROLES
 from seedbed.tokenizers import pretokenizers
 from seedbed.tokenizers.sentencepiece_model import BYTES, SPACE, PieceType
 from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 from seedbed.tokenizers.train import SPLIT
 
 _PREFIX = "tokenizer.ggml."
@@ -83,7 +84,7 @@ def _common(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[s
 def _byte_level(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     table = tokenizer.table
     normalizer = (table.get("normalizer") or {}).get("type")
-    splits = pretokenizers.splits_of(table.get("pre_tokenizer"))
+    splits = pretokenizers.splits_of(table)
     if normalizer not in (None, "NFC") or splits is None:
         raise _refused("it knows byte-level BPE only on text that is not changed before it is cut")
     merges = [_text(merge) for merge in table["model"]["merges"]]
@@ -103,11 +104,11 @@ def _text(merge: str | list[str]) -> str:
 def _sentencepiece_bpe(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     """Return scores from the order of merges; bytes get back their names and types."""
     model = tokenizer.table["model"]
-    kinds = {step["type"] for step in _steps(tokenizer, "normalizer")}
+    kinds = {step["type"] for step in steps_of(tokenizer.table, "normalizer")}
     if (
         not model["byte_fallback"]
         or kinds - {"Prepend", "Replace"}
-        or any(map(_collapses, _steps(tokenizer, "normalizer")))
+        or any(map(_collapses, steps_of(tokenizer.table, "normalizer")))
     ):
         raise _refused("its BPE works on bytes or falls back to them, and leaves the text as it is")
     merges = [_text(merge).split(" ", 1) for merge in model["merges"]]
@@ -147,20 +148,13 @@ def _check_merges(pieces: list[str], types: list[int], merges: set[tuple[str, st
 def _adds_space(tokenizer: Tokenizer) -> bool:
     return any(
         step["type"] == "Prepend" or step.get("prepend_scheme", "never") != "never"
-        for step in (*_steps(tokenizer, "normalizer"), *_steps(tokenizer, "pre_tokenizer"))
+        for step in (*steps_of(tokenizer.table, "normalizer"), *steps_of(tokenizer.table, "pre_tokenizer"))
     )
-
-
-def _steps(tokenizer: Tokenizer, key: str) -> list[Mapping[str, Any]]:
-    entry = tokenizer.table.get(key)
-    if entry is None:
-        return []
-    return list(entry[f"{key}s".replace("_", "")]) if entry["type"] == "Sequence" else [entry]
 
 
 def _unigram(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     model, unknown = tokenizer.table["model"], tokenizer.unk_id
-    steps = (*_steps(tokenizer, "normalizer"), *_steps(tokenizer, "pre_tokenizer"))
+    steps = (*steps_of(tokenizer.table, "normalizer"), *steps_of(tokenizer.table, "pre_tokenizer"))
     kinds = {step["type"] for step in steps}
     if unknown is None or model["byte_fallback"] or "ByteLevel" in kinds:
         raise _refused("its unigram models work on characters and have an unknown token, and no bytes")
@@ -187,7 +181,7 @@ def _word_pieces(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> d
     basic = (
         normalizer.get("type") == "BertNormalizer" and normalizer["clean_text"] and normalizer["handle_chinese_chars"]
     )
-    if not basic or [step["type"] for step in _steps(tokenizer, "pre_tokenizer")] != ["BertPreTokenizer"]:
+    if not basic or [step["type"] for step in steps_of(tokenizer.table, "pre_tokenizer")] != ["BertPreTokenizer"]:
         raise _refused("its WordPiece cleans text as BERT does, and this one does not")
     if not all(tokenizer.wrap_ids):
         raise _refused("its WordPiece always puts a token before a text and one after it")

@@ -46,7 +46,7 @@ def _scaled() -> Rule:
 
 
 def _one_vocabulary() -> Rule:
-    """Marian's halves may have one each, which our blocks cannot do."""
+    """Refuse halves with a vocabulary each, which Marian allows and our blocks cannot do."""
 
     def read(published: Published) -> Fields:
         if published.get("decoder_vocab_size") not in (None, published["vocab_size"]):
@@ -59,7 +59,7 @@ def _one_vocabulary() -> Rule:
 def make_pair(
     name: str, architectures: dict[str, HeadKind], rule: Rule, unlike: dict[str, Any], **family: Any
 ) -> Family[EncoderDecoderConfig]:
-    """A family of encoder–decoders with BART's names; ``unlike``: fields in which families differ."""
+    """Build a family of encoder–decoders with BART's names; ``unlike``: fields in which families differ."""
 
     def read(published: Published, head: HeadKind) -> EncoderDecoderConfig:
         shape = _SHAPE | unlike | rule.read(published)
@@ -80,7 +80,7 @@ def make_pair(
 
 
 def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
-    """Names below ``model.``; the table of tokens may be there four times."""
+    """Return the tensor names below ``model.``; the table of tokens may be there four times."""
     rows = layer("decoder.embedding", "model.shared") + layer("decoder.embedding", "model.decoder.embed_tokens")
     rows += layer("encoder.embedding", "model.encoder.embed_tokens") + layer("decoder.output", "lm_head")
     rows.append(Row(("decoder.output.bias",), "final_logits_bias", _FLAT, optional=True))

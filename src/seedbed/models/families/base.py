@@ -184,6 +184,26 @@ def only(**theirs: Any) -> Rule:
     return Rule(read, lambda config: {})
 
 
+def flag(theirs: str, *ours: str, default: bool = False) -> Rule:
+    """Map true or false to fields of ours, all set alike; ``default`` is the meaning of an absent entry (or null)."""
+
+    def read(published: Published) -> Fields:
+        value = published.get(theirs)
+        return dict.fromkeys(ours, default if value is None else bool(value))
+
+    return Rule(read, lambda config: {theirs: getattr(config, ours[0])})
+
+
+def choice(ours: str, theirs: str, yes: Any, no: Any, *, default: bool = False) -> Rule:
+    """Map true and false to two values of a field; ``default`` is the meaning of an absent entry (or null)."""
+
+    def read(published: Published) -> Fields:
+        value = published.get(theirs)
+        return {ours: yes if (default if value is None else value) else no}
+
+    return Rule(read, lambda config: {theirs: getattr(config, ours) == yes})
+
+
 def together(*rules: Rule) -> Rule:
     """Combine several rules into one; later ones win."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
-from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, same, together
+from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, flag, same, together
 from seedbed.models.families.heads import DECODER, classes, decoder_head, decoder_head_rows, written_labels
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
@@ -107,14 +107,5 @@ def feedforward_rows(up: str = "mlp.up_proj", down: str = "mlp.down_proj", their
     return rows + layer(BLOCK + "feedforward.gate", theirs + "mlp.gate_proj", bias=True)
 
 
-def biases() -> Rule:
-    """``attention_bias`` is on all four projections, ``mlp_bias`` on the feed-forward layer's."""
-
-    def read(published: Published) -> Fields:
-        biased = bool(published.get("attention_bias"))
-        return {"qkv_bias": biased, "out_bias": biased, "mlp_bias": bool(published.get("mlp_bias"))}
-
-    return Rule(read, lambda config: {"attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias})
-
-
-LLAMA = make_family("llama", "Llama", decoder_rule(activation("hidden_act", GELU), rope(), biases()))
+_BIASES = (flag("attention_bias", "qkv_bias", "out_bias"), flag("mlp_bias", "mlp_bias"))
+LLAMA = make_family("llama", "Llama", decoder_rule(activation("hidden_act", GELU), rope(), *_BIASES))

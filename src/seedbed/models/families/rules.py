@@ -36,6 +36,15 @@ def sizes(**other: str) -> list[Rule]:
     return [same(ours, theirs, written=filled.get(ours, ours)) for ours, theirs in (names | other).items()]
 
 
+def hidden(theirs: str, width: str) -> Rule:
+    """Map the hidden width, which is four times the model's where a file has none."""
+
+    def read(published: Published) -> Fields:
+        return {"d_ff": published.get(theirs) or 4 * whole(published, width)}
+
+    return Rule(read, lambda config: {theirs: config.hidden})
+
+
 def grouped(*, head_dim: bool = True) -> Rule:
     """Map key/value heads, and the size of a head where a family can choose it."""
 

@@ -1,4 +1,4 @@
-"""Published tokenizers: whatever files a folder holds, as one :class:`Tokenizer` that gives the published ids.
+"""The tokenizer of a Hugging Face folder, old or new, as one :class:`Tokenizer` that gives the published ids.
 
 ``tokenizer.json`` is taken as it is. Older folders have the parts: ``vocab.json`` and ``merges.txt`` (byte-level BPE),
 a SentencePiece ``.model``, or ``vocab.txt`` (WordPiece). Settings that these files lack, such as the pre-tokenizer and
@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import NotFoundError
-from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
-from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.tokenizers import pretokenizers, tokenizer_json
 from seedbed.tokenizers.published import (
     NAMED_TOKENS,
@@ -32,8 +30,6 @@ from seedbed.tokenizers.sentencepiece_file import read_sentencepiece
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer, piece_tokenizer
 from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
-
-__all__ = ["gguf_tokenizer", "open_tokenizer", "tokenizer_from_gguf"]
 
 MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 _EXTRA_IDS = 100  # T5's sentinels
