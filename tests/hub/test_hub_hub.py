@@ -19,7 +19,7 @@ from hub_server import Repo, running_hub
 
 from seedbed.core.errors import CapacityError, CorruptError, DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.hub.datasets import choose_data
-from seedbed.hub.downloading import Patience
+from seedbed.hub.downloading import RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.hub_errors import HubError
 from seedbed.hub.model_files import choose_model_files
@@ -34,7 +34,7 @@ FILES = {
     "tokenizer.json": b"{}",
     "a.bin": b"x",
 }
-AT_ONCE = Patience(tries=2, wait=0, timeout=20)
+AT_ONCE = RetryPolicy(tries=2, wait=0, timeout=20)
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
         yield found
 
 
-def bring(server: Server, root: Path, token: str = "", patience: Patience = AT_ONCE) -> Pulled:
+def bring(server: Server, root: Path, token: str = "", retries: RetryPolicy = AT_ONCE) -> Pulled:
     hub = Hub(server.url, token)
     listing = hub.listing(Address(NAME))
     with staging(root, listing) as folder:
-        return pull(hub, listing, choose_model_files(listing).files, folder, patience=patience)
+        return pull(hub, listing, choose_model_files(listing).files, folder, retries=retries)
 
 
 def parts(root: Path) -> dict[str, int]:

@@ -68,15 +68,23 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
 
 def read_bandwidth(bytes_read: int = 2**29) -> float:
     """Measure the bytes a second that all threads read from memory (best of several sums)."""
+    return _sum_bandwidth("cpu", bytes_read)
+
+
+def gpu_bandwidth(bytes_read: int = 2**30) -> float:
+    """Measure the bytes a second that the first GPU reads from its memory (best of several sums)."""
+    return _sum_bandwidth("cuda", bytes_read)
+
+
+def _sum_bandwidth(device: str, bytes_read: int) -> float:
     import time
 
     import torch
 
-    values = torch.ones(bytes_read // 4)
-    best = float("inf")
+    values, best = torch.ones(bytes_read // 4, device=device), float("inf")
     for _ in range(6):
         start = time.perf_counter()
-        values.sum()
+        values.sum().item()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return bytes_read / best
 
@@ -132,20 +140,3 @@ def gpus() -> list[dict[str, Any]]:
         free, total = torch.cuda.mem_get_info(index)
         found.append({"name": torch.cuda.get_device_name(index), "memory_bytes": total, "free_bytes": free})
     return found
-
-
-def gpu_bandwidth(bytes_read: int = 2**30) -> float:
-    """Measure the bytes a second that the first GPU reads from its memory (best of several sums)."""
-    import time
-
-    import torch
-
-    values = torch.ones(bytes_read // 4, device="cuda")
-    best = float("inf")
-    for _ in range(6):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        values.sum()
-        torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return bytes_read / best

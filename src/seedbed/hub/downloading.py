@@ -28,7 +28,7 @@ _START = re.compile(r"bytes (\d+)-")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Retries in a row of a request that brings nothing; the wait doubles, from ``wait`` seconds."""
 
     tries: int = 5
@@ -43,7 +43,7 @@ class Download:
     hub: Hub
     listing: Listing
     client: httpx.Client
-    patience: Patience = Patience()
+    retries: RetryPolicy = RetryPolicy()
 
     def fetch(self, file: RemoteFile, target: Path, advance: Callable[[float], None] = lambda count: None) -> None:
         """Bring a file to ``target``; it is right when this returns.
@@ -77,15 +77,15 @@ class Download:
                 self._ask(file, part, have, advance)
             except httpx.TransportError as error:
                 idle = 0 if part.stat().st_size > have else idle + 1
-                if idle >= self.patience.tries and isinstance(error, _Busy):
+                if idle >= self.retries.tries and isinstance(error, _Busy):
                     raise self.hub.refusal(self.listing.address, error.status) from error
-                if idle >= self.patience.tries:
+                if idle >= self.retries.tries:
                     raise self.hub.no_answer(error) from error
                 if idle:
-                    time.sleep(self.patience.wait * 2 ** (idle - 1))
+                    time.sleep(self.retries.wait * 2 ** (idle - 1))
             else:
                 idle = 0 if part.stat().st_size != have else idle + 1
-                if idle >= self.patience.tries:
+                if idle >= self.retries.tries:
                     raise self.hub.no_answer(OSError(f"{file.path} ends after {have:,} of {file.bytes:,} bytes"))
 
     def _ask(self, file: RemoteFile, part: Path, have: int, advance: Callable[[float], None]) -> None:

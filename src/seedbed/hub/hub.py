@@ -32,7 +32,7 @@ _TRUE = ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     """A hit of a search."""
 
     repo: str
@@ -71,7 +71,7 @@ class Hub:
         """List a repository's files; ``revision`` is a branch, a tag or a commit, "main" unless given.
 
         Raises:
-            NotFoundError: there is no such repository or revision, or nobody is let in without a token.
+            NotFoundError: there is no such repository or revision, or none that is open without a token.
             HubError: access refused, no answer, or one that is not understood.
         """
         wanted = revision or "main"
@@ -85,7 +85,7 @@ class Hub:
         files = tuple(self._remote_file(address, sibling) for sibling in siblings)
         return Listing(address, wanted, info.sha, files, _licence(card, info.tags or ()), card)
 
-    def search(self, text: str, limit: int, task: str | None = None, kind: RepoKind = "model") -> list[Found]:
+    def search(self, text: str, limit: int, task: str | None = None, kind: RepoKind = "model") -> list[SearchHit]:
         """Search repositories whose name contains ``text``, most downloaded first.
 
         Raises:
@@ -119,7 +119,7 @@ class Hub:
         """Make a repository if there is none and upload a folder into it. Returns the commit's address.
 
         Raises:
-            HubError: not let in, or no answer.
+            HubError: access refused, or no answer.
         """
         self.require_token(address)
         with self._asking(address, "main") as api:
@@ -234,9 +234,9 @@ def _licence(card: Mapping[str, Any], tags: Any) -> str:
     return str(stated) if stated else next((tag[8:] for tag in map(str, tags) if tag.startswith("license:")), "")
 
 
-def _found(hit: Any) -> Found:
+def _found(hit: Any) -> SearchHit:
     tags = list(map(str, hit.tags or ()))
     formats = tuple(name for name in ("safetensors", "gguf") if name in tags)
     updated = hit.last_modified.date().isoformat() if hit.last_modified else ""
     task = getattr(hit, "pipeline_tag", None) or ""
-    return Found(hit.id, task, _licence({}, tags), hit.downloads or 0, hit.likes or 0, updated, formats)
+    return SearchHit(hit.id, task, _licence({}, tags), hit.downloads or 0, hit.likes or 0, updated, formats)

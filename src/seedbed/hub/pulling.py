@@ -24,7 +24,7 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CapacityError, CorruptError, NotFoundError, UsageError
 from seedbed.core.progress import progress
-from seedbed.hub.downloading import Download, Patience
+from seedbed.hub.downloading import Download, RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Address, Listing, RemoteFile
 
@@ -79,7 +79,7 @@ def pull(
     folder: Path,
     *,
     room_after: int = 0,
-    patience: Patience | None = None,
+    retries: RetryPolicy | None = None,
 ) -> Pulled:
     """Download files of a listing into a staging folder; complete files are not fetched again.
 
@@ -98,13 +98,13 @@ def pull(
     record = _record(hub, listing, chosen)
     files.write_json(folder / PLAN, record | {"licence": listing.licence, "wanted": [asdict(file) for file in chosen]})
     total = sum(file.bytes for file in chosen)
-    how = patience or Patience()
+    policy = retries or RetryPolicy()
     with (
-        httpx.Client(follow_redirects=True, timeout=how.timeout) as client,
+        httpx.Client(follow_redirects=True, timeout=policy.timeout) as client,
         progress(f"pulling {listing.address}", total / 1e6, "MB") as bar,
     ):
         bar.advance((total - sum(file.bytes for file in missing)) / 1e6)
-        download = Download(hub, listing, client, how)
+        download = Download(hub, listing, client, policy)
         for file in missing:
             download.fetch(file, target / file.path, lambda count, name=file.path: bar.advance(count / 1e6, name))  # type: ignore[misc]
     return Pulled(folder, target, record, listing.licence)
@@ -123,7 +123,7 @@ def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
         raise CorruptError(f"{path} is no description", why=f"it has {file.bytes:,} bytes", fix="choose another model")
     with (
         tempfile.TemporaryDirectory() as folder,
-        httpx.Client(follow_redirects=True, timeout=Patience().timeout) as one,
+        httpx.Client(follow_redirects=True, timeout=RetryPolicy().timeout) as one,
     ):
         target = Path(folder) / path.rpartition("/")[2]
         Download(hub, listing, one).fetch(file, target)

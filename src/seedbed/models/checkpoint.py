@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -30,3 +30,27 @@ class Checkpoint(Protocol):
         Raises:
             CorruptError: the file ends early or was changed while it was open.
         """
+
+
+class CombinedCheckpoint:
+    """Tensors of one or several checkpoints as one; ``places`` names the checkpoint of each."""
+
+    def __init__(self, origin: str, places: Mapping[str, Checkpoint]) -> None:
+        self.origin = origin
+        self._places = places
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all tensors, in the order of ``places``."""
+        return list(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape, outermost axis first."""
+        return self._places[name].shape(name)
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Return the precision that :meth:`read` gives; raises UsageError where PyTorch has no such type."""
+        return self._places[name].dtype(name)
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor, as its own checkpoint does."""
+        return self._places[name].read(name)

@@ -22,7 +22,7 @@ from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.decoder import Decoder
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.quantized import without_values
@@ -144,7 +144,7 @@ def read_config(table: Mapping[str, Any]) -> AnyConfig:
 
 def vocabulary(config: AnyConfig) -> int:
     """Return the rows of the embedding."""
-    return config.decoder.vocab_size if isinstance(config, EncoderDecoderConfig) else config.vocab_size
+    return stacks(config)[-1].vocab_size
 
 
 def kind_of(config: AnyConfig) -> str:

@@ -75,7 +75,7 @@ def _train_unigram(texts: Iterable[str], settings: TokenizerSettings) -> tokeniz
         show_progress=False,
     )
     fitted = _fit(made, trainer, spread_sample(texts, settings.max_bytes), settings)
-    fitted.model = models.Unigram(_settled(json.loads(fitted.to_str())["model"]["vocab"]))
+    fitted.model = models.Unigram(_rounded(json.loads(fitted.to_str())["model"]["vocab"]))
     return fitted
 
 
@@ -207,7 +207,7 @@ def _fit(
     return made
 
 
-def _settled(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+def _rounded(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """Return the trained pieces with scores and order that do not change from run to run.
 
     The library adds up in the order of a hash map, and gives each byte it never met a score 0.0001 above the one
@@ -217,11 +217,11 @@ def _settled(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]
     scores = {piece: score for piece, score in vocabulary if piece not in names}
     lowest = min(scores.values())
     unseen = lowest + 0.0001 * len(_ALPHABET)
-    settled = [
+    rounded = [
         (piece, round(lowest if len(piece) == 1 and score <= unseen else score, _SCORE_DIGITS))
         for piece, score in scores.items()
     ]
-    return [*((name, 0.0) for name in SPECIAL_TOKENS), *sorted(settled, key=lambda entry: (-entry[1], entry[0]))]
+    return [*((name, 0.0) for name in SPECIAL_TOKENS), *sorted(rounded, key=lambda entry: (-entry[1], entry[0]))]
 
 
 def _too_small(settings: TokenizerSettings, least: int) -> UsageError:

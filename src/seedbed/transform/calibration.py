@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,17 +53,12 @@ def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measu
 def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
     """Add ``measure`` of these layers' inputs to ``sums`` while the block runs."""
 
-    def watch(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            assert isinstance(layer, nn.Linear)
-            found = measure(layer, inputs[0].flatten(0, -2).float())
-            sums[name] = sums[name] + found if name in sums else found
+    def watch(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        found = measure(layer, inputs[0].flatten(0, -2).float())
+        sums[name] = sums[name] + found if name in sums else found
 
-        return hook
-
-    with ExitStack() as stack:
-        for name, layer in layers.items():
-            stack.callback(layer.register_forward_hook(watch(name)).remove)
+    with _hooks(layers, watch):
         yield
 
 
@@ -74,17 +70,21 @@ def block_influence(model: Stack, ids: Tensor) -> Tensor:
     """
     cosines = torch.zeros(len(model.blocks), dtype=torch.float64)
 
-    def watch(layer: int) -> Callable[..., None]:
-        def hook(block: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
-            cosines[layer] += torch.cosine_similarity(inputs[0].double(), output[0].double(), dim=-1).sum().cpu()
+    def watch(layer: int, block: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
+        cosines[layer] += torch.cosine_similarity(inputs[0].double(), output[0].double(), dim=-1).sum().cpu()
 
-        return hook
-
-    with ExitStack() as stack:
-        for layer, block in enumerate(model.blocks):
-            stack.callback(block.register_forward_hook(watch(layer)).remove)
+    with _hooks(dict(enumerate(model.blocks)), watch):
         run(model, ids)
     return (1 - cosines / ids.numel()).clamp(min=0)
+
+
+@contextmanager
+def _hooks(modules: Mapping[Any, nn.Module], watch: Callable[..., None]) -> Iterator[None]:
+    """Call ``watch`` with a module's key, the module, its inputs and its output after each of its forward passes."""
+    with ExitStack() as stack:
+        for key, module in modules.items():
+            stack.callback(module.register_forward_hook(partial(watch, key)).remove)
+        yield
 
 
 def run(model: Stack, ids: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
 from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import GgufPrecision, write_gguf
 from seedbed.formats.published import Published
+from seedbed.models.checkpoint import CombinedCheckpoint
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.base import Inexpressible
@@ -29,18 +30,6 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 _EMBEDDING = "token_embd.weight"
 _TOKENS = "tokenizer.ggml.tokens"
-
-
-class GgufWeights:
-    """A GGUF file's tensors without those that belong to the configuration."""
-
-    def __init__(self, file: GgufFile) -> None:
-        self.origin, self.shape, self.dtype, self.read = file.origin, file.shape, file.dtype, file.read
-        self._names = [name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT)]
-
-    def names(self) -> Sequence[str]:
-        """Return the names of all tensors, in the file's order."""
-        return self._names
 
 
 def read_gguf_model(path: Path) -> Published:
@@ -58,12 +47,18 @@ def read_gguf_model(path: Path) -> Published:
         family,
         written,
         config,
-        GgufWeights(file),
+        model_weights(file),
         architecture.family.table(config),
         tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None,
         licence=str(file.metadata.get("general.license", "")),
         precision=precision(file),
     )
+
+
+def model_weights(file: GgufFile) -> CombinedCheckpoint:
+    """Return a GGUF file's tensors without those that belong to the configuration."""
+    own = (name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT))
+    return CombinedCheckpoint(file.origin, dict.fromkeys(own, file))
 
 
 def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
@@ -119,8 +114,9 @@ def write_gguf_model(
         CapacityError: the disk is full.
     """
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
-    vocabulary = gguf_tokenizer(tokenizer, size)
-    write_gguf_parts(path, model, vocabulary, quantization, family=family, name=name, licence=licence)
+    general = {"general.name": name, "general.license": licence}
+    vocabulary = gguf_tokenizer(tokenizer, size) | {key: value for key, value in general.items() if value}
+    write_gguf_parts(path, model, vocabulary, quantization, family=family)
 
 
 def write_gguf_parts(
@@ -130,8 +126,6 @@ def write_gguf_parts(
     quantization: GgufPrecision = "f16",
     *,
     family: str | None = None,
-    name: str = "",
-    licence: str = "",
 ) -> None:
     """Write a model as :func:`write_gguf_model` does, given the tokenizer's metadata as the file will hold them."""
     config = model.config
@@ -143,9 +137,7 @@ def write_gguf_parts(
             why=f"it has {len(vocabulary[_TOKENS])} tokens, the model rows for {config.vocab_size}",
             fix="export the model with the tokenizer it was trained with",
         )
-    general = {"general.name": name, "general.license": licence}
-    told = {key: value for key, value in general.items() if value}
-    write_gguf(path, metadata | told | dict(vocabulary), _tensors(model, config, architecture), quantization)
+    write_gguf(path, metadata | dict(vocabulary), _tensors(model, config, architecture), quantization)
 
 
 def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:

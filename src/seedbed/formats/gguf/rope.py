@@ -14,11 +14,12 @@ from seedbed.models.families.base import Fields, Inexpressible, Published, Rule
 from seedbed.nn.position import RopeScaling
 
 ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
+_LOCAL = "rope.freq_base_swa"
 _ORIGINAL = 8192
 """Context of Llama 3's first training, which its GGUF files do not name."""
 
 
-def rope(local: float | None = None, local_key: str = "rope.freq_base_swa") -> Rule:
+def rope(local: float | None = None) -> Rule:
     """Map rotary positions and their scalings; ``local`` is the base of sliding layers where the file has none."""
 
     def read(published: Published) -> Fields:
@@ -30,12 +31,12 @@ def rope(local: float | None = None, local_key: str = "rope.freq_base_swa") -> R
             "rope_share": published.get("rope.dimension_count", size) / size,
             "rope_scaling": _read_scaling(published),
         }
-        return fields | ({"rope_theta_local": shortest(published.get(local_key, local))} if local else {})
+        return fields | ({"rope_theta_local": shortest(published.get(_LOCAL, local))} if local else {})
 
     def write(config: ModelConfig) -> Fields:
         fields: Fields = {"rope.freq_base": float(config.rope_theta), "rope.dimension_count": config.rotated}
         if local and config.rope_theta_local:
-            fields[local_key] = float(config.rope_theta_local)
+            fields[_LOCAL] = float(config.rope_theta_local)
         # what reading finds in the tensors that rope_tensors makes
         facts = {FACTORS: rope_tensors(config)}
         return fields | _write_scaling(config) | facts

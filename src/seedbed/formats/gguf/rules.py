@@ -23,7 +23,7 @@ def shortest(number: float) -> float:
     return float(str(np.float32(number)))
 
 
-def shape(*, hidden: str = "feed_forward_length") -> Rule:
+def shape() -> Rule:
     """Map width, layers, heads, vocabulary and context."""
 
     def read(published: Published) -> Fields:
@@ -40,7 +40,7 @@ def shape(*, hidden: str = "feed_forward_length") -> Rule:
             "n_heads": heads,
             "n_kv_heads": None if kv_heads == heads else kv_heads,
             "head_dim": None if size * heads == width else size,
-            "d_ff": one_number(published, hidden),
+            "d_ff": one_number(published, "feed_forward_length"),
             "max_length": published["context_length"],
             "tied": "output.weight" not in published[NAMES],
         }
@@ -51,7 +51,7 @@ def shape(*, hidden: str = "feed_forward_length") -> Rule:
             "context_length": config.max_length,
             "embedding_length": config.d_model,
             "block_count": config.n_layers,
-            hidden: config.hidden,
+            "feed_forward_length": config.hidden,
             "attention.head_count": config.n_heads,
             "attention.head_count_kv": config.kv_heads,
             "attention.key_length": config.head_size,
@@ -126,7 +126,7 @@ def windows_unseen() -> Rule:
     return Rule(read, lambda config: {})
 
 
-def experts(hidden: str, *, renormalize: bool = True) -> Rule:
+def experts(hidden: str) -> Rule:
     """Map a mixture of experts in every layer."""
 
     def read(published: Published) -> Fields:
@@ -134,7 +134,7 @@ def experts(hidden: str, *, renormalize: bool = True) -> Rule:
         if not count:
             return {"experts": None}
         width = None if hidden == "feed_forward_length" else published[hidden]
-        return {"experts": ExpertsConfig(count, published["expert_used_count"], width, renormalize)}
+        return {"experts": ExpertsConfig(count, published["expert_used_count"], width, renormalize=True)}
 
     def write(config: ModelConfig) -> Fields:
         if config.experts is None:

@@ -62,11 +62,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = str(_get(metadata, "model", ""))
     build = _BUILDERS.get(kind)
     if build is None:
-        raise UsageError(
-            "this GGUF file's tokenizer cannot be read",
-            why=f"tokenizer.ggml.model is {kind or 'missing'}; known are {', '.join(_BUILDERS)}",
-            fix="use the model's Hugging Face folder",
-        )
+        raise _unreadable(f"tokenizer.ggml.model is {kind or 'missing'}; known are {', '.join(_BUILDERS)}")
     pieces = [str(piece) for piece in _get(metadata, "tokens", ())]
     types = [int(one) for one in _get(metadata, "token_type", [PieceType.NORMAL] * len(pieces))]
     if not pieces or len(types) != len(pieces):
@@ -77,6 +73,11 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     table = build(metadata, pieces, types, names)
     table["post_processor"] = _around(metadata, kind, pieces, names)
     return Tokenizer.from_json(json.dumps(table), _config(metadata, names), origin=_ORIGIN)
+
+
+def _unreadable(why: str) -> UsageError:
+    what, fix = "this GGUF file's tokenizer cannot be read", "use the model's Hugging Face folder"
+    return UsageError(what, why=why, fix=fix)
 
 
 def _get(metadata: Mapping[str, Any], key: str, default: Any) -> Any:
@@ -168,11 +169,7 @@ def _byte_level(
     name = str(_get(metadata, "pre", "") or "default")
     main = pretokenizers.canonical(name)
     if main is None:
-        raise UsageError(
-            "this GGUF file's tokenizer cannot be read",
-            why=f"it cuts words as {name!r} does, which is not known; known are {', '.join(pretokenizers.SPLITS)}",
-            fix="use the model's Hugging Face folder",
-        )
+        raise _unreadable(f"its pre-tokenizer {name!r} is not known; known are {', '.join(pretokenizers.SPLITS)}")
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     return tokenizer_json.tokenizer_table(
         tokenizer_json.bpe_model(

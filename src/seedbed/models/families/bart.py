@@ -98,6 +98,7 @@ def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
     return rows
 
 
+_POST_NORM = {"normalize_before": False, "add_final_layer_norm": False}
 _SHARED = (
     same("vocab_size", "vocab_size"),
     same("d_model", "d_model"),
@@ -112,12 +113,7 @@ BART = make_pair(
     together(
         *_SHARED,
         # of files from before these were always so
-        only(
-            normalize_before=False,
-            add_final_layer_norm=False,
-            normalize_embedding=True,
-            static_position_embeddings=False,
-        ),
+        only(normalize_embedding=True, static_position_embeddings=False, **_POST_NORM),
     ),
     {"position": "learned", "position_offset": 2, "embedding_norm": True},
 )
@@ -128,12 +124,7 @@ MARIAN = make_pair(
         *_SHARED,
         _one_vocabulary(),
         constant(share_encoder_decoder_embeddings=True),
-        only(
-            normalize_before=False,
-            add_final_layer_norm=False,
-            normalize_embedding=False,
-            static_position_embeddings=True,
-        ),
+        only(normalize_embedding=False, static_position_embeddings=True, **_POST_NORM),
     ),
     {"position": "sinusoidal"},
     ignored=r"\bembed_positions\.weight$",  # sinusoids are computed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, constant, fixed, same, together, whole
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.llama import BLOCK, QKV, feedforward_rows, make_family, norm_rows
 from seedbed.models.families.rules import tied
 from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
@@ -31,8 +31,7 @@ def bloom_rows(config: ModelConfig) -> list[Row]:
     rows = layer("embedding", "transformer.word_embeddings") + layer("norm", "transformer.ln_f", bias=True)
     rows += layer("embedding_norm", "transformer.word_embeddings_layernorm", bias=True)
     rows += decoder_head_rows(config, token="classifier")
-    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, _THEIRS + "self_attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
+    rows += fused(QKV, _THEIRS + "self_attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += layer(BLOCK + "mixer.out", _THEIRS + "self_attention.dense", bias=True)
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
     return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)

@@ -7,7 +7,7 @@ from typing import Any
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Rule, constant, fixed, same, together
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import make_family, norm_rows
+from seedbed.models.families.llama import QKV, make_family, norm_rows
 from seedbed.models.families.rules import activation, hidden, tied
 from seedbed.models.families.weight_mapping import STACKED_TRANSPOSED, TRANSPOSED, Row, fused, layer
 
@@ -20,8 +20,7 @@ def gpt2_rows(config: ModelConfig) -> list[Row]:
     ours, theirs = "blocks.{i}.", "transformer.h.{i}."
     rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
     rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
-    qkv = (ours + "mixer.q", ours + "mixer.k", ours + "mixer.v")
-    rows += fused(qkv, theirs + "attn.c_attn", bias=True, conversion=STACKED_TRANSPOSED)
+    rows += fused(QKV, theirs + "attn.c_attn", bias=True, conversion=STACKED_TRANSPOSED)
     rows += layer(ours + "mixer.out", theirs + "attn.c_proj", bias=True, conversion=TRANSPOSED)
     rows += layer(ours + "feedforward.up", theirs + "mlp.c_fc", bias=True, conversion=TRANSPOSED)
     rows += layer(ours + "feedforward.down", theirs + "mlp.c_proj", bias=True, conversion=TRANSPOSED)

@@ -14,6 +14,7 @@ from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
 from seedbed.models.families.weight_mapping import Row, layer
 
 BLOCK, THEIRS = "blocks.{i}.", "model.layers.{i}."
+QKV = tuple(f"{BLOCK}mixer.{part}" for part in "qkv")
 
 
 def decoder_rule(

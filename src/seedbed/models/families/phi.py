@@ -8,6 +8,7 @@ from seedbed.models.families.base import Fields, Inexpressible, Rule, same
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import (
     BLOCK,
+    QKV,
     THEIRS,
     attention_rows,
     decoder_rule,
@@ -34,7 +35,7 @@ def phi3_rows(config: ModelConfig) -> list[Row]:
     """Return the tensor names; q, k and v are one matrix, gate and up another."""
     apart = ("mixer.q.", "mixer.k.", "mixer.v.", "feedforward.gate.", "feedforward.up.")
     rows = [row for row in llama_rows(config) if not row.ours[0].removeprefix(BLOCK).startswith(apart)]
-    rows += fused(tuple(BLOCK + f"mixer.{part}" for part in "qkv"), THEIRS + "self_attn.qkv_proj")
+    rows += fused(QKV, THEIRS + "self_attn.qkv_proj")
     return rows + fused((BLOCK + "feedforward.gate", BLOCK + "feedforward.up"), THEIRS + "mlp.gate_up_proj")
 
 

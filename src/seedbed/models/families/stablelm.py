@@ -7,7 +7,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import choice, constant, same
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import (
-    BLOCK,
+    QKV,
     THEIRS,
     attention_rows,
     decoder_rule,
@@ -19,7 +19,7 @@ from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
 from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
-_APART = tuple(BLOCK + f"mixer.{part}." for part in "qkv")
+_APART = tuple(f"{name}." for name in QKV)
 
 
 def persimmon_rows(config: ModelConfig) -> list[Row]:
@@ -27,8 +27,7 @@ def persimmon_rows(config: ModelConfig) -> list[Row]:
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.final_layernorm", bias=True)
     attention = attention_rows(out="dense", norm="layernorm")
     rows += decoder_head_rows(config) + [row for row in attention if not row.ours[0].startswith(_APART)]
-    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, THEIRS + "self_attn.query_key_value", bias=True, conversion=by_head(config.n_heads))
+    rows += fused(QKV, THEIRS + "self_attn.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
     return rows + norm_rows("input_layernorm", "post_attention_layernorm")
 

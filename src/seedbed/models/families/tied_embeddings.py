@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.families.base import Family
 from seedbed.models.families.weight_mapping import Row
 
@@ -72,8 +72,7 @@ def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) ->
 
 
 def _check_count(config: AnyConfig, names: Collection[str]) -> None:
-    stacks = [config] if isinstance(config, ModelConfig) else [config.encoder, config.decoder]
-    layers = sum(stack.n_layers * (stack.experts.count if stack.experts else 1) for stack in stacks)
+    layers = sum(stack.n_layers * (stack.experts.count if stack.experts else 1) for stack in stacks(config))
     if layers > len(names):
         raise CorruptError(
             "config.json does not belong to these weights",
