@@ -86,7 +86,7 @@ def train(title: str, text: Characters, config: Any, settings: Any) -> dict[str,
     """One run. Returns its validation loss in nats, parameters and seconds."""
     from seedbed.core.randomness import seed_everything
     from seedbed.models.decoder import Decoder
-    from seedbed.models.training_cost import plan
+    from seedbed.models.parameter_counts import count_parameters
     from seedbed.train.engine import TrainingEngine
     from seedbed.train.loop import Hooks, TrainingRun
     from seedbed.train.objectives.causal_lm import CausalLM
@@ -103,7 +103,7 @@ def train(title: str, text: Characters, config: Any, settings: Any) -> dict[str,
     seconds = time.perf_counter() - started
     loss = engine.evaluate(validation(text.valid))["loss"]
     say(f"{title}: validation loss {loss:.4f}")
-    return {"run": title, "loss": loss, "parameters": plan(config).total, "seconds": round(seconds, 1)}
+    return {"run": title, "loss": loss, "parameters": count_parameters(config).total, "seconds": round(seconds, 1)}
 
 
 def validation(tokens: Any, rows: int = 128) -> list[dict[str, Any]]:

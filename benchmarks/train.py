@@ -142,9 +142,9 @@ def _work(name: str, options: dict[str, Any]) -> None:
 def _limit(name: str) -> dict[str, float]:
     """What the processor allows: the matrix products alone, at the rate of one large product."""
     from seedbed.core.machine import matmul_flops
-    from seedbed.models.training_cost import plan
+    from seedbed.models.parameter_counts import count_parameters
 
-    described = plan(_model_config(SHAPES[name]))
+    described = count_parameters(_model_config(SHAPES[name]))
     flops, peak = described.flops_per_token(), matmul_flops(1.0)
     return {"parameters": described.total, "flops_per_token": flops, "peak": peak, "tokens_per_second": peak / flops}
 

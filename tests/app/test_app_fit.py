@@ -13,43 +13,44 @@ from seedbed.core.errors import CorruptError, UsageError
 from seedbed.core.machine import available_bytes, instruction_sets, memory_bytes
 from seedbed.models.config import EncoderDecoderConfig, ModelConfig
 from seedbed.models.factory import new_model
-from seedbed.models.parameter_counts import anatomy
-from seedbed.models.presets import PRESETS
+from seedbed.models.parameter_counts import count_parameters
+from seedbed.models.presets import presets
 from seedbed.nn.experts import ExpertsConfig
 
 SMALL = {"vocab_size": 100, "d_model": 32, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_ff": 48, "max_length": 64}
 
 
 def test_a_tied_embedding_is_read_and_a_separate_one_is_looked_up() -> None:
-    tied, apart = anatomy(ModelConfig(**SMALL)), anatomy(ModelConfig(**SMALL, tied=False))
+    tied, apart = count_parameters(ModelConfig(**SMALL)), count_parameters(ModelConfig(**SMALL, tied=False))
     assert apart.total == tied.total + 100 * 32
     assert tied.read == tied.total
     assert apart.read == apart.total - 100 * 32
-    assert (tied.shared, apart.shared) == ({"output.weight": "embedding.weight"}, {})
+    assert (tied.tied, apart.tied) == ({"output.weight": "embedding.weight"}, {})
     assert tied.total == sum(parameter.numel() for parameter in new_model(ModelConfig(**SMALL)).parameters())
 
 
 def test_only_the_active_experts_are_read() -> None:
     config = ModelConfig(**SMALL, experts=ExpertsConfig(count=8, active=2))
     expert = 3 * 32 * 48  # three matrices of a gated layer
-    found = anatomy(config)
+    found = count_parameters(config)
     assert found.read == found.total - 3 * 6 * expert
 
 
 def test_the_cache_of_grouped_queries_windows_and_recurrence() -> None:
     """Head size 8, two key/value heads: 32 numbers a layer and position."""
-    assert anatomy(ModelConfig(**SMALL)).cached(10) == 3 * 32 * 10
+    assert count_parameters(ModelConfig(**SMALL)).cached(10) == 3 * 32 * 10
     mixed = ModelConfig(**SMALL, mixers=("sliding", "attention", "lstm"), window=5)
-    assert anatomy(mixed).cached(10) == 32 * 10 + 32 * 5
+    assert count_parameters(mixed).cached(10) == 32 * 10 + 32 * 5
 
 
 def test_encoders_and_encoder_decoders() -> None:
     encoder = ModelConfig(**SMALL, causal=False, head="mlm")
-    assert not anatomy(encoder).generates
+    assert not count_parameters(encoder).generates
     both = EncoderDecoderConfig(ModelConfig(**SMALL, causal=False, head="none"), ModelConfig(**SMALL, cross=True))
-    found = anatomy(both)
+    found = count_parameters(both)
     assert found.generates
-    assert "encoder.embedding.weight" in found.shared
+    assert "encoder.embedding.weight" in found.tied
+    assert found.read == found.total  # the one table of tokens is the output layer too
     assert found.total == sum(parameter.numel() for parameter in new_model(both).parameters())
     assert fit(config_needs("e", encoder), Machine(10**12, 10**12, 10**12, 1e9), 64)[0].tokens is None
 
@@ -84,7 +85,7 @@ def test_verdicts(machine: Machine, verdict: str) -> None:
 
 def test_recommendations() -> None:
     """The most exact one that writes ten tokens a second; else the fastest that fits; a GPU counts."""
-    needs = config_needs("gpt2-xl", PRESETS["gpt2-xl"])  # 6.2, 3.1, 1.7, 0.9 GB
+    needs = config_needs("gpt2-xl", presets()["gpt2-xl"])  # 6.2, 3.1, 1.7, 0.9 GB
 
     def best(**changes: float) -> str | None:
         known = {"memory": 10**11, "available": 10**11, "disk": 10**12, "bandwidth": 1e12} | changes

@@ -89,8 +89,8 @@ def test_errors(invoke: Run, hub: Hub) -> None:
     for name, code, words in (
         ("nothing", 4, "there is no model 'nothing'"),
         ("hf:team/none", 4, "there is no hf:team/none"),
-        ("hf:team/gguf", 2, "cannot be told from outside"),
-        ("hf:team/gguf --offline", 1, "is not asked"),
+        ("hf:team/gguf", 2, "is not known before it is pulled"),
+        ("hf:team/gguf --offline", 1, "cannot reach"),
     ):
         found, _, err = invoke("fit", *name.split())
         assert (found, words in err) == (code, True), err

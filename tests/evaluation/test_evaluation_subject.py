@@ -8,7 +8,8 @@ import pytest
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
-from seedbed.evaluation.subject import family_tree, find_subject
+from seedbed.core.lineage import family
+from seedbed.evaluation.subject import find_subject
 
 
 def make(library: Library, kind: str, content: str, *parents: Artifact) -> Artifact:
@@ -40,7 +41,9 @@ def test_a_pretrained_and_a_fine_tuned_model(library: Library) -> None:
     assert (found.tokens, found.corpus, found.runs) == (tokens, corpus, (run, tuning))
     assert (found.base, found.questions) == (base, questions)
 
-    tree = [(depth, one.kind, first) for depth, one, first in family_tree(tuned, library)]
+    tree = [
+        (depth, one.artifact.kind, not one.repeated) for depth, one in family(library, tuned).walk() if one.artifact
+    ]
     assert tree == [
         (0, "model", True),
         (1, "model", True),

@@ -206,14 +206,14 @@ def test_damaged_metadata_are_refused(
 
 def read_without_vocabulary(path: Path) -> Any:
     """The file's own model; its made-up vocabulary is not the point here."""
-    from seedbed.formats.gguf.model import GgufWeights, precision
+    from seedbed.formats.gguf.model import model_weights, precision
     from seedbed.formats.published import Published
 
     file = open_gguf(path)
     architecture, config = read_shape(file)
     family, written = publish(config, architecture.published)
     rows = architecture.family.table(config)
-    return Published(str(path), family, written, config, GgufWeights(file), rows, precision=precision(file))
+    return Published(str(path), family, written, config, model_weights(file), rows, precision=precision(file))
 
 
 def test_the_undamaged_file_opens(tmp_path: Path, whole: GgufFile) -> None:

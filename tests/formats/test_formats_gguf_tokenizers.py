@@ -19,7 +19,9 @@ from tokenizer_cases import (
 )
 
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.formats.published_tokenizer import gguf_tokenizer, open_tokenizer, tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.tokenizers import pretokenizers
 from seedbed.tokenizers.tokenizer import Tokenizer
 

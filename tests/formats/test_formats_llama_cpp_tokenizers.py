@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tokenizer_cases import NAMES, gguf_metadata, mixed_text, needs_data, train_sentencepiece, unicode_lines
 
-from seedbed.formats.published_tokenizer import gguf_tokenizer, open_tokenizer, tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.tokenizers import pretokenizers
 from seedbed.tokenizers.tokenizer import Tokenizer
 

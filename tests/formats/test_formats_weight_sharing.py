@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.formats.weight_sharing import shared, stored_sharing
+from seedbed.formats.weight_sharing import Sharing, sharing, stored_sharing
 from seedbed.models.config import EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.factory import new_model
+from seedbed.models.factory import AnyModel, new_model
 from seedbed.models.store import WEIGHTS, save_model
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
@@ -26,6 +26,12 @@ def model_of(tied: bool) -> Decoder:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     return model
+
+
+def shared(model: AnyModel) -> Sharing:
+    """Of a model in memory."""
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in model.shared()}
+    return sharing(tensors, model.shared())
 
 
 def stored(root: Path, model: Decoder, quantization: str | None = None) -> Artifact:

@@ -19,10 +19,10 @@ from hub_server import Repo, running_hub
 
 from seedbed.core.errors import CapacityError, CorruptError, DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.hub.datasets import choose_data
-from seedbed.hub.downloading import Patience
+from seedbed.hub.downloading import RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.hub_errors import HubError
-from seedbed.hub.model_files import choose
+from seedbed.hub.model_files import choose_model_files
 from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging
 from seedbed.hub.repository import Address, Listing, RemoteFile, read_address
 
@@ -34,7 +34,7 @@ FILES = {
     "tokenizer.json": b"{}",
     "a.bin": b"x",
 }
-AT_ONCE = Patience(tries=2, wait=0, timeout=20)
+AT_ONCE = RetryPolicy(tries=2, wait=0, timeout=20)
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
         yield found
 
 
-def bring(server: Server, root: Path, token: str = "", patience: Patience = AT_ONCE) -> Pulled:
+def bring(server: Server, root: Path, token: str = "", retries: RetryPolicy = AT_ONCE) -> Pulled:
     hub = Hub(server.url, token)
     listing = hub.listing(Address(NAME))
     with staging(root, listing) as folder:
-        return pull(hub, listing, choose(listing).files, folder, patience=patience)
+        return pull(hub, listing, choose_model_files(listing).files, folder, retries=retries)
 
 
 def parts(root: Path) -> dict[str, int]:
@@ -123,7 +123,7 @@ def test_a_server_that_is_gone_leaves_what_came_for_the_next_time(server: Server
     server.cut_after["model.safetensors"] = [150_000, 0, 0]
     with pytest.raises(HubError, match="no answer") as caught:
         bring(server, tmp_path)
-    assert "what is here is kept" in caught.value.fix
+    assert "the part received is kept" in caught.value.fix
     assert parts(tmp_path) == {"model.safetensors.part": 150_000}
     assert (bring(server, tmp_path).folder / "model.safetensors").read_bytes() == WEIGHTS
     sent = [stop - start for start, stop in server.served["model.safetensors"]]
@@ -151,10 +151,11 @@ def test_a_killed_process_goes_on_where_it_was(server: Server, tmp_path: Path) -
     script = (
         "import sys; from pathlib import Path; from seedbed.hub.hub import Hub; "
         "from seedbed.hub.repository import Address; "
-        "from seedbed.hub.pulling import *; from seedbed.hub.model_files import choose; "
+        "from seedbed.hub.pulling import *; from seedbed.hub.model_files import choose_model_files; "
         "hub = Hub(sys.argv[1], ''); "
         f"listing = hub.listing(Address({NAME!r}))\n"
-        "with staging(Path(sys.argv[2]), listing) as folder: pull(hub, listing, choose(listing).files, folder)"
+        "files = choose_model_files(listing).files\n"
+        "with staging(Path(sys.argv[2]), listing) as folder: pull(hub, listing, files, folder)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, server.url, str(tmp_path)], env=os.environ)
     assert server.holding.wait(60)
@@ -175,7 +176,7 @@ def test_wrong_bytes_are_thrown_away_and_fetched_anew(server: Server, tmp_path: 
     server.wrong[path] = bytes([right[0] ^ 1]) + right[1:]
     with pytest.raises(CorruptError, match=path.replace(".", r"\.")) as caught:
         bring(server, tmp_path)
-    assert "thrown away" in caught.value.why
+    assert "deleted" in caught.value.why
     assert not list(tmp_path.rglob(f"{path}*"))
     del server.wrong[path]
     assert (bring(server, tmp_path).folder / path).read_bytes() == right
@@ -231,7 +232,7 @@ def test_a_small_file_system(server: Server, tmp_path: Path) -> None:
         (401, NotFoundError, "no token was sent"),
         (403, HubError, "accept the terms"),
         (404, NotFoundError, "does not exist"),
-        (429, HubError, "patience"),
+        (429, HubError, "further requests"),
         (500, HubError, "fails with status 500"),
         (503, HubError, "HF_ENDPOINT"),
     ],
@@ -355,7 +356,7 @@ def listing(*paths: str, card: dict[str, object] | None = None, **sizes: int) ->
 
 
 def chosen(*paths: str, gguf: str | None = None) -> set[str]:
-    return {file.path for file in choose(listing(*paths), gguf).files}
+    return {file.path for file in choose_model_files(listing(*paths), gguf).files}
 
 
 def test_shards_come_with_their_index_and_without_other_forms() -> None:
@@ -381,12 +382,12 @@ def test_one_gguf_file_is_taken_and_of_several_one_must_be_named() -> None:
     assert chosen("a.gguf", "README.md") == {"a.gguf", "README.md"}
     assert chosen("a.gguf", "sub/b.gguf", gguf="b.gguf") == {"sub/b.gguf"}
     with pytest.raises(UsageError, match="2 GGUF files") as caught:
-        choose(listing("big.gguf", "small.gguf", **{"big.gguf": 2 * 10**9}))
+        choose_model_files(listing("big.gguf", "small.gguf", **{"big.gguf": 2 * 10**9}))
     assert "small.gguf (0.00 GB); big.gguf (2.00 GB)" in caught.value.why
     with pytest.raises(NotFoundError, match=r"no GGUF file 'c\.gguf'"):
-        choose(listing("a.gguf"), "c.gguf")
+        choose_model_files(listing("a.gguf"), "c.gguf")
     with pytest.raises(UsageError, match="part of a model"):
-        choose(listing("x-00001-of-00002.gguf"), "x-00001-of-00002.gguf")
+        choose_model_files(listing("x-00001-of-00002.gguf"), "x-00001-of-00002.gguf")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,7 @@ def test_one_gguf_file_is_taken_and_of_several_one_must_be_named() -> None:
 )
 def test_repositories_that_cannot_be_used(paths: list[str], words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        choose(listing(*paths))
+        choose_model_files(listing(*paths))
     assert words in str(caught.value)
 
 

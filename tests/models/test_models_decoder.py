@@ -6,8 +6,8 @@ import torch
 from seedbed.core.errors import CapacityError
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.presets import PRESETS, default_model
-from seedbed.models.training_cost import plan
+from seedbed.models.parameter_counts import count_parameters
+from seedbed.models.presets import default_model, presets
 
 SHAPES = {
     "default": default_model(2, 61, 32, d_model=48, n_heads=4, n_kv_heads=2),
@@ -99,16 +99,16 @@ def test_a_full_cache_is_refused() -> None:
     [("gpt1", 116.5), ("gpt2", 124.4), ("gpt2-xl", 1557.6), ("gpt3", 174604), ("llama-7b", 6738)],
 )
 def test_published_parameter_counts(name: str, millions: float) -> None:
-    assert plan(PRESETS[name]).total / 1e6 == pytest.approx(millions, rel=5e-4)
+    assert count_parameters(presets()[name]).total / 1e6 == pytest.approx(millions, rel=5e-4)
 
 
 def test_gpt3_needs_698_gigabytes_in_float32() -> None:
-    assert plan(PRESETS["gpt3"]).weight_bytes("float32") / 1e9 == pytest.approx(698, abs=0.6)
+    assert count_parameters(presets()["gpt3"]).weight_bytes("float32") / 1e9 == pytest.approx(698, abs=0.6)
 
 
 def test_the_kinds_add_up() -> None:
     config = SHAPES["default"]
-    counted = plan(config)
+    counted = count_parameters(config)
     assert counted.total == sum(parameter.numel() for parameter in Decoder(config).parameters())
     assert counted.parameters["embedding"] == 61 * 48
     assert counted.parameters["attention"] == 2 * 48 * (48 + 24 + 24 + 48)
@@ -117,6 +117,6 @@ def test_the_kinds_add_up() -> None:
 
 
 def test_flops_are_six_per_matrix_parameter_plus_attention() -> None:
-    counted = plan(PRESETS["gpt2"])
+    counted = count_parameters(presets()["gpt2"])
     matrices = 12 * 12 * 768**2 + 50257 * 768
     assert counted.flops_per_token() == pytest.approx(6 * matrices + 6 * 12 * 768 * 1024)

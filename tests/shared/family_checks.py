@@ -15,7 +15,7 @@ from seedbed.models.decoder import Decoder
 from seedbed.models.encoder_decoder import EncoderDecoder
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.registry import read_published
-from seedbed.models.families.tied_embeddings import settle
+from seedbed.models.families.tied_embeddings import resolve_tied
 from seedbed.models.families.weight_mapping import fill
 from seedbed.models.task_model import TaskModel
 
@@ -29,11 +29,11 @@ def loaded(folder: Path) -> tuple[AnyModel, str, tuple[str, ...]]:
     published = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     checkpoint = open_safetensors(folder)
     family, config = read_published(published)
-    config = settle(
+    config = resolve_tied(
         family, config, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
     )
     model = skeleton(config)
-    left = fill(model, checkpoint, family.table(config), called=family.called, ignored=family.ignored)
+    left = fill(model, checkpoint, family.table(config), spellings=family.spellings, ignored=family.ignored)
     assert not any(parameter.is_meta for parameter in model.parameters())
     return model.eval(), family.name, left.unused
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from seedbed.formats.gguf.file import open_gguf
-from seedbed.formats.gguf.model import GgufWeights, gguf_metadata, read_shape, write_gguf_parts
+from seedbed.formats.gguf.model import gguf_metadata, model_weights, read_shape, write_gguf_parts
 from seedbed.models.config import ModelConfig
 from seedbed.models.factory import AnyModel, new_model, skeleton
 from seedbed.models.families.weight_mapping import fill
@@ -118,5 +118,5 @@ def reopened(path: Path, dtype: torch.dtype = torch.float32) -> AnyModel:
     file = open_gguf(path)
     architecture, config = read_shape(file)
     model = skeleton(config)
-    assert fill(model, GgufWeights(file), architecture.family.table(config), dtype=dtype).unused == ()
+    assert fill(model, model_weights(file), architecture.family.table(config), dtype=dtype).unused == ()
     return model.eval()

@@ -20,7 +20,8 @@ from tokenizer_cases import (
     unicode_lines,
 )
 
-from seedbed.formats.published_tokenizer import open_tokenizer, tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 QUICK, WHOLE = 200_000, 10_000_000

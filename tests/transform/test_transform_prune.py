@@ -23,11 +23,11 @@ from seedbed.formats.exporting import export_huggingface
 from seedbed.formats.importing import import_model
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.factory import new_model
+from seedbed.models.factory import new_model, skeleton
+from seedbed.models.parameter_counts import count_parameters
 from seedbed.models.presets import default_model
 from seedbed.models.stack import Stack
 from seedbed.models.store import load_any, load_model, save_model
-from seedbed.models.training_cost import plan
 from seedbed.nn.attention import Attention
 from seedbed.nn.experts import ExpertsConfig
 from seedbed.nn.feedforward import FeedForward
@@ -35,10 +35,10 @@ from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 from seedbed.transform.calibration import block_influence, windows
 from seedbed.transform.derived import open_stored, write_derived
-from seedbed.transform.importance import channel_scores, head_scores, layer_scores, plan_cut, strongest
+from seedbed.transform.importance import channel_scores, head_scores, layer_scores, plan_pruning, strongest
 from seedbed.transform.prune import prune
 from seedbed.transform.sparsity import Pattern, prunable, prune_globally, prune_magnitude, prune_wanda, zeros
-from seedbed.transform.structured_pruning import smaller
+from seedbed.transform.structured_pruning import pruned_tensors
 
 TOKENIZER = train_tokenizer(["seeds in a bed"], TokenizerSettings(kind="byte"))
 VOCABULARY = TOKENIZER.vocab_size
@@ -75,7 +75,13 @@ def outputs(model: Stack) -> Tensor:
 
 
 def cut_of(model: Stack, method: str, share: float, ids: Tensor | None = None) -> Stack:
-    return smaller(model, plan_cut(model, method, share, ids))
+    plan = plan_pruning(model, method, share, ids)
+    made = skeleton(plan.config)
+    pruned = {name: tensor.clone() for name, tensor in pruned_tensors(plan, model.state_dict().__getitem__)}
+    made.load_state_dict(pruned, strict=False, assign=True)
+    made.tie()
+    assert isinstance(made, Stack)
+    return made.train(model.training)
 
 
 def same(found: Tensor, expected: Tensor) -> bool:
@@ -306,7 +312,7 @@ def test_any_cut_is_a_model_of_its_configuration(
     gone = round(share * count)
     if not 0 < gone < count:
         with pytest.raises(UsageError, match="a share of"):
-            plan_cut(model, method, share)
+            plan_pruning(model, method, share)
         return
     small = cut_of(model, method, share)
     left = {"heads": small.config.kv_heads, "layers": small.config.n_layers, "width": small.config.hidden}[method]
@@ -331,7 +337,7 @@ def test_through_files_in_their_precision(tmp_path: Path, method: Any, dtype: to
         write_derived(made.path, origin, tensors, config)
     found = load_model(made.result)
     assert {tensor.dtype for _, tensor in open_stored(made.result)} == {dtype}
-    assert plan(found.model.config).total - zeros(found.model) < 0.95 * plan(model.config).total
+    assert count_parameters(found.model.config).total - zeros(found.model) < 0.95 * count_parameters(model.config).total
     assert found.tokenizer.hash == TOKENIZER.hash
     draft.result.verify()
     if method in ("heads", "layers", "width"):
@@ -388,7 +394,7 @@ def test_an_encoder_decoder_loses_single_weights_only(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_cut(changes: Mapping[str, Any], method: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        plan_cut(random_model(config_of(**changes)), method, 0.5)
+        plan_pruning(random_model(config_of(**changes)), method, 0.5)
     assert message in str(caught.value)
 
 

@@ -1,24 +1,25 @@
-"""Whether a model fits a machine, and how fast it can write there: an estimate before anything is downloaded.
+"""Estimate, before anything is downloaded, whether a model fits a machine and its speed of generation there.
 
 Memory: the weights in a precision, keys and values of the context in float32, the largest tensor once more while
-loading, and what Python and PyTorch take. Speed: writing reads every weight once a token (the active experts only), so
-measured bytes a second ÷ bytes a token is what no program passes; `seedbed bench` measures what is reached. Reading a
-prompt is bound by arithmetic instead and left out.
+loading, and the memory of Python and PyTorch. Speed: generation reads every weight once a token (the active experts
+only), so measured bytes a second ÷ bytes a token is a limit that no program passes; `seedbed bench` measures the speed
+reached. Reading a prompt is bound by arithmetic instead and left out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError, SeedbedError, UsageError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Listing
 from seedbed.models.config import AnyConfig
-from seedbed.models.parameter_counts import Anatomy, anatomy
+from seedbed.models.parameter_counts import ParameterCounts, count_parameters
 
 PRECISIONS = {"float32": 32.0, "bfloat16": 16.0, "int8": 8.5, "int4": 4.5}
 """Bits of a weight, the scales of groups of 32 included; most exact first."""
@@ -32,7 +33,7 @@ _DTYPES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "fl
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine has, in bytes and bytes a second; 0 where it cannot be told."""
+    """A machine's memory, disk and bandwidth, in bytes and bytes a second; 0 where unknown."""
 
     memory: int
     available: int
@@ -44,16 +45,16 @@ class Machine:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model needs.
+    """The needs of a model.
 
     Attributes:
         parts: counts; estimated from sizes where the family is not known.
         download: bytes to be downloaded; 0 for what is here.
-        note: what the reader should know of the estimate.
+        note: a remark on the estimate.
     """
 
     title: str
-    parts: Anatomy
+    parts: ParameterCounts
     download: int = 0
     note: str = ""
 
@@ -73,24 +74,24 @@ class FitRow:
 
     @property
     def fits(self) -> bool:
-        """Whether it can run here at all."""
+        """True where it can run here at all."""
         return self.verdict != "no" or self.gpu == "yes"
 
 
 def fit(needs: Needs, machine: Machine, context: int) -> list[FitRow]:
-    """A model in every precision."""
+    """Return a row for every precision."""
     return [_row(needs, machine, context, name) for name in PRECISIONS]
 
 
 def recommend(rows: list[FitRow]) -> FitRow | None:
-    """The most exact precision that fits and writes as fast as people read, else the fastest that fits."""
+    """Recommend the most exact precision that fits and writes as fast as people read, else the fastest that fits."""
     fitting = [row for row in rows if row.fits]
     quick = [row for row in fitting if _best(row) is None or (_best(row) or 0) >= COMFORTABLE]
     return quick[0] if quick else max(fitting, key=lambda row: _best(row) or 0, default=None)
 
 
 def _best(row: FitRow) -> float | None:
-    """The speed of the device that it fits."""
+    """Return the speed on the device that it fits."""
     speeds = [row.tokens if row.verdict != "no" else None, row.gpu_tokens if row.gpu == "yes" else None]
     known = [speed for speed in speeds if speed is not None]
     return max(known) if known else None
@@ -116,12 +117,12 @@ def _row(needs: Needs, machine: Machine, context: int, precision: str) -> FitRow
 
 
 def config_needs(title: str, config: AnyConfig, download: int = 0) -> Needs:
-    """The needs of a configuration of ours."""
-    return Needs(title, anatomy(config), download)
+    """Return the needs of a configuration of ours."""
+    return Needs(title, count_parameters(config), download)
 
 
 def published_needs(title: str, config: Mapping[str, Any], weights: int, download: int = 0) -> Needs:
-    """The needs of a published configuration; from the size of its weights where its family is not known here.
+    """Return the needs of a published configuration; from the size of its weights where its family is not known here.
 
     Raises:
         UsageError: neither the family nor the number of parameters can be told.
@@ -135,7 +136,7 @@ def published_needs(title: str, config: Mapping[str, Any], weights: int, downloa
 
 
 def gguf_needs(title: str, path: Path) -> Needs:
-    """The needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes.
+    """Return the needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes.
 
     Raises:
         CorruptError: it is damaged.
@@ -143,7 +144,7 @@ def gguf_needs(title: str, path: Path) -> Needs:
     from seedbed.formats.gguf.file import GgufFile
 
     opened = GgufFile(path)
-    sizes = {name: _product(opened.shape(name)) for name in opened.names()}
+    sizes = {name: math.prod(opened.shape(name)) for name in opened.names()}
     meta, kind = opened.metadata, str(opened.metadata.get("general.architecture", ""))
 
     def stated(key: str, default: int = 0) -> int:
@@ -159,7 +160,7 @@ def gguf_needs(title: str, path: Path) -> Needs:
 
 
 def folder_needs(path: Path) -> Needs:
-    """The needs of a published folder or a GGUF file on this disk.
+    """Return the needs of a published folder or a GGUF file on this disk.
 
     Raises:
         UsageError: it is neither.
@@ -172,29 +173,26 @@ def folder_needs(path: Path) -> Needs:
         raise UsageError(
             f"{path} is no model", why="it has no config.json", fix="give a folder of a published model, or a GGUF file"
         )
-    try:
-        config = files.read_json(described)
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"{described} cannot be read", why=str(error), fix="copy it again") from error
+    config = files.read_json_object(described, fix="copy it again")
     weights = sum(one.stat().st_size for one in path.glob("*.safetensors"))
-    return published_needs(path.name, config if isinstance(config, dict) else {}, weights)
+    return published_needs(path.name, config, weights)
 
 
 def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:
-    """The needs of a repository, from its config.json and the sizes of its files; weights are not downloaded.
+    """Return the needs of a repository, from its config.json and the sizes of its files; weights are not downloaded.
 
     Raises:
         UsageError: it has no weights that can be read, or they say too little.
         HubError: no answer.
     """
-    from seedbed.hub.model_files import choose
+    from seedbed.hub.model_files import choose_model_files
     from seedbed.hub.pulling import fetch_json
 
-    choice = choose(listing, gguf)
+    choice = choose_model_files(listing, gguf)
     if choice.main:
         raise UsageError(
-            f"{listing.address}: how large {choice.main} is inside cannot be told from outside",
-            why=f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside of it",
+            f"{listing.address}: the size of {choice.main} is not known before it is pulled",
+            why=f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside the file",
             fix="pull it and ask again, or count with about its size and half a gigabyte more of memory",
         )
     config = fetch_json(hub, listing, "config.json")
@@ -202,7 +200,7 @@ def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:
 
 
 def _estimated(title: str, config: Mapping[str, Any], weights: int, download: int, error: SeedbedError) -> Needs:
-    """From the size of the weights and the usual keys of a config.json."""
+    """Estimate needs from the size of the weights and the usual keys of a config.json."""
     inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(inner, Mapping)
     dtype = str(inner.get("dtype") or inner.get("torch_dtype") or config.get("torch_dtype") or "").removeprefix(
@@ -227,12 +225,6 @@ def _estimated(title: str, config: Mapping[str, Any], weights: int, download: in
     return Needs(title, _parts(total, looked_up, table, cache, context), download, note)
 
 
-def _parts(total: int, looked_up: int, largest: int, cache: int, context: int) -> Anatomy:
-    return Anatomy({"all": total}, {}, max(0, total - looked_up), largest, cache, 0, context or DEFAULT_CONTEXT, True)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+def _parts(total: int, looked_up: int, largest: int, cache: int, context: int) -> ParameterCounts:
+    read = max(0, total - looked_up)
+    return ParameterCounts({"all": total}, read, largest, cache, 0, context or DEFAULT_CONTEXT, generates=True)

@@ -59,7 +59,7 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
 def _needs(library: Any, model: str, revision: str | None, offline: bool) -> Needs:
     """A path, a name in the library, a preset, or a repository, looked for in this order."""
     from seedbed.app.fit import config_needs, folder_needs, hub_needs
-    from seedbed.models.presets import PRESETS
+    from seedbed.models.presets import presets
 
     path = Path(model).expanduser()
     if (path.suffix.lower() == ".gguf" and path.is_file()) or (path / "config.json").is_file():
@@ -69,12 +69,12 @@ def _needs(library: Any, model: str, revision: str | None, offline: bool) -> Nee
             return _stored(library, model)
         except NotFoundError as error:
             missing = error
-        if model in PRESETS:
-            return config_needs(model, PRESETS[model])
+        if model in presets():
+            return config_needs(model, presets()[model])
         if "/" not in model:
             raise NotFoundError(
                 f"there is no model {model!r}",
-                why=f"{missing.why}; the published shapes are {', '.join(PRESETS)}",
+                why=f"{missing.why}; the published shapes are {', '.join(presets())}",
                 fix="for a repository on the hub write hf:OWNER/NAME",
             ) from missing
     from seedbed.hub.hub import Hub

@@ -1,6 +1,6 @@
 """`seedbed plan`: what a model costs before it is trained: parameters, bytes, memory, FLOPs and time on this machine.
 
-The counting is `models.training_cost`'s. The time is an estimate: the float32 matrix-product peak of this machine's
+The counting is `models.parameter_counts`'s. The time is an estimate: the float32 matrix-product peak of this machine's
 CPU, measured for a moment, times the share of it that a training step is assumed to reach. The default amount of text
 is 20 tokens a parameter, about the best use of a fixed compute (Hoffmann et al. 2022, table 3).
 """
@@ -21,7 +21,7 @@ from seedbed.core.progress import duration, say
 
 if TYPE_CHECKING:
     from seedbed.models.config import AnyConfig
-    from seedbed.models.training_cost import TrainingCost
+    from seedbed.models.parameter_counts import ParameterCounts
     from seedbed.pipeline.recipe import Recipe
     from seedbed.pipeline.stages.train import TrainStage
 
@@ -47,7 +47,7 @@ class Estimate:
     """A plan with its training memory in bytes by use, and its time on a machine of ``peak`` FLOP per second."""
 
     target: Target
-    plan: TrainingCost
+    plan: ParameterCounts
     batch: int
     tokens: int
     memory: dict[str, float]
@@ -127,15 +127,15 @@ def _default_shape(depth: int | None, vocab: int | None, context: int | None) ->
 
 def _find(name: str) -> Target:
     """A preset, a recipe, or a stored model, looked for in this order."""
-    from seedbed.models.presets import PRESETS
+    from seedbed.models.presets import presets
 
-    if name in PRESETS:
-        return Target(name, PRESETS[name])
+    if name in presets():
+        return Target(name, presets()[name])
     if name.endswith(".toml"):
         from seedbed.pipeline.recipe import load_recipe
 
         return recipe_target(name, load_recipe(Path(name)))
-    return Target(name, _stored_shape(name, PRESETS))
+    return Target(name, _stored_shape(name, presets()))
 
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
@@ -197,9 +197,9 @@ def estimate(target: Target, batch: int | None = None, tokens: int | None = None
     """What a target costs on this machine."""
     from seedbed.core.machine import matmul_flops
     from seedbed.models.config import stacks
-    from seedbed.models.training_cost import plan
+    from seedbed.models.parameter_counts import count_parameters
 
-    made, parts = plan(target.config), stacks(target.config)
+    made, parts = count_parameters(target.config), stacks(target.config)
     batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
     everything, at_rest = (
         made.training_bytes(count, parts[0].d_model, layers) for count in (batch * parts[-1].max_length, 0)
@@ -263,8 +263,8 @@ def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _sizes(plan: TrainingCost) -> dict[str, float]:
-    from seedbed.models.training_cost import BYTES
+def _sizes(plan: ParameterCounts) -> dict[str, float]:
+    from seedbed.models.parameter_counts import BYTES
 
     return {precision: plan.weight_bytes(precision) for precision in BYTES}
 

@@ -141,10 +141,10 @@ def _pruned(
 
 
 def _facts(loaded: Loaded[AnyModel]) -> dict[str, Any]:
-    from seedbed.models.training_cost import plan
+    from seedbed.models.parameter_counts import count_parameters
     from seedbed.transform.sparsity import zeros
 
-    counted = plan(loaded.model.config)
+    counted = count_parameters(loaded.model.config)
     return {
         "parameters": counted.total,
         "nonzero": counted.total - zeros(loaded.model),

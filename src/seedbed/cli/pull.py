@@ -95,13 +95,13 @@ def _pull_model(
         artifact = _imported(library, pulled, gguf or "", name)
         discard(pulled)
         return artifact
-    from seedbed.hub.model_files import choose
+    from seedbed.hub.model_files import choose_model_files
 
     listing = hub.listing(address, revision)
     kept = stored(library, address, listing.commit, gguf)
     if kept is not None:
         return _named(library, kept, name)
-    choice = choose(listing, gguf)
+    choice = choose_model_files(listing, gguf)
     announce(listing, [(file.path, file.bytes) for file in choice.files])
     with staging(library.root, listing) as folder:
         pulled = pull(hub, listing, choice.files, folder, room_after=choice.stored)

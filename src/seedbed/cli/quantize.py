@@ -35,11 +35,11 @@ def quantize_command(model: str, schemes: tuple[str, ...], name: str | None, mea
     """
     from seedbed.core.artifacts import Library
     from seedbed.core.errors import UsageError
-    from seedbed.models.quantized import scheme as check
+    from seedbed.models.quantized import scheme_by_name
 
     chosen = schemes or ("int8",)
     for one in chosen:
-        check(one)
+        scheme_by_name(one)
     if name and len(chosen) > 1:
         raise UsageError("one name cannot be given to several models", why=f"{len(chosen)} schemes", fix="omit --name")
     library = Library()

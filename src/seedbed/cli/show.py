@@ -120,12 +120,12 @@ def _model_facts(artifact: Artifact) -> dict[str, Any]:
     """Parameters by kind, which of them are one and the same, quantization and origin of a model; else nothing."""
     if artifact.kind != "model":
         return {}
-    from seedbed.models.parameter_counts import anatomy
+    from seedbed.models.parameter_counts import count_parameters
     from seedbed.models.store import CONFIG, read_config, read_description
 
     try:
         described = read_description(artifact)
-        parts = anatomy(read_config(described["model"]))
+        parts = count_parameters(read_config(described["model"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(
             f"{CONFIG} of model {artifact.id[:12]} cannot be read",
@@ -134,7 +134,7 @@ def _model_facts(artifact: Artifact) -> dict[str, Any]:
         ) from error
     return {
         "parameters": {kind: count for kind, count in parts.parameters.items() if count} | {"total": parts.total},
-        "shared": parts.shared,
+        "shared": parts.tied,
         **_sharing(artifact),
         "quantization": described.get("quantization"),
         "source": artifact.manifest.config.get("source"),

@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{6,64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about an artifact besides its content."""
+    """The facts about an artifact besides its content."""
 
     kind: str
     id: str
@@ -69,7 +69,7 @@ class Artifact:
         return sum(int(entry["bytes"]) for entry in self.manifest.files.values())
 
     def file(self, name: str) -> Path:
-        """The path of one of its files.
+        """Return the path of one of its files.
 
         Raises:
             NotFoundError: it has no such file.
@@ -113,7 +113,7 @@ class Artifact:
         return state
 
     def _seen(self) -> dict[str, Any]:
-        """The states of files when they were last found right."""
+        """Return the states of files when they were last verified."""
         try:
             stored = files.read_json(self.path / VERIFIED)
         except (OSError, ValueError):
@@ -224,7 +224,7 @@ class Library:
         return artifact
 
     def all(self, kind: str | None = None) -> list[Artifact]:
-        """All artifacts, newest first."""
+        """Return all artifacts, newest first."""
         found = [_read(path) for path in self._paths() if kind is None or path.parent.name == kind]
         return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
 
@@ -237,22 +237,22 @@ class Library:
         (self.root / "refs" / check_name(name)).unlink(missing_ok=True)
 
     def names(self) -> dict[str, str]:
-        """Every name and the id it points to."""
+        """Return every name and the id it points to."""
         home = self.root / "refs"
         if not home.is_dir():
             return {}
         return {path.name: path.read_text().strip() for path in sorted(home.iterdir()) if _NAME.fullmatch(path.name)}
 
     def names_of(self, artifact: Artifact) -> list[str]:
-        """The names that point to an artifact."""
+        """Return the names that point to an artifact."""
         return [name for name, target in self.names().items() if target == artifact.id]
 
     def parents(self, artifact: Artifact) -> list[Artifact]:
-        """The artifacts it was made from."""
+        """Return the artifacts it was made from."""
         return [self.get(parent) for parent in artifact.manifest.parents]
 
     def children(self, artifact: Artifact) -> list[Artifact]:
-        """The artifacts that were made from it."""
+        """Return the artifacts that were made from it."""
         return [other for other in self.all() if artifact.id in other.manifest.parents]
 
     def remove(self, reference: str, kind: str | None = None, *, force: bool = False) -> Artifact:
@@ -290,7 +290,7 @@ class Library:
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as a file name.
+    """Return a name that is safe as a file name.
 
     Raises:
         UsageError: it holds other characters, or looks like an id.

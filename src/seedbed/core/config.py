@@ -155,7 +155,7 @@ def override(settings: T, key: str, text: str, *, origin: str) -> T:
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Settings as plain tables, lists and values (tuples become lists), leaving out what is None."""
+    """Return settings as plain tables, lists and values (tuples become lists), without None."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -199,7 +199,7 @@ def _read(path: Path) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """``SEEDBED_TRAIN__STEPS=5`` is ``train.steps = 5``; names without ``__`` (SEEDBED_HOME) are not settings."""
+    """Read ``SEEDBED_TRAIN__STEPS=5`` as ``train.steps = 5``; names without ``__`` (SEEDBED_HOME) are not settings."""
     for name, value in sorted(environment.items()):
         if name.startswith(_ENVIRONMENT) and "__" in name:
             yield name[len(_ENVIRONMENT) :].lower().replace("__", "."), value, f"environment variable {name}"
@@ -270,13 +270,13 @@ def _variant_class(family: type[Variant], table: Mapping[str, Any], key: str, or
 
 
 def _section_default(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """A section's own defaults, which may differ from those of its class."""
+    """Return a section's own defaults, which may differ from those of its class."""
     made = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
     return {} if made is None else to_dict(made)
 
 
 def _given_type(hint: Any) -> Any:
-    """The type of an optional setting when it is given."""
+    """Return the type of an optional setting when it is given."""
     if get_origin(hint) in (Union, types.UnionType):
         return next(argument for argument in get_args(hint) if argument is not type(None))
     return hint

@@ -25,7 +25,7 @@ class SeedbedError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        """Three lines, whatever line breaks a library's own message brought along."""
+        """Return the three lines, without line breaks of a library's own message."""
         fields = {"error": self.what, "why": self.why, "fix": self.fix}
         return "\n".join(f"{name}: {' '.join(text.split())}" for name, text in fields.items())
 

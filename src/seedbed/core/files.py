@@ -14,30 +14,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seedbed.core.errors import CapacityError
+from seedbed.core.errors import CapacityError, CorruptError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_text(text: str) -> str:
-    """Hex SHA-256 of a text's UTF-8 bytes."""
+    """Return the hex SHA-256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the form that is hashed."""
+    """Return JSON with sorted keys and no spaces: the form that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_object(path: Path, *, fix: str, most: int = 20_000_000) -> dict[str, Any]:
+    """Read a JSON object that came from outside.
+
+    Raises:
+        CorruptError: it cannot be read, is no object, or has more than ``most`` bytes.
+    """
+    try:
+        if (size := path.stat().st_size) > most:
+            raise ValueError(f"it has {size} bytes, at most {most} are read")
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}, not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptError(f"{path} cannot be read", why=str(error), fix=fix) from error
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -144,7 +161,7 @@ def disk_errors(where: Path) -> Iterator[None]:
 
 
 def _error_number(error: Exception) -> int | None:
-    """The operating system's number of an error; writers in Rust (safetensors, tokenizers) have it in their text."""
+    """Return the operating system's number of an error; writers in Rust (safetensors) have it in their text."""
     if isinstance(error, OSError):
         return error.errno
     written = re.search(r"os error (\d+)", str(error))

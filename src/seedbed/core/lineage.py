@@ -1,4 +1,4 @@
-"""The family of an artifact: what it was made from, up to the corpora, as a tree of text.
+"""The family of an artifact: its ancestors up to the corpora, as a tree of text.
 
 An ancestor that is reached twice (a model's tokenizer and its tokens come from one corpus) is unfolded once and named
 again afterwards. Descendants are left out: they change whenever something is made, and ``Library.children`` has them.
@@ -29,16 +29,19 @@ class Relative:
     parents: tuple[Relative, ...]
     repeated: bool = False
 
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, Relative]]:
+        """Yield itself and its ancestors, depth first, with their distance; repeated ones too."""
+        yield depth, self
+        for parent in self.parents:
+            yield from parent.walk(depth + 1)
+
     def ancestors(self) -> Iterator[Relative]:
-        """Itself and everything it was made from, each once."""
-        if not self.repeated:
-            yield self
-            for parent in self.parents:
-                yield from parent.ancestors()
+        """Yield itself and its ancestors, each once."""
+        return (relative for _, relative in self.walk() if not relative.repeated)
 
 
 def family(library: Library, artifact: Artifact) -> Relative:
-    """An artifact with all its ancestors.
+    """Return an artifact with all its ancestors.
 
     Raises:
         CorruptError: an ancestor's manifest cannot be read.
@@ -66,7 +69,7 @@ def _held(library: Library, identity: str) -> Artifact | None:
 
 
 def tree_lines(root: Relative, details: Callable[[Artifact], Sequence[str]] = lambda artifact: ()) -> Iterator[str]:
-    """The family as lines: kind, beginning of the id, names.
+    """Yield the family as lines: kind, beginning of the id, names.
 
     Args:
         details: further lines below an artifact, such as a corpus's files.

@@ -1,4 +1,4 @@
-"""What this machine is: for plans, reports and the provenance of numbers."""
+"""Facts about this machine, for plans, reports and the provenance of numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory, operating system and library versions."""
+    """Return processor, cores, memory, operating system and library versions."""
     import torch
 
     return {
@@ -24,12 +24,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """Memory in bytes: the physical one, or a container's share of it; 0 where it cannot be told."""
+    """Return memory in bytes: the physical one, or a container's share of it; 0 where unknown."""
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, AttributeError, OSError):
@@ -41,7 +41,7 @@ def memory_bytes() -> int:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():
@@ -51,7 +51,7 @@ def processor() -> str:
 
 
 def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
-    """Measured peak of float32 matrix products on the CPU, in FLOP per second (best of several)."""
+    """Measure the peak of float32 matrix products on the CPU, in FLOP per second (best of several)."""
     import time
 
     import torch
@@ -67,22 +67,30 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
 
 
 def read_bandwidth(bytes_read: int = 2**29) -> float:
-    """Measured bytes a second that all threads read from memory (best of several sums)."""
+    """Measure the bytes a second that all threads read from memory (best of several sums)."""
+    return _sum_bandwidth("cpu", bytes_read)
+
+
+def gpu_bandwidth(bytes_read: int = 2**30) -> float:
+    """Measure the bytes a second that the first GPU reads from its memory (best of several sums)."""
+    return _sum_bandwidth("cuda", bytes_read)
+
+
+def _sum_bandwidth(device: str, bytes_read: int) -> float:
     import time
 
     import torch
 
-    values = torch.ones(bytes_read // 4)
-    best = float("inf")
+    values, best = torch.ones(bytes_read // 4, device=device), float("inf")
     for _ in range(6):
         start = time.perf_counter()
-        values.sum()
+        values.sum().item()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return bytes_read / best
 
 
 def available_bytes() -> int:
-    """Memory that can be had now without another program giving way; 0 where it cannot be told."""
+    """Return the bytes of memory available now, without other programs giving up theirs; 0 where unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -113,7 +121,7 @@ INSTRUCTION_SETS = {
 
 
 def instruction_sets(info: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
-    """Which of :data:`INSTRUCTION_SETS` this processor has; empty where it cannot be told."""
+    """Return those of :data:`INSTRUCTION_SETS` that this processor has; empty where unknown."""
     try:
         lines = info.read_text(errors="replace").splitlines()
     except OSError:
@@ -124,7 +132,7 @@ def instruction_sets(info: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Every GPU that PyTorch can use: name, bytes of memory, bytes free."""
+    """List the GPUs that PyTorch can use: name, bytes of memory, bytes free."""
     import torch
 
     found = []
@@ -132,20 +140,3 @@ def gpus() -> list[dict[str, Any]]:
         free, total = torch.cuda.mem_get_info(index)
         found.append({"name": torch.cuda.get_device_name(index), "memory_bytes": total, "free_bytes": free})
     return found
-
-
-def gpu_bandwidth(bytes_read: int = 2**30) -> float:
-    """Measured bytes a second that the first GPU reads from its memory (best of several sums)."""
-    import time
-
-    import torch
-
-    values = torch.ones(bytes_read // 4, device="cuda")
-    best = float("inf")
-    for _ in range(6):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        values.sum()
-        torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return bytes_read / best

@@ -1,4 +1,4 @@
-"""Where a setting was written, so that an error can point at the line, the flag or the variable.
+"""The origin of a setting, so that an error can point at the line, the flag or the variable.
 
 Lines are found by reading the file's headers and keys again, because the standard library's TOML reader keeps no
 positions. A key inside an inline table is placed at the line of what holds it.
@@ -18,7 +18,7 @@ _LAST_PART = re.compile(r"(\[\d+\]|\.?[^.\[\]]+|.)\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where settings come from, to point an error at a line, a flag or a variable.
+    """The source of settings, to point an error at a line, a flag or a variable.
 
     Attributes:
         name: of the file.
@@ -31,7 +31,7 @@ class Origin:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, key: str) -> str:
-        """``file, line N`` of a key such as ``sources[1].path``, else of the table or list that holds it."""
+        """Return ``file, line N`` of a key such as ``sources[1].path``, else of the table or list that holds it."""
         while key:
             if key in self.given:
                 return self.given[key]
@@ -42,7 +42,7 @@ class Origin:
 
     @cached_property
     def _lines(self) -> dict[str, int]:
-        """The line of every table and key; the tables of a list are counted."""
+        """Return the line of every table and key; the tables of a list are counted."""
         found: dict[str, int] = {}
         current = ""
         for number, line in enumerate(self.text.splitlines(), 1):

@@ -18,12 +18,12 @@ def seed_everything(seed: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The libraries that define what a random state means."""
+    """Return the versions of the libraries that define a random state."""
     return {"python": sys.version.split()[0], "numpy": np.__version__, "torch": torch.__version__}
 
 
 def random_state() -> dict[str, Any]:
-    """All generators' states as JSON values and tensors."""
+    """Return all generators' states as JSON values and tensors."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, internal, gauss = random.getstate()
     state: dict[str, Any] = {

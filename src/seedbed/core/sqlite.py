@@ -42,7 +42,7 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One state of the file for all that the block reads; nobody waits for it.
+        """Read one consistent state of the file throughout the block; no writer waits for it.
 
         Raises:
             CorruptError: the file is damaged.
@@ -52,7 +52,7 @@ class Connection:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all that the block writes, or nothing. Blocks in blocks of a thread are one transaction.
+        """Run a transaction: all that the block writes, or nothing. Nested blocks of a thread are one transaction.
 
         Raises:
             CorruptError: the file is damaged.
@@ -63,12 +63,12 @@ class Connection:
             yield self._connection
 
     def run(self, script: str) -> None:
-        """Statements, outside of a transaction of ours; raises as :meth:`writing`."""
+        """Run statements outside of a transaction of ours; raises as :meth:`writing`."""
         with self._lock, self.errors():
             self._connection.executescript(script)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
@@ -80,7 +80,7 @@ class Connection:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
+        """Turn SQLite's errors into ours."""
         try:
             yield
         except sqlite3.Error as error:
@@ -93,7 +93,7 @@ class Connection:
             raise DataError("a text cannot be stored", why=why, fix="repair the text's encoding") from error
 
     def damaged(self, why: str) -> CorruptError:
-        """For a file that is not what it should be."""
+        """Return the error of a damaged file."""
         return CorruptError(f"{self.path} is damaged", why=why, fix=self._repair)
 
     @contextmanager
@@ -130,7 +130,7 @@ class Connection:
 
 
 class File(Connection):
-    """A file that is readable by its owner alone, made when there is none.
+    """A database file readable by its owner alone, created when there is none.
 
     Args:
         schema: makes what is missing; run when the file is new.

@@ -1,4 +1,4 @@
-"""What a model's bits per byte are compared with: uniform, unigrams, a Kneser-Ney 5-gram, ``gzip -9`` and ``xz -9``.
+"""Baselines for a model's bits per byte: uniform, unigrams, a Kneser-Ney 5-gram, ``gzip -9`` and ``xz -9``.
 
 Everything that learns, learns from the training split alone. Every row pays for the end of a document as the model
 does: unigrams and the 5-gram predict it, compressors store it. Compressors run document by document, since a model
@@ -27,7 +27,7 @@ _READ = 2**22  # tokens read at once where only counts are kept
 
 
 def token_rows(train: TokenSplit, test: TokenSplit, vocab_size: int) -> list[ResultRow]:
-    """Uniform, unigram and Kneser-Ney over tokens."""
+    """Return the rows of uniform, unigram and Kneser-Ney models over tokens."""
     tokens = test.read(0, len(test))
     uniform = np.full(len(tokens), np.log2(vocab_size))
     uniform[test.starts] = 0.0
@@ -46,7 +46,7 @@ def _token_row(name: str, costs: Floats, test: TokenSplit, note: str) -> ResultR
 
 
 def _unigram_costs(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_size: int) -> Floats:
-    """Bits of every token by its count in the training split plus one; the BOS of a document is given."""
+    """Return the bits of every token by its count in the training split plus one; the BOS of a document is given."""
     counts = np.ones(vocab_size)
     for start in range(0, len(train), _READ):
         counts += np.bincount(train.read(start, min(start + _READ, len(train))), minlength=vocab_size)
@@ -70,7 +70,7 @@ def _kneser_ney_row(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_s
 
 
 def _sample(split: TokenSplit, limit: int) -> tuple[Tokens, NDArray[np.int64]]:
-    """All tokens and where documents start; beyond ``limit`` tokens, those of documents spread evenly."""
+    """Return all tokens and the starts of documents; beyond ``limit`` tokens, those of documents spread evenly."""
     if len(split) <= limit:
         return split.read(0, len(split)), split.starts
     stops = np.append(split.starts[1:], len(split))
@@ -82,7 +82,7 @@ def _sample(split: TokenSplit, limit: int) -> tuple[Tokens, NDArray[np.int64]]:
 
 
 def text_rows(train: Iterable[str], test: Iterable[str]) -> list[ResultRow]:
-    """Uniform and unigram over bytes, ``gzip -9`` and ``xz -9``.
+    """Return the rows of uniform and unigram models over bytes, ``gzip -9`` and ``xz -9``.
 
     Args:
         train: the training documents, to count bytes in.
@@ -115,7 +115,7 @@ def _byte_row(name: str, bits: Floats, sizes: Floats, note: str) -> ResultRow:
 
 
 def _byte_costs(train: Iterable[str]) -> Floats:
-    """Bits of each byte, and of the end of a document (257,), by its count in the training split plus one."""
+    """Return the bits of each byte and of a document's end (257,), by its count in the training split plus one."""
     counts = np.ones(257)
     for text in track(train, "counting bytes", unit="documents"):
         counts[:256] += np.bincount(np.frombuffer(text.encode(), np.uint8), minlength=256)
@@ -125,7 +125,7 @@ def _byte_costs(train: Iterable[str]) -> Floats:
 
 
 def xz_size(raw: bytes) -> int:
-    """Bytes that ``xz -9`` makes of ``raw``.
+    """Return the size of ``raw`` compressed by ``xz -9``.
 
     The preset's dictionary of 64 MiB is allocated and cleared for every call. One as large as the text finds the same
     matches ten times as fast.

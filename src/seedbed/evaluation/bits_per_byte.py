@@ -63,7 +63,7 @@ class BitsPerByte:
 
 
 def ratio_error(numbers: NDArray[np.float64], sizes: NDArray[np.int64]) -> float:
-    """The standard error of ``sum(numbers) / sum(sizes)`` over documents (Cochran 1977, chapter 6)."""
+    """Return the standard error of ``sum(numbers) / sum(sizes)`` over documents (Cochran 1977, chapter 6)."""
     count = len(numbers)
     if count < 2:
         return float("nan")
@@ -73,7 +73,7 @@ def ratio_error(numbers: NDArray[np.float64], sizes: NDArray[np.int64]) -> float
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """A piece of one document to run through the model, and which of its predictions are new."""
+    """A piece of one document to run through the model; predictions before ``skip`` were made in an earlier window."""
 
     document: int
     start: int  # index of its first input token in the split
@@ -82,7 +82,7 @@ class TokenWindow:
 
 
 def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | None = None) -> BitsPerByte:
-    """Bits per byte of ``model`` on every document of ``split``.
+    """Measure bits per byte of ``model`` on every document of ``split``.
 
     Args:
         model: a causal model, on any device; measured without dropout.
@@ -146,7 +146,7 @@ def _evaluating(model: Decoder) -> Iterator[None]:
 
 
 def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
-    """Windows of like length together, the longest first, each batch at most ``BATCH_TOKENS`` with its padding."""
+    """Yield batches of windows of like length, the longest first, of at most ``BATCH_TOKENS`` with padding."""
     ordered = sorted(windows, key=lambda window: -window.length)
     at = 0
     while at < len(ordered):
@@ -158,7 +158,7 @@ def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
 def _batch_bits(
     model: Decoder, split: TokenSplit, batch: Sequence[TokenWindow]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For every new prediction of a batch, its document and its cost in bits.
+    """Return, for every new prediction of a batch, its document and its cost in bits.
 
     Short windows are padded on the right, which a causal model cannot see.
     """
@@ -170,7 +170,7 @@ def _batch_bits(
 
 
 def batch_tokens(split: TokenSplit, batch: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The ids of a batch of windows, (B, T + 1), and which of its predictions are new, (B, T)."""
+    """Return the ids of a batch of windows (B, T + 1), and a mask of its new predictions (B, T)."""
     width = batch[0].length
     rows = np.zeros((len(batch), width + 1), dtype=np.int64)
     new = np.zeros((len(batch), width), dtype=bool)
@@ -181,7 +181,7 @@ def batch_tokens(split: TokenSplit, batch: Sequence[TokenWindow], device: torch.
 
 
 def _cross_entropy(model: Decoder, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
-    """-ln p of each target (N,), with a bounded number of logits at once."""
+    """Return -ln p of each target (N,), with a bounded number of logits at once."""
     rows = max(1, LOGITS // model.config.vocab_size)
     costs = [
         torch.nn.functional.cross_entropy(model.head(part).float(), wanted, reduction="none").double()

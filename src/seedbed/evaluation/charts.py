@@ -26,7 +26,7 @@ class Series:
     points: Sequence[tuple[float, float]]
 
     def drawn(self) -> list[tuple[float, float]]:
-        """The finite points, thinned evenly to a few hundred; the last one stays."""
+        """Return the finite points, thinned evenly to a few hundred; the last one stays."""
         finite = [point for point in self.points if all(map(math.isfinite, point))]
         step = -(-len(finite) // _POINTS) or 1
         return finite[-1::-step][::-1]
@@ -42,7 +42,7 @@ class Bar:
 
 
 def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
-    """Lines over a common x axis that starts at its smallest value; empty markup when there is nothing to draw."""
+    """Draw lines over a common x axis from its smallest value; empty markup when there is nothing to draw."""
     lines = [(one.name, one.drawn()) for one in series]
     lines = [(name, points) for name, points in lines if points]
     if not lines:
@@ -62,7 +62,7 @@ def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
 
 
 def bar_chart(title: str, bars: Sequence[Bar]) -> Markup:
-    """Bars from zero, each with its name and value above it."""
+    """Draw bars from zero, each with its name and value above it."""
     longest = max((bar.value for bar in bars), default=0) or 1
     body = []
     for index, bar in enumerate(bars):
@@ -77,7 +77,7 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> Markup:
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """About ``wanted`` round numbers that cover ``low`` to ``high``, in steps of 1, 2 or 5 times a power of ten."""
+    """Return about ``wanted`` round numbers from ``low`` to ``high``, in steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     if span <= 0:
         return [low]
@@ -89,7 +89,7 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def number(value: float) -> str:
-    """``1.5M``, ``20k``, ``0.25``, ``3e-05``: short enough for an axis."""
+    """Format a number for an axis: ``1.5M``, ``20k``, ``0.25``, ``3e-05``."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.4g}{unit}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError
+from seedbed.core.lineage import family
 from seedbed.core.machine import describe_machine
 from seedbed.core.progress import say
 from seedbed.core.version import __version__
@@ -27,7 +28,7 @@ from seedbed.evaluation import samples
 from seedbed.evaluation.baselines import text_rows, token_rows
 from seedbed.evaluation.bits_per_byte import BitsPerByte, measure
 from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, write_report
-from seedbed.evaluation.subject import Subject, family_tree, find_subject
+from seedbed.evaluation.subject import Subject, find_subject
 from seedbed.evaluation.table import Line, ResultRow, compare, known
 from seedbed.models.store import LoadedModel, load_model
 from seedbed.train.metrics import read_metrics
@@ -58,7 +59,7 @@ def evaluate_model(
 
     Args:
         model: an artifact of kind "model".
-        subject: what belongs to it, where the caller knows; found through the lineage otherwise.
+        subject: its tokens, corpus and relatives, where the caller knows them; found through the lineage otherwise.
         baselines: whether the table holds baselines.
         command: the command line that makes the report again.
         name: a reference to move to the evaluation.
@@ -81,7 +82,7 @@ def evaluate_model(
 
 
 def measure_subject(subject: Subject, loaded: LoadedModel, corpus: Corpus, *, baselines: bool) -> Measured:
-    """All numbers: the model, the model it was fine-tuned from, and baselines.
+    """Measure everything: the model, the model it was fine-tuned from, and baselines.
 
     Raises:
         UsageError: the tokens were made with another tokenizer.
@@ -112,7 +113,7 @@ def _texts(corpus: Corpus, split: Split) -> Iterator[str]:
 
 
 def _packed_order(corpus: Corpus, shards: TokenShards) -> tuple[NDArray[np.int64], list[str]]:
-    """Which test document of the corpus each packed one is (they are packed by source), and its kind."""
+    """Return the corpus index of each packed test document (they are packed by source), and its kind."""
     found = [(shards.sources.index(one.source), one.kind, one.bytes) for one in corpus.documents("test")]
     order = np.argsort([source for source, _, _ in found], kind="stable")
     packed = [found[index] for index in order]
@@ -133,10 +134,6 @@ def _report(
     subject: Subject, loaded: LoadedModel, corpus: Corpus, measured: Measured, library: Library, command: str
 ) -> Report:
     total = len(measured.model.document_bits)
-    tree = [
-        Ancestor(depth, one.kind, one.id, library.names_of(one), one.manifest.licence, first)
-        for depth, one, first in family_tree(subject.model, library)
-    ]
     names = library.names_of(subject.model) or [subject.model.id[:12]]
     say("writing samples")
     return Report(
@@ -147,7 +144,11 @@ def _report(
         runs=[RunSummary(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
         samples=samples.continuations(loaded, corpus.documents("test"), total),
         questions=_answers(subject, loaded),
-        lineage=tree,
+        lineage=[
+            Ancestor(depth, one.artifact.kind, one.id, one.names, one.artifact.manifest.licence, not one.repeated)
+            for depth, one in family(library, subject.model).walk()
+            if one.artifact is not None
+        ],
         corpus=_corpus_facts(subject.corpus, corpus),
         machine=_machine_facts(),
         command=command,

@@ -32,7 +32,7 @@ class HeldOut:
 
 
 def from_text(text: str, tokenizer: Tokenizer, origin: str) -> HeldOut:
-    """The lines of a text: the last fifth is measured on, in documents of a few thousand characters.
+    """Split the lines of a text: the last fifth is for measuring, in documents of a few thousand characters.
 
     Raises:
         DataError: it has fewer than two lines with text.
@@ -63,7 +63,7 @@ def _documents(lines: Sequence[str]) -> Iterator[str]:
 
 
 def from_corpus(model: Artifact, library: Library, tokens: int) -> HeldOut | None:
-    """The beginning of a model's own training tokens, and its test split; None where they are not in the library."""
+    """Take the beginning of a model's training tokens and its test split; None where the library lacks them."""
     try:
         artifact = find_subject(model, library).tokens
     except NotFoundError:

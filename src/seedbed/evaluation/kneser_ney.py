@@ -33,7 +33,7 @@ _FALLBACK = np.array([0.0, 0.5, 1.0, 1.5])
 
 
 def modified_discounts(counts: Ints) -> Floats:
-    """The amounts taken off counts of 0, 1, 2, and 3 or more (4,), as Chen & Goodman 1999 estimate them."""
+    """Return the amounts taken off counts of 0, 1, 2, and 3 or more (4,), as Chen & Goodman 1999 estimate them."""
     n1, n2, n3, n4 = (int(np.count_nonzero(counts == value)) for value in (1, 2, 3, 4))
     if not (n1 and n2 and n3):
         return _FALLBACK
@@ -59,7 +59,7 @@ class KneserNey:
         self._vocab_size = vocab_size
 
     def log2_probabilities(self, tokens: Tokens, starts: Ints) -> Floats:
-        """The log2 probability of every token given its document so far (N,); 0 for the first of each document.
+        """Return the log2 probability of every token given its document so far (N,); 0 for the first of each document.
 
         Args:
             tokens: documents one after another (N,), each number below the vocabulary's size.
@@ -135,18 +135,18 @@ def _level(keys: Ints, counts: Ints, contexts: int, vocab_size: int, discounts: 
 
 
 def _left_neighbours(suffix: Ints, number: Ints, longer: int, shorter: int) -> Ints:
-    """For each of the ``shorter`` n-grams, how many of the ``longer`` ones, one token more, end with it."""
+    """Count, for each of the ``shorter`` n-grams, how many of the ``longer`` ones, one token more, end with it."""
     suffix_of = np.empty(longer, dtype=np.int64)
     suffix_of[number] = suffix
     return np.bincount(suffix_of, minlength=shorter)
 
 
 def _depths(length: int, starts: Ints) -> Ints:
-    """How many tokens of its document stand before each position (length,)."""
+    """Return the number of tokens of its document before each position (length,)."""
     sizes = np.diff(starts, append=length)
     return np.arange(length) - np.repeat(starts, sizes)
 
 
 def _shifted(found: Ints) -> Ints:
-    """What ends at the position before (N,); the first position has nothing before it."""
+    """Return the n-gram that ends at the position before (N,); -1 at the first position."""
     return np.concatenate([np.array([-1]), found[:-1]])

@@ -1,8 +1,8 @@
-"""What quantization costs in quality: the same held-out text through the float model and the quantized one.
+"""The quality that quantization costs: the same held-out text through the float model and the quantized one.
 
-Three figures, because one hides things: bits per byte (what it costs on average), top-1 agreement (how often the
-greedy token stays), and the mean Kullback-Leibler divergence KL(float || quantized) in nats a token (how far the whole
-distribution moves; the figure llama.cpp's ``--kl-divergence`` prints).
+Three figures, because one hides things: bits per byte (the average cost), top-1 agreement (the share of greedy
+tokens that stay), and the mean Kullback-Leibler divergence KL(float || quantized) in nats a token (the change of the
+whole distribution; the figure llama.cpp's ``--kl-divergence`` prints).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def compare(base: Decoder, other: Decoder, split: TokenSplit, tokens: int = 50_0
 
 
 def _first(windows: list[TokenWindow], tokens: int) -> list[TokenWindow]:
-    """Windows of the first whole documents that hold about so many new predictions; at least one document."""
+    """Return windows of the first whole documents that hold about so many new predictions; at least one document."""
     total, last = 0, 0
     for window in windows:
         if total >= tokens and window.document != last:
@@ -69,7 +69,7 @@ def _first(windows: list[TokenWindow], tokens: int) -> list[TokenWindow]:
 def _sums(
     models: tuple[Decoder, Decoder], hidden: list[Tensor], targets: Tensor
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Predictions, cost in nats of both models, equal best tokens, and divergence, with few logits at once."""
+    """Sum predictions, cost in nats of both models, equal best tokens, and divergence, with few logits at once."""
     rows = max(1, LOGITS // models[0].config.vocab_size)
     sums = np.zeros(5)
     for one, two, wanted in zip(*(torch.split(part, rows) for part in (*hidden, targets)), strict=True):

@@ -29,7 +29,7 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and what the model made of it; with ``expected`` the answer that a held-out question came with."""
+    """A prompt and the model's continuation; ``expected`` is the answer of a held-out question."""
 
     prompt: str
     text: str
@@ -58,7 +58,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows. Empty parts are left out of it."""
+    """The content of the page. Empty parts are left out of it."""
 
     title: str
     lines: Sequence[Line]
@@ -97,7 +97,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
-    """Loss, learning rate and speed over the tokens seen; over steps where the tokens are not known."""
+    """Draw loss, learning rate and speed over the tokens seen; over steps where the tokens are not known."""
     tokens = {record["step"]: record["tokens"] for record in metrics if "step" in record and "tokens" in record}
     x_label = "tokens seen" if tokens else "steps"
 

@@ -1,4 +1,4 @@
-"""What a model writes: continuations of held-out documents, and answers to held-out questions.
+"""Samples of a model: continuations of held-out documents, and answers to held-out questions.
 
 A few of each, to be looked at; the numbers are elsewhere. The same model gives the same samples: prompts are spread
 evenly over the test split, and the seed is fixed.
@@ -23,13 +23,13 @@ ANSWER = Sampling(max_tokens=80, temperature=0.0)
 
 
 def continuations(loaded: LoadedModel, documents: Iterable[CorpusDocument], total: int) -> list[Sample]:
-    """The beginnings of a few documents of ``total``, each with what the model made of it."""
+    """Return the beginnings of a few documents of ``total``, each with the model's continuation."""
     spread = islice(documents, 0, None, max(1, total // COUNT))
     return [_continuation(loaded, _beginning(document.text)) for document in islice(spread, COUNT)]
 
 
 def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> list[Sample]:
-    """First questions of a few conversations, the most probable answers, and those that were written.
+    """Return first questions of a few conversations, the most probable answers, and those that were written.
 
     A question that fills more than half of the model's window is left out.
     """
@@ -57,6 +57,6 @@ def _half_window(loaded: LoadedModel) -> int:
 
 
 def _beginning(text: str) -> str:
-    """The first words, some 160 characters of them, and at most half of a short text."""
+    """Return the first words, some 160 characters of them, and at most half of a short text."""
     limit = min(PROMPT_CHARACTERS, len(text) // 2 + 1)
     return text[:limit].rsplit(" ", 1)[0] if " " in text[1:limit] else text[:limit]

@@ -1,4 +1,4 @@
-"""How fast two models are beside each other: in turn, so that whatever else the machine does slows both."""
+"""Speed of two models side by side: timed in turn, so that other load on the machine slows both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a model runs here: prefill, decoding alone and many at once, and how near that is to what memory allows.
+"""Speed of a model on this machine: prefill, decoding alone and many at once, against the limit of memory bandwidth.
 
 Decoding one sequence reads every weight once a token, so bandwidth / bytes of weights is a limit that no program
 passes; a program near it cannot be made faster but by smaller weights. Prompts are random, so no prefix is ever found.
@@ -66,7 +66,7 @@ def measure_speed(loaded: LoadedModel, prompt: int, new: int, sequences: int) ->
 
 
 def time_replies(engine: Engine, length: int, new: int, sequences: int) -> tuple[float, float]:
-    """Seconds until all of ``sequences`` random prompts have their first token, and from there to the last of ``new``.
+    """Return seconds until ``sequences`` random prompts all have their first token, and on to the last of ``new``.
 
     Greedy and past every end token. Prompts differ from call to call.
     """
@@ -84,7 +84,7 @@ def time_replies(engine: Engine, length: int, new: int, sequences: int) -> tuple
 
 
 def _read_each_token(loaded: LoadedModel) -> list[torch.Tensor]:
-    """Weights that every token needs: an input embedding of its own is read one row at a time."""
+    """Return the weights that every token reads: an untied input embedding is read one row at a time."""
     tied = loaded.model.config.tied
     tensors = {t.data_ptr(): (name, t) for name, t in loaded.model.state_dict(keep_vars=True).items()}
     return [t for name, t in tensors.values() if tied or not name.startswith("embedding.")]

@@ -1,4 +1,4 @@
-"""What belongs to a model that is to be measured, found through its lineage: tokens, corpus, base, questions, runs.
+"""The subject of an evaluation: a model with its tokens, corpus, base, questions and runs, found by lineage.
 
 A run (the record of a training, with its times) is a child of the model it made, so that a model's id does not depend
 on the clock.
@@ -15,7 +15,7 @@ from seedbed.core.errors import NotFoundError
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and what is needed to measure it and to tell its story."""
+    """A model with the artifacts that its evaluation reads."""
 
     model: Artifact
     tokens: Artifact
@@ -50,30 +50,12 @@ def find_subject(model: Artifact, library: Library) -> Subject:
 
 
 def _latest_run(model: Artifact, library: Library) -> list[Artifact]:
-    """The newest record of how a model was made, if any: the same work done again makes the same model."""
+    """Return the newest run that made a model, if any: the same work done again makes the same model."""
     return [child for child in library.children(model) if child.kind == "run"][:1]
 
 
-def family_tree(artifact: Artifact, library: Library) -> Iterator[tuple[int, Artifact, bool]]:
-    """An artifact and its ancestors, depth first: the distance, the artifact, and whether its parents follow.
-
-    One with two descendants stands under each, its own parents under the first alone.
-    """
-    seen: set[str] = set()
-
-    def below(one: Artifact, depth: int) -> Iterator[tuple[int, Artifact, bool]]:
-        first = one.id not in seen
-        seen.add(one.id)
-        yield depth, one, first
-        if first:
-            for parent in library.parents(one):
-                yield from below(parent, depth + 1)
-
-    return below(artifact, 0)
-
-
 def _ancestors(artifact: Artifact, library: Library) -> Iterator[Artifact]:
-    """Everything it was made from, the nearest first, each once."""
+    """Yield all ancestors, the nearest first, each once."""
     level, seen = [artifact], {artifact.id}
     while level:
         parents = {parent.id: parent for one in level for parent in library.parents(one)}

@@ -1,4 +1,4 @@
-"""The table of a report: one line a method, with its error bar and what the model saves against it."""
+"""The table of a report: one line a method, with its error bar and the bits that the model saves against it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Role = Literal["model", "base", "baseline"]
 
 @dataclass(frozen=True, eq=False)
 class ResultRow:
-    """What one method made of the documents."""
+    """The result of one method on the documents."""
 
     name: str
     bits_per_byte: float
@@ -74,5 +74,5 @@ def _share(bits: Floats, sizes: NDArray[np.int64], chosen: NDArray[np.bool_]) ->
 
 
 def known(value: float) -> float | None:
-    """None for a number that is not one, which JSON cannot hold."""
+    """Return None for a number that is not finite, which JSON cannot hold."""
     return value if math.isfinite(value) else None

@@ -25,7 +25,7 @@ _PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat1
 
 
 def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
-    """A model in the precision it is stored in.
+    """Load a model in the precision it is stored in.
 
     Raises:
         UsageError: it is quantized by us, which no other program reads.
@@ -71,7 +71,7 @@ def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
 
 
 def _kept(published: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """What the published configuration said besides, if the model still is of that family."""
+    """Return the further entries of the published configuration, if the model still is of that family."""
     return dict(published.get("config", {})) if published.get("family") == family else {}
 
 

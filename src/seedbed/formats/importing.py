@@ -11,9 +11,9 @@ import torch
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.formats.opening import open_published
 from seedbed.formats.published import Published, load_published
-from seedbed.formats.published_tokenizer import open_tokenizer
 from seedbed.models.store import kind_of, save_model
 from seedbed.tokenizers.tokenizer import Tokenizer
 

@@ -1,4 +1,4 @@
-"""A file whose tensors are mapped into memory: they take none before they are used.
+"""Memory-mapped files: tensors take no memory before they are used.
 
 Loading needs no second copy: a tensor in the wanted precision is used as it lies, and one that is converted leaves
 memory when it is dropped, so that a model takes its own size plus one tensor. Every tensor has a mapping of its own,
@@ -30,7 +30,7 @@ _READ_WRITE, _PRIVATE = 3, 2
 
 
 class MappedFile:
-    """A file's bytes. Raises OSError where the operating system cannot open it."""
+    """The bytes of one open file. Raises OSError where the operating system cannot open it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,11 +39,11 @@ class MappedFile:
         self.size = os.fstat(self._descriptor).st_size
 
     def bytes(self, start: int, stop: int) -> bytes:
-        """A copy of bytes ``start … stop - 1``; fewer where the file ends."""
+        """Return a copy of bytes ``start … stop - 1``; fewer where the file ends."""
         return os.pread(self._descriptor, stop - start, start)
 
     def tensor(self, start: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A contiguous tensor that begins at byte ``start``.
+        """Map a contiguous tensor that begins at byte ``start``.
 
         Raises:
             CorruptError: the file no longer holds all of it.
@@ -59,7 +59,7 @@ class MappedFile:
         return torch.frombuffer(data, dtype=dtype).view(shape)
 
     def array(self, start: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        """Bytes ``start … start + length - 1``, mapped unless they are few.
+        """Return bytes ``start … start + length - 1``, mapped unless they are few.
 
         Raises:
             CorruptError: the file no longer holds all of them.
@@ -75,7 +75,7 @@ class MappedFile:
         return np.frombuffer(whole if whole is not None else bytearray(self.bytes(start, start + length)), np.uint8)
 
     def _map(self, start: int, length: int) -> ctypes.Array[ctypes.c_ubyte] | None:
-        """A mapping that lasts as long as what is returned; None where there is no such call."""
+        """Map bytes for as long as the returned array lives; return None where there is no such call."""
         if _libc is None:
             return None
         before = start % mmap.ALLOCATIONGRANULARITY

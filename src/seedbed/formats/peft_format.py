@@ -43,7 +43,7 @@ _REFUSED = {
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:
-    """An adapter's low-rank parts by the path of the layer they belong to, from a folder in PEFT's format.
+    """Read an adapter's low-rank parts by the path of their layer, from a folder in PEFT's format.
 
     Raises:
         NotFoundError, CorruptError, UsageError: as :func:`read_peft`; or it has more than parts of linear layers.
@@ -60,7 +60,7 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
 
 
 def read_peft(folder: Path) -> Adapter:
-    """Everything in a folder in PEFT's format, by the names it gives.
+    """Read everything in a folder in PEFT's format, by its own names.
 
     Raises:
         NotFoundError: the folder holds no adapter.
@@ -117,7 +117,7 @@ def _low_rank(path: str, stored: Mapping[str, Tensor], settings: Mapping[str, An
 
 
 def _alpha(path: str, settings: Mapping[str, Any]) -> float:
-    """PEFT's own patterns are regular expressions; here ends of names, which is what they are used for."""
+    """Return a layer's alpha. PEFT's patterns are regular expressions; here they are ends of names, their usual use."""
     for pattern, alpha in (settings.get("alpha_pattern") or {}).items():
         plain = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
         if re.search(r"[^\w.]", plain):
@@ -132,7 +132,7 @@ def _alpha(path: str, settings: Mapping[str, Any]) -> float:
 
 
 def _check_all_used(stored: Mapping[str, Tensor], additions: Mapping[str, LowRank]) -> None:
-    """Nothing of an adapter is left out silently."""
+    """Refuse an adapter with parts that no layer uses."""
     parts = (_DOWN, _UP, _TABLE_DOWN, _TABLE_UP)
     known = {path + part for path in additions for part in parts}
     if left := [name for name in stored if ".lora_" in name and name not in known]:
@@ -140,7 +140,7 @@ def _check_all_used(stored: Mapping[str, Tensor], additions: Mapping[str, LowRan
 
 
 def write_additions(folder: Path, parts: dict[str, LowRank], rank: int, alpha: float) -> None:
-    """A PEFT folder, as `read_adapter` and others read it."""
+    """Write a PEFT folder, as :func:`read_adapter` and others read it."""
     tensors = {f"{_PREFIX}{path}.lora_A.weight": part.down.cpu().contiguous() for path, part in parts.items()}
     tensors |= {f"{_PREFIX}{path}.lora_B.weight": part.up.cpu().contiguous() for path, part in parts.items()}
     with files.disk_errors(folder):

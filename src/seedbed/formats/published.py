@@ -1,4 +1,4 @@
-"""A model as others publish it, told by its headers; :func:`load_published` reads its weights."""
+"""A published model, opened by its headers; :func:`load_published` reads its weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Published:
-    """What a folder or file offers.
+    """The headers and configuration of a published folder or file.
 
     Attributes:
-        family: whose rules it follows. config: its config.json. shape: ours.
+        family: its family. config: its config.json. shape: our configuration.
         rows: names of its tensors. tokenizer: None where it has none.
         generation: its generation_config.json. card: its README. licence: as the card states it.
-        precision: None keeps the file's. pooling: what else makes an encoder's vectors; see `pooling.py`.
+        precision: None keeps the file's. pooling: an encoder's settings; see ``huggingface/pooling.py``.
     """
 
     origin: str
@@ -42,7 +42,7 @@ class Published:
 
 
 def load_published(published: Published, dtype: torch.dtype | None = None) -> tuple[AnyModel, UnusedTensors]:
-    """The model in evaluation mode, and which of its file's tensors were not used.
+    """Load the model in evaluation mode, and return the tensors of its file that were not used.
 
     Args:
         dtype: target precision; None keeps the file's. Memory: the model in it, and one tensor.
@@ -54,7 +54,7 @@ def load_published(published: Published, dtype: torch.dtype | None = None) -> tu
         published.checkpoint,
         published.rows,
         dtype=dtype or published.precision,
-        called=family.called,
+        spellings=family.spellings,
         ignored=family.ignored,
     )
     return model.eval(), left

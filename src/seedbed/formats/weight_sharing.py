@@ -1,4 +1,4 @@
-"""What a model stores once and uses twice, what it stores twice, and what either means in bytes.
+"""Weight sharing: tensors that a model stores once and uses twice, or stores twice, with their bytes.
 
 Tied tensors are one by the configuration (the input embedding as output layer, Press & Wolf 2017). Equal ones only
 happen to hold the same bytes, as after layers were copied; they are found by their hashes. Vectors are left out: norms
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seedbed.core.artifacts import Artifact
 from seedbed.formats.safetensors.shards import open_safetensors
-from seedbed.models.factory import AnyModel, skeleton
+from seedbed.models.factory import skeleton
 from seedbed.models.store import WEIGHTS, read_config, read_description
 
 _SAMPLE = 1024
@@ -43,21 +43,15 @@ class Sharing:
     spare: int
 
 
-def shared(model: AnyModel) -> Sharing:
-    """Of a model in memory."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in model.shared()}
-    return sharing(tensors, model.shared())
-
-
 def stored_sharing(artifact: Artifact) -> Sharing:
-    """Of a stored model; of its weights only what could be equal is read."""
+    """Find the shared tensors of a stored model; only weights that could be equal are read."""
     config = read_config(read_description(artifact)["model"])
     checkpoint = open_safetensors(artifact.file(WEIGHTS))
     return sharing({name: checkpoint.read(name) for name in checkpoint.names()}, skeleton(config).shared())
 
 
 def sharing(tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> Sharing:
-    """Of stored tensors by name, and names that are others of them."""
+    """Find shared tensors among stored ones by name; ``tied`` maps further names to them."""
     equal = tuple(tuple(group) for group in _equal([name for name, t in tensors.items() if t.ndim > 1], tensors))
     saved = sum(_size(tensors[part]) for owner in tied.values() for part in _parts(owner, tensors))
     spare = sum((len(group) - 1) * _size(tensors[group[0]]) for group in equal)
@@ -65,7 +59,7 @@ def sharing(tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> Sharing:
 
 
 def _equal(names: Iterable[str], tensors: Mapping[str, Tensor]) -> list[list[str]]:
-    """Groups of two and more: first by shape, type and a sample, then by everything."""
+    """Return groups of two and more equal tensors: first by shape, type and a sample, then by everything."""
     alike = _grouped(names, lambda name: (tensors[name].dtype, tensors[name].shape, _digest(tensors[name], _SAMPLE)))
     return [group for some in alike for group in _grouped(some, lambda name: _digest(tensors[name]))]
 
@@ -83,7 +77,7 @@ def _digest(tensor: Tensor, elements: int | None = None) -> str:
 
 
 def _parts(owner: str, tensors: Mapping[str, Tensor]) -> Sequence[str]:
-    """The tensor itself, or what a quantized layer stores in its place."""
+    """Return the name of the tensor, or of those a quantized layer stores in its place."""
     layer = owner.removesuffix("weight")
     return [owner] if owner in tensors else [name for name in (f"{layer}data", f"{layer}scale") if name in tensors]
 

@@ -1,4 +1,4 @@
-"""Which files of a data set's repository are wanted: by its card's configurations, else by the names of its files.
+"""Choose the files of a data set's repository: by its card's configurations, else by the names of its files.
 
 The hub's conventions (https://huggingface.co/docs/hub/datasets-data-files-configuration): the card lists
 configurations, each with splits and patterns of paths; without a card the words train, validation and test in a path
@@ -17,7 +17,7 @@ from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.hub.repository import Listing, RemoteFile
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
-"""What is read, in the order of preference where a repository has the same in several forms."""
+"""Suffixes that are read, in the order of preference where a repository has the same data in several."""
 _COMPRESSED = (".gz", ".xz", ".zst")
 _SPLIT = {
     "train": ("train", "training"),
@@ -29,7 +29,7 @@ _NOT_DATA = ("README.md", "LICENSE.md", "LICENSE.txt", "dataset_infos.json", "da
 
 @dataclass(frozen=True)
 class DataChoice:
-    """The data files to bring, with the configuration and split they belong to ("" where there is none)."""
+    """The data files to download, with the configuration and split they belong to ("" where there is none)."""
 
     files: tuple[RemoteFile, ...]
     config: str
@@ -38,7 +38,7 @@ class DataChoice:
 
 
 def choose_data(listing: Listing, config: str | None = None, split: str | None = None) -> DataChoice:
-    """The files of one configuration and split; of the training split unless told otherwise.
+    """Choose the files of one configuration and split, by default the training split.
 
     Raises:
         NotFoundError: there is no such configuration or split.
@@ -59,7 +59,7 @@ def choose_data(listing: Listing, config: str | None = None, split: str | None =
 
 
 def _configuration(listing: Listing, wanted: str | None) -> tuple[str, Mapping[str, Sequence[str]] | None]:
-    """A configuration of the card and its patterns by split; None where the card says nothing."""
+    """Return a configuration of the card and its patterns by split; None where the card states none."""
     stated = dict(_stated(listing.card))
     if not stated:
         return wanted or "", None
@@ -84,7 +84,7 @@ def _stated(card: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _patterns(stated: object, folder: str) -> dict[str, list[str]]:
-    """The card's several ways to write it: a pattern, a list of them, a table or a list of tables by split."""
+    """Return patterns by split from the card's forms: a pattern, a list, a table or a list of tables by split."""
     if stated is None:
         return {"": [f"{folder}/*"]}
     if isinstance(stated, dict):
@@ -108,7 +108,7 @@ def _by_name(files: Sequence[RemoteFile]) -> dict[str, list[RemoteFile]]:
 
 
 def _split_of(path: str) -> str:
-    """``train`` for ``data/train-00000-of-00002.parquet`` and ``en/training/a.csv``; "" where nothing says it."""
+    """Return the split in a path: ``train`` for ``data/train-00000.parquet`` and ``en/training/a.csv``; "" if none."""
     words = set(re.split(r"[^a-z0-9]+", path.lower()))
     return next((split for split, names in _SPLIT.items() if words & set(names)), "")
 
@@ -137,7 +137,7 @@ def _chosen_split(
 
 
 def form_of(path: str) -> str:
-    """The suffix that says what is inside; "" for what is not read."""
+    """Return the suffix that names the format; "" for one that is not read."""
     lower = path.lower()
     for packed in _COMPRESSED:
         lower = lower.removesuffix(packed)

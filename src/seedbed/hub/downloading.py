@@ -1,8 +1,8 @@
-"""One file from an address: resumed at the byte it stopped at, compared with its hash, then renamed into place.
+"""Download one file: resumed at the byte where it stopped, compared with its hash, then renamed into place.
 
-What has come stands in ``NAME.part``; a cut connection, a killed process or a full disk leaves it there, and the next
-try asks for the rest (``Range``, RFC 9110 section 14). The file takes its name when its hash is right; a wrong one is
-thrown away. This is our own because ``huggingface_hub`` (2.4) deletes what has come when a download fails. Its Xet
+The part received is kept in ``NAME.part`` after a cut connection, a killed process or a full disk, and the next try
+asks for the rest (``Range``, RFC 9110 section 14). The file takes its name when its hash is right; a wrong one is
+thrown away. This is our own because ``huggingface_hub`` (2.4) deletes the part received when a download fails. Its Xet
 protocol, which sends chunks that several files share once, is left out: the plain address serves every file.
 """
 
@@ -28,8 +28,8 @@ _START = re.compile(r"bytes (\d+)-")
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How often in a row a request that brings nothing is repeated; the wait doubles, from ``wait`` seconds."""
+class RetryPolicy:
+    """Retries in a row of a request that brings nothing; the wait doubles, from ``wait`` seconds."""
 
     tries: int = 5
     wait: float = 1.0
@@ -43,7 +43,7 @@ class Download:
     hub: Hub
     listing: Listing
     client: httpx.Client
-    patience: Patience = Patience()
+    retries: RetryPolicy = RetryPolicy()
 
     def fetch(self, file: RemoteFile, target: Path, advance: Callable[[float], None] = lambda count: None) -> None:
         """Bring a file to ``target``; it is right when this returns.
@@ -53,8 +53,8 @@ class Download:
 
         Raises:
             CorruptError: the bytes do not have the hash; they are gone, and the next try begins anew.
-            CapacityError: the disk is full; what has come stays.
-            HubError: refused, or no answer in several tries; what has come stays.
+            CapacityError: the disk is full; the part received is kept.
+            HubError: refused, or no answer in several tries; the part received is kept.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
@@ -77,19 +77,19 @@ class Download:
                 self._ask(file, part, have, advance)
             except httpx.TransportError as error:
                 idle = 0 if part.stat().st_size > have else idle + 1
-                if idle >= self.patience.tries and isinstance(error, _Busy):
+                if idle >= self.retries.tries and isinstance(error, _Busy):
                     raise self.hub.refusal(self.listing.address, error.status) from error
-                if idle >= self.patience.tries:
+                if idle >= self.retries.tries:
                     raise self.hub.no_answer(error) from error
                 if idle:
-                    time.sleep(self.patience.wait * 2 ** (idle - 1))
+                    time.sleep(self.retries.wait * 2 ** (idle - 1))
             else:
                 idle = 0 if part.stat().st_size != have else idle + 1
-                if idle >= self.patience.tries:
+                if idle >= self.retries.tries:
                     raise self.hub.no_answer(OSError(f"{file.path} ends after {have:,} of {file.bytes:,} bytes"))
 
     def _ask(self, file: RemoteFile, part: Path, have: int, advance: Callable[[float], None]) -> None:
-        """One request for what is missing."""
+        """Send one request for the missing bytes."""
         headers = self.hub.headers() | ({"range": f"bytes={have}-"} if have else {})
         with self.client.stream("GET", self.hub.url(self.listing, file.path), headers=headers) as response:
             if response.status_code in _RETRY:
@@ -119,13 +119,13 @@ class _Busy(httpx.TransportError):
 
 
 def _start(headers: Mapping[str, str], status: int) -> int:
-    """The position of the first byte of an answer."""
+    """Return the position of the first byte of an answer."""
     found = _START.match(headers.get("content-range", "")) if status == 206 else None
     return int(found.group(1)) if found else 0
 
 
 def _append(response: httpx.Response, part: Path, room: int, advance: Callable[[float], None]) -> None:
-    """Write what comes at once, so that nothing of a cut connection is lost, but never more than the file has."""
+    """Write bytes as they arrive, so that a cut connection loses none, but never more than the file has."""
     with part.open("ab", buffering=0) as out:
         for block in response.iter_raw():
             kept = memoryview(block)[:room]
@@ -149,13 +149,13 @@ def verify(path: Path, file: RemoteFile, where: str) -> None:
         path.unlink()
         raise CorruptError(
             f"{file.path} did not arrive as {where} has it",
-            why=f"its hash is {found[:12]}…, not {(file.sha256 or file.blob)[:12]}…; it was thrown away",
+            why=f"its hash is {found[:12]}…, not {(file.sha256 or file.blob)[:12]}…; the file was deleted",
             fix="run the command again; if it fails again, a proxy or mirror changes the file (HF_ENDPOINT)",
         )
 
 
 def git_blob(path: Path) -> str:
-    """Git's name of a file's content: SHA-1 over a header with the length, and the bytes."""
+    """Return git's name of a file's content: SHA-1 over a header with the length, and the bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -1,4 +1,4 @@
-"""The hub: what a repository holds at a commit, searching, uploading, and errors that say what to do.
+"""The hub's client: list a repository at a commit, search, upload; its errors say what to do.
 
 Metadata goes through ``huggingface_hub``; the bytes of files do not (see ``downloading``). ``HF_ENDPOINT`` names a
 mirror, ``HF_TOKEN`` (or the token that `hf auth login` stored) opens private and gated repositories, ``HF_HUB_OFFLINE``
@@ -32,7 +32,7 @@ _TRUE = ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     """A hit of a search."""
 
     repo: str
@@ -45,7 +45,7 @@ class Found:
 
 
 class Hub:
-    """A hub that repositories are listed, searched and read from.
+    """A hub: list, search, read and upload repositories.
 
     Args:
         endpoint: its address; ``HF_ENDPOINT``, else huggingface.co.
@@ -60,7 +60,7 @@ class Hub:
 
     @property
     def token(self) -> str | None:
-        """What is sent as authorization, if anything."""
+        """Return the authorization token, if any."""
         if self._token is None:
             import huggingface_hub
 
@@ -68,10 +68,10 @@ class Hub:
         return self._token
 
     def listing(self, address: Address, revision: str | None = None) -> Listing:
-        """What a repository holds; ``revision`` is a branch, a tag or a commit, "main" unless given.
+        """List a repository's files; ``revision`` is a branch, a tag or a commit, "main" unless given.
 
         Raises:
-            NotFoundError: there is no such repository or revision, or nobody is let in without a token.
+            NotFoundError: there is no such repository or revision, or none that is open without a token.
             HubError: access refused, no answer, or one that is not understood.
         """
         wanted = revision or "main"
@@ -85,8 +85,8 @@ class Hub:
         files = tuple(self._remote_file(address, sibling) for sibling in siblings)
         return Listing(address, wanted, info.sha, files, _licence(card, info.tags or ()), card)
 
-    def search(self, text: str, limit: int, task: str | None = None, kind: RepoKind = "model") -> list[Found]:
-        """Repositories whose name has ``text`` in it, most downloaded first.
+    def search(self, text: str, limit: int, task: str | None = None, kind: RepoKind = "model") -> list[SearchHit]:
+        """Search repositories whose name contains ``text``, most downloaded first.
 
         Raises:
             HubError: no answer.
@@ -101,14 +101,14 @@ class Hub:
         return [_found(hit) for hit in hits]
 
     def url(self, listing: Listing, path: str) -> str:
-        """Where a file's bytes are."""
+        """Return the address of a file's bytes."""
         from huggingface_hub import hf_hub_url
 
         address = listing.address
         return hf_hub_url(address.repo, path, repo_type=address.kind, revision=listing.commit, endpoint=self.endpoint)
 
     def headers(self) -> dict[str, str]:
-        """What is sent when a file is asked for; encodings that would change the bytes are not wanted."""
+        """Return the headers of a request for a file; encodings that would change the bytes are excluded."""
         from seedbed.core.version import __version__
 
         token = self.token
@@ -119,7 +119,7 @@ class Hub:
         """Make a repository if there is none and upload a folder into it. Returns the commit's address.
 
         Raises:
-            HubError: not let in, or no answer.
+            HubError: access refused, or no answer.
         """
         self.require_token(address)
         with self._asking(address, "main") as api:
@@ -130,7 +130,7 @@ class Hub:
         return str(done.commit_url)
 
     def unreachable(self, timeout: float = 5.0) -> str | None:
-        """Why the hub does not answer; None where it does."""
+        """Return the reason why the hub does not answer; None where it does."""
         import httpx
 
         try:
@@ -140,7 +140,7 @@ class Hub:
         return None if found.status_code < 500 else f"status {found.status_code}"
 
     def refusal(self, address: Address | None, status: int, code: str = "", revision: str = "") -> SeedbedError:
-        """What an error status of the hub means for the user."""
+        """Return the error that a status of the hub means for the user."""
         return refusal(self.endpoint, bool(self.token), address, status, code, revision)
 
     def require_online(self, address: Address | None = None) -> None:
@@ -151,7 +151,7 @@ class Hub:
         """
         if self.offline:
             raise HubError(
-                f"{address or 'the hub'} is not asked",
+                f"cannot reach {address or 'the hub'} offline",
                 why="--offline or HF_HUB_OFFLINE forbids the network",
                 fix="leave it out, or `seedbed import PATH` a copy from another machine",
             )
@@ -171,7 +171,7 @@ class Hub:
 
     @contextmanager
     def _asking(self, address: Address | None, revision: str) -> Iterator[HfApi]:
-        """The library's client; whatever it raises becomes an error of ours."""
+        """Open the library's client; whatever it raises becomes an error of ours."""
         self.require_online(address)
         from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import HfHubHTTPError
@@ -194,11 +194,11 @@ class Hub:
             raise self.no_answer(error) from error
 
     def no_answer(self, error: Exception) -> HubError:
-        """Nobody answered, or no longer."""
+        """Return the error of a hub that does not answer."""
         return HubError(
             f"no answer from {self.endpoint}",
             why=f"{type(error).__name__}: {error}",
-            fix="check the network or HF_ENDPOINT and run the command again: what is here is kept",
+            fix="check the network or HF_ENDPOINT and run the command again: the part received is kept",
         )
 
     def _nonsense(self, why: str) -> HubError:
@@ -209,7 +209,7 @@ class Hub:
         )
 
     def _remote_file(self, address: Address, sibling: Any) -> RemoteFile:
-        """A listed file whose name is safe and whose hash is known.
+        """Return a listed file whose name is safe and whose hash is known.
 
         Raises:
             DataError: its name leads out of the repository, or there is no hash to compare it with.
@@ -225,7 +225,7 @@ class Hub:
 
 
 def _licence(card: Mapping[str, Any], tags: Any) -> str:
-    """The licence by the card (several with AND), else by a tag; "" where none is stated."""
+    """Return the licence by the card (several with AND), else by a tag; "" where none is stated."""
     stated = card.get("license")
     if stated == "other" and card.get("license_name"):
         return str(card["license_name"])
@@ -234,9 +234,9 @@ def _licence(card: Mapping[str, Any], tags: Any) -> str:
     return str(stated) if stated else next((tag[8:] for tag in map(str, tags) if tag.startswith("license:")), "")
 
 
-def _found(hit: Any) -> Found:
+def _found(hit: Any) -> SearchHit:
     tags = list(map(str, hit.tags or ()))
     formats = tuple(name for name in ("safetensors", "gguf") if name in tags)
     updated = hit.last_modified.date().isoformat() if hit.last_modified else ""
     task = getattr(hit, "pipeline_tag", None) or ""
-    return Found(hit.id, task, _licence({}, tags), hit.downloads or 0, hit.likes or 0, updated, formats)
+    return SearchHit(hit.id, task, _licence({}, tags), hit.downloads or 0, hit.likes or 0, updated, formats)

@@ -1,4 +1,4 @@
-"""What the hub's error statuses mean, and what to do about each.
+"""Errors of the hub: the meaning of each status, and what to do about it.
 
 The hub answers 401 for what does not exist when no token is sent, so as not to tell what is private; its header
 X-Error-Code says more.
@@ -17,11 +17,11 @@ class HubError(SeedbedError):
 def refusal(
     endpoint: str, token: bool, address: Address | None, status: int, code: str = "", revision: str = ""
 ) -> SeedbedError:
-    """The error for a status.
+    """Return the error for a status.
 
     Args:
         token: whether one was sent.
-        code: the hub's own word for it.
+        code: the hub's own error code.
     """
     what, page = str(address or endpoint), f"{endpoint}/{address.page if address else ''}"
     if code == "RevisionNotFound":
@@ -49,12 +49,12 @@ def refusal(
         )
     if status == 429:
         return HubError(
-            "the hub asks for patience",
+            "the hub refuses further requests for now",
             why=f"{endpoint} answers 429: too many requests from here",
-            fix="wait some minutes and run the command again: what is here is kept; a token has higher limits",
+            fix="wait some minutes and run the command again: the part received is kept; a token has higher limits",
         )
     return HubError(
         f"the hub fails with status {status}",
         why=f"{endpoint} could not answer about {what}",
-        fix="run the command again later: what is here is kept; or name a mirror in HF_ENDPOINT",
+        fix="run the command again later: the part received is kept; or name a mirror in HF_ENDPOINT",
     )

@@ -1,4 +1,4 @@
-"""Which files of a repository make a model: weights as safetensors or GGUF, configuration, tokenizer, texts.
+"""Choose the files of a model in a repository: weights as safetensors or GGUF, configuration, tokenizer, texts.
 
 Weights in other forms (pickles, TensorFlow, Flax, ONNX) are left where they are: a pickle runs the code of whoever made
 it when it is opened, and the others are copies. Further folders are left out, save those of sentence-transformers.
@@ -29,14 +29,14 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files to bring, and the one to open: "" for the folder as a whole."""
+    """The files to download, and the one to open: "" for the folder as a whole."""
 
     files: tuple[RemoteFile, ...]
     main: str = ""
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
     @property
@@ -52,8 +52,8 @@ class ModelFiles:
         return self.weights * (2 if re.search(r"q8", self.main, re.IGNORECASE) else 4)
 
 
-def choose(listing: Listing, gguf: str | None = None) -> ModelFiles:
-    """The files of a model.
+def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:
+    """Choose the files of a model.
 
     Args:
         gguf: the GGUF file to take, by its path or its name; only needed where there are several.
@@ -87,7 +87,7 @@ def choose(listing: Listing, gguf: str | None = None) -> ModelFiles:
 
 
 def _safetensors(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """One file, else an index and its parts; as transformers, one file first where there are both."""
+    """Return the single file, else an index and its shards; like transformers, the single file where there are both."""
     whole = [file for file in files if file.path == WHOLE]
     index = [file for file in files if file.path == INDEX]
     return whole or [*index, *(file for file in files if index and _SHARD.fullmatch(file.path))]

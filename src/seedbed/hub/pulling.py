@@ -1,8 +1,8 @@
-"""Bringing a repository here: room checked, files downloaded into a folder beside the library, each compared.
+"""Pull a repository: check the room, download into a folder beside the library, compare each file's hash.
 
-The folder ``<library>/pulls/<repository>--<commit>`` holds ``pull.json`` (what is wanted, with hashes) and ``files/``.
+The folder ``<library>/pulls/<repository>--<commit>`` holds ``pull.json`` (wanted files with hashes) and ``files/``.
 It outlives a cut connection, a killed process and a full disk, and goes when its content was taken over. A commit never
-changes, so what is in the folder stays right; another commit has another folder.
+changes, so the folder's content stays right; another commit has another folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CapacityError, CorruptError, NotFoundError, UsageError
 from seedbed.core.progress import progress
-from seedbed.hub.downloading import Download, Patience
+from seedbed.hub.downloading import Download, RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Address, Listing, RemoteFile
 
@@ -46,7 +46,7 @@ class Pulled:
 
 @contextmanager
 def staging(root: Path, listing: Listing) -> Iterator[Path]:
-    """The folder of a commit's files, for this process alone. It stays; :func:`discard` removes it.
+    """Lock the folder of a commit's files for this process alone. It stays; :func:`discard` removes it.
 
     Raises:
         UsageError: another process is pulling the same commit.
@@ -68,7 +68,7 @@ def staging(root: Path, listing: Listing) -> Iterator[Path]:
 
 
 def staging_folder(root: Path, address: Address, commit: str) -> Path:
-    """Where the files of a commit are kept while they come."""
+    """Return the folder of a commit's files while they are downloaded."""
     return root / "pulls" / f"{address.page.replace('/', '--')}--{commit[:12]}"
 
 
@@ -79,9 +79,9 @@ def pull(
     folder: Path,
     *,
     room_after: int = 0,
-    patience: Patience | None = None,
+    retries: RetryPolicy | None = None,
 ) -> Pulled:
-    """Bring files of a listing into a staging folder; what is there already is not fetched again.
+    """Download files of a listing into a staging folder; complete files are not fetched again.
 
     Args:
         room_after: bytes that will be needed when the files are taken over.
@@ -89,7 +89,7 @@ def pull(
     Raises:
         CapacityError: there is too little room on the disk, before anything is fetched, or it fills up meanwhile.
         CorruptError: a file does not have the hash it should have.
-        HubError: refused, or no answer; what has come stays.
+        HubError: refused, or no answer; the part received is kept.
     """
     chosen = tuple(wanted)
     target = folder / FILES
@@ -98,20 +98,20 @@ def pull(
     record = _record(hub, listing, chosen)
     files.write_json(folder / PLAN, record | {"licence": listing.licence, "wanted": [asdict(file) for file in chosen]})
     total = sum(file.bytes for file in chosen)
-    how = patience or Patience()
+    policy = retries or RetryPolicy()
     with (
-        httpx.Client(follow_redirects=True, timeout=how.timeout) as client,
+        httpx.Client(follow_redirects=True, timeout=policy.timeout) as client,
         progress(f"pulling {listing.address}", total / 1e6, "MB") as bar,
     ):
         bar.advance((total - sum(file.bytes for file in missing)) / 1e6)
-        download = Download(hub, listing, client, how)
+        download = Download(hub, listing, client, policy)
         for file in missing:
             download.fetch(file, target / file.path, lambda count, name=file.path: bar.advance(count / 1e6, name))  # type: ignore[misc]
     return Pulled(folder, target, record, listing.licence)
 
 
 def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
-    """A small file of a repository, compared with its hash and kept nowhere.
+    """Fetch a small JSON file of a repository, compared with its hash and not kept.
 
     Raises:
         NotFoundError: there is none.
@@ -123,19 +123,15 @@ def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
         raise CorruptError(f"{path} is no description", why=f"it has {file.bytes:,} bytes", fix="choose another model")
     with (
         tempfile.TemporaryDirectory() as folder,
-        httpx.Client(follow_redirects=True, timeout=Patience().timeout) as one,
+        httpx.Client(follow_redirects=True, timeout=RetryPolicy().timeout) as one,
     ):
-        target = Path(folder) / "file"
+        target = Path(folder) / path.rpartition("/")[2]
         Download(hub, listing, one).fetch(file, target)
-        try:
-            found = files.read_json(target)
-        except ValueError as error:
-            raise CorruptError(f"{path} is not JSON", why=str(error), fix="choose another model") from error
-    return found if isinstance(found, dict) else {}
+        return files.read_json_object(target, fix="choose another model", most=_MAX_JSON)
 
 
 def check_room(folder: Path, download: int, after: int) -> None:
-    """Whether the disk has room.
+    """Check that the disk has room.
 
     Raises:
         CapacityError: it has not.
@@ -151,7 +147,7 @@ def check_room(folder: Path, download: int, after: int) -> None:
 
 
 def pulled_before(root: Path, address: Address, revision: str | None) -> Pulled:
-    """Files that an earlier pull brought completely, for use without a network.
+    """Return files that an earlier pull completed, for use without a network.
 
     Raises:
         NotFoundError: there are none.
@@ -175,7 +171,7 @@ def pulled_before(root: Path, address: Address, revision: str | None) -> Pulled:
 
 
 def stored(library: Library, address: Address, revision: str | None, main: str | None = None) -> Artifact | None:
-    """An artifact that was pulled from a repository, the newest; None if there is none.
+    """Return the newest artifact that was pulled from a repository; None if there is none.
 
     Args:
         revision: a branch, tag or commit that it must have been pulled at.
@@ -199,7 +195,7 @@ def discard(pulled: Pulled) -> None:
 
 
 def _record(hub: Hub, listing: Listing, chosen: tuple[RemoteFile, ...]) -> dict[str, Any]:
-    """Where it came from, for the manifest."""
+    """Return the origin of the files, for the manifest."""
     return {
         "repository": str(listing.address),
         "endpoint": hub.endpoint,
@@ -211,7 +207,7 @@ def _record(hub: Hub, listing: Listing, chosen: tuple[RemoteFile, ...]) -> dict[
 
 
 def _here(path: Path, file: RemoteFile) -> bool:
-    """Whether a file came completely: it only has its name when its hash was right."""
+    """Return whether a file is complete: it only gets its name after its hash was compared."""
     return path.is_file() and path.stat().st_size == file.bytes
 
 

@@ -1,4 +1,4 @@
-"""A repository of the hub: how it is named, and the files that it holds at a commit, each with its hash."""
+"""A repository of the hub: its address, and its files at a commit, each with its hash."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _REPO = re.compile(rf"{_PART}(/{_PART})?")
 
 @dataclass(frozen=True)
 class Address:
-    """A repository: ``owner/name``, and what it holds."""
+    """The address of a repository: ``owner/name``, and whether it holds a model or a data set."""
 
     repo: str
     kind: RepoKind = "model"
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Return the address as it is written on the command line."""
         return f"hf:{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
 
     @property
     def short(self) -> str:
-        """The last part: what a copy is called unless a name is given."""
+        """The last part, the default name of a copy."""
         return self.repo.rpartition("/")[2]
 
     @property
@@ -53,7 +53,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository holds at a commit."""
+    """The files of a repository at a commit."""
 
     address: Address
     revision: str
@@ -63,7 +63,7 @@ class Listing:
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def file(self, path: str) -> RemoteFile:
-        """A file by its path.
+        """Return a file by its path.
 
         Raises:
             NotFoundError: there is none.
@@ -79,7 +79,7 @@ class Listing:
 
 
 def read_address(text: str) -> Address:
-    """``owner/name``, ``hf:owner/name``, ``hf:datasets/owner/name`` or a page's address.
+    """Parse an address: ``owner/name``, ``hf:owner/name``, ``hf:datasets/owner/name`` or a page's address.
 
     Raises:
         UsageError: it is none of these.
@@ -97,7 +97,7 @@ def read_address(text: str) -> Address:
 
 
 def check_path(path: str, where: str) -> str:
-    """A relative path that stays where it is put.
+    """Return a relative path that stays inside its folder.
 
     Raises:
         DataError: it does not.
@@ -111,7 +111,7 @@ def check_path(path: str, where: str) -> str:
     ):
         raise DataError(
             f"{where} names a file {path!r}",
-            why="such a name could be written outside of the folder that it belongs into",
+            why="such a name could be written outside of its folder",
             fix="do not use this repository, and tell its owner or the hub",
         )
     return path

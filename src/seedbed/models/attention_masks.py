@@ -1,4 +1,4 @@
-"""Which positions see which: causal, sliding, padded, biased by distance. Built once per forward and kind of layer."""
+"""Attention masks: causal, sliding, padded, biased by distance. Built once per forward and kind of layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def attention_mask(
     real: Tensor | None = None,
     relative: nn.Module | None = None,
 ) -> tuple[Tensor | None, bool]:
-    """The mask of positions ``start … start + length - 1`` over all so far, or that attention is plainly causal.
+    """Return the mask of positions ``start … start + length - 1`` over all so far, and whether it is plainly causal.
 
     A mask is bool (True: seen) or float (added to scores), broadcast to (B, H, T, S); None where none is needed: then
     the kernel that knows causal attention is fastest.
@@ -43,12 +43,12 @@ def attention_mask(
 
 
 def padding_mask(real: Tensor) -> Tensor:
-    """(B, S) → (B, 1, 1, S)."""
+    """Return the mask of text (B, S) as (B, 1, 1, S)."""
     return real.bool()[:, None, None, :]
 
 
 def _seen(query: Tensor, key: Tensor, causal: bool, window: int | None) -> Tensor:
-    """(T, S)"""
+    """Return True where a query position sees a key position (T, S)."""
     back = query[:, None] - key[None]
     seen = back >= 0 if causal else torch.ones_like(back, dtype=torch.bool)
     return seen if window is None else seen & (back < window)

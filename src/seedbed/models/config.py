@@ -1,4 +1,4 @@
-"""ModelConfig names behaviour (which norm, where, which mixer per layer …), never a model."""
+"""ModelConfig: the fields that name behaviour (which norm, where, which mixer per layer …), never a model."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ class ModelConfig:
         return -(-8 * self.d_model // (3 * 64)) * 64 if self.mlp == "gated" else 4 * self.d_model
 
     def mixer(self, layer: int) -> MixerKind:
-        """The mixer of a layer."""
+        """Return the mixer of a layer."""
         return self.mixers[layer % len(self.mixers)]
 
     def experts_of(self, layer: int) -> ExpertsConfig | None:
-        """The mixture of experts of a layer, or None where it has one feed-forward layer."""
+        """Return the mixture of experts of a layer, or None where it has one feed-forward layer."""
         return None if layer in self.dense_layers else self.experts
 
 
@@ -167,5 +167,5 @@ AnyConfig = ModelConfig | EncoderDecoderConfig
 
 
 def stacks(config: AnyConfig) -> list[ModelConfig]:
-    """The one stack of most models, or the two of an encoder–decoder."""
+    """Return the one stack of most models, or the two of an encoder–decoder."""
     return [config] if isinstance(config, ModelConfig) else [config.encoder, config.decoder]

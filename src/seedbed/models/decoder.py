@@ -22,12 +22,12 @@ class Decoder(Stack):
         self.tie()
 
     def forward(self, ids: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State] | None]:
-        """Logits (B, T, V) of ids (B, T), whose positions follow those in ``states``; and the new states."""
+        """Return logits (B, T, V) of ids (B, T), whose positions follow those in ``states``; and the new states."""
         hidden, states = self.hidden(ids, states)
         return self.head(hidden), states
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Logits (…, V) of hidden states (…, D)."""
+        """Return logits (…, V) of hidden states (…, D)."""
         config = self.config
         if config.logit_scale is not None:
             hidden = hidden * config.logit_scale
@@ -35,10 +35,10 @@ class Decoder(Stack):
         return logits if config.logit_cap is None else config.logit_cap * torch.tanh(logits / config.logit_cap)
 
     def shared(self) -> dict[str, str]:
-        """The output layer's weights are the embedding's where the configuration says so."""
+        """Return the tied output layer, where the configuration ties it to the embedding."""
         return {"output.weight": "embedding.weight"} if self.config.tied else {}
 
     def tie(self) -> None:
-        """Share the embedding with the output where the configuration says so."""
+        """Tie the output to the embedding where the configuration says so."""
         if self.config.tied:
             self.output.weight = self.embedding.weight

@@ -11,7 +11,7 @@ from seedbed.nn.mixer import State
 
 
 class EncoderDecoder(nn.Module):
-    """Source ids and target ids to the target's next tokens."""
+    """The map from source ids and target ids to the target's next tokens."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -20,19 +20,19 @@ class EncoderDecoder(nn.Module):
         self.tie()
 
     def forward(self, source: Tensor, target: Tensor, *, source_real: Tensor | None = None) -> Tensor:
-        """Logits (B, T, V) of target (B, T) given source (B, S); ``source_real`` (B, S) tells text from padding."""
+        """Return logits (B, T, V) of target (B, T) given source (B, S); ``source_real`` (B, S): text, not padding."""
         memory = self.encode(source, source_real)
         hidden, _ = self.decoder.hidden(target, memory=memory, memory_real=source_real)
         return self.decoder.head(hidden)
 
     def encode(self, source: Tensor, real: Tensor | None = None) -> Tensor:
-        """(B, S) → (B, S, D)."""
+        """Return the encoder's hidden states: (B, S) → (B, S, D)."""
         return self.encoder.hidden(source, real=real)[0]
 
     def step(
         self, target: Tensor, states: list[State], memory: Tensor | None, memory_real: Tensor | None = None
     ) -> tuple[Tensor, list[State]]:
-        """Logits (B, T, V) of the next target tokens, and the states after them.
+        """Return logits (B, T, V) of the next target tokens, and the states after them.
 
         ``states`` begin as ``decoder.new_state``; the memory is read at the first step and then kept in them.
         """
@@ -41,12 +41,12 @@ class EncoderDecoder(nn.Module):
         return self.decoder.head(hidden), after
 
     def shared(self) -> dict[str, str]:
-        """The encoder embeds with the decoder's table; so may the output layer."""
+        """Return the tied parameters: the encoder embeds with the decoder's table; so may the output layer."""
         inner = {f"decoder.{name}": f"decoder.{owner}" for name, owner in self.decoder.shared().items()}
         return {"encoder.embedding.weight": "decoder.embedding.weight", **inner}
 
     def tie(self) -> None:
-        """Share them again, as after a move off the meta device."""
+        """Tie them again, as after a move off the meta device."""
         self.encoder.embedding.weight = self.decoder.embedding.weight
         self.decoder.tie()
 

@@ -1,4 +1,4 @@
-"""Which model a configuration means."""
+"""Build the model that a configuration describes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AnyModel = Decoder | TaskModel | EncoderDecoder
 
 
 def new_model(config: AnyConfig) -> AnyModel:
-    """A model with weights that are not drawn yet."""
+    """Build a model with weights that are not drawn yet."""
     if isinstance(config, EncoderDecoderConfig):
         return EncoderDecoder(config)
     return Decoder(config) if config.head == "lm" else TaskModel(config)
 
 
 def skeleton(config: AnyConfig) -> AnyModel:
-    """A model on the meta device: shapes without memory."""
+    """Build a model on the meta device: shapes without memory."""
     with torch.device("meta"):
         return new_model(config)

@@ -1,75 +1,143 @@
-"""What a model is made of: parameters by kind, which of them are shared, and how much of it one token needs.
+"""Parameter counts, FLOPs and memory of a model, from its configuration: the real module on the meta device, no memory.
 
-Counted on the meta device from the configuration: the real modules, no memory, no weights read.
+FLOPs follow Kaplan et al. 2020 (table 1) and PaLM (Chowdhery et al. 2022, appendix B): 6 per matrix parameter and token
+for forward and backward, plus 12 · layers · heads · head size · context for attention's two products, halved because a
+causal position sees half of the context on average.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
-from seedbed.models.config import AnyConfig, ModelConfig
+from seedbed.models.config import AnyConfig, ModelConfig, stacks
 from seedbed.models.factory import skeleton
 from seedbed.models.stack import attends
-from seedbed.models.training_cost import active_share, looked_up, plan
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+"""Bytes a parameter."""
+KINDS = ("embedding", "attention", "recurrent", "feed-forward", "norm", "bias", "head")
+_TABLES = {"embedding", "position", "segment", "relative"}
+"""Parts whose weight is read row by row and multiplies nothing."""
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """Counts of a model.
+class ParameterCounts:
+    """The parameters of a model, and how many of them one token needs.
 
     Attributes:
-        parameters: by kind; a shared one comes once.
-        shared: name → the parameter that it is.
+        parameters: count by kind; biases are a kind of their own, a tied parameter counts once.
         read: parameters that are read for one token: no rows of tables that are only looked up, active experts only.
         largest: parameters of the largest tensor.
-        cache: numbers that attention keeps for one position, over all layers that keep every position.
-        window_cache: numbers that sliding-window layers keep in all.
+        cache: keys and values of one position, in numbers, over all layers that keep every position.
+        window_cache: keys and values of all sliding-window layers, in numbers.
         context: longest context.
         generates: whether it writes text, token by token.
+        tied: name → the parameter that it shares.
+        matrix_parameters: those of ``read`` that are matrices, which multiply every token.
+        attention_channels: layers · heads · head size, for attention's own FLOPs.
     """
 
     parameters: dict[str, int]
-    shared: dict[str, str]
     read: int
     largest: int
     cache: int
     window_cache: int
     context: int
     generates: bool
+    tied: dict[str, str] = field(default_factory=dict)
+    matrix_parameters: int = 0
+    attention_channels: int = 0
 
     @property
     def total(self) -> int:
-        """All parameters."""
+        """All parameters; tied ones once."""
         return sum(self.parameters.values())
 
     def cached(self, context: int) -> int:
-        """Numbers that attention keeps for a context of so many tokens."""
+        """Return how many numbers attention keeps for a context of so many tokens."""
         return self.cache * context + self.window_cache
 
+    def weight_bytes(self, precision: str) -> float:
+        """Return the bytes of the weights alone."""
+        return self.total * BYTES[precision]
 
-def anatomy(config: AnyConfig) -> Anatomy:
-    """Take a model apart."""
+    def flops_per_token(self, *, training: bool = True, context: int | None = None) -> float:
+        """Return the FLOPs of one token at a given context length."""
+        forward = 2 * self.matrix_parameters + 2 * self.attention_channels * (context or self.context)
+        return float(forward * (3 if training else 1))
+
+    def training_bytes(self, tokens: int, width: int, layers: int, precision: str = "float32") -> float:
+        """Return the bytes of weights, gradients, AdamW's two moments in float32, and activations of ``tokens`` tokens.
+
+        Activations: about 34 bytes at 16 bits for every channel, token and layer (Korthikanti et al. 2022, eq. 1,
+        without the attention matrix, which fused kernels never store).
+        """
+        return self.total * 16.0 + tokens * width * layers * 34 / 2 * BYTES[precision]
+
+
+def count_parameters(config: AnyConfig) -> ParameterCounts:
+    """Count a model's parameters in one walk over its modules on the meta device."""
     model = skeleton(config)
-    shared = dict(model.shared())
-    read, largest = 0.0, 0
-    for name, parameter in model.named_parameters():
-        largest = max(largest, parameter.numel())
-        if name in shared.values() and any("out" in other for other, own in shared.items() if own == name):
-            read += parameter.numel()  # the output layer multiplies it
-        elif not looked_up(name):
-            read += parameter.numel() * active_share(config, name)
-    decoder = config if isinstance(config, ModelConfig) else config.decoder
-    every, windowed = _cache(decoder)
-    generates = decoder.head == "lm" and decoder.causal
-    return Anatomy(
-        plan(config).parameters, shared, round(read), largest, every, windowed, decoder.max_length, generates
+    tied = dict(model.shared())
+    multiplied = {owner for name, owner in tied.items() if "out" in name}  # tables that are the output layer too
+    counts, read, matrices, largest = dict.fromkeys(KINDS, 0), 0.0, 0, 0
+    for name, parameter in model.named_parameters():  # a tied parameter comes once
+        size = parameter.numel()
+        counts[_kind(name)] += size
+        largest = max(largest, size)
+        used = size * _used_share(config, tied.get(name, name), multiplied)
+        read += used
+        matrices += round(used) if parameter.ndim == 2 else 0
+    last = stacks(config)[-1]
+    cache, window_cache = _cache(last)
+    return ParameterCounts(
+        counts,
+        round(read),
+        largest,
+        cache,
+        window_cache,
+        last.max_length,
+        last.head == "lm" and last.causal,
+        tied,
+        matrices,
+        sum(map(_attention_channels, stacks(config))),
     )
 
 
+def _used_share(config: AnyConfig, name: str, multiplied: Collection[str]) -> float:
+    """Return the share of a parameter that one token needs: none of a looked-up table, the active ones of experts."""
+    if _looked_up(name):
+        return float(name in multiplied)
+    experts = stacks(config)[-1].experts
+    return experts.active / experts.count if experts is not None and ".experts." in name else 1.0
+
+
+def _looked_up(name: str) -> bool:
+    return not _TABLES.isdisjoint(name.split("."))
+
+
+def _attention_channels(config: ModelConfig) -> int:
+    layers = sum(attends(config.mixer(layer)) for layer in range(config.n_layers))
+    return layers * (1 + config.cross) * config.n_heads * config.head_size
+
+
 def _cache(config: ModelConfig) -> tuple[int, int]:
-    """Keys and values of one position in layers that keep all, and of all positions in those with a window."""
+    """Return keys and values of one position in layers that keep all, and of all positions in those with a window."""
     one = 2 * config.kv_heads * config.head_size
     kinds = [config.mixer(layer) for layer in range(config.n_layers)]
     sliding = sum(kind == "sliding" for kind in kinds)
     every = sum(attends(kind) for kind in kinds) - sliding
     return every * one, sliding * one * min(config.window or 0, config.max_length)
+
+
+def _kind(name: str) -> str:
+    if "norm" in name:
+        return "norm"
+    if name.endswith("bias"):
+        return "bias"
+    if _looked_up(name) or ".blocks." not in f".{name}":
+        return "embedding" if not name.startswith("head.") else "head"
+    if ".mixer.cell." in name:
+        return "bias" if ".bias_" in name else "recurrent"
+    return "attention" if ".mixer." in name or ".cross." in name else "feed-forward"

@@ -1,4 +1,4 @@
-"""The same decoder with quantized layers: its linear layers are replaced by path, its code stays as it is.
+"""A decoder with quantized layers: its linear layers are replaced by path, its code stays as it is.
 
 In 4-bit schemes the embedding and the output layer keep 8 bits in the same groups: they are looked up or multiplied
 once a token and decide much of a small model's quality (llama.cpp keeps them at 6 or 8 bits for the same reason).
@@ -18,12 +18,12 @@ from seedbed.models.decoder import Decoder
 
 
 def without_values(model: Decoder, name: str) -> None:
-    """The same without values, for a model whose weights are about to be loaded."""
-    replace_layers(model, scheme(name), lambda weight, how: empty(weight.shape[0], weight.shape[1], how, weight.device))
+    """Replace layers by quantized ones without values, for a model whose weights are about to be loaded."""
+    replace_layers(model, scheme_by_name(name), _empty_like)
 
 
-def scheme(name: str) -> Scheme:
-    """A scheme by name.
+def scheme_by_name(name: str) -> Scheme:
+    """Return a scheme by name.
 
     Raises:
         UsageError: there is no such scheme.
@@ -33,14 +33,18 @@ def scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def replace_layers(model: Decoder, how: Scheme, make: Callable[[Tensor, Scheme], Packed]) -> None:
+def _empty_like(weight: Tensor, scheme: Scheme) -> Packed:
+    return empty(weight.shape[0], weight.shape[1], scheme, weight.device)
+
+
+def replace_layers(model: Decoder, scheme: Scheme, make: Callable[[Tensor, Scheme], Packed]) -> None:
     if not isinstance(model.output, nn.Linear):
         raise UsageError("the model is quantized already", why="quantizing twice loses twice", fix="use the original")
     for block in model.blocks:
         for path, layer in list(block.named_modules()):
             if isinstance(layer, nn.Linear) and not path.endswith("router"):  # which expert is chosen must not change
-                block.set_submodule(path, QuantizedLinear(make(layer.weight, how), layer.bias))
-    table = make(model.embedding.weight, replace(how, bits=8))
-    head = table if model.config.tied else make(model.output.weight, replace(how, bits=8))
+                block.set_submodule(path, QuantizedLinear(make(layer.weight, scheme), layer.bias))
+    table = make(model.embedding.weight, replace(scheme, bits=8))
+    head = table if model.config.tied else make(model.output.weight, replace(scheme, bits=8))
     model.set_submodule("embedding", QuantizedEmbedding(table))
     model.set_submodule("output", QuantizedLinear(head, model.output.bias))

@@ -1,4 +1,4 @@
-"""What all models over tokens share: embedding → blocks → norm, with states for streaming and masks for padding."""
+"""The stack that all models over tokens share: embedding → blocks → norm, with states for streaming and padding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seedbed.nn.recurrent import Recurrent
 
 
 class Embedding(nn.Embedding):
-    """Random numbers are not drawn on the meta device: there, they cost the import of PyTorch's compiler, a second."""
+    """An embedding that draws no numbers on the meta device, where they cost the import of PyTorch's compiler."""
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
@@ -31,7 +31,7 @@ class Embedding(nn.Embedding):
 
 
 class Stack(nn.Module):
-    """Token ids to hidden states; models add what they put out."""
+    """The map from token ids to hidden states; models add their heads."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Stack(nn.Module):
         memory: Tensor | None = None,
         memory_real: Tensor | None = None,
     ) -> tuple[Tensor, list[State] | None]:
-        """The last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``.
+        """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``.
 
         Args:
             real: (B, S) bool, which of all positions so far are text and not padding; None if all are.
@@ -84,7 +84,7 @@ class Stack(nn.Module):
     def new_state(
         self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> list[State]:
-        """Empty states for ``batch`` sequences of up to ``length`` positions, one per layer."""
+        """Return empty states for ``batch`` sequences of up to ``length`` positions, one per layer."""
         weight = next(self.parameters())
         device, dtype = device or weight.device, dtype or weight.dtype
         heads, size = self.config.kv_heads, self.config.head_size
@@ -95,11 +95,11 @@ class Stack(nn.Module):
         return [CrossState(state, None) for state in states] if self.config.cross else states
 
     def shared(self) -> dict[str, str]:
-        """Parameters that are another one: name → the name it is stored under."""
+        """Return the tied parameters: name → the name it is stored under."""
         return {}
 
     def tie(self) -> None:
-        """Share what the configuration says is shared; moving off the meta device undoes it."""
+        """Tie the parameters that the configuration ties; moving off the meta device undoes it."""
 
     def initialise(self, seed: int) -> None:
         """Draw the weights: normal with deviation 0.02 (GPT-2); zero where a part adds to the residual stream.
@@ -115,7 +115,7 @@ class Stack(nn.Module):
 
     @property
     def kinds(self) -> Sequence[MixerKind]:
-        """The mixer of every layer."""
+        """Return the mixer of every layer."""
         return [self.config.mixer(layer) for layer in range(self.config.n_layers)]
 
     def _norm(self) -> nn.Module:
@@ -185,7 +185,7 @@ class Stack(nn.Module):
         memory: Tensor | None,
         memory_real: Tensor | None,
     ) -> Context:
-        """What all layers of one kind share for positions ``start … start + T - 1``."""
+        """Build the context that all layers of one kind share for positions ``start … start + T - 1``."""
         if not attends(kind):
             return Context()
         config, length = self.config, ids.shape[1]
@@ -204,7 +204,7 @@ class Stack(nn.Module):
 
 
 def attends(kind: MixerKind) -> bool:
-    """Whether a mixer has keys and values."""
+    """Return whether a mixer has keys and values."""
     return kind in ("attention", "sliding")
 
 

@@ -22,7 +22,7 @@ from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.decoder import Decoder
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.quantized import without_values
@@ -122,7 +122,7 @@ def load_model(artifact: Artifact, device: torch.device | str = "cpu", dtype: Pr
 
 
 def load_tokenizer(artifact: Artifact) -> Tokenizer:
-    """A model's tokenizer; raises as :func:`load_any`."""
+    """Load a model's tokenizer; raises as :func:`load_any`."""
     artifact.verify()
     tokenizer = Tokenizer.from_file(artifact.file("tokenizer.json"))
     tokenizer.require(read_description(artifact)["tokenizer"], f"model {artifact.id[:12]}")
@@ -130,25 +130,25 @@ def load_tokenizer(artifact: Artifact) -> Tokenizer:
 
 
 def read_description(artifact: Artifact) -> dict[str, Any]:
-    """A model's config.json."""
+    """Read a model's config.json."""
     described: dict[str, Any] = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
     return described
 
 
 def read_config(table: Mapping[str, Any]) -> AnyConfig:
-    """A stored model configuration."""
+    """Parse a stored model configuration."""
     if "encoder" in table:
         return settings.parse(EncoderDecoderConfig, table)
     return settings.parse(ModelConfig, table)
 
 
 def vocabulary(config: AnyConfig) -> int:
-    """Rows of the embedding."""
-    return config.decoder.vocab_size if isinstance(config, EncoderDecoderConfig) else config.vocab_size
+    """Return the rows of the embedding."""
+    return stacks(config)[-1].vocab_size
 
 
 def kind_of(config: AnyConfig) -> str:
-    """What a model is, in words."""
+    """Return the kind of a model in words."""
     if isinstance(config, EncoderDecoderConfig):
         return "an encoder–decoder"
     heads = {
@@ -163,7 +163,7 @@ def kind_of(config: AnyConfig) -> str:
 
 
 def build(config: AnyConfig, weights: Path, dtype: Precision = torch.float32) -> AnyModel:
-    """A model with weights from a file; every parameter is filled exactly once, without drawing random ones first."""
+    """Build a model with weights from a file; every parameter is filled once, without random numbers first."""
     model = skeleton(config)
     stored = _read(weights, _own_tensors(model))
     if dtype != "stored":
@@ -174,7 +174,7 @@ def build(config: AnyConfig, weights: Path, dtype: Precision = torch.float32) ->
 
 
 def map_quantized(config: ModelConfig, quantization: str, weights: Path) -> Decoder:
-    """A quantized model, mapped."""
+    """Build a quantized model whose weights are mapped."""
     model = cast(Decoder, skeleton(config))
     without_values(model, quantization)
     model.load_state_dict(_read(weights, _own_tensors(model)), strict=False, assign=True)  # the tied output is missing
@@ -184,7 +184,7 @@ def map_quantized(config: ModelConfig, quantization: str, weights: Path) -> Deco
 
 
 def save_weights(model: AnyModel, path: Path, *, trained: bool = False) -> None:
-    """Parameters by name as safetensors; what is shared is stored once. ``trained``: only what is being trained."""
+    """Write parameters by name as safetensors, tied ones once. ``trained``: only those being trained."""
     with files.disk_errors(path.parent):
         save_file({name: tensor.contiguous() for name, tensor in _own_tensors(model, trained).items()}, path)
 
@@ -202,7 +202,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A weights file, mapped into memory, if it holds exactly these names and shapes."""
+    """Map a weights file into memory, if it holds exactly these names and shapes."""
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -218,7 +218,7 @@ def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _own_tensors(model: AnyModel, trained: bool = False) -> dict[str, Tensor]:
-    """Everything a model stores: what is shared comes once (a quantized layer's parts too), biases always."""
+    """Return the tensors a model stores: tied ones once (a quantized layer's parts too), biases always."""
     layers = {name.removesuffix("weight") for name in model.shared()}
     frozen = {name for name, parameter in model.named_parameters() if trained and not parameter.requires_grad}
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}

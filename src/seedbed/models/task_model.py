@@ -1,4 +1,4 @@
-"""Models that do not write: masked tokens, classes of a text, classes of tokens, spans of an answer, embeddings.
+"""Models that generate no text: masked tokens, classes of a text, classes of tokens, spans of an answer, embeddings.
 
 BERT and its kin (Devlin et al. 2019), and decoders with a classifier in place of the output embedding.
 """
@@ -25,7 +25,7 @@ class MaskedHead(nn.Module):
         self.output = nn.Linear(config.d_model, config.vocab_size, bias=config.head_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(…, D) → (…, V)."""
+        """Return logits: (…, D) → (…, V)."""
         logits: Tensor = self.output(self.norm(self.activation(self.dense(hidden))))
         return logits
 
@@ -40,7 +40,7 @@ class LabelHead(nn.Module):
         self.output = nn.Linear(config.d_model, labels, bias=config.head_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(…, D) → (…, labels)."""
+        """Return scores: (…, D) → (…, labels)."""
         if self.dense is not None:
             hidden = self.activation(self.dense(hidden))
         scores: Tensor = self.output(hidden)
@@ -64,7 +64,7 @@ class TaskModel(Stack):
         self.tie()
 
     def forward(self, ids: Tensor, *, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """What the head gives for ids (B, T); ``real`` (B, T) tells text from padding at the end.
+        """Return the head's output for ids (B, T); ``real`` (B, T) tells text from padding at the end.
 
         mlm: logits (B, T, V). sequence: scores (B, labels). token: scores (B, T, labels). span: scores (B, T, 2) of
         being the first and the last token of the answer. none: hidden states (B, T, D).
@@ -74,7 +74,7 @@ class TaskModel(Stack):
         return out
 
     def pooled(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
-        """One vector (B, D) for each text, as ``config.pool`` says."""
+        """Return one vector (B, D) for each text, as ``config.pool`` says."""
         real = torch.ones(hidden.shape[:2], device=hidden.device) if real is None else real
         if self.config.pool == "first":
             return hidden[:, 0]
@@ -85,11 +85,11 @@ class TaskModel(Stack):
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
     def shared(self) -> dict[str, str]:
-        """A masked language model's output embedding is its input embedding where the configuration says so."""
+        """Return the tied output embedding of a masked language model, where the configuration ties it."""
         tied = self.config.tied and self.config.head == "mlm"
         return {"head.output.weight": "embedding.weight"} if tied else {}
 
     def tie(self) -> None:
-        """Share the embedding with the masked head."""
+        """Tie the embedding to the masked head."""
         if isinstance(self.head, MaskedHead) and self.config.tied:
             self.head.output.weight = self.embedding.weight

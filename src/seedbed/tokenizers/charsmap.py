@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.tokenizers.sentencepiece_model import damaged
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 
 Step = Callable[[str], str]
 _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has keys of 54 bytes and 640,000 nodes
@@ -39,15 +40,15 @@ class TextNormalizer:
         return text
 
 
-def text_normalizer(entry: Mapping[str, Any] | None, kept: Sequence[str]) -> TextNormalizer | None:
-    """The normalizer of a SentencePiece model, or None where ``entry`` is something else.
+def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> TextNormalizer | None:
+    """Build the normalizer of a SentencePiece model, or None where ``table`` has another or none.
 
     Args:
         kept: tokens whose own text is not touched.
     """
-    if entry is None or any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
+    if any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
         return None
-    steps = entry["normalizers"] if entry["type"] == "Sequence" else [entry]
+    steps = steps_of(table, "normalizer")
     if not any(step["type"] in ("Precompiled", "Prepend") for step in steps):
         return None
     made = [(step["type"], _step(step, kept)) for step in steps]
@@ -80,7 +81,7 @@ _PATTERNS = {" {2,}": re.compile(" {2,}"), r"\A +": re.compile(r"\A +"), r"▁+\
 
 
 class CharacterMap:
-    """A compiled table: the longest text it knows at a place is replaced, and what it does not know stays."""
+    """A compiled table of replacements: the longest known text at a place is replaced, other text stays."""
 
     def __init__(self, table: bytes, kept: Sequence[str] = ()) -> None:
         self._table, self._kept = table, sorted(kept, key=len, reverse=True)
@@ -100,14 +101,14 @@ class CharacterMap:
         return "".join([*found, text[done:]])
 
     def _longest(self, text: str, place: int) -> tuple[str, str]:
-        """The longest key at a place with its replacement; the character there where there is none."""
+        """Return the longest key at a place with its replacement, or the character there without one."""
         for size in range(min(self._sizes, len(text) - place), 0, -1):
             if (key := text[place : place + size]) in self.mapping:
                 return key, self.mapping[key]
         return text[place], text[place]
 
     def _candidates(self, alphabet: set[str]) -> re.Pattern[str] | None:
-        """Finds places where a text of these characters may change (or, as "kept", must not); None: nowhere.
+        """Return a pattern of the places where a text of these characters may change; None where it cannot.
 
         A set of only the characters that are there is much faster to look for than the table's thousands.
         """
@@ -135,7 +136,7 @@ class CharacterMap:
 
     @cached_property
     def mapping(self) -> dict[str, str]:
-        """All texts it replaces and what by.
+        """All texts it replaces, with their replacements.
 
         Raises:
             CorruptError: the table is damaged.
@@ -143,7 +144,7 @@ class CharacterMap:
         try:
             return self._read()
         except (IndexError, ValueError) as error:
-            raise damaged("the table of character replacements", str(error) or "it is damaged") from error
+            raise damaged_tokenizer("the table of character replacements", str(error) or "it is damaged") from error
 
     def _read(self) -> dict[str, str]:
         size = int.from_bytes(self._table[:4], "little")

@@ -1,4 +1,4 @@
-"""How well a tokenizer fits a text: bytes per token, tokens per word, share of unknowns, most frequent pieces."""
+"""Fit of a tokenizer to a text: bytes per token, tokens per word, share of unknowns, most frequent pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that is nothing but text, to ids: special tokens spelled in it stay text, and parts are not first words.
+"""Encode plain text: special tokens spelled in it stay text, and parts of a text are not first words.
 
 The library can be told to leave special tokens in a text alone, but a vocabulary may still lead to them: unigram models
 have them as pieces, some BPE vocabularies have merges that spell them. Such paths are closed here in a copy of the
@@ -16,10 +16,11 @@ from typing import Any
 import tokenizers
 from seedbed.core.errors import DataError
 from seedbed.tokenizers.charsmap import text_normalizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 
 
 class PlainText:
-    """Encodes for a ``tokenizer.json``.
+    """An encoder of plain text for a ``tokenizer.json``.
 
     Args:
         table: the whole of it.
@@ -29,14 +30,14 @@ class PlainText:
     def __init__(self, table: Mapping[str, Any], inner: tokenizers.Tokenizer) -> None:
         added = table.get("added_tokens") or ()
         self._kept = [token["content"] for token in added if not token["special"]]
-        self._normalize = text_normalizer(table.get("normalizer"), self._kept)
+        self._normalize = text_normalizer(table, self._kept)
         self._table = _closed(table) if self._normalize is None else {**(_closed(table) or table), "normalizer": None}
-        self._inner = inner if self._table is None else _build(self._table)
-        self._once = any(step.get("prepend_scheme") == "first" for step in _pre_tokenizers(table))
+        self._inner = inner if self._table is None else library_tokenizer(json.dumps(self._table))
+        self._once = any(step.get("prepend_scheme") == "first" for step in steps_of(table, "pre_tokenizer"))
         self._original = table
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of whole texts.
+        """Return the ids of whole texts.
 
         Raises:
             DataError: a text holds a lone surrogate, which is no Unicode text.
@@ -44,11 +45,11 @@ class PlainText:
         return self._run(self._inner, [self._normalize(text) for text in texts] if self._normalize else list(texts))
 
     def encode_part(self, text: str, *, first: bool, after_text: bool) -> list[int]:
-        """Ids of a part of a text: a tokenizer that puts a space before a text does so where the library would.
+        """Return the ids of a part of a text: the space before a text is put where the library would.
 
         Args:
             first: nothing comes before it.
-            after_text: what comes before it is text, no special token.
+            after_text: plain text comes before it, no special token.
         """
         if first or not (after_text or self._once):
             return self.encode([text])[0]
@@ -58,11 +59,11 @@ class PlainText:
     @cached_property
     def _continuing(self) -> tokenizers.Tokenizer:
         """The library's tokenizer without a space before the text."""
-        if not any(map(_adds_space, _pre_tokenizers(self._original))):
+        if not any(map(_adds_space, steps_of(self._original, "pre_tokenizer"))):
             return self._inner
         table = self._table or self._original
-        steps = [_without_space(step) for step in _pre_tokenizers(table)]
-        return _build({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
+        steps = [_without_space(step) for step in steps_of(table, "pre_tokenizer")]
+        return library_tokenizer(json.dumps({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}))
 
     def _run(self, inner: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
         with unicode_errors():
@@ -71,7 +72,7 @@ class PlainText:
 
 @contextmanager
 def unicode_errors() -> Iterator[None]:
-    """What the library says of a text that is no Unicode, as a DataError."""
+    """Raise a DataError where the library refuses a text that is no Unicode."""
     try:
         yield
     except TypeError as error:
@@ -82,8 +83,9 @@ def unicode_errors() -> Iterator[None]:
         ) from error
 
 
-def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    inner = tokenizers.Tokenizer.from_str(json.dumps(table))
+def library_tokenizer(text: str) -> tokenizers.Tokenizer:
+    """Build the library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
+    inner = tokenizers.Tokenizer.from_str(text)
     inner.encode_special_tokens = True
     inner.no_truncation()
     inner.no_padding()
@@ -91,7 +93,7 @@ def _build(table: Mapping[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A table in which no text leads to a special token; None where none does in this one."""
+    """Return a table in which no text leads to a special token; None where this one is such already."""
     model = table["model"]
     special = {token["content"] for token in table.get("added_tokens") or () if token["special"]}
     if model["type"] == "BPE":
@@ -109,15 +111,8 @@ def _closed(table: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _joined(merge: str | Sequence[str]) -> str:
-    """The piece a merge makes; older files write it as one string."""
+    """Return the piece a merge makes; older files write it as one string."""
     return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
-
-
-def _pre_tokenizers(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    entry = table.get("pre_tokenizer")
-    if entry is None:
-        return []
-    return list(entry["pretokenizers"]) if entry["type"] == "Sequence" else [entry]
 
 
 def _adds_space(step: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
-r"""How byte-level BPE vocabularies cut text into words, by the names GGUF files give (``tokenizer.ggml.pre``).
+r"""Pre-tokenizers of byte-level BPE vocabularies, by the names in GGUF files (``tokenizer.ggml.pre``).
 
 The expressions are those of the published ``tokenizer.json`` files; llama.cpp writes some of them in another way as its
-engine has no ``(?i:``. Only names whose ids were compared with llama.cpp's are here. "default" is what llama.cpp does
+engine has no ``(?i:``. Only names whose ids were compared with llama.cpp's are here. "default" is llama.cpp's
 for files without a name, which are old and mostly Falcon's or MPT's.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.tokenizers.tokenizer_json import byte_level
+from seedbed.tokenizers.tokenizer_json import byte_level, steps_of
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ENGLISH = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -64,21 +64,21 @@ SAME = {
 """Other names for the same expressions."""
 
 WHOLE_WORDS = {"llama-bpe", "tekken"}
-"""Where a word that is a piece is that piece, whatever the merges say (``ignore_merges``)."""
+"""Names whose words that are pieces are never built by merges (``ignore_merges``)."""
 
 COMPOSED = {"qwen2", "deepseek-r1-qwen"}
 """Published with Unicode's normal form C, which llama.cpp leaves out."""
 
 
 def canonical(name: str) -> str | None:
-    """The name under which :data:`SPLITS` has it; None for one that is not there."""
+    """Return the name under which :data:`SPLITS` has it; None for an unknown one."""
     if name in SPLITS:
         return name
     return next((main for main, others in SAME.items() if name in others), None)
 
 
 def pre_tokenizer(splits: Sequence[str]) -> dict[str, Any]:
-    """The entry of a ``tokenizer.json``."""
+    """Return the ``pre_tokenizer`` entry of a ``tokenizer.json``."""
     if splits == (_GPT2,):
         return byte_level()
     steps = [_step(split) for split in splits]
@@ -93,18 +93,16 @@ def _step(split: str) -> dict[str, Any]:
 
 
 def name_of(splits: Sequence[str], *, whole_words: bool) -> str | None:
-    """The name of these expressions, or None where llama.cpp has none that cuts as they do."""
+    """Return the name of these expressions, or None where llama.cpp has none that cuts as they do."""
     fitting = [name for name, known in SPLITS.items() if known == splits]
     return next((name for name in fitting if (name in WHOLE_WORDS) == whole_words), None)
 
 
-def splits_of(entry: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """The expressions of a byte-level pre-tokenizer; None where it does anything else."""
-    if entry is None:
-        return None
+def splits_of(table: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the expressions of a byte-level pre-tokenizer; None where it does anything else."""
     found: list[str] = []
     bytes_seen = False
-    for step in entry["pretokenizers"] if entry["type"] == "Sequence" else [entry]:
+    for step in steps_of(table, "pre_tokenizer"):
         kind = step["type"]
         if kind == "ByteLevel" and not step["add_prefix_space"] and not bytes_seen:
             bytes_seen = True

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedbed.tokenizers.sentencepiece_model import damaged
-from seedbed.tokenizers.tokenizer_json import added_token, around
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
+from seedbed.tokenizers.tokenizer_json import added_token, template_processing
 
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
@@ -28,7 +28,7 @@ LISTED_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """All that a folder says beside the vocabulary, as one configuration.
+    """Read a folder's settings beside the vocabulary as one configuration.
 
     Raises:
         CorruptError: a file is not what its name says.
@@ -50,7 +50,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | None:
-    """A configuration's chat templates; newer folders keep them in files of their own."""
+    """Read a configuration's chat templates; newer folders keep them in files of their own."""
     named = templates_by_name(entry)
     try:
         if (path := folder / TEMPLATE_FILE).is_file():
@@ -58,26 +58,26 @@ def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | 
         for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
             named[path.stem] = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     return written_templates(named) or None
 
 
 def templates_by_name(entry: object) -> dict[str, str]:
-    """A configuration's templates by name; a single one is the default."""
+    """Return a configuration's templates by name; a single one is the default."""
     if isinstance(entry, list):
         return {named["name"]: named["template"] for named in entry}
     return {DEFAULT_NAME: entry} if isinstance(entry, str) else {}
 
 
 def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
-    """Templates as a configuration has them: the default alone as a text, several as a list."""
+    """Return templates as a configuration has them: the default alone as a text, several as a list."""
     if list(named) == [DEFAULT_NAME]:
         return named[DEFAULT_NAME]
     return [{"name": name, "template": text} for name, text in named.items()]
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table.
+    """Read a JSON file that holds a table.
 
     Raises:
         CorruptError: it does not.
@@ -85,9 +85,9 @@ def read_table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     if not isinstance(table, dict):
-        raise damaged(str(path), f"it holds a {type(table).__name__}, not a table")
+        raise damaged_tokenizer(str(path), f"it holds a {type(table).__name__}, not a table")
     return table
 
 
@@ -96,13 +96,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def token_name(entry: object) -> str | None:
-    """A special token's text; configurations write it as a string or as a table with its flags."""
+    """Return a special token's text; configurations write it as a string or as a table with its flags."""
     found = entry.get("content") if isinstance(entry, Mapping) else entry
     return found if isinstance(found, str) else None
 
 
 def listed_names(config: Mapping[str, Any]) -> list[str]:
-    """Special tokens beside those with a role of their own, in their order."""
+    """Return special tokens beside those with a role of their own, in their order."""
     entries = [entry for key in LISTED_TOKENS for entry in _entries(config.get(key))]
     return list(dict.fromkeys(name for entry in entries if (name := token_name(entry))))
 
@@ -125,18 +125,18 @@ def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin
     """
     ids = list(vocabulary.values())
     if wrong := next((i for i in ids if not isinstance(i, int) or isinstance(i, bool) or i < 0), None):
-        raise damaged(origin, f"{wrong!r} is no id")
+        raise damaged_tokenizer(origin, f"{wrong!r} is no id")
     if len(set(ids)) < len(ids):
         twice = Counter(ids).most_common(1)[0][0]
         pieces = [piece for piece, index in vocabulary.items() if index == twice]
-        raise damaged(origin, f"{pieces[0]!r} and {pieces[1]!r} both have the id {twice}")
+        raise damaged_tokenizer(origin, f"{pieces[0]!r} and {pieces[1]!r} both have the id {twice}")
     added = {int(index) for index in config.get("added_tokens_decoder") or {}}
     if holes := sorted(set(range(max(ids, default=0))) - set(ids) - added):
-        raise damaged(origin, f"no piece has the id {holes[0]} ({len(holes)} ids are missing)")
+        raise damaged_tokenizer(origin, f"no piece has the id {holes[0]} ({len(holes)} ids are missing)")
 
 
-def complete(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Put what only the configuration says into a ``tokenizer.json``: added tokens, and what stands around a text.
+def complete_table(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Complete a ``tokenizer.json`` from the configuration: added tokens, and tokens around a text.
 
     Raises:
         CorruptError: an added token has the id of another piece.
@@ -150,7 +150,7 @@ def complete(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> d
         if name in known:
             continue
         if vocabulary.get(name, int(index)) != int(index):
-            raise damaged(origin, f"the token {name!r} has the ids {vocabulary[name]} and {index}")
+            raise damaged_tokenizer(origin, f"the token {name!r} has the ids {vocabulary[name]} and {index}")
         flags = {key: bool(entry.get(key)) for key in ("lstrip", "rstrip", "normalized")}
         added.append(added_token(int(index), name, special=bool(entry.get("special")) or name in special, **flags))
         known.add(name)
@@ -171,42 +171,42 @@ def _as_special(token: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _number(table: dict[str, Any], vocabulary: Mapping[str, int], origin: str) -> None:
-    """Make sure that the library gives each added token its id: it numbers those beyond the vocabulary in order."""
+    """Ensure that the library gives each added token its id: it numbers those beyond the vocabulary in order."""
     taken = {index: piece for piece, index in vocabulary.items()}
     own = own_vocabulary(table)
     beyond: dict[str, int] = {}
     for token in table["added_tokens"]:
         name, index = token["content"], token["id"]
         if taken.setdefault(index, name) != name:
-            raise damaged(origin, f"{name!r} and {taken[index]!r} both have the id {index}")
+            raise damaged_tokenizer(origin, f"{name!r} and {taken[index]!r} both have the id {index}")
         if name not in own:
             beyond[name] = index
     first = len(own)
     if list(beyond.values()) == list(range(first, first + len(beyond))):
         return
     if not isinstance(table["model"].get("vocab"), dict):
-        raise damaged(origin, f"the added token {next(iter(beyond))!r} does not follow the {first} pieces")
+        raise damaged_tokenizer(origin, f"the added token {next(iter(beyond))!r} does not follow the {first} pieces")
     table["model"] = {**table["model"], "vocab": {**table["model"]["vocab"], **beyond}}
 
 
 def _asked_around(table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What ``add_bos_token`` and ``add_eos_token`` ask for; where they are given, they alone decide."""
+    """Return the post-processor of ``add_bos_token`` and ``add_eos_token``; where given, they alone decide."""
     ids = vocabulary_of(table)
     ends: list[list[tuple[str, int]]] = []
     for key in ("bos_token", "eos_token"):
         name = token_name(config.get(key))
         ends.append([(name, ids[name])] if config.get(f"add_{key}") and name in ids else [])
-    return around(ends[0], ends[1])
+    return template_processing(ends[0], ends[1])
 
 
 def own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
-    """The pieces of a ``tokenizer.json``'s model with their ids."""
+    """Return the pieces of a ``tokenizer.json``'s model with their ids."""
     pieces = (table.get("model") or {}).get("vocab") or {}
     return {piece: index for index, (piece, _) in enumerate(pieces)} if isinstance(pieces, list) else dict(pieces)
 
 
 def vocabulary_of(table: Mapping[str, Any]) -> dict[str, int]:
-    """All pieces with their ids, added tokens among them."""
+    """Return all pieces with their ids, added tokens among them."""
     return own_vocabulary(table) | {token["content"]: token["id"] for token in table.get("added_tokens") or ()}
 
 
@@ -222,4 +222,4 @@ def check_names(table: Mapping[str, Any], config: Mapping[str, Any], origin: str
         if name is not None and name not in vocabulary:
             near = difflib.get_close_matches(name, [token["content"] for token in table["added_tokens"]], 1)
             hint = f"; there is {near[0]!r}" if near else ""
-            raise damaged(origin, f"the {key} {name!r} is not in the vocabulary{hint}")
+            raise damaged_tokenizer(origin, f"the {key} {name!r} is not in the vocabulary{hint}")

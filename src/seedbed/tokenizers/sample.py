@@ -27,7 +27,7 @@ def chunks(texts: Iterable[str], size: int = CHUNK) -> Iterator[str]:
 
 
 def spread_sample(pieces: Iterable[str], max_bytes: int) -> Iterator[str]:
-    """An evenly spread part of ``pieces`` (:func:`chunks`) of at most ``max_bytes`` of UTF-8; all of them when 0."""
+    """Yield an evenly spread part of ``pieces`` (:func:`chunks`) of at most ``max_bytes`` of UTF-8; all when 0."""
     if max_bytes == 0:
         yield from pieces
         return

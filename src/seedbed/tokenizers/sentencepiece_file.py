@@ -1,4 +1,4 @@
-"""SentencePiece's ``.model`` files, read as what they are: a protocol buffer.
+"""SentencePiece's ``.model`` files, read as protocol buffers.
 
 Only the fields that decide ids are read; the ``sentencepiece`` package is not needed.
 Sources: https://protobuf.dev/programming-guides/encoding; sentencepiece_model.proto.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from seedbed.core.errors import UsageError
-from seedbed.tokenizers.sentencepiece_model import PieceModel, PieceType, damaged
+from seedbed.tokenizers.sentencepiece_model import PieceModel, PieceType, damaged_tokenizer
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
@@ -24,7 +24,7 @@ Value = int | bytes
 
 
 def read_sentencepiece(data: bytes, origin: str) -> PieceModel:
-    """A ``.model`` file's bytes as a model.
+    """Parse a ``.model`` file's bytes.
 
     Raises:
         CorruptError: it is no such file, or a damaged one.
@@ -33,7 +33,7 @@ def read_sentencepiece(data: bytes, origin: str) -> PieceModel:
     try:
         return _model(data, origin)
     except (ValueError, IndexError, struct.error) as error:
-        raise damaged(origin, f"it is no SentencePiece model, or part of it is missing ({error})") from error
+        raise damaged_tokenizer(origin, f"it is no SentencePiece model, or part of it is missing ({error})") from error
 
 
 def _model(data: bytes, origin: str) -> PieceModel:
@@ -73,12 +73,12 @@ def _model(data: bytes, origin: str) -> PieceModel:
 
 
 def _unknown(types: list[int], stated: int) -> int:
-    """The one piece of type unknown; what the trainer was told may be outdated."""
+    """Return the one piece of type unknown; the trainer's setting may be outdated."""
     return types.index(PieceType.UNKNOWN) if PieceType.UNKNOWN in types else stated
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """A message's fields in their order: numbers, or bytes of what has a length (or four or eight bytes)."""
+    """Yield a message's fields in their order: numbers, or the bytes of strings and of fixed-size numbers."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -99,7 +99,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A number in groups of seven bits, and where it ends."""
+    """Read a number in groups of seven bits, and return it with its end."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[place]

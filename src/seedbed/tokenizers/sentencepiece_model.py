@@ -1,7 +1,7 @@
 """SentencePiece's two models, BPE and unigram, as a ``tokenizer.json``.
 
-What a ``.model`` file and a GGUF say alike: pieces in the order of their ids, a score and a type for each, and how text
-is normalized before it is cut. The types' numbers are those of both formats.
+A ``.model`` file and a GGUF file hold the same: pieces in the order of their ids, a score and a type for each, and the
+normalization of text. The types' numbers are those of both formats.
 
 Merges are not stored: SentencePiece joins the neighbours whose union is the piece with the highest score, so every
 way to cut a piece in two pieces is a merge, in the order of scores. Where two ways to make one piece overlap,
@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from seedbed.core.errors import CorruptError
-from seedbed.tokenizers.tokenizer_json import added_token, byte_fallback_decoder, tokenizer_table
+from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, tokenizer_table
 
 SPACE = "▁"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -31,7 +31,7 @@ _NO_BYTE_NAME = r"<(?=0x[0-9A-F]{2}>)"
 
 
 class PieceType(IntEnum):
-    """What a piece is for."""
+    """The type of a piece."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -59,12 +59,12 @@ class PieceModel:
     byte_fallback: bool = False
 
     def of_type(self, *types: PieceType) -> list[int]:
-        """The ids of these types."""
+        """Return the ids of these types."""
         return [index for index, kind in enumerate(self.types) if kind in types]
 
 
 def piece_tokenizer(model: PieceModel, origin: str) -> dict[str, Any]:
-    """The ``tokenizer.json`` of a model.
+    """Build the ``tokenizer.json`` of a model.
 
     Raises:
         CorruptError: a piece is there twice, numbers do not fit, or bytes are missing.
@@ -99,22 +99,16 @@ def _bpe(model: PieceModel) -> dict[str, Any]:
         if piece[:cut] in parts and piece[cut:] in parts
     ]
     merges.sort(key=lambda merge: merge[:2])
-    return {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": model.pieces[model.unk_id],
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": True,
-        "byte_fallback": model.byte_fallback,
-        "ignore_merges": False,
-        "vocab": {names.get(piece, piece): index for index, piece in enumerate(model.pieces)},
-        "merges": [[piece[:cut], piece[cut:]] for _, cut, piece in merges],
-    }
+    return bpe_model(
+        {names.get(piece, piece): index for index, piece in enumerate(model.pieces)},
+        [[piece[:cut], piece[cut:]] for _, cut, piece in merges],
+        unknown=model.pieces[model.unk_id],
+        byte_fallback=model.byte_fallback,
+    )
 
 
 def _reachable(model: PieceModel, normal: dict[str, float]) -> dict[str, str]:
-    """New names for the bytes of ASCII characters that pieces are made of but that are no pieces (Gemma's tab)."""
+    """Rename the bytes of ASCII characters that occur in pieces but are no pieces themselves (Gemma's tab)."""
     if not model.byte_fallback:
         return {}
     made_of = {character for piece in normal for character in piece if character.isascii()}
@@ -122,7 +116,7 @@ def _reachable(model: PieceModel, normal: dict[str, float]) -> dict[str, str]:
 
 
 def _unigram(model: PieceModel) -> dict[str, Any]:
-    """Scores of pieces that no text is cut into must not be the lowest one: the unknown's score follows from that."""
+    """Build the unigram model; pieces that no text is cut into score 0, as the unknown's score follows the lowest."""
     return {
         "type": "Unigram",
         "unk_id": model.unk_id,
@@ -154,7 +148,7 @@ def _replace(pattern: dict[str, str], content: str) -> dict[str, Any]:
 
 
 def _pre_tokenizer(model: PieceModel) -> dict[str, Any] | None:
-    """Cut before spaces where no piece crosses one: the same pieces, and words can be remembered.
+    """Split before spaces where no piece crosses one: the same pieces, and words can be remembered.
 
     A byte spelled in a text ("<0x41>") is cut from what is before it and loses its first character, as the library's
     unigram model would take it for the byte; BPE has no merges that lead there.
@@ -174,19 +168,19 @@ def _split(pattern: dict[str, str], behavior: str) -> dict[str, Any]:
 def _check(model: PieceModel, origin: str) -> None:
     size = len(model.pieces)
     if not size or not size == len(model.scores) == len(model.types):
-        raise damaged(origin, f"{size} pieces have {len(model.scores)} scores and {len(model.types)} types")
+        raise damaged_tokenizer(origin, f"{size} pieces have {len(model.scores)} scores and {len(model.types)} types")
     if not 0 <= model.unk_id < size:
-        raise damaged(origin, f"the unknown piece is number {model.unk_id} of {size}")
+        raise damaged_tokenizer(origin, f"the unknown piece is number {model.unk_id} of {size}")
     if len(set(model.pieces)) < size:
-        raise damaged(origin, f"the piece {Counter(model.pieces).most_common(1)[0][0]!r} is there twice")
+        raise damaged_tokenizer(origin, f"the piece {Counter(model.pieces).most_common(1)[0][0]!r} is there twice")
     trie = int.from_bytes(model.charsmap[:4], "little")
     if model.charsmap and (trie % 4 or trie + 4 > len(model.charsmap)):
         why = f"its table of replacements has {len(model.charsmap)} bytes, which cannot hold a trie of {trie}"
-        raise damaged(origin, why)
+        raise damaged_tokenizer(origin, why)
     if model.byte_fallback and (missing := set(BYTES) - set(model.pieces)):
-        raise damaged(origin, f"it falls back to bytes, and {min(missing)} is no piece")
+        raise damaged_tokenizer(origin, f"it falls back to bytes, and {min(missing)} is no piece")
 
 
-def damaged(origin: str, why: str) -> CorruptError:
-    """What to say of a vocabulary that cannot be used."""
+def damaged_tokenizer(origin: str, why: str) -> CorruptError:
+    """Return the error of a vocabulary that cannot be used."""
     return CorruptError(f"{origin} is not a tokenizer", why=why, fix="fetch it again from where it was published")

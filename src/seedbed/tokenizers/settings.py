@@ -1,4 +1,4 @@
-"""What a tokenizer is trained with."""
+"""Settings of a tokenizer's training."""
 
 from __future__ import annotations
 

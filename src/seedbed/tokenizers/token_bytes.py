@@ -1,4 +1,4 @@
-"""Which bytes a piece of a vocabulary stands for, told from the decoder of a ``tokenizer.json``.
+"""Bytes of the pieces of a vocabulary, derived from the decoder of a ``tokenizer.json``.
 
 Streaming needs it (a piece may end inside a character), and so does anything that masks tokens by their text.
 Covers byte-level (GPT-2's alphabet), WordPiece, Metaspace with byte fallback (SentencePiece) and literal vocabularies.
@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seedbed.tokenizers.tokenizer_json import steps_of
+
 _METASPACE = "▁"
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _byte_alphabet() -> dict[int, str]:
-    """GPT-2's byte alphabet: printable Latin-1 stands for itself, the others follow from U+0100 in their order."""
+    """Return GPT-2's byte alphabet: printable Latin-1 stands for itself, the others follow from U+0100."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     rest = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) if byte in printable else chr(256 + rest.index(byte)) for byte in range(256)}
@@ -30,18 +32,17 @@ _CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.i
 
 @dataclass(frozen=True)
 class Spelling:
-    """How pieces become bytes, and whether a text's first space is only the mark of a first word."""
+    """The conversion of pieces to bytes, and whether a text's first space only marks a first word."""
 
     to_bytes: Callable[[str], bytes]
     drops_first_space: bool = False
 
 
-def spelling_of(decoder: Mapping[str, Any] | None) -> Spelling:
-    """The spelling that the ``decoder`` entry of a ``tokenizer.json`` describes."""
-    if decoder is None:  # the library joins such pieces with spaces
+def spelling_of(table: Mapping[str, Any]) -> Spelling:
+    """Return the spelling that the ``decoder`` entry of a ``tokenizer.json`` describes."""
+    kinds = {step["type"]: step for step in steps_of(table, "decoder")}
+    if table.get("decoder") is None:  # the library joins such pieces with spaces
         return Spelling(lambda piece: b" " + piece.encode(), drops_first_space=True)
-    steps = decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
-    kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
         return Spelling(_from_alphabet)
     if "WordPiece" in kinds:

@@ -3,8 +3,8 @@
 Wraps the ``tokenizers`` library. Special tokens spelled in a text are plain text to :meth:`Tokenizer.encode`; only the
 chat template's own text may write them. Files are Hugging Face's (``tokenizer.json``, ``tokenizer_config.json``), so
 ``transformers`` loads what is saved here and :meth:`Tokenizer.from_file` loads what others published
-(``importing.py`` loads folders without a ``tokenizer.json``). What a published tokenizer puts around a text is not part
-of :meth:`Tokenizer.encode`; :meth:`Tokenizer.wrap` and :meth:`Tokenizer.encode_prompt` add it.
+(``open_tokenizer`` loads folders without a ``tokenizer.json``). Tokens that a published tokenizer puts around a text
+are not part of :meth:`Tokenizer.encode`; :meth:`Tokenizer.wrap` and :meth:`Tokenizer.encode_prompt` add it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, MessageSpan, render_spans, segments
-from seedbed.tokenizers.plain import PlainText
+from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.published import (
     CONFIG_FILE,
     DEFAULT_NAME,
@@ -34,7 +33,7 @@ from seedbed.tokenizers.published import (
 )
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
-from seedbed.tokenizers.tokenizer_json import surrounding
+from seedbed.tokenizers.tokenizer_json import processor_ids, steps_of
 
 TOKENIZER_FILE = "tokenizer.json"
 _KEPT = (
@@ -54,7 +53,7 @@ class Tokenizer:
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
         self._json: dict[str, Any] = json.loads(text)
-        self._inner = _library_tokenizer(text)
+        self._inner = library_tokenizer(text)
         self._names = {key: token_name(config.get(key)) for key in NAMED_TOKENS}
         self._listed = listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
@@ -161,22 +160,22 @@ class Tokenizer:
 
     @cached_property
     def bos_id(self) -> int:
-        """Begins a document; the end token where a published tokenizer has none."""
+        """The token that begins a document; the end token where a published tokenizer has none."""
         return self._id_of("bos_token", "eos_token")
 
     @cached_property
     def end_id(self) -> int:
-        """Ends a document and a chat turn (the eos token)."""
+        """The token that ends a document and a chat turn (eos)."""
         return self._id_of("eos_token")
 
     @cached_property
     def pad_id(self) -> int:
-        """Fills batches; the end token where a published tokenizer has none."""
+        """The token that fills batches; the end token where a published tokenizer has none."""
         return self._id_of("pad_token", "eos_token")
 
     @cached_property
     def unk_id(self) -> int | None:
-        """Stands for what the vocabulary lacks; None where nothing is lacking."""
+        """The token for text that the vocabulary lacks; None where nothing is lacking."""
         model = self._json["model"]
         if model["type"] == "Unigram":
             found: int | None = model.get("unk_id")
@@ -185,13 +184,13 @@ class Tokenizer:
 
     @cached_property
     def is_lossless(self) -> bool:
-        """Whether any text comes back exactly: all 256 bytes are pieces and nothing normalizes."""
-        splits = _steps(self._json.get("pre_tokenizer"), "pretokenizers")
+        """Return whether any text comes back exactly: all 256 bytes are pieces and nothing normalizes."""
+        splits = steps_of(self._json, "pre_tokenizer")
         return (
             self._json.get("normalizer") is None
             and any(step["type"] == "ByteLevel" for step in splits)
             and all(_keeps_text(step) for step in splits)
-            and any(step["type"] == "ByteLevel" for step in _steps(self._json.get("decoder"), "decoders"))
+            and any(step["type"] == "ByteLevel" for step in steps_of(self._json, "decoder"))
             and all(character in self._vocabulary for character in BYTE_TO_CHARACTER.values())
         )
 
@@ -202,11 +201,11 @@ class Tokenizer:
 
     @property
     def drops_first_space(self) -> bool:
-        """Whether the first space of a decoded text only marks a first word (WordPiece, SentencePiece)."""
+        """Return whether the first space of a decoded text only marks a first word (WordPiece, SentencePiece)."""
         return self._spelling.drops_first_space
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without special tokens; special tokens spelled in it are plain text.
+        """Return ids of a text, without special tokens; special tokens spelled in it are plain text.
 
         Raises:
             DataError: the text holds a lone surrogate, which is no Unicode text.
@@ -214,26 +213,26 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of several texts, on all cores; as :meth:`encode`."""
+        """Return ids of several texts, on all cores; as :meth:`encode`."""
         return self._plain.encode(texts)
 
     def wrap(self, ids: Sequence[int]) -> list[int]:
-        """Ids of a text with what the tokenizer puts around one, such as [CLS] and [SEP]; nothing around ours."""
+        """Return ids of a text with the tokens around it, such as [CLS] and [SEP]; nothing around ours."""
         before, after = self.wrap_ids
         return [*before, *ids, *after]
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Ids of a text that a model is to continue, begun as the model's texts begin.
+        """Return ids of a text that a model is to continue, begun as the model's texts begin.
 
-        With what the tokenizer puts before a text; where it says nothing of that, with the bos token if there is one
-        that is not the eos token too (which stands between texts).
+        With the tokens that the tokenizer puts before a text; where none are stated, with the bos token if there is
+        one that is not the eos token too (which stands between texts).
         """
         before, _ = self.wrap_ids
         return [*(before or [self.bos_id] * self.begins_with_bos), *self.encode(text)] or [self.bos_id]
 
     @cached_property
     def begins_with_bos(self) -> bool:
-        """Whether texts begin with the bos token although nothing is said of that: it is one, and no separator."""
+        """Return whether texts begin with the bos token by default: there is one, and it is not the eos token too."""
         bos, eos = self._names["bos_token"], self._names["eos_token"]
         return "add_bos_token" not in self._config and bos != eos and bos in self._vocabulary
 
@@ -254,29 +253,29 @@ class Tokenizer:
 
     @cached_property
     def wrap_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What :meth:`wrap` puts before a text and after it."""
-        return surrounding(self._json.get("post_processor"))
+        """The ids that :meth:`wrap` puts before a text and after it."""
+        return processor_ids(self._json.get("post_processor"))
 
     @cached_property
     def _plain(self) -> PlainText:
         return PlainText(self._json, self._inner)
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
-        """Text of ids; bytes that are no UTF-8 become U+FFFD, special tokens are left out unless asked for."""
+        """Return the text of ids; invalid UTF-8 becomes U+FFFD, special tokens are left out unless asked for."""
         parts = (self._spelled(index) if keep_special else self.token_bytes(index) for index in ids)
         data = b"".join(parts)
         return (data.removeprefix(b" ") if self.drops_first_space else data).decode("utf-8", "replace")
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        r"""Readable pieces, one an id; bytes of an incomplete character as ``\xe2``."""
+        r"""Return readable pieces, one an id; bytes of an incomplete character as ``\xe2``."""
         return [self._spelled(index).decode("utf-8", "backslashreplace") for index in ids]
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes one token stands for; b"" for special tokens (the unknown token spells its name)."""
+        """Return the bytes one token stands for; b"" for special tokens (the unknown token spells its name)."""
         return b"" if token in self.special_ids and token != self.unk_id else self._spelled(token)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
-        """The text of a chat, special tokens spelled out.
+        """Return the text of a chat, special tokens spelled out.
 
         Raises:
             UsageError: the template fails or refuses these messages.
@@ -286,7 +285,7 @@ class Tokenizer:
     def encode_chat(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False
     ) -> tuple[list[int], list[bool]]:
-        """Ids of a chat, and for each whether an assistant wrote it: its contents and the end token after them.
+        """Return ids of a chat, and for each whether an assistant wrote it: its contents and the end token after them.
 
         Text is cut into tokens at special tokens and around an assistant's contents, where generation begins too.
 
@@ -313,7 +312,7 @@ class Tokenizer:
 
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
-        """Finds special tokens in a template's text, longest first, with the spaces some of them swallow."""
+        """A pattern of special tokens in a template's text, longest first, with the spaces some of them swallow."""
         added = [token for token in self._inner.get_added_tokens_decoder().values() if token.special]
         alternatives = (
             (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
@@ -323,7 +322,7 @@ class Tokenizer:
 
     @cached_property
     def _spelling(self) -> Spelling:
-        return spelling_of(self._json.get("decoder"))
+        return spelling_of(self._json)
 
     @cached_property
     def _bytes(self) -> dict[int, bytes]:
@@ -355,17 +354,8 @@ class Tokenizer:
         )
 
 
-def _library_tokenizer(text: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
-    inner = tokenizers.Tokenizer.from_str(text)
-    inner.encode_special_tokens = True
-    inner.no_truncation()
-    inner.no_padding()
-    return inner
-
-
 def _read_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
+    """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
     path = folder / CONFIG_FILE
     config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
@@ -373,15 +363,8 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
     return config
 
 
-def _steps(entry: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """The parts of a pre-tokenizer or decoder, whether a sequence or one."""
-    if entry is None:
-        return []
-    return list(entry[key]) if entry["type"] == "Sequence" else [dict(entry)]
-
-
 def _keeps_text(step: Mapping[str, Any]) -> bool:
-    """Whether a pre-tokenizer neither adds nor drops characters."""
+    """Return whether a pre-tokenizer neither adds nor drops characters."""
     if step["type"] == "ByteLevel":
         return not bool(step["add_prefix_space"])
     return step["type"] == "Digits" or (step["type"] == "Split" and bool(step["behavior"] != "Removed"))

@@ -1,4 +1,4 @@
-"""The parts of a ``tokenizer.json`` that importers put together, and what stands around a text in one."""
+"""Parts of a ``tokenizer.json``: build them, and read the tokens around a text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tokenizer_table(
     post_processor: Mapping[str, Any] | None = None,
     decoder: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A whole ``tokenizer.json``."""
+    """Build a whole ``tokenizer.json``."""
     return {
         "version": "1.0",
         "truncation": None,
@@ -32,7 +32,7 @@ def tokenizer_table(
 def added_token(
     index: int, content: str, *, special: bool, lstrip: bool = False, rstrip: bool = False, normalized: bool = False
 ) -> dict[str, Any]:
-    """A token that is found in a text before anything else."""
+    """Build the entry of a token that is found in a text before anything else."""
     return {
         "id": index,
         "content": content,
@@ -45,17 +45,22 @@ def added_token(
 
 
 def bpe_model(
-    vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], *, ignore_merges: bool = False
+    vocabulary: Mapping[str, int],
+    merges: Sequence[Sequence[str]],
+    *,
+    ignore_merges: bool = False,
+    unknown: str | None = None,
+    byte_fallback: bool = False,
 ) -> dict[str, Any]:
-    """Byte-level BPE: every text can be spelled, so there is no unknown token."""
+    """Build a BPE model; a byte-level one can spell every text, so it has no unknown token."""
     return {
         "type": "BPE",
         "dropout": None,
-        "unk_token": None,
+        "unk_token": unknown,
         "continuing_subword_prefix": None,
         "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
+        "fuse_unk": unknown is not None,
+        "byte_fallback": byte_fallback,
         "ignore_merges": ignore_merges,
         "vocab": dict(vocabulary),
         "merges": [list(merge) for merge in merges],
@@ -63,7 +68,7 @@ def bpe_model(
 
 
 def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
-    """WordPiece as BERT has it: the longest piece first, "##" inside words, words over 100 characters are unknown."""
+    """Build BERT's WordPiece: the longest piece first, "##" inside words, words over 100 characters are unknown."""
     return {
         "type": "WordPiece",
         "unk_token": unknown,
@@ -74,7 +79,7 @@ def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
 
 
 def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -> dict[str, Any]:
-    """BERT's BasicTokenizer; accents go with the capitals unless ``strip_accents`` says otherwise."""
+    """Build the normalizer of BERT's BasicTokenizer; accents go with capitals unless ``strip_accents`` is set."""
     return {
         "type": "BertNormalizer",
         "clean_text": True,
@@ -85,7 +90,7 @@ def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -
 
 
 def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dict[str, Any]:
-    """GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
+    """Build GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
     return {
         "type": "ByteLevel",
         "add_prefix_space": add_prefix_space,
@@ -95,7 +100,7 @@ def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dic
 
 
 def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
-    """SentencePiece's: "▁" is a space, bytes are joined, and the first space goes where encoding put one."""
+    """Build SentencePiece's decoder: "▁" is a space, bytes are joined, an added first space is removed."""
     steps: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
         {"type": "ByteFallback"},
@@ -106,8 +111,16 @@ def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:
     return {"type": "Sequence", "decoders": steps}
 
 
-def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
-    """A post-processor that puts tokens, each a name and an id, around a text; around a pair, around each of both."""
+def steps_of(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the steps of the entry "normalizer", "pre_tokenizer" or "decoder", whether a sequence, one or none."""
+    entry = table.get(key)
+    if entry is None:
+        return []
+    return list(entry[f"{key}s".replace("_", "")]) if entry["type"] == "Sequence" else [dict(entry)]
+
+
+def template_processing(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
+    """Build a post-processor that puts tokens, each a name and an id, around a text, or around each of a pair."""
     if not before and not after:
         return None
 
@@ -127,8 +140,8 @@ def around(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) 
     }
 
 
-def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that a post-processor puts before and after a single text."""
+def processor_ids(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that a post-processor puts before and after a single text."""
     if post_processor is None:
         return (), ()
     kind = post_processor["type"]
@@ -136,7 +149,7 @@ def surrounding(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, ..
         before: tuple[int, ...] = ()
         after: tuple[int, ...] = ()
         for step in post_processor["processors"]:
-            outer = surrounding(step)
+            outer = processor_ids(step)
             before, after = outer[0] + before, after + outer[1]
         return before, after
     if kind in ("BertProcessing", "RobertaProcessing"):

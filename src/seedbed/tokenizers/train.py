@@ -78,12 +78,12 @@ def _train_unigram(texts: Iterable[str], settings: TokenizerSettings) -> tokeniz
         show_progress=False,
     )
     fitted = _fit(made, trainer, spread_sample(texts, settings.max_bytes), settings)
-    fitted.model = models.Unigram(_settled(json.loads(fitted.to_str())["model"]["vocab"]))
+    fitted.model = models.Unigram(_rounded(json.loads(fitted.to_str())["model"]["vocab"]))
     return fitted
 
 
 def _train_wordpiece(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """Two passes over the sample, which is held in memory: the characters inside words first, then the pieces.
+    """Train in two passes over the sample, held in memory: the characters inside words first, then the pieces.
 
     The library numbers "##" characters in the order of a hash map, and numbers decide which of two equally frequent
     pairs is merged. Handed in as special tokens they have the order given; the second model forgets that they were.
@@ -126,7 +126,7 @@ def _train_word(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers
 
 
 def _train_char(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """Every character of all the text (no sample: one that is missed could never be written)."""
+    """Collect every character of all the text (no sample: one that is missed could never be written)."""
     seen: set[str] = set()
     for text in texts:
         seen.update(text)
@@ -139,7 +139,7 @@ def _train_char(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers
 
 
 def _train_byte(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """The 256 bytes in their order after the special tokens; there is nothing to learn from the text."""
+    """Build the 256 bytes in their order after the special tokens; nothing is learned from the text."""
     made = tokenizers.Tokenizer(_without_merges([BYTE_TO_CHARACTER[byte] for byte in range(256)]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
@@ -173,7 +173,7 @@ def _byte_level(model: models.Model, settings: TokenizerSettings) -> tokenizers.
 
 
 def _without_merges(pieces: Sequence[str], unknown: str | None = None) -> models.BPE:
-    """A model that cuts text into single characters; ids follow the special tokens."""
+    """Build a model that cuts text into single characters; ids follow the special tokens."""
     vocabulary = {piece: index for index, piece in enumerate((*SPECIAL_TOKENS, *pieces))}
     return models.BPE(vocab=vocabulary, merges=[], unk_token=unknown)
 
@@ -210,8 +210,8 @@ def _fit(
     return made
 
 
-def _settled(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The trained pieces with scores and order that do not change from run to run.
+def _rounded(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return the trained pieces with scores and order that do not change from run to run.
 
     The library adds up in the order of a hash map, and gives each byte it never met a score 0.0001 above the one
     before, in that same order. Here sums are rounded and those bytes share the lowest score.
@@ -220,11 +220,11 @@ def _settled(vocabulary: Sequence[tuple[str, float]]) -> list[tuple[str, float]]
     scores = {piece: score for piece, score in vocabulary if piece not in names}
     lowest = min(scores.values())
     unseen = lowest + 0.0001 * len(_ALPHABET)
-    settled = [
+    rounded = [
         (piece, round(lowest if len(piece) == 1 and score <= unseen else score, _SCORE_DIGITS))
         for piece, score in scores.items()
     ]
-    return [*((name, 0.0) for name in SPECIAL_TOKENS), *sorted(settled, key=lambda entry: (-entry[1], entry[0]))]
+    return [*((name, 0.0) for name in SPECIAL_TOKENS), *sorted(rounded, key=lambda entry: (-entry[1], entry[0]))]
 
 
 def _too_small(settings: TokenizerSettings, least: int) -> UsageError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seedbed.tokenizers import tokenizer_json
-from seedbed.tokenizers.sentencepiece_model import damaged
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
 
 BERT_TOKENS = {
     "unk_token": "[UNK]",
@@ -15,7 +15,7 @@ BERT_TOKENS = {
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-"""What the roles are called unless a configuration says otherwise."""
+"""Default names of the special tokens by role."""
 
 
 def wordpiece_tokenizer(
@@ -27,7 +27,7 @@ def wordpiece_tokenizer(
     chinese: bool,
     origin: str,
 ) -> dict[str, Any]:
-    """The ``tokenizer.json`` of pieces in the order of their ids.
+    """Build the ``tokenizer.json`` of pieces in the order of their ids.
 
     Args:
         names: special tokens by role, such as ``unk_token``.
@@ -40,10 +40,10 @@ def wordpiece_tokenizer(
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     if len(vocabulary) < len(pieces):
         twice = next(piece for index, piece in enumerate(pieces) if vocabulary[piece] != index)
-        raise damaged(origin, f"the piece {twice!r} is there twice")
+        raise damaged_tokenizer(origin, f"the piece {twice!r} is there twice")
     for key in ("unk_token", "cls_token", "sep_token"):
         if names[key] not in vocabulary:
-            raise damaged(origin, f"the {key} {names[key]!r} is no piece")
+            raise damaged_tokenizer(origin, f"the {key} {names[key]!r} is no piece")
     cls, sep = ((names[key], vocabulary[names[key]]) for key in ("cls_token", "sep_token"))
     special = sorted({vocabulary[name] for name in names.values() if name in vocabulary})
     return tokenizer_json.tokenizer_table(
@@ -51,6 +51,6 @@ def wordpiece_tokenizer(
         added=[tokenizer_json.added_token(index, pieces[index], special=True) for index in special],
         normalizer=tokenizer_json.bert_normalizer(lower=lower, strip_accents=strip_accents, chinese=chinese),
         pre_tokenizer={"type": "BertPreTokenizer"},
-        post_processor=tokenizer_json.around([cls], [sep]),
+        post_processor=tokenizer_json.template_processing([cls], [sep]),
         decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},
     )

@@ -20,7 +20,7 @@ from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.base import Family
 from seedbed.models.families.registry import FAMILIES, publish
-from seedbed.models.families.weight_mapping import SAME, How, Row, expand
+from seedbed.models.families.weight_mapping import SAME, Conversion, Row, expand
 from seedbed.nn.lora import Adapter, LowRank
 from seedbed.transform.derived import StoredModel
 
@@ -28,7 +28,7 @@ _EMBEDDING, _OUTPUT = "embedding.weight", "output.weight"
 
 
 def family_of(stored: StoredModel) -> Family[Any] | None:
-    """The family a model came from, or that it would be exported as; None where there is none."""
+    """Return the family a model came from, or that it would be exported as; None where there is none."""
     named = stored.description.get("published", {}).get("family")
     try:
         return next((family for family in FAMILIES if family.name == named), None) or publish(stored.config)[0]
@@ -37,7 +37,7 @@ def family_of(stored: StoredModel) -> Family[Any] | None:
 
 
 def to_ours(adapter: Adapter, config: AnyConfig, family: Family[Any] | None) -> Adapter:
-    """The same adapter by our paths and names.
+    """Rename an adapter to our paths and names.
 
     Raises:
         UsageError: a layer of it is not in the model, or has another size.
@@ -59,7 +59,7 @@ def to_ours(adapter: Adapter, config: AnyConfig, family: Family[Any] | None) -> 
 def merge_adapters(
     stored: StoredModel, adapters: Sequence[Adapter], weights: Sequence[float]
 ) -> tuple[AnyConfig, Iterator[tuple[str, Tensor]]]:
-    """``W + Σ weight · scale · up · down`` for every layer, and the configuration that goes with it.
+    """Merge ``W + Σ weight · scale · up · down`` into every layer; return the configuration and the tensors.
 
     An input embedding that is also the output layer becomes two tables where an adapter changes one of them, which is
     what it does at run time. Computed in float32 and rounded once to the precision the weights are stored in.
@@ -94,7 +94,7 @@ def _merged(
 
 
 def add(name: str, tensor: Tensor, adapters: Sequence[Adapter], weights: Sequence[float]) -> Tensor:
-    """One parameter with everything that adapters change in it; what none changes keeps its bits."""
+    """Return one parameter with all adapters added; one that none changes keeps its bits."""
     pairs, path = list(zip(adapters, weights, strict=True)), name.removesuffix(".weight")
     replaced = [(weight, adapter.replaced[name]) for adapter, weight in pairs if name in adapter.replaced]
     added = [(weight, adapter.additions[path]) for adapter, weight in pairs if path in adapter.additions]
@@ -112,11 +112,11 @@ def add(name: str, tensor: Tensor, adapters: Sequence[Adapter], weights: Sequenc
 
 
 def _rows(model: AnyModel, config: AnyConfig, family: Family[Any] | None) -> dict[str, Row]:
-    """By every name that a parameter may have: ours, and the family's."""
+    """Return rows by every name that a parameter may have: ours, and the family's."""
     ours = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     rows = {name: Row((name,), name, SAME) for name in ours}
     for row in expand(family.table(config), model) if family else ():
-        rows.update(dict.fromkeys(family.called(row.theirs), row) if family else {})
+        rows.update(dict.fromkeys(family.spellings(row.theirs), row) if family else {})
     return rows
 
 
@@ -132,18 +132,18 @@ def _row(name: str, rows: Mapping[str, Row]) -> Row:
 
 
 def _split_addition(row: Row, part: LowRank, shapes: Mapping[str, Size]) -> Iterator[tuple[str, LowRank]]:
-    """One published layer's addition as those of our layers."""
+    """Split one published layer's addition into those of our layers."""
     sizes = [shapes[name] for name in row.ours]
     if any(len(size) != 2 or size[1] != part.down.shape[1] for size in sizes):
         raise _misfit(row.theirs, part.down, sizes)
-    up = part.up.T if _transposes(row.how, sizes) else part.up
+    up = part.up.T if _transposes(row.conversion, sizes) else part.up
     for name, own in _split(row, up, [Size((size[0], part.up.shape[1])) for size in sizes]):
         yield name, LowRank(part.down, own.contiguous(), part.scale)
 
 
 def _split(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> Iterator[tuple[str, Tensor]]:
     try:
-        parts = row.how.split(tensor, sizes)
+        parts = row.conversion.split(tensor, sizes)
     except (RuntimeError, ValueError) as error:
         raise _misfit(row.theirs, tensor, sizes) from error
     if [part.shape for part in parts] != list(sizes):
@@ -151,10 +151,10 @@ def _split(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> Iterator[tuple[st
     yield from zip(row.ours, parts, strict=True)
 
 
-def _transposes(how: How, sizes: Sequence[Size]) -> bool:
-    """Whether the published weight has inputs before outputs."""
+def _transposes(conversion: Conversion, sizes: Sequence[Size]) -> bool:
+    """Return whether the published weight has inputs before outputs."""
     inputs = sum(size[0] for size in sizes) + 1  # so that the two axes can be told apart
-    return how.join([torch.empty(size[0], inputs, device="meta") for size in sizes]).shape[0] == inputs
+    return conversion.join([torch.empty(size[0], inputs, device="meta") for size in sizes]).shape[0] == inputs
 
 
 def _misfit(name: str, tensor: Tensor, sizes: Sequence[Size]) -> UsageError:

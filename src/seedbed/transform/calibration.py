@@ -1,4 +1,4 @@
-"""What a model does on text, for pruning: statistics of what goes into its layers, gathered with hooks.
+"""Calibration for pruning: statistics of the inputs of a model's layers on text, gathered with hooks.
 
 Left out: gradients (as in Taylor scores), which need as much memory as training.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ Measure = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
-    """Token ids (B, T) of windows that follow each other, about ``tokens`` in all.
+    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all.
 
     Raises:
         DataError: there are fewer than two tokens.
@@ -41,7 +42,7 @@ def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
 
 @torch.no_grad()
 def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measure: Measure) -> dict[str, Tensor]:
-    """What ``measure`` gives for all inputs of each layer; a layer that nothing reached (an expert) is missing."""
+    """Sum ``measure`` over all inputs of each layer; a layer without inputs (an expert) is missing."""
     sums: dict[str, Tensor] = {}
     with watching(layers, measure, sums):
         run(model, ids)
@@ -50,45 +51,44 @@ def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measu
 
 @contextmanager
 def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
-    """Add to ``sums`` whatever goes into these layers."""
+    """Add ``measure`` of these layers' inputs to ``sums`` while the block runs."""
 
-    def watch(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            assert isinstance(layer, nn.Linear)
-            found = measure(layer, inputs[0].flatten(0, -2).float())
-            sums[name] = sums[name] + found if name in sums else found
+    def watch(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        found = measure(layer, inputs[0].flatten(0, -2).float())
+        sums[name] = sums[name] + found if name in sums else found
 
-        return hook
-
-    with ExitStack() as stack:
-        for name, layer in layers.items():
-            stack.callback(layer.register_forward_hook(watch(name)).remove)
+    with _hooks(layers, watch):
         yield
 
 
 @torch.no_grad()
 def block_influence(model: Stack, ids: Tensor) -> Tensor:
-    """(layers,): 1 - mean cosine between what goes into a block and what comes out (ShortGPT, Men et al. 2024, eq. 1).
+    """Return (layers,): 1 - mean cosine between a block's input and output (ShortGPT, Men et al. 2024, eq. 1).
 
     Near 0: the block hardly turns the residual stream.
     """
     cosines = torch.zeros(len(model.blocks), dtype=torch.float64)
 
-    def watch(layer: int) -> Callable[..., None]:
-        def hook(block: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
-            cosines[layer] += torch.cosine_similarity(inputs[0].double(), output[0].double(), dim=-1).sum().cpu()
+    def watch(layer: int, block: nn.Module, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
+        cosines[layer] += torch.cosine_similarity(inputs[0].double(), output[0].double(), dim=-1).sum().cpu()
 
-        return hook
-
-    with ExitStack() as stack:
-        for layer, block in enumerate(model.blocks):
-            stack.callback(block.register_forward_hook(watch(layer)).remove)
+    with _hooks(dict(enumerate(model.blocks)), watch):
         run(model, ids)
     return (1 - cosines / ids.numel()).clamp(min=0)
 
 
+@contextmanager
+def _hooks(modules: Mapping[Any, nn.Module], watch: Callable[..., None]) -> Iterator[None]:
+    """Call ``watch`` with a module's key, the module, its inputs and its output after each of its forward passes."""
+    with ExitStack() as stack:
+        for key, module in modules.items():
+            stack.callback(module.register_forward_hook(partial(watch, key)).remove)
+        yield
+
+
 def run(model: Stack, ids: Tensor) -> None:
-    """All windows (B, T) through the model, a few at a time."""
+    """Run all windows (B, T) through the model, a few at a time."""
     device = next(model.parameters()).device
     with progress("calibrating", ids.numel(), "tokens") as bar:
         for batch in torch.split(ids, max(1, _BATCH // ids.shape[1])):

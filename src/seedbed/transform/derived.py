@@ -1,6 +1,6 @@
-"""Models made of the weights of others: read tensor by tensor from a stored model, written beside its other files.
+"""Models derived from stored ones: read tensor by tensor, and written beside the other files of the original.
 
-Weights are mapped, so a merge or a cut needs memory for a few tensors, however large the model.
+Weights are mapped, so merging or pruning needs memory for a few tensors, however large the model.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much heads, layers and channels matter: by their weights alone, or by what they do on text.
+"""Importance of heads, layers and channels: by their weights alone, or by their activations on text.
 
-- head: the norm of what it can write, ``|W_out W_v|`` (Frobenius), or the mean square of what it does write.
+- head: the norm of its map to the output, ``|W_out W_v|`` (Frobenius), or the mean square of its output.
 - channel: ``|up| · |gate| · |down|``, or the root mean square of its activation times ``|down|``.
-- layer: how far it turns the residual stream (ShortGPT, Men et al. 2024); without text, its depth: the layers before
-  the last matter least (Gromov et al. 2024, section 4.4).
+- layer: the angle by which it turns the residual stream (ShortGPT, Men et al. 2024); without text, its depth: the
+  layers before the last matter least (Gromov et al. 2024, section 4.4).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from seedbed.models.stack import Stack
 from seedbed.nn.attention import Attention
 from seedbed.nn.feedforward import FeedForward
 from seedbed.transform.calibration import block_influence, input_sums
-from seedbed.transform.structured_pruning import Cut, check_heads, cut_channels, cut_heads, cut_layers
+from seedbed.transform.structured_pruning import PruningPlan, check_heads, keep_channels, keep_heads, keep_layers
 
 
-def plan_cut(model: Stack, method: str, share: float, ids: Tensor | None = None) -> Cut:
-    """The cut that takes away the least important ``share`` of "heads", "layers" or "width" (feed-forward channels).
+def plan_pruning(model: Stack, method: str, share: float, ids: Tensor | None = None) -> PruningPlan:
+    """Plan to prune the least important ``share`` of "heads", "layers" or "width" (feed-forward channels).
 
     Args:
         ids: (B, T) text to judge by; by weights alone where it is None.
@@ -32,20 +32,20 @@ def plan_cut(model: Stack, method: str, share: float, ids: Tensor | None = None)
     """
     if method == "layers":
         kept = strongest(layer_scores(model, ids), share, "layers")
-        return cut_layers(model.config, kept.tolist())
+        return keep_layers(model.config, kept.tolist())
     if method == "heads":
         check_heads(model.config)
         what = "heads" if model.config.kv_heads == model.config.n_heads else "key/value heads"
         scores = head_scores(model, ids)
-        return cut_heads(model.config, {layer: strongest(own, share, what) for layer, own in scores.items()})
+        return keep_heads(model.config, {layer: strongest(own, share, what) for layer, own in scores.items()})
     channels = channel_scores(model, ids)
     if not channels:
         raise UsageError("this model has no feed-forward layers", why="mlp is none", fix="prune heads or layers")
-    return cut_channels(model.config, {path: strongest(own, share, "channels") for path, own in channels.items()})
+    return keep_channels(model.config, {path: strongest(own, share, "channels") for path, own in channels.items()})
 
 
 def strongest(scores: Tensor, share: float, what: str) -> Tensor:
-    """The places of those that stay, in their order.
+    """Return the indices that stay, in their order.
 
     Raises:
         UsageError: none would stay, or none would go.
@@ -56,7 +56,7 @@ def strongest(scores: Tensor, share: float, what: str) -> Tensor:
         few, one = f"{1 / count:.3f}", count == 1
         raise UsageError(
             f"a share of {share:g} of {count} {what} is {'nothing' if gone <= 0 else 'all of them'}",
-            why="there is only one" if one else "whole ones are taken away, the same number in every layer",
+            why="there is only one" if one else "whole ones are removed, the same number in every layer",
             fix="prune something else" if one else f"give a --share from {few} to {1 - 1 / count:.3f}",
         )
     return torch.topk(scores, count - gone).indices.sort().values
@@ -64,7 +64,7 @@ def strongest(scores: Tensor, share: float, what: str) -> Tensor:
 
 @torch.no_grad()
 def layer_scores(model: Stack, ids: Tensor | None = None) -> Tensor:
-    """(layers,)"""
+    """Return the importance of every layer (layers,)."""
     if ids is not None:
         return block_influence(model, ids)
     depth = torch.arange(len(model.blocks), 0, -1.0)
@@ -74,7 +74,7 @@ def layer_scores(model: Stack, ids: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def head_scores(model: Stack, ids: Tensor | None = None) -> dict[int, Tensor]:
-    """(key/value heads,) for every attention layer; query heads that share keys are one."""
+    """Return the importance (heads,) of key/value heads of every attention layer; a query group counts as one."""
     mixers = {layer: block.mixer for layer, block in enumerate(model.blocks) if isinstance(block.mixer, Attention)}
     if ids is None:
         return {layer: _writable(mixer) for layer, mixer in mixers.items()}
@@ -90,7 +90,7 @@ def head_scores(model: Stack, ids: Tensor | None = None) -> dict[int, Tensor]:
 
 
 def _writable(attention: Attention) -> Tensor:
-    """``|W_out W_v|²`` summed over a group's query heads, from Gram matrices: nothing of size (D, D) is made."""
+    """Return ``|W_out W_v|²`` summed over a group's query heads, from Gram matrices: nothing of size (D, D) is made."""
     size = attention.head_dim
     value = _with_bias(attention.v).view(-1, size, attention.v.in_features + (attention.v.bias is not None))
     value = value.repeat_interleave(attention.groups, 0)  # (H, Dh, D)
@@ -101,7 +101,7 @@ def _writable(attention: Attention) -> Tensor:
 
 @torch.no_grad()
 def channel_scores(model: Stack, ids: Tensor | None = None) -> dict[str, Tensor]:
-    """(hidden channels,) for every feed-forward layer and expert, by its path."""
+    """Return the importance of hidden channels (channels,) for every feed-forward layer and expert, by its path."""
     layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, FeedForward)}
     if ids is None:
         return {path: _strength(layer) for path, layer in layers.items()}
@@ -112,7 +112,7 @@ def channel_scores(model: Stack, ids: Tensor | None = None) -> dict[str, Tensor]
 
 
 def _active(layer: FeedForward, path: str, squares: Mapping[str, Tensor]) -> Tensor:
-    """An expert that no token reached is judged by its weights."""
+    """Return the importance on text; an expert that no token reached is judged by its weights."""
     if path not in squares:
         return _strength(layer)
     down: Tensor = torch.linalg.vector_norm(layer.down.weight.float(), dim=0)
@@ -128,6 +128,6 @@ def _strength(layer: FeedForward) -> Tensor:
 
 
 def _with_bias(layer: nn.Linear) -> Tensor:
-    """The weight, with the bias as one more column."""
+    """Return the weight, with the bias as one more column."""
     weight = layer.weight.float()
     return weight if layer.bias is None else torch.cat([weight, layer.bias.float()[:, None]], 1)

@@ -31,7 +31,7 @@ _PARALLEL = 0.9995
 def merge(
     models: Sequence[StoredModel], weights: Sequence[float], method: Method = "linear"
 ) -> Iterator[tuple[str, Tensor]]:
-    """The merged tensors by name, computed as they are asked for.
+    """Yield the merged tensors by name, computed as they are asked for.
 
     Args:
         models: of one shape and tokenizer. For "task" the first is the base.
@@ -61,7 +61,7 @@ def _merged(
 def _combination(
     models: Sequence[StoredModel], weights: Sequence[float], method: Method
 ) -> Callable[[Sequence[Tensor]], Tensor]:
-    """The method as a function of one tensor of each model."""
+    """Return the method as a function of one tensor of each model."""
     count = len(models) - (method == "task")
     problem = ""
     if method not in get_args(Method):
@@ -110,12 +110,12 @@ def require_alike(first: StoredModel, other: StoredModel) -> None:
 
 
 def linear(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """``Σ w t``, float32; a model of weight 0 leaves no trace, not even of a NaN."""
+    """Return ``Σ w t``, float32; a model of weight 0 leaves no trace, not even of a NaN."""
     return reduce(torch.add, (weight * t.float() for t, weight in zip(tensors, weights, strict=True) if weight))
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
-    """From ``first`` (share 0) to ``second`` (share 1), float32.
+    """Interpolate from ``first`` (share 0) to ``second`` (share 1), float32.
 
     With θ the angle between them: direction ``(sin((1 - t) θ) a + sin(t θ) b) / sin θ`` of the unit vectors a and b,
     length ``(1 - t) |first| + t |second|``. Linear where one is zero or they lie nearly on a line.
@@ -136,7 +136,7 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
 
 
 def add_tasks(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """``base + Σ w (t - base)``, float32."""
+    """Return ``base + Σ w (t - base)``, float32."""
     base = tensors[0].float()
     total = base
     for tensor, weight in zip(tensors[1:], weights, strict=True):

@@ -1,4 +1,4 @@
-"""Pruning a stored model: single weights set to zero, or a cut to a smaller shape; the precision stays the file's."""
+"""Prune a stored model: single weights become zero, or heads, layers or channels go; the file's precision stays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seedbed.models.factory import AnyModel
 from seedbed.models.stack import Stack
 from seedbed.transform.calibration import windows
 from seedbed.transform.derived import StoredModel
-from seedbed.transform.importance import plan_cut
+from seedbed.transform.importance import plan_pruning
 from seedbed.transform.sparsity import Pattern, prune_globally, prune_magnitude, prune_wanda
-from seedbed.transform.structured_pruning import stored_names, tensors
+from seedbed.transform.structured_pruning import pruned_tensors, stored_names
 
 Method = Literal["magnitude", "2:4", "wanda", "heads", "layers", "width"]
-CUTS = ("heads", "layers", "width")
+STRUCTURED = ("heads", "layers", "width")
 
 
 def prune(
@@ -30,7 +30,7 @@ def prune(
     everywhere: bool = False,
     ids: Sequence[int] | None = None,
 ) -> tuple[AnyConfig, Iterator[tuple[str, Tensor]]]:
-    """The pruned model's configuration and tensors. The file is not changed.
+    """Return the pruned model's configuration and tensors. The file is not changed.
 
     Args:
         stored, model: the same model, on disk and loaded. Single weights are set to zero in ``model`` itself.
@@ -45,21 +45,21 @@ def prune(
         raise UsageError(
             f"there is no pruning method {method!r}", why=f"they are {', '.join(get_args(Method))}", fix="choose one"
         )
-    if method in CUTS:
+    if method in STRUCTURED:
         stack = _one_stack(model, method)
         text = None if ids is None else windows(ids, stack.config.max_length)
-        cut = plan_cut(stack, method, share, text)
-        return cut.config, tensors(cut, stored.tensors.read)
+        plan = plan_pruning(stack, method, share, text)
+        return plan.config, pruned_tensors(plan, stored.tensors.read)
     _set_zeros(model, method, share, everywhere, ids)
     return stored.config, _in_precision(stored, model)
 
 
 def _set_zeros(model: AnyModel, method: Method, share: float, everywhere: bool, ids: Sequence[int] | None) -> None:
-    how = Pattern(2, 4) if method == "2:4" else share
+    amount = Pattern(2, 4) if method == "2:4" else share
     if method == "magnitude" and everywhere:
         prune_globally(model, share)
     elif method == "magnitude" or (method == "2:4" and ids is None):
-        prune_magnitude(model, how)
+        prune_magnitude(model, amount)
     elif ids is None:
         raise UsageError(
             "Wanda needs text",
@@ -68,14 +68,14 @@ def _set_zeros(model: AnyModel, method: Method, share: float, everywhere: bool, 
         )
     else:
         stack = _one_stack(model, method)
-        prune_wanda(stack, how, windows(ids, stack.config.max_length))
+        prune_wanda(stack, amount, windows(ids, stack.config.max_length))
 
 
 def _one_stack(model: AnyModel, method: str) -> Stack:
     if not isinstance(model, Stack):
         raise UsageError(
             f"an encoder–decoder cannot be pruned by {method}",
-            why="its two halves would have to be judged and cut together, which is not done here",
+            why="its two halves would have to be judged and pruned together, which is not done here",
             fix="prune single weights by --method magnitude",
         )
     return model

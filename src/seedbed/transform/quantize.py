@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedbed.kernel.packed import pack
 from seedbed.models.decoder import Decoder
-from seedbed.models.quantized import replace_layers, scheme
+from seedbed.models.quantized import replace_layers, scheme_by_name
 
 
 def quantize(model: Decoder, name: str) -> None:
@@ -15,6 +15,6 @@ def quantize(model: Decoder, name: str) -> None:
     Raises:
         UsageError: there is no such scheme.
     """
-    replace_layers(model, scheme(name), pack)
+    replace_layers(model, scheme_by_name(name), pack)
     for parameter in model.parameters():
         parameter.data = parameter.data.float()

@@ -38,7 +38,7 @@ class Pattern:
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of all blocks by their paths, without routers."""
+    """Return the linear layers of all blocks by their paths, without routers."""
     return {
         path: layer
         for path, layer in model.named_modules()
@@ -47,14 +47,14 @@ def prunable(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 @torch.no_grad()
-def prune_magnitude(model: nn.Module, how: float | Pattern) -> None:
+def prune_magnitude(model: nn.Module, amount: float | Pattern) -> None:
     """Set the smallest weights of every layer to zero: a share of them, or all but n of m.
 
     Raises:
         UsageError: the share is not between 0 and 1, or rows do not divide into the pattern's groups.
     """
-    drop = dropper(how)
-    for path, layer in _checked(model, how).items():
+    drop = dropper(amount)
+    for path, layer in _checked(model, amount).items():
         _clear(layer, _chosen(path, drop, layer.weight.abs()))
 
 
@@ -84,8 +84,8 @@ def prune_globally(model: nn.Module, share: float) -> None:
 
 
 @torch.no_grad()
-def prune_wanda(model: Stack, how: float | Pattern, ids: Tensor) -> None:
-    """Prune block by block, each by what reaches it through the pruned blocks before it.
+def prune_wanda(model: Stack, amount: float | Pattern, ids: Tensor) -> None:
+    """Prune block by block, each by its inputs from the pruned blocks before it.
 
     Args:
         ids: (B, T) text, run as one batch: its activations must fit in memory.
@@ -93,7 +93,7 @@ def prune_wanda(model: Stack, how: float | Pattern, ids: Tensor) -> None:
     Raises:
         UsageError: as :func:`prune_magnitude`.
     """
-    drop, every = dropper(how, by_row=True), _checked(model, how)
+    drop, every = dropper(amount, by_row=True), _checked(model, amount)
 
     def first(place: int, block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         """Before a block runs: run it once to see its layers' inputs, then prune them."""
@@ -117,31 +117,31 @@ def prune_wanda(model: Stack, how: float | Pattern, ids: Tensor) -> None:
                 handle.remove()
 
 
-def dropper(how: float | Pattern, *, by_row: bool = False) -> Drop:
-    """What chooses the weights that go, the lowest scores first.
+def dropper(amount: float | Pattern, *, by_row: bool = False) -> Drop:
+    """Return the function that chooses the weights to drop, the lowest scores first.
 
     Args:
         by_row: a share is taken of each row, not of the whole matrix.
     """
-    if isinstance(how, Pattern):
-        return lambda scores: _lowest(scores.view(-1, how.of), how.of - how.keep).view_as(scores)
+    if isinstance(amount, Pattern):
+        return lambda scores: _lowest(scores.view(-1, amount.of), amount.of - amount.keep).view_as(scores)
     if by_row:
-        return lambda scores: _lowest(scores, round(how * scores.shape[1]))
-    return lambda scores: _lowest(scores.reshape(1, -1), round(how * scores.numel())).view_as(scores)
+        return lambda scores: _lowest(scores, round(amount * scores.shape[1]))
+    return lambda scores: _lowest(scores.reshape(1, -1), round(amount * scores.numel())).view_as(scores)
 
 
 def zeros(model: nn.Module) -> int:
-    """How many parameters are zero; a shared one counts once."""
+    """Count the parameters that are zero; a tied one counts once."""
     return sum(int((parameter == 0).sum()) for parameter in model.parameters())
 
 
 def _clear(layer: nn.Linear, gone: Tensor) -> None:
-    """A new tensor, for the old one may be a page of a file."""
+    """Set weights to zero in a new tensor, for the old one may be a page of a file."""
     layer.weight.data = layer.weight.masked_fill(gone, 0)
 
 
 def _lowest(scores: Tensor, count: int) -> Tensor:
-    """True at the ``count`` lowest of each row (R, k)."""
+    """Return True at the ``count`` lowest of each row (R, k)."""
     places = torch.topk(scores, count, dim=1, largest=False).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, places, True)
 
@@ -156,17 +156,17 @@ def _chosen(path: str, drop: Drop, scores: Tensor) -> Tensor:
     return drop(scores)
 
 
-def _checked(model: nn.Module, how: float | Pattern) -> dict[str, nn.Linear]:
-    """The layers, once it is known that all can be pruned so."""
+def _checked(model: nn.Module, amount: float | Pattern) -> dict[str, nn.Linear]:
+    """Return the layers after checking that all can be pruned so."""
     layers = prunable(model)
-    if not isinstance(how, Pattern):
-        _check_share(how)
+    if not isinstance(amount, Pattern):
+        _check_share(amount)
         return layers
     for path, layer in layers.items():
-        if layer.in_features % how.of:
+        if layer.in_features % amount.of:
             raise UsageError(
-                f"the pattern {how} does not fit this model",
-                why=f"{path} has {layer.in_features} inputs, which do not divide by {how.of}",
+                f"the pattern {amount} does not fit this model",
+                why=f"{path} has {layer.in_features} inputs, which do not divide by {amount.of}",
                 fix="prune a share of the weights instead (--method magnitude or wanda)",
             )
     return layers
@@ -178,7 +178,7 @@ def _check_share(share: float) -> None:
 
 
 def _kth_magnitude(weights: list[Tensor], count: int) -> int:
-    """The bits of the ``count``-th smallest magnitude: positive floats are in the order of their bits."""
+    """Return the bits of the ``count``-th smallest magnitude: positive floats are in the order of their bits."""
     low, high = 0, 2**31 - 1
     while low < high:
         middle = (low + high) // 2

@@ -1,10 +1,10 @@
 """Structured pruning: whole heads, layers or feed-forward channels go, and what is left is a smaller ordinary model.
 
-A cut is a smaller configuration and, for each of its tensors, which rows and columns of which tensor it is. So it is
-applied tensor by tensor, to a model in memory or a file.
+A plan is a smaller configuration and, for each of its tensors, the rows and columns of the old tensor that it keeps. So
+it is applied tensor by tensor, to a model in memory or a file.
 
 A configuration has one number of heads and channels for all layers, so every layer keeps as many: its own best ones.
-The residual stream's width is not cut. Every layer writes to all of its channels and the norms divide by their common
+The residual stream's width is kept. Every layer writes to all of its channels and the norms divide by their common
 length, so a channel that is dispensable in one layer carries another; what works is rotating the stream first
 (SliceGPT, Ashkboos et al. 2024), which replaces the norms and leaves an architecture of its own.
 """
@@ -22,21 +22,21 @@ from torch import Tensor
 from seedbed.core.errors import UsageError
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import skeleton
-from seedbed.models.stack import Stack, attends
+from seedbed.models.stack import attends
 
 _ROWS, _COLUMNS = 0, 1
 
 
 @dataclass(frozen=True)
 class ModelPart:
-    """Where a tensor comes from: indices kept along some axes of an old one."""
+    """The source of a tensor: indices kept along some axes of an old one."""
 
     name: str
     kept: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Cut:
+class PruningPlan:
     """A smaller model.
 
     Attributes:
@@ -47,26 +47,16 @@ class Cut:
     parts: Mapping[str, ModelPart]
 
 
-def tensors(cut: Cut, read: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The smaller model's tensors, one at a time; ``read`` gives the old ones by name."""
-    for name, part in cut.parts.items():
+def pruned_tensors(plan: PruningPlan, read: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the smaller model's tensors, one at a time; ``read`` gives the old ones by name."""
+    for name, part in plan.parts.items():
         tensor = read(part.name)
         for axis, kept in part.kept.items():
             tensor = tensor.index_select(axis, kept.to(tensor.device))
         yield name, tensor
 
 
-def smaller(model: Stack, cut: Cut) -> Stack:
-    """The cut model in memory, with copies of the weights."""
-    old = dict(model.state_dict())
-    made = skeleton(cut.config)
-    made.load_state_dict({name: t.clone() for name, t in tensors(cut, old.__getitem__)}, strict=False, assign=True)
-    made.tie()
-    assert isinstance(made, Stack)
-    return made.train(model.training)
-
-
-def cut_layers(config: ModelConfig, kept: Sequence[int]) -> Cut:
+def keep_layers(config: ModelConfig, kept: Sequence[int]) -> PruningPlan:
     """Keep these layers, in their order."""
     mixers = tuple(config.mixer(layer) for layer in kept)
     fields: dict[str, Any] = {
@@ -80,10 +70,10 @@ def cut_layers(config: ModelConfig, kept: Sequence[int]) -> Cut:
     for name in stored_names(new):
         old = re.sub(r"^blocks\.(\d+)\.", lambda found: f"blocks.{kept[int(found[1])]}.", name)
         parts[name] = ModelPart(old)
-    return Cut(new, parts)
+    return PruningPlan(new, parts)
 
 
-def cut_heads(config: ModelConfig, kept: Mapping[int, Tensor]) -> Cut:
+def keep_heads(config: ModelConfig, kept: Mapping[int, Tensor]) -> PruningPlan:
     """Keep these key/value heads of each attention layer, with the query heads that read them.
 
     Raises:
@@ -103,10 +93,10 @@ def cut_heads(config: ModelConfig, kept: Mapping[int, Tensor]) -> Cut:
         size = config.head_size * (group if found[2] in ("q", "out") else 1)
         channels = spread(kept[int(found[1])], size)
         parts[name] = ModelPart(name, {_COLUMNS if found[2] == "out" else _ROWS: channels})
-    return Cut(new, parts)
+    return PruningPlan(new, parts)
 
 
-def cut_channels(config: ModelConfig, kept: Mapping[str, Tensor]) -> Cut:
+def keep_channels(config: ModelConfig, kept: Mapping[str, Tensor]) -> PruningPlan:
     """Keep these hidden channels of each feed-forward layer or expert, given by its path."""
     width = {path: len(indices) for path, indices in kept.items()}
     dense = {count for path, count in width.items() if ".experts." not in path}
@@ -123,11 +113,11 @@ def cut_channels(config: ModelConfig, kept: Mapping[str, Tensor]) -> Cut:
             continue
         own = f"{path}.feedforward.{found[1] or ''}".rstrip(".")
         parts[name] = ModelPart(name, {_COLUMNS if found[2] == "down" else _ROWS: kept[own]})
-    return Cut(new, parts)
+    return PruningPlan(new, parts)
 
 
 def check_heads(config: ModelConfig) -> None:
-    """Refuse to cut heads where their number or place is part of what they compute.
+    """Refuse to prune heads where their number or place is part of what they compute.
 
     Raises:
         UsageError: it is.
@@ -146,12 +136,12 @@ def check_heads(config: ModelConfig) -> None:
 
 
 def stored_names(config: AnyConfig) -> list[str]:
-    """Names of a model's tensors as they are stored: shared ones once."""
+    """Return the names of a model's stored tensors: tied ones once."""
     model = skeleton(config)
     shared = model.shared()
     return [name for name, _ in model.named_parameters(remove_duplicate=False) if name not in shared]
 
 
 def spread(heads: Tensor, size: int) -> Tensor:
-    """Channels of heads of ``size`` channels each."""
+    """Return the channels of heads of ``size`` channels each."""
     return (heads[:, None] * size + torch.arange(size)).flatten()

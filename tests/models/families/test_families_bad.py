@@ -17,7 +17,7 @@ from seedbed.core.errors import CorruptError, SeedbedError, UsageError
 from seedbed.models.config import EncoderDecoderConfig, ModelConfig
 from seedbed.models.factory import skeleton
 from seedbed.models.families.registry import FAMILIES, find_family, publish, read_published
-from seedbed.models.families.tied_embeddings import settle
+from seedbed.models.families.tied_embeddings import resolve_tied
 
 Tensors = dict[str, Tensor]
 BASE = {
@@ -101,7 +101,7 @@ def test_any_wrong_value_is_refused_or_harmless(name: str) -> None:
             try:
                 family, made = read_published(config | {key: value})
                 if made != before:
-                    skeleton(settle(family, made, names, lambda a, b: True))
+                    skeleton(resolve_tied(family, made, names, lambda a, b: True))
             except SeedbedError:
                 refused += 1
     assert refused > 5 * len(WRONG)
@@ -112,7 +112,7 @@ def test_more_layers_than_there_are_tensors_are_refused_before_they_are_made(key
     config = config_of(CASES["qwen3-moe"])
     family, made = read_published(config | {key: 9_000, "mlp_only_layers": []})
     with pytest.raises(CorruptError, match="does not belong"):
-        settle(family, made, ["a"] * 200, lambda a, b: True)
+        resolve_tied(family, made, ["a"] * 200, lambda a, b: True)
 
 
 def test_sizes_that_no_machine_has_are_refused() -> None:

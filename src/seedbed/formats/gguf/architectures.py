@@ -1,8 +1,8 @@
 """llama.cpp's architectures as families: GGUF metadata ⇄ our configuration, and GGUF's names.
 
-What an architecture cannot say is found as for every family, by reading back what was written. llama.cpp computes
-every GELU by its tanh approximation and applies sliding windows in Gemma only; :meth:`Architecture.told` says what
-becomes of others.
+Settings that an architecture cannot express are found as for every family, by reading back what was written. llama.cpp
+computes every GELU by its tanh approximation and applies sliding windows in Gemma only; :meth:`Architecture.expressed`
+converts others.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Architecture:
     scaled: bool
     own_output: bool
 
-    def told(self, config: ModelConfig) -> ModelConfig:
-        """A configuration in the words of this architecture, where another says the same to llama.cpp.
+    def expressed(self, config: ModelConfig) -> ModelConfig:
+        """Return a configuration as this architecture expresses it, where another means the same to llama.cpp.
 
         Windows that all layers have become the context's length, within which they hide nothing.
         """
@@ -91,7 +91,7 @@ def _architecture(
     activation: str = "silu",
     **ours: Any,
 ) -> Architecture:
-    """An architecture by its rules, the fields that all its models share, and how its names differ."""
+    """Build an architecture from its rules, the fields that all its models share, and how its names differ."""
     rule = together(shape(), fixed(head=head, activation=activation, **ours), *rules)
 
     def table(config: ModelConfig) -> list[Row]:
@@ -112,12 +112,12 @@ def _architecture(
 
 
 def _computed(ours: str, value: Callable[[Published], Any]) -> Rule:
-    """A field that llama.cpp computes."""
+    """Map a field that llama.cpp computes."""
     return Rule(lambda metadata: {ours: value(metadata)}, lambda config: {})
 
 
 def _scale(large: int) -> Rule:
-    """Gemma's attention scale: by the head's size, but by the width a head in the model with ``large`` layers."""
+    """Map Gemma's attention scale: by the head's size, but by the width per head in the model with ``large`` layers."""
 
     def scale(metadata: Published) -> float:
         by_width = metadata["embedding_length"] / metadata["attention.head_count"]

@@ -12,18 +12,18 @@ HEADER_LIMIT = 100_000_000
 
 
 class Cursor:
-    """Reads a file from front to back and never past its end or the limit."""
+    """A position in a file, read from front to back and never past the file's end or the limit."""
 
     def __init__(self, file: MappedFile, place: int = 0) -> None:
         self.file, self.place = file, place
         self._end = min(file.size, HEADER_LIMIT)
 
     def at(self, place: int) -> Cursor:
-        """Another cursor in the same file."""
+        """Return another cursor in the same file."""
         return Cursor(self.file, place)
 
     def skip(self, count: int) -> int:
-        """Pass ``count`` bytes; returns where they began."""
+        """Skip ``count`` bytes; return where they began."""
         if count > self._end - self.place:
             raise self.corrupt(
                 "it ends early" if self.file.size <= HEADER_LIMIT else "its header does not end",
@@ -33,24 +33,24 @@ class Cursor:
         return start
 
     def take(self, count: int) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
         start = self.skip(count)
         return self.file.bytes(start, start + count)
 
     def number(self, code: str) -> int:
-        """The next integer."""
+        """Read the next integer."""
         found: int = struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0]
         return found
 
     def count(self, limit: int, what: str) -> int:
-        """The next 64-bit count."""
+        """Read the next 64-bit count."""
         found = self.number("Q")
         if found > limit:
             raise self.corrupt(f"{found} {what} are too many", f"at most {limit} are read")
         return found
 
     def text(self) -> str:
-        """The next string."""
+        """Read the next string."""
         found = self.take(self.number("Q"))
         try:
             return found.decode("utf-8")
@@ -58,7 +58,7 @@ class Cursor:
             raise self.corrupt("a text in it is not UTF-8", str(error)) from error
 
     def corrupt(self, what: str, why: str) -> CorruptError:
-        """An error about this file."""
+        """Return an error about this file."""
         return CorruptError(
             f"{self.file.path} cannot be read: {what}", why=why, fix="fetch or copy the file again, or convert it anew"
         )

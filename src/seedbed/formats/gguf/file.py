@@ -1,6 +1,6 @@
 """GGUF files as checkpoints: tensors under GGUF's own names, dequantized one at a time.
 
-What the names mean and what llama.cpp changes in the numbers is in ``models/families/gguf.py``.
+The names and llama.cpp's changes to the numbers are in ``tensor_names.py``.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ class GgufFile:
         self.metadata, self._tensors = read_header(self._file)
 
     def names(self) -> Sequence[str]:
-        """Names of all tensors, in the file's order."""
+        """Return the names of all tensors, in the file's order."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape, outermost axis first."""
+        """Return the shape, outermost axis first."""
         return self._tensors[name].shape
 
     def kind(self, name: str) -> str:
-        """GGUF's name of the tensor's type: "F16", "Q4_K" …"""
+        """Return GGUF's name of the tensor's type: "F16", "Q4_K" …"""
         return self._tensors[name].kind.name
 
     def dtype(self, name: str) -> torch.dtype:
-        """The precision :meth:`read` gives: the file's, or float32 for quantized tensors."""
+        """Return the precision that :meth:`read` gives: the file's, or float32 for quantized tensors."""
         return _PLAIN.get(self._tensors[name].kind, torch.float32)
 
     def read(self, name: str) -> Tensor:
-        """One tensor: a view of the file, or float32 numbers made of quantized ones.
+        """Read one tensor: a view of the file, or float32 numbers made of quantized ones.
 
         Raises:
             CorruptError: the file was cut since it was opened.
@@ -92,7 +92,7 @@ class GgufFile:
 
 
 def _room(shape: tuple[int, ...]) -> Tensor:
-    """A float32 tensor to be filled.
+    """Allocate a float32 tensor to be filled.
 
     Large ones are mappings of their own, which leave memory when they are dropped; the allocator would keep holes
     between what is made of them, together as large as half of a model.

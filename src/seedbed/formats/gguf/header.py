@@ -1,4 +1,4 @@
-"""The header of a GGUF file: metadata and where each tensor lies, with every count and length checked.
+"""The header of a GGUF file: metadata and the place of each tensor, with every count and length checked.
 
 Layout (the ggml project's ``docs/gguf.md``, versions 2 and 3): magic, version, number of tensors, number of metadata
 entries; the entries (key, type, value); the tensors (name, axes innermost first, type, offset); padding; data.
@@ -51,7 +51,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class _Value:
-    """Where a metadata value lies; an array has a count."""
+    """The place of a metadata value; an array has a count."""
 
     kind: GGUFValueType
     start: int
@@ -92,7 +92,7 @@ class Metadata(Mapping[str, Any]):
 
 
 def read_header(file: MappedFile) -> tuple[Metadata, dict[str, TensorInfo]]:
-    """Metadata and tensors, in the file's order.
+    """Read metadata and tensors, in the file's order.
 
     Raises:
         UsageError: it is no GGUF file, or of a version or byte order that is not read.
@@ -146,7 +146,7 @@ def _value_kind(cursor: Cursor) -> GGUFValueType:
 
 
 def _skip_values(cursor: Cursor, kind: GGUFValueType, count: int) -> int:
-    """Pass values of one type; returns where they began."""
+    """Skip values of one type; return where they began."""
     if kind is not GGUFValueType.STRING:
         return cursor.skip(count * np.dtype(_SCALARS[kind]).itemsize)
     start = cursor.place
@@ -179,7 +179,7 @@ def _read_tensors(cursor: Cursor, count: int, alignment: int) -> dict[str, Tenso
 
 
 def _read_info(cursor: Cursor, name: str) -> TensorInfo:
-    """One tensor's entry; its start counts from where the data begin."""
+    """Read one tensor's entry; its start counts from where the data begin."""
     axes = cursor.number("I")
     if axes > AXES_LIMIT:
         raise cursor.corrupt(f"tensor {name!r} has {axes} axes", f"at most {AXES_LIMIT} are possible")

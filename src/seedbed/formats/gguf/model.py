@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from seedbed.formats.gguf.file import GgufFile, open_gguf
 from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
 from seedbed.formats.gguf.rules import FACTORS, NAMES, VOCABULARY
 from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import GgufPrecision, write_gguf
 from seedbed.formats.published import Published
+from seedbed.models.checkpoint import CombinedCheckpoint
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.base import Inexpressible
@@ -30,18 +32,6 @@ _EMBEDDING = "token_embd.weight"
 _TOKENS = "tokenizer.ggml.tokens"
 
 
-class GgufWeights:
-    """A GGUF file's tensors without those that belong to the configuration."""
-
-    def __init__(self, file: GgufFile) -> None:
-        self.origin, self.shape, self.dtype, self.read = file.origin, file.shape, file.dtype, file.read
-        self._names = [name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT)]
-
-    def names(self) -> Sequence[str]:
-        """Names of all tensors, in the file's order."""
-        return self._names
-
-
 def read_gguf_model(path: Path) -> Published:
     """Open a GGUF file as a published model. Its quantized weights become float16 when they are loaded.
 
@@ -49,7 +39,6 @@ def read_gguf_model(path: Path) -> Published:
         UsageError: an architecture, or something of it, that our blocks cannot do.
         CorruptError: the file is damaged, or its metadata do not fit its tensors.
     """
-
     file = open_gguf(path)
     architecture, config = read_shape(file)
     family, written = publish(config, architecture.published)
@@ -58,7 +47,7 @@ def read_gguf_model(path: Path) -> Published:
         family,
         written,
         config,
-        GgufWeights(file),
+        model_weights(file),
         architecture.family.table(config),
         tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None,
         licence=str(file.metadata.get("general.license", "")),
@@ -66,8 +55,14 @@ def read_gguf_model(path: Path) -> Published:
     )
 
 
+def model_weights(file: GgufFile) -> CombinedCheckpoint:
+    """Return a GGUF file's tensors without those that belong to the configuration."""
+    own = (name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT))
+    return CombinedCheckpoint(file.origin, dict.fromkeys(own, file))
+
+
 def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
-    """The architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
+    """Read the architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
     name = str(file.metadata.get("general.architecture", ""))
     found = next((one for one in ARCHITECTURES if one.family.name == name), None)
     if found is None:
@@ -91,7 +86,7 @@ def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
 
 
 def precision(file: GgufFile) -> torch.dtype:
-    """The one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
+    """Return the one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
     kinds = {file.kind(name) for name in file.names() if len(file.shape(name)) > 1}
     if kinds <= {"F32"}:
         return torch.float32
@@ -118,11 +113,10 @@ def write_gguf_model(
         UsageError: llama.cpp has no architecture of this shape.
         CapacityError: the disk is full.
     """
-    from seedbed.formats.published_tokenizer import gguf_tokenizer
-
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
-    vocabulary = gguf_tokenizer(tokenizer, size)
-    write_gguf_parts(path, model, vocabulary, quantization, family=family, name=name, licence=licence)
+    general = {"general.name": name, "general.license": licence}
+    vocabulary = gguf_tokenizer(tokenizer, size) | {key: value for key, value in general.items() if value}
+    write_gguf_parts(path, model, vocabulary, quantization, family=family)
 
 
 def write_gguf_parts(
@@ -132,10 +126,8 @@ def write_gguf_parts(
     quantization: GgufPrecision = "f16",
     *,
     family: str | None = None,
-    name: str = "",
-    licence: str = "",
 ) -> None:
-    """As :func:`write_gguf_model`, with the tokenizer's metadata as they are going to stand in the file."""
+    """Write a model as :func:`write_gguf_model` does, given the tokenizer's metadata as the file will hold them."""
     config = model.config
     architecture, metadata = gguf_metadata(config, family)
     assert isinstance(config, ModelConfig)
@@ -145,13 +137,11 @@ def write_gguf_parts(
             why=f"it has {len(vocabulary[_TOKENS])} tokens, the model rows for {config.vocab_size}",
             fix="export the model with the tokenizer it was trained with",
         )
-    general = {"general.name": name, "general.license": licence}
-    told = {key: value for key, value in general.items() if value}
-    write_gguf(path, metadata | told | dict(vocabulary), _tensors(model, config, architecture), quantization)
+    write_gguf(path, metadata | dict(vocabulary), _tensors(model, config, architecture), quantization)
 
 
 def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:
-    """The architecture that can say all of a configuration, and its metadata.
+    """Return the architecture that can express all of a configuration, and its metadata.
 
     Raises:
         UsageError: none can.
@@ -161,7 +151,7 @@ def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Archite
         try:
             if not isinstance(config, ModelConfig):
                 raise Inexpressible("an encoder with a decoder is not one stack of blocks")
-            fields = one.family.publish(one.told(config))
+            fields = one.family.publish(one.expressed(config))
         except Inexpressible as error:
             reasons.append(f"{one.family.name}: {error}")
             continue
@@ -186,7 +176,7 @@ def _tensors(model: AnyModel, config: ModelConfig, architecture: Architecture) -
 
 
 def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
-    """Metadata of the architecture without its prefix, and what the rules ask of the tensors."""
+    """Return the architecture's metadata without its prefix, and the facts about tensors that the rules use."""
     prefix, names = f"{architecture}.", frozenset(file.names())
     own = {key.removeprefix(prefix): file.metadata[key] for key in file.metadata if key.startswith(prefix)}
     kinds = "tokenizer.ggml.token_type_count"
@@ -197,7 +187,7 @@ def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
 
 
 def _check_counts(file: GgufFile, architecture: str) -> None:
-    """Layers and experts are as many as there are tensors for, before anything is built of them."""
+    """Check, before anything is built, that there are tensors for all layers and experts that the metadata state."""
     layers = {found[1] for found in (re.match(r"blk\.(\d+)\.", name) for name in file.names()) if found}
     experts = next((file.shape(name)[0] for name in file.names() if name.endswith("ffn_up_exps.weight")), 0)
     for key, there in (("block_count", len(layers)), ("expert_count", experts)):

@@ -14,12 +14,13 @@ from seedbed.models.families.base import Fields, Inexpressible, Published, Rule
 from seedbed.nn.position import RopeScaling
 
 ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
+_LOCAL = "rope.freq_base_swa"
 _ORIGINAL = 8192
 """Context of Llama 3's first training, which its GGUF files do not name."""
 
 
-def rope(local: float | None = None, local_key: str = "rope.freq_base_swa") -> Rule:
-    """Rotary positions and their scalings; ``local`` is the base that sliding layers have where the file says none."""
+def rope(local: float | None = None) -> Rule:
+    """Map rotary positions and their scalings; ``local`` is the base of sliding layers where the file has none."""
 
     def read(published: Published) -> Fields:
         size = published.get(
@@ -30,12 +31,12 @@ def rope(local: float | None = None, local_key: str = "rope.freq_base_swa") -> R
             "rope_share": published.get("rope.dimension_count", size) / size,
             "rope_scaling": _read_scaling(published),
         }
-        return fields | ({"rope_theta_local": shortest(published.get(local_key, local))} if local else {})
+        return fields | ({"rope_theta_local": shortest(published.get(_LOCAL, local))} if local else {})
 
     def write(config: ModelConfig) -> Fields:
         fields: Fields = {"rope.freq_base": float(config.rope_theta), "rope.dimension_count": config.rotated}
         if local and config.rope_theta_local:
-            fields[local_key] = float(config.rope_theta_local)
+            fields[_LOCAL] = float(config.rope_theta_local)
         # what reading finds in the tensors that rope_tensors makes
         facts = {FACTORS: rope_tensors(config)}
         return fields | _write_scaling(config) | facts
@@ -71,7 +72,7 @@ def _read_scaling(published: Published) -> RopeScaling | None:
 
 
 def _by_frequency(published: Published, factors: Tensor) -> RopeScaling:
-    """Llama 3's scaling where the factors are its own, else the factors themselves."""
+    """Return Llama 3's scaling where the factors are its own, else the factors themselves."""
     theta = published.get("rope.freq_base", 10000.0)
     original = published.get("rope.scaling.original_context_length", _ORIGINAL)
     known = RopeScaling("llama3", round(float(factors.max())), original)
@@ -82,7 +83,7 @@ def _by_frequency(published: Published, factors: Tensor) -> RopeScaling:
 
 
 def llama3_factors(scaling: RopeScaling, theta: float, size: int) -> Tensor:
-    """(size / 2,): what frequencies are divided by; as ``seedbed.nn.position`` scales them."""
+    """Return the divisors of the frequencies (size / 2,), as ``seedbed.nn.position`` scales them."""
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     turns = scaling.original_length * frequency / (2 * math.pi)
     mix = ((turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)).clamp(0, 1)
@@ -90,7 +91,7 @@ def llama3_factors(scaling: RopeScaling, theta: float, size: int) -> Tensor:
 
 
 def rope_tensors(config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors that say a scaling."""
+    """Return the tensors that express a scaling."""
     scaling = config.rope_scaling
     if config.position != "rope" or scaling is None:
         return {}
@@ -118,7 +119,7 @@ def _write_scaling(config: ModelConfig) -> Fields:
 
 
 def _longrope_gain(length: int, original: int) -> float:
-    """What cos and sin are multiplied with where nothing else is said; as in ``seedbed.nn.position``."""
+    """Return the default factor of cos and sin, as in ``seedbed.nn.position``."""
     ratio = length / original
     return math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
 

@@ -1,6 +1,6 @@
 """Rules between GGUF metadata and our configuration.
 
-What is read here is the metadata of one architecture without its prefix ("llama.block_count" → "block_count"), and
+Read here are the metadata of one architecture without its prefix ("llama.block_count" → "block_count"), and
 facts about the tensors under names that no metadata have: ``@names``, ``@vocab_size`` and ``@rope_factors``.
 """
 
@@ -19,12 +19,12 @@ NAMES, VOCABULARY, FACTORS = "@names", "@vocab_size", "@rope_factors"
 
 
 def shortest(number: float) -> float:
-    """The decimal number that a float32 was meant to be: 1e-05, not 9.999999747378752e-06."""
+    """Return the decimal number that a float32 was meant to be: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(number)))
 
 
-def shape(*, hidden: str = "feed_forward_length") -> Rule:
-    """Width, layers, heads, vocabulary, context."""
+def shape() -> Rule:
+    """Map width, layers, heads, vocabulary and context."""
 
     def read(published: Published) -> Fields:
         heads = one_number(published, "attention.head_count")
@@ -40,7 +40,7 @@ def shape(*, hidden: str = "feed_forward_length") -> Rule:
             "n_heads": heads,
             "n_kv_heads": None if kv_heads == heads else kv_heads,
             "head_dim": None if size * heads == width else size,
-            "d_ff": one_number(published, hidden),
+            "d_ff": one_number(published, "feed_forward_length"),
             "max_length": published["context_length"],
             "tied": "output.weight" not in published[NAMES],
         }
@@ -51,7 +51,7 @@ def shape(*, hidden: str = "feed_forward_length") -> Rule:
             "context_length": config.max_length,
             "embedding_length": config.d_model,
             "block_count": config.n_layers,
-            hidden: config.hidden,
+            "feed_forward_length": config.hidden,
             "attention.head_count": config.n_heads,
             "attention.head_count_kv": config.kv_heads,
             "attention.key_length": config.head_size,
@@ -62,7 +62,7 @@ def shape(*, hidden: str = "feed_forward_length") -> Rule:
 
 
 def one_number(published: Published, key: str, default: int | None = None) -> int:
-    """A number that some files give for every layer."""
+    """Return a number that some files give for every layer."""
     value = published[key] if default is None else published.get(key, default)
     different = set(value) if isinstance(value, list) else {value}
     if len(different) != 1:
@@ -71,18 +71,18 @@ def one_number(published: Published, key: str, default: int | None = None) -> in
 
 
 def epsilon(kind: str) -> Rule:
-    """``kind`` is "layer_norm_rms" or "layer_norm"."""
+    """Map the norms' epsilon; ``kind`` is "layer_norm_rms" or "layer_norm"."""
     key = f"attention.{kind}_epsilon"
     return Rule(lambda published: {"norm_eps": shortest(published[key])}, lambda config: {key: float(config.norm_eps)})
 
 
 def biases(**tensors: str) -> Rule:
-    """Biases that are there where their tensor is."""
+    """Map biases, which are there where their tensor is."""
     return Rule(lambda published: {ours: name in published[NAMES] for ours, name in tensors.items()}, lambda config: {})
 
 
 def number(ours: str, theirs: str) -> Rule:
-    """An optional number."""
+    """Map an optional number."""
 
     def read(published: Published) -> Fields:
         value = published.get(theirs)
@@ -92,7 +92,7 @@ def number(ours: str, theirs: str) -> Rule:
 
 
 def periodic_windows(default: int) -> Rule:
-    """All layers but every n-th see a window: llama.cpp's pattern; ``default`` is n where a file says none."""
+    """Map windows in all layers but every n-th, llama.cpp's pattern; ``default`` is n where a file states none."""
 
     def read(published: Published) -> Fields:
         window, layers = published.get("attention.sliding_window"), published["block_count"]
@@ -117,7 +117,7 @@ def periodic_windows(default: int) -> Rule:
 
 
 def windows_unseen() -> Rule:
-    """Windows in all layers or none: llama.cpp has none here, so what is written has a context no longer than them."""
+    """Map windows in all layers or none: llama.cpp has none here, so the written context is no longer than a window."""
 
     def read(published: Published) -> Fields:
         window = published.get("attention.sliding_window")
@@ -126,15 +126,15 @@ def windows_unseen() -> Rule:
     return Rule(read, lambda config: {})
 
 
-def experts(hidden: str, *, renormalize: bool = True) -> Rule:
-    """A mixture of experts in every layer."""
+def experts(hidden: str) -> Rule:
+    """Map a mixture of experts in every layer."""
 
     def read(published: Published) -> Fields:
         count = published.get("expert_count", 0)
         if not count:
             return {"experts": None}
         width = None if hidden == "feed_forward_length" else published[hidden]
-        return {"experts": ExpertsConfig(count, published["expert_used_count"], width, renormalize)}
+        return {"experts": ExpertsConfig(count, published["expert_used_count"], width, renormalize=True)}
 
     def write(config: ModelConfig) -> Fields:
         if config.experts is None:
@@ -146,7 +146,7 @@ def experts(hidden: str, *, renormalize: bool = True) -> Rule:
 
 
 def flag(ours: str, theirs: str, values: Mapping[bool, Any]) -> Rule:
-    """One of two values of ours under a true or false."""
+    """Map two values of a field to true and false."""
 
     def write(config: ModelConfig) -> Fields:
         return {theirs: next((told for told, value in values.items() if value == getattr(config, ours)), False)}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.weight_mapping import SAME, STACKED, How, Row, Shapes, fused, layer
+from seedbed.models.families.weight_mapping import SAME, STACKED, Conversion, Row, Shapes, fused, layer
 
 OURS, THEIRS = "blocks.{i}.", "blk.{i}."
 _QKV = tuple(f"{OURS}mixer.{part}" for part in "qkv")
@@ -31,14 +31,14 @@ _POST_NORMS = {
     OURS + "mixer_norm": THEIRS + "attn_output_norm",
     OURS + "feedforward_norm": THEIRS + "layer_output_norm",
 }
-PLUS_ONE = How(lambda theirs, shapes: [theirs.float() - 1], lambda ours: ours[0].float() + 1)
-EXPERTS = How(lambda theirs, shapes: theirs.unbind(0), lambda ours: torch.stack(list(ours)))
+PLUS_ONE = Conversion(lambda theirs, shapes: [theirs.float() - 1], lambda ours: ours[0].float() + 1)
+EXPERTS = Conversion(lambda theirs, shapes: theirs.unbind(0), lambda ours: torch.stack(list(ours)))
 
 
 def gguf_rows(
     config: ModelConfig, *, interleaved: bool = False, fused_qkv: bool = False, fused_gate: bool = False
 ) -> list[Row]:
-    """The table of a decoder or encoder; rows that the model has no parameters for fall away when it is used.
+    """Return the table of a decoder or encoder; rows without a parameter in the model are skipped when it is used.
 
     Args:
         interleaved: rotary pairs are neighbours.
@@ -47,14 +47,16 @@ def gguf_rows(
     """
     norm = PLUS_ONE if config.norm == "rms1" else SAME
     norms = _NORMS | (_POST_NORMS if config.norm_place == "post" else {})
-    rows = [row for ours, theirs in norms.items() for row in layer(ours, theirs, bias=True, how=norm)]
+    rows = [row for ours, theirs in norms.items() for row in layer(ours, theirs, bias=True, conversion=norm)]
     rows += layer("embedding", "token_embd") + layer("segment", "token_types")
-    rows += layer("position", "position_embd", how=_without(config.position_offset))
+    rows += layer("position", "position_embd", conversion=_without(config.position_offset))
     rows += layer("output", "output", bias=True) + layer(OURS + "mixer.out", THEIRS + "attn_output", bias=True)
     together, apart = fused(_QKV, THEIRS + "attn_qkv", bias=True), _separate(config, interleaved)
     rows += together + apart if fused_qkv else apart + ([] if interleaved else together)
     if fused_gate:
-        rows += fused((OURS + "feedforward.gate", OURS + "feedforward.up"), THEIRS + "ffn_up", bias=True, how=STACKED)
+        rows += fused(
+            (OURS + "feedforward.gate", OURS + "feedforward.up"), THEIRS + "ffn_up", bias=True, conversion=STACKED
+        )
     for part in ("gate", "up", "down"):
         rows += layer(OURS + f"feedforward.{part}", THEIRS + f"ffn_{part}", bias=True)
     return rows + _expert_rows(config)
@@ -63,29 +65,29 @@ def gguf_rows(
 def _separate(config: ModelConfig, interleaved: bool) -> list[Row]:
     rows = layer(OURS + "mixer.v", THEIRS + "attn_v", bias=True)
     for part, heads in (("q", config.n_heads), ("k", config.kv_heads)):
-        how = pairs(heads, config.rotated) if interleaved else SAME
-        rows += layer(OURS + f"mixer.{part}", THEIRS + f"attn_{part}", bias=True, how=how)
+        conversion = pairs(heads, config.rotated) if interleaved else SAME
+        rows += layer(OURS + f"mixer.{part}", THEIRS + f"attn_{part}", bias=True, conversion=conversion)
     return rows
 
 
 def _expert_rows(config: ModelConfig) -> list[Row]:
-    """The router, and all experts of a layer as one tensor."""
+    """Return the rows of the router, and of all experts of a layer as one tensor."""
     if config.experts is None:
         return []
     rows = layer(OURS + "feedforward.router", THEIRS + "ffn_gate_inp")
     for part in ("gate", "up", "down"):
         names = tuple(f"{OURS}feedforward.experts.{number}.{part}" for number in range(config.experts.count))
-        rows += fused(names, THEIRS + f"ffn_{part}_exps", how=EXPERTS)
+        rows += fused(names, THEIRS + f"ffn_{part}_exps", conversion=EXPERTS)
     return rows
 
 
-def _without(first: int) -> How:
-    """Positions without the rows that stand before position 0 (RoBERTa)."""
-    return How(lambda theirs, shapes: [theirs], lambda ours: ours[0][first:])
+def _without(first: int) -> Conversion:
+    """Convert the position table by leaving out the rows before position 0 (RoBERTa)."""
+    return Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0][first:])
 
 
-def pairs(heads: int, rotated: int) -> How:
-    """Rows of q or k with the two channels of each rotary pair beside each other, as theirs; ours are half apart."""
+def pairs(heads: int, rotated: int) -> Conversion:
+    """Reorder rows of q or k: the channels of a rotary pair are neighbours in theirs, half a head apart in ours."""
 
     def reorder(tensor: Tensor, axes: tuple[int, int]) -> Tensor:
         by_head = tensor.view(heads, -1, *tensor.shape[1:])  # (H, D, …)
@@ -95,4 +97,4 @@ def pairs(heads: int, rotated: int) -> How:
     def split(theirs: Tensor, shapes: Shapes) -> Sequence[Tensor]:
         return [reorder(theirs, (rotated // 2, 2))]
 
-    return How(split, lambda ours: reorder(ours[0], (2, rotated // 2)))
+    return Conversion(split, lambda ours: reorder(ours[0], (2, rotated // 2)))

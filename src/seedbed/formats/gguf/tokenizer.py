@@ -5,7 +5,7 @@
 Ids are those of the published tokenizers; where llama.cpp's differ, theirs do: it leaves out Unicode's normal form C
 (Qwen), lower-cases as its tables say, and takes control tokens for pieces in SentencePiece BPE.
 
-Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp. Writing is in ``gguf_writing.py``.
+Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp. Writing is in ``tokenizer_writing.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from typing import Any
 
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers import pretokenizers, tokenizer_json
-from seedbed.tokenizers.sentencepiece_model import BYTES, SPACE, PieceModel, PieceType, damaged, piece_tokenizer
+from seedbed.tokenizers.sentencepiece_model import (
+    BYTES,
+    SPACE,
+    PieceModel,
+    PieceType,
+    damaged_tokenizer,
+    piece_tokenizer,
+)
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
@@ -43,7 +50,7 @@ _KEEPS_SPACE = {"<unk>", "<s>", "<|endoftext|>"}  # of Phi-3's special tokens: t
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer of a GGUF file.
+    """Build the tokenizer of a GGUF file.
 
     Args:
         metadata: keys and values; arrays as sequences.
@@ -55,21 +62,22 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = str(_get(metadata, "model", ""))
     build = _BUILDERS.get(kind)
     if build is None:
-        raise UsageError(
-            "this GGUF file's tokenizer cannot be read",
-            why=f"tokenizer.ggml.model is {kind or 'missing'}; known are {', '.join(_BUILDERS)}",
-            fix="use the model's Hugging Face folder",
-        )
+        raise _unreadable(f"tokenizer.ggml.model is {kind or 'missing'}; known are {', '.join(_BUILDERS)}")
     pieces = [str(piece) for piece in _get(metadata, "tokens", ())]
     types = [int(one) for one in _get(metadata, "token_type", [PieceType.NORMAL] * len(pieces))]
     if not pieces or len(types) != len(pieces):
-        raise damaged(_ORIGIN, f"{len(pieces)} pieces have {len(types)} types")
+        raise damaged_tokenizer(_ORIGIN, f"{len(pieces)} pieces have {len(types)} types")
     if len(set(pieces)) < len(pieces):
-        raise damaged(_ORIGIN, f"the piece {Counter(pieces).most_common(1)[0][0]!r} is there twice")
+        raise damaged_tokenizer(_ORIGIN, f"the piece {Counter(pieces).most_common(1)[0][0]!r} is there twice")
     names = _names(metadata, kind, pieces, types)
     table = build(metadata, pieces, types, names)
     table["post_processor"] = _around(metadata, kind, pieces, names)
     return Tokenizer.from_json(json.dumps(table), _config(metadata, names), origin=_ORIGIN)
+
+
+def _unreadable(why: str) -> UsageError:
+    what, fix = "this GGUF file's tokenizer cannot be read", "use the model's Hugging Face folder"
+    return UsageError(what, why=why, fix=fix)
 
 
 def _get(metadata: Mapping[str, Any], key: str, default: Any) -> Any:
@@ -77,7 +85,7 @@ def _get(metadata: Mapping[str, Any], key: str, default: Any) -> Any:
 
 
 def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types: Sequence[int]) -> dict[str, str]:
-    """Special tokens by role. An id that is stated must be there; a default that does not fit is none."""
+    """Return special tokens by role. A stated id must be there; a default id that does not fit is left out."""
     fitting = {role: PieceType.UNKNOWN if role == "unk_token" else PieceType.CONTROL for role in ROLES}
     typed = "tokenizer.ggml.token_type" in metadata
     names = {
@@ -90,7 +98,7 @@ def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types:
         if index is None:
             continue
         if not 0 <= int(index) < len(pieces):
-            raise damaged(_ORIGIN, f"the {role} is number {index}, and there are {len(pieces)} pieces")
+            raise damaged_tokenizer(_ORIGIN, f"the {role} is number {index}, and there are {len(pieces)} pieces")
         names[role] = pieces[int(index)]
     if kind == "bert" and names.get("bos_token") == names.get("cls_token"):
         names.pop("bos_token", None)  # llama.cpp's name for it
@@ -98,7 +106,7 @@ def _names(metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], types:
 
 
 def _config(metadata: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration that a folder would hold."""
+    """Return the configuration that a folder would hold."""
     templates = {
         str(name): metadata[f"tokenizer.chat_template.{name}"]
         for name in metadata.get("tokenizer.chat_templates", ())
@@ -117,7 +125,7 @@ def _config(metadata: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 def _around(
     metadata: Mapping[str, Any], kind: str, pieces: Sequence[str], names: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What stands around a text: BERT's two tokens, or bos and eos where the file or its kind says so."""
+    """Return the post-processor: BERT's two tokens around a text, or bos and eos where the file or its kind says so."""
     name = str(_get(metadata, "pre", ""))
     begins = kind in ("llama", "bert") or pretokenizers.canonical(name) in pretokenizers.WHOLE_WORDS
     roles = []
@@ -129,7 +137,7 @@ def _around(
             ("eos_token", bool(_get(metadata, "add_eos_token", kind == "t5"))),
         ]
     ends = [[(names[role], pieces.index(names[role]))] if wanted and role in names else [] for role, wanted in roles]
-    return tokenizer_json.around(ends[0], ends[1])
+    return tokenizer_json.template_processing(ends[0], ends[1])
 
 
 def _added(
@@ -151,7 +159,7 @@ def _added(
 
 
 def _plain(kind: int) -> bool:
-    """User-defined tokens are found in any text, whatever role they have as well."""
+    """Return whether a token is user-defined: found in any text, whatever its role."""
     return kind == PieceType.USER_DEFINED
 
 
@@ -161,11 +169,7 @@ def _byte_level(
     name = str(_get(metadata, "pre", "") or "default")
     main = pretokenizers.canonical(name)
     if main is None:
-        raise UsageError(
-            "this GGUF file's tokenizer cannot be read",
-            why=f"it cuts words as {name!r} does, which is not known; known are {', '.join(pretokenizers.SPLITS)}",
-            fix="use the model's Hugging Face folder",
-        )
+        raise _unreadable(f"its pre-tokenizer {name!r} is not known; known are {', '.join(pretokenizers.SPLITS)}")
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     return tokenizer_json.tokenizer_table(
         tokenizer_json.bpe_model(
@@ -181,7 +185,7 @@ def _byte_level(
 
 
 def _merges(entries: Sequence[str], vocabulary: Mapping[str, int], types: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """Pairs of pieces; one of two control tokens stands for none (llama.cpp wants at least one)."""
+    """Yield pairs of pieces; a pair of two control tokens stands for none (llama.cpp needs at least one merge)."""
     for entry in map(str, entries):
         head, space, right = entry[1:].partition(" ")
         left = entry[:1] + head
@@ -189,7 +193,7 @@ def _merges(entries: Sequence[str], vocabulary: Mapping[str, int], types: Sequen
         if parts == [PieceType.CONTROL] * 2:
             continue
         if not space or len(parts) < 2 or left + right not in vocabulary:
-            raise damaged(_ORIGIN, f"the merge {entry[:60]!r} is of pieces that are not there")
+            raise damaged_tokenizer(_ORIGIN, f"the merge {entry[:60]!r} is of pieces that are not there")
         yield left, right
 
 
@@ -199,7 +203,7 @@ def _sentencepiece(
     unigram = _get(metadata, "model", "") == "t5"
     scores = [float(score) for score in _get(metadata, "scores", [0.0] * len(pieces))]
     if "unk_token" not in names:
-        raise damaged(_ORIGIN, "there is no token for what is unknown")
+        raise damaged_tokenizer(_ORIGIN, "there is no token for what is unknown")
     model = PieceModel(
         "unigram" if unigram else "bpe",
         pieces,
@@ -235,7 +239,7 @@ def _word_pieces(
 
 
 def _spelled(piece: str) -> str:
-    """BERT's spelling of a piece; names in brackets have no mark."""
+    """Return BERT's spelling of a piece; names in brackets have no mark."""
     if piece.startswith(SPACE):
         return piece.removeprefix(SPACE)
     return piece if piece.startswith("[") and piece.endswith("]") else "##" + piece

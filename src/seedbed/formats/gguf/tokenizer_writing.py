@@ -17,6 +17,7 @@ from seedbed.formats.gguf.tokenizer import ROLES
 from seedbed.tokenizers import pretokenizers
 from seedbed.tokenizers.sentencepiece_model import BYTES, SPACE, PieceType
 from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.tokenizer_json import steps_of
 from seedbed.tokenizers.train import SPLIT
 
 _PREFIX = "tokenizer.ggml."
@@ -24,7 +25,7 @@ _NEAREST: dict[tuple[str, ...], str] = {(SPLIT,): "qwen35"}
 
 
 def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, Any]:
-    """Metadata to write: text, whole numbers, booleans, lists of these, and bytes (a list of 8-bit numbers).
+    """Return metadata to write: text, whole numbers, booleans, lists of these, and bytes (a list of 8-bit numbers).
 
     Args:
         size: rows of the model's embedding; ids that the tokenizer lacks become unused tokens.
@@ -45,7 +46,7 @@ def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, A
 
 
 def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
-    """Pieces and types by id."""
+    """Return pieces and types by id."""
     pieces = [f"[PAD{index}]" for index in range(rows)]
     types = [int(PieceType.UNUSED)] * rows
     for piece, index in tokenizer.vocabulary.items():
@@ -56,7 +57,7 @@ def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
 
 
 def _common(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
-    """What all kinds have: pieces, special tokens, what stands around a text, chat templates."""
+    """Return the metadata of all kinds: pieces, special tokens, tokens around a text, chat templates."""
     before, after = tokenizer.wrap_ids
     if len(before) > 1 or len(after) > 1:
         raise _refused("it puts at most one token before a text and one after it")
@@ -83,7 +84,7 @@ def _common(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[s
 def _byte_level(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     table = tokenizer.table
     normalizer = (table.get("normalizer") or {}).get("type")
-    splits = pretokenizers.splits_of(table.get("pre_tokenizer"))
+    splits = pretokenizers.splits_of(table)
     if normalizer not in (None, "NFC") or splits is None:
         raise _refused("it knows byte-level BPE only on text that is not changed before it is cut")
     merges = [_text(merge) for merge in table["model"]["merges"]]
@@ -101,13 +102,13 @@ def _text(merge: str | list[str]) -> str:
 
 
 def _sentencepiece_bpe(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
-    """Scores from the order of merges; bytes get back their names and types."""
+    """Return scores from the order of merges; bytes get back their names and types."""
     model = tokenizer.table["model"]
-    kinds = {step["type"] for step in _steps(tokenizer, "normalizer")}
+    kinds = {step["type"] for step in steps_of(tokenizer.table, "normalizer")}
     if (
         not model["byte_fallback"]
         or kinds - {"Prepend", "Replace"}
-        or any(map(_collapses, _steps(tokenizer, "normalizer")))
+        or any(map(_collapses, steps_of(tokenizer.table, "normalizer")))
     ):
         raise _refused("its BPE works on bytes or falls back to them, and leaves the text as it is")
     merges = [_text(merge).split(" ", 1) for merge in model["merges"]]
@@ -128,7 +129,7 @@ _BYTE_NAMES = frozenset(BYTES)
 
 
 def _bytes_named(pieces: list[str]) -> None:
-    """A byte that was renamed to its character (see ``pieces.py``) is called by its number again."""
+    """Restore the names of bytes that were renamed to their character (see ``sentencepiece_model.py``)."""
     places = {piece: index for index, piece in enumerate(pieces)}
     for byte, name in enumerate(BYTES[:128]):
         if name not in places and chr(byte) in places:
@@ -136,7 +137,7 @@ def _bytes_named(pieces: list[str]) -> None:
 
 
 def _check_merges(pieces: list[str], types: list[int], merges: set[tuple[str, str]]) -> None:
-    """llama.cpp joins any two pieces whose union is a piece: a vocabulary with fewer merges is another tokenizer."""
+    """Refuse a vocabulary with too few merges: llama.cpp joins any two pieces whose union is a piece."""
     normal = {piece for piece, kind in zip(pieces, types, strict=True) if kind == PieceType.NORMAL}
     for piece in normal:
         for cut in range(1, len(piece)):
@@ -147,20 +148,13 @@ def _check_merges(pieces: list[str], types: list[int], merges: set[tuple[str, st
 def _adds_space(tokenizer: Tokenizer) -> bool:
     return any(
         step["type"] == "Prepend" or step.get("prepend_scheme", "never") != "never"
-        for step in (*_steps(tokenizer, "normalizer"), *_steps(tokenizer, "pre_tokenizer"))
+        for step in (*steps_of(tokenizer.table, "normalizer"), *steps_of(tokenizer.table, "pre_tokenizer"))
     )
-
-
-def _steps(tokenizer: Tokenizer, key: str) -> list[Mapping[str, Any]]:
-    entry = tokenizer.table.get(key)
-    if entry is None:
-        return []
-    return list(entry[f"{key}s".replace("_", "")]) if entry["type"] == "Sequence" else [entry]
 
 
 def _unigram(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     model, unknown = tokenizer.table["model"], tokenizer.unk_id
-    steps = (*_steps(tokenizer, "normalizer"), *_steps(tokenizer, "pre_tokenizer"))
+    steps = (*steps_of(tokenizer.table, "normalizer"), *steps_of(tokenizer.table, "pre_tokenizer"))
     kinds = {step["type"] for step in steps}
     if unknown is None or model["byte_fallback"] or "ByteLevel" in kinds:
         raise _refused("its unigram models work on characters and have an unknown token, and no bytes")
@@ -187,7 +181,7 @@ def _word_pieces(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> d
     basic = (
         normalizer.get("type") == "BertNormalizer" and normalizer["clean_text"] and normalizer["handle_chinese_chars"]
     )
-    if not basic or [step["type"] for step in _steps(tokenizer, "pre_tokenizer")] != ["BertPreTokenizer"]:
+    if not basic or [step["type"] for step in steps_of(tokenizer.table, "pre_tokenizer")] != ["BertPreTokenizer"]:
         raise _refused("its WordPiece cleans text as BERT does, and this one does not")
     if not all(tokenizer.wrap_ids):
         raise _refused("its WordPiece always puts a token before a text and one after it")
@@ -205,7 +199,7 @@ def _word_pieces(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> d
 
 
 def _marked(piece: str) -> str:
-    """llama.cpp's spelling: a mark before words instead of inside them."""
+    """Return llama.cpp's spelling: a mark before words instead of inside them."""
     if piece.startswith("##"):
         return piece[2:]
     return piece if piece.startswith("[") and piece.endswith("]") else SPACE + piece

@@ -33,7 +33,7 @@ _FILE_TYPES = {
 _FULL = ("_norm.weight", "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight")
 """Ends of names of matrices and vectors that stay in float32."""
 _FINER = ("token_embd.weight", "output.weight")
-"""What q4_0 keeps in q8_0: four bits on the embeddings cost more quality than they save room."""
+"""Tensors that q4_0 keeps in q8_0: four bits on the embeddings cost more quality than they save room."""
 _AT_ONCE = 2**20
 _COPY = 16 * 2**20
 
@@ -91,8 +91,8 @@ def write_gguf(
         whole.unlink(missing_ok=True)
 
 
-def kind_of(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
-    """The type a tensor is written in."""
+def tensor_type(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
+    """Return the type that a tensor is written in."""
     if len(shape) < 2 or name.endswith(_FULL) or quantization == "f32":
         return GGMLQuantizationType.F32
     if quantization in ("q8_0", "q4_0") and shape[-1] % 32:
@@ -105,7 +105,7 @@ def kind_of(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> G
 def _write_data(file: BinaryIO, name: str, tensor: Tensor, quantization: GgufPrecision) -> _Written:
     """Append a tensor's data and the padding after them."""
     shape = tuple(tensor.shape) or (1,)
-    kind, size = kind_of(name, shape, quantization), 0
+    kind, size = tensor_type(name, shape, quantization), 0
     rows = tensor.detach().cpu().reshape(-1, shape[-1])
     step = max(1, _AT_ONCE // max(1, rows.shape[1]))
     for first in range(0, len(rows), step):
@@ -115,7 +115,7 @@ def _write_data(file: BinaryIO, name: str, tensor: Tensor, quantization: GgufPre
 
 
 def _convert(rows: Tensor, kind: GGMLQuantizationType) -> np.ndarray:
-    """Bytes of some rows in another type."""
+    """Return the bytes of some rows in another type."""
     if kind is GGMLQuantizationType.BF16:
         return rows.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
     if kind is GGMLQuantizationType.F16:

@@ -1,1 +1,1 @@
-"""What a Hugging Face folder holds beside weights."""
+"""Hugging Face folders: configuration, tokenizer, pooling and model card."""

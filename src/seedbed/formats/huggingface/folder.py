@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from seedbed.core.errors import CorruptError, NotFoundError
+from seedbed.core import files
+from seedbed.core.errors import NotFoundError
 from seedbed.formats.huggingface.pooling import read_pooling
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.formats.published import Published
-from seedbed.formats.published_tokenizer import open_tokenizer
 from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.families.registry import read_published
-from seedbed.models.families.tied_embeddings import settle
+from seedbed.models.families.tied_embeddings import resolve_tied
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 CONFIG, GENERATION, CARD = "config.json", "generation_config.json", "README.md"
-_LIMIT = 20_000_000
-"""Bytes of a configuration; larger ones are refused unread."""
+_CARD_LIMIT = 20_000_000
+"""Bytes of a model card; larger ones are left unread."""
 
 
 def read_folder(folder: Path) -> Published:
@@ -32,7 +32,9 @@ def read_folder(folder: Path) -> Published:
     config = read_json(folder / CONFIG)
     family, shape = read_published(config)
     checkpoint = open_safetensors(folder)
-    shape = settle(family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b)))
+    shape = resolve_tied(
+        family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
+    )
     shape, pooling = read_pooling(folder, shape)
     card = _text(folder / CARD)
     return Published(
@@ -51,7 +53,7 @@ def read_folder(folder: Path) -> Published:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A configuration from elsewhere.
+    """Read a configuration that came from outside.
 
     Raises:
         NotFoundError: there is none.
@@ -61,19 +63,11 @@ def read_json(path: Path) -> dict[str, Any]:
         raise NotFoundError(
             f"{path.parent} holds no model", why=f"there is no {path.name}", fix="name the folder with its files"
         )
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise ValueError(f"it has {path.stat().st_size} bytes, at most {_LIMIT} are read")
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError(f"it holds a {type(value).__name__}, not an object")
-        return value
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptError(f"{path} cannot be read", why=str(error), fix="get the model again") from error
+    return files.read_json_object(path, fix="get the model again")
 
 
 def licence_of(card: str) -> str:
-    """The licence that a card's front matter states, or ""."""
+    """Return the licence in a card's front matter, or ""."""
     front = re.match(r"---\n(.*?)\n---", card, re.DOTALL)
     found = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
     return found[1] if found else ""
@@ -87,6 +81,6 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file() or path.stat().st_size > _LIMIT:
+    if not path.is_file() or path.stat().st_size > _CARD_LIMIT:
         return ""
     return path.read_text(encoding="utf-8", errors="replace")

@@ -1,6 +1,6 @@
-"""A model card: what an exported model was made from, under which licences, how good it is, and how to run it.
+"""The model card of an exported model: its origin, licences, evaluation and usage.
 
-Everything is read from the library's manifests. What is not known is said to be unknown, never guessed. Names and
+Everything is read from the library's manifests. Unknown facts are called unknown, never guessed. Names and
 licences come from outside, so they are escaped for Markdown, and written as JSON strings (which YAML reads) at the top.
 The fields are those of https://huggingface.co/docs/hub/model-cards.
 """
@@ -24,15 +24,15 @@ _KNOWN_LICENCE = re.compile(
     r"|bsd(-[23]-clause)?|cc0-1\.0|cc-by(-nc)?(-nd|-sa)?-[234]\.0|gpl(-[23]\.0)?|lgpl(-2\.1|-3\.0)?|agpl-3\.0"
     r"|((bigscience|bigcode)-)?openrail(-m)?|llama[234](\.[123])?"
 )
-"""What the hub's field ``license`` may hold."""
+"""Values that the hub's field ``license`` may have."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What a card is written for.
+    """The exported model that a card describes.
 
     Attributes:
-        name: what the model is called.
+        name: of the model.
         form: "hf" (a folder that transformers reads) or "gguf".
         file: the GGUF file's name.
         quantization: of the exported weights.
@@ -45,7 +45,7 @@ class Exported:
 
 
 def model_card(library: Library, artifact: Artifact, exported: Exported) -> str:
-    """The text of ``README.md``."""
+    """Return the text of ``README.md``."""
     root = family(library, artifact)
     ancestors = [relative.artifact for relative in root.ancestors() if relative.artifact is not None]
     sections = [
@@ -85,7 +85,7 @@ def _front_matter(artifact: Artifact, ancestors: list[Artifact], exported: Expor
 
 
 def _repositories(artifacts: list[Artifact], prefix: str) -> list[str]:
-    """The hub's names of what artifacts were pulled from."""
+    """Return the hub repositories that artifacts were pulled from."""
     stated = (source.get("repository") for one in artifacts if isinstance(source := _source(one), Mapping))
     found = [str(name).removeprefix(prefix) for name in stated if str(name).startswith(prefix)]
     return list(dict.fromkeys(found))
@@ -135,7 +135,7 @@ def _data(ancestors: list[Artifact]) -> str:
 
 
 def _evaluation(library: Library, artifact: Artifact) -> str:
-    """Figures of the model itself, and of evaluations that were made of it."""
+    """Return the section with the model's own figures and those of its evaluations."""
     rows = [[key, _figure(value), "when it was made"] for key, value in _numbers(artifact.manifest.metrics)]
     for child in library.children(artifact):
         if child.kind == "evaluation":
@@ -181,5 +181,5 @@ def _table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Escape a text so that Markdown shows it as it is, on one line."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -1,8 +1,8 @@
-"""What sentence-transformers keeps beside an encoder: how one vector is made of a text's hidden states.
+"""Pooling settings of sentence-transformers: the steps from a text's hidden states to one vector.
 
-Read: which position stands for a text, whether vectors get length 1, where texts are cut, and what is put before
-queries and documents. Refused: further layers on the vector, several ways of pooling joined, and prompts that are not
-pooled, none of which our encoders have.
+Read are the pooling mode, normalization to length 1, the longest text, and the prompts before queries and documents.
+Refused: further layers on the vector, several ways of pooling joined, and prompts that are not pooled, none of which
+our encoders have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNLIMITED = 1_000_000  # a tokenizer's model_max_length from here on means none
 
 
 def read_pooling(folder: Path, shape: AnyConfig) -> tuple[AnyConfig, dict[str, Any]]:
-    """The configuration with the position that stands for a text, and what else makes a vector.
+    """Return the configuration with its pooling mode, and the further settings of a vector.
 
     An encoder without these files pools by the mean, as sentence-transformers does then.
 
@@ -68,7 +68,7 @@ def write_pooling(folder: Path, shape: AnyConfig, pooling: Mapping[str, Any]) ->
     """Write these files beside an exported encoder, as all versions of sentence-transformers read them.
 
     Args:
-        pooling: what :func:`read_pooling` gave; {} for an encoder of ours. Other models get no such files.
+        pooling: the result of :func:`read_pooling`; {} for an encoder of ours. Other models get no such files.
     """
     if not isinstance(shape, ModelConfig) or not (pooling or (shape.head == "none" and not shape.causal)):
         return
@@ -116,7 +116,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
 
 
 def _place(entry: Mapping[str, Any]) -> str:
-    """A module's folder; one outside the model's is not looked into."""
+    """Return a module's folder; "" for one outside the model's."""
     place = str(entry.get("path") or "")
     return place if re.fullmatch(r"\w[\w.-]*", place) else ""
 
@@ -134,4 +134,4 @@ def _read(path: Path) -> Any:
 
 
 def _unknown(folder: Path, why: str, known: str) -> UsageError:
-    return UsageError(f"{folder} makes vectors in a way that is not known", why=why, fix=f"use a model with {known}")
+    return UsageError(f"{folder} pools vectors in an unsupported way", why=why, fix=f"use a model with {known}")

@@ -47,7 +47,7 @@ DTYPES = MappingProxyType(
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where one tensor lies: type name, shape, first byte in the file."""
+    """The place of one tensor: type name, shape, first byte in the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -63,15 +63,15 @@ class SafetensorsFile:
         self._file = MappedFile(path)
 
     def names(self) -> Sequence[str]:
-        """Names of all tensors, in the order they lie in."""
+        """Return the names of all tensors, in the order of their bytes."""
         return list(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape, outermost axis first."""
+        """Return the shape, outermost axis first."""
         return self._entries[name].shape
 
     def dtype(self, name: str) -> torch.dtype:
-        """The file's precision.
+        """Return the file's precision.
 
         Raises:
             UsageError: PyTorch has no such type.
@@ -86,7 +86,7 @@ class SafetensorsFile:
         return DTYPES[kind]
 
     def read(self, name: str) -> Tensor:
-        """One tensor as a view of the file: memory is taken when it is used, and given back with it.
+        """Read one tensor as a view of the file: memory is taken when it is used, and given back with it.
 
         Raises:
             CorruptError: the file was cut since it was opened.
@@ -112,7 +112,7 @@ def open_file(path: Path) -> SafetensorsFile:
 
 
 def _read_header(path: Path) -> dict[str, TensorEntry]:
-    """Names, types, shapes and places, after the library has checked them."""
+    """Read names, types, shapes and places, after the library has checked them."""
     with safe_open(path, "numpy"):
         pass
     with path.open("rb") as file:
@@ -134,7 +134,7 @@ def _read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """The library's words; where it finds fewer bytes than the header tells, that the file ends early."""
+    """Return the library's message; where the file has other bytes than its header says, that it ends early too."""
     text = str(error) or type(error).__name__
     short = any(sign in text for sign in ("not fully covered", "header length", "header too small"))
     return (

@@ -6,46 +6,18 @@ Pickle files are refused, since opening one runs whatever program it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
-
-import torch
-from torch import Tensor
 
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.safetensors.file import SafetensorsFile, open_file
 from seedbed.formats.safetensors.writing import INDEX, WEIGHTS
 from seedbed.formats.safetensors.writing import write_safetensors as write_safetensors
-from seedbed.models.checkpoint import Checkpoint
+from seedbed.models.checkpoint import Checkpoint, CombinedCheckpoint
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _INDEX_LIMIT = 100_000_000
 """Bytes of an index: what the format allows a header."""
-
-
-class Shards:
-    """Several files as one checkpoint; the index says which tensor is in which."""
-
-    def __init__(self, origin: str, places: Mapping[str, SafetensorsFile]) -> None:
-        self.origin = origin
-        self._places = places
-
-    def names(self) -> Sequence[str]:
-        """Names of all tensors, in the index's order."""
-        return list(self._places)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape, outermost axis first."""
-        return self._places[name].shape(name)
-
-    def dtype(self, name: str) -> torch.dtype:
-        """The file's precision; raises UsageError where PyTorch has no such type."""
-        return self._places[name].dtype(name)
-
-    def read(self, name: str) -> Tensor:
-        """One tensor; as :meth:`SafetensorsFile.read`."""
-        return self._places[name].read(name)
 
 
 def open_safetensors(path: Path) -> Checkpoint:
@@ -74,7 +46,7 @@ def open_safetensors(path: Path) -> Checkpoint:
     )
 
 
-def _open_index(folder: Path) -> Shards:
+def _open_index(folder: Path) -> CombinedCheckpoint:
     places = _read_index(folder / INDEX)
     shards = {file: _open_shard(folder, file) for file in dict.fromkeys(places.values())}
     held = {file: frozenset(shard.names()) for file, shard in shards.items()}
@@ -85,11 +57,11 @@ def _open_index(folder: Path) -> Shards:
                 why=f"{INDEX} says that it is there",
                 fix="fetch or copy both files again",
             )
-    return Shards(str(folder), {name: shards[file] for name, file in places.items()})
+    return CombinedCheckpoint(str(folder), {name: shards[file] for name, file in places.items()})
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Which file has which tensor."""
+    """Read the index: the file of each tensor."""
     try:
         with path.open("rb") as file:
             text = file.read(_INDEX_LIMIT + 1)
@@ -116,7 +88,7 @@ def _open_shard(folder: Path, name: str) -> SafetensorsFile:
 
 
 def _member(folder: Path, name: str) -> Path:
-    """A file of the folder by a name that came from outside: never one that lies elsewhere.
+    """Return a file of the folder by a name that came from outside; refuse one that lies elsewhere.
 
     The hub's cache keeps a revision's files as links to ``blobs`` beside ``snapshots``; those links are followed.
     """

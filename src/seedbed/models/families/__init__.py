@@ -1,1 +1,1 @@
-"""How published families map onto our blocks: their config.json to ModelConfig and back, their names to ours."""
+"""Published families as two-way data: config.json ⇄ ModelConfig, published tensor names ⇄ ours."""

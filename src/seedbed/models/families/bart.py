@@ -20,10 +20,10 @@ from seedbed.models.families.base import (
 )
 from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows
 from seedbed.models.families.rules import GELU, activation, tied
-from seedbed.models.families.weight_mapping import How, Row, layer
+from seedbed.models.families.weight_mapping import Conversion, Row, layer
 
 _SIZES = {"n_layers": "layers", "n_heads": "attention_heads", "d_ff": "ffn_dim"}
-_FLAT = How(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
+_FLAT = Conversion(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
 """The output's bias is stored as (1, V)."""
 _SHAPE: dict[str, Any] = {
     "norm": "layer",
@@ -46,7 +46,7 @@ def _scaled() -> Rule:
 
 
 def _one_vocabulary() -> Rule:
-    """Marian's halves may have one each, which our blocks cannot do."""
+    """Refuse halves with a vocabulary each, which Marian allows and our blocks cannot do."""
 
     def read(published: Published) -> Fields:
         if published.get("decoder_vocab_size") not in (None, published["vocab_size"]):
@@ -59,7 +59,7 @@ def _one_vocabulary() -> Rule:
 def make_pair(
     name: str, architectures: dict[str, HeadKind], rule: Rule, unlike: dict[str, Any], **family: Any
 ) -> Family[EncoderDecoderConfig]:
-    """A family of encoder–decoders with BART's names; ``unlike``: fields in which families differ."""
+    """Build a family of encoder–decoders with BART's names; ``unlike``: fields in which families differ."""
 
     def read(published: Published, head: HeadKind) -> EncoderDecoderConfig:
         shape = _SHAPE | unlike | rule.read(published)
@@ -80,7 +80,7 @@ def make_pair(
 
 
 def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
-    """Names below ``model.``; the table of tokens may be there four times."""
+    """Return the tensor names below ``model.``; the table of tokens may be there four times."""
     rows = layer("decoder.embedding", "model.shared") + layer("decoder.embedding", "model.decoder.embed_tokens")
     rows += layer("encoder.embedding", "model.encoder.embed_tokens") + layer("decoder.output", "lm_head")
     rows.append(Row(("decoder.output.bias",), "final_logits_bias", _FLAT, optional=True))
@@ -93,11 +93,12 @@ def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
         inner += layer(BLOCK + "feedforward_norm", theirs + "final_layer_norm", bias=True)
         inner += layer(BLOCK + "cross_norm", theirs + "encoder_attn_layer_norm", bias=True)
         crossed = attention_rows(theirs + "encoder_attn.", "out_proj")
-        inner += [Row((row.ours[0].replace("mixer.", "cross."),), row.theirs, row.how) for row in crossed]
-        rows += [Row((half + row.ours[0],), row.theirs, row.how) for row in inner]
+        inner += [Row((row.ours[0].replace("mixer.", "cross."),), row.theirs, row.conversion) for row in crossed]
+        rows += [Row((half + row.ours[0],), row.theirs, row.conversion) for row in inner]
     return rows
 
 
+_POST_NORM = {"normalize_before": False, "add_final_layer_norm": False}
 _SHARED = (
     same("vocab_size", "vocab_size"),
     same("d_model", "d_model"),
@@ -112,12 +113,7 @@ BART = make_pair(
     together(
         *_SHARED,
         # of files from before these were always so
-        only(
-            normalize_before=False,
-            add_final_layer_norm=False,
-            normalize_embedding=True,
-            static_position_embeddings=False,
-        ),
+        only(normalize_embedding=True, static_position_embeddings=False, **_POST_NORM),
     ),
     {"position": "learned", "position_offset": 2, "embedding_norm": True},
 )
@@ -128,12 +124,7 @@ MARIAN = make_pair(
         *_SHARED,
         _one_vocabulary(),
         constant(share_encoder_decoder_embeddings=True),
-        only(
-            normalize_before=False,
-            add_final_layer_norm=False,
-            normalize_embedding=False,
-            static_position_embeddings=True,
-        ),
+        only(normalize_embedding=False, static_position_embeddings=True, **_POST_NORM),
     ),
     {"position": "sinusoidal"},
     ignored=r"\bembed_positions\.weight$",  # sinusoids are computed

@@ -1,4 +1,4 @@
-"""What a family is: two-way rules between a published config.json and ours, and a table of names."""
+"""A family of published models: two-way rules between its config.json and ours, and a table of tensor names."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from seedbed.models.families.config_diff import differences
 from seedbed.models.families.weight_mapping import Row
 
 Published = Mapping[str, Any]
-"""What a config.json holds."""
+"""The entries of a config.json."""
 Fields = dict[str, Any]
 C = TypeVar("C", bound=AnyConfig)
 
 
 class Inexpressible(ValueError):
-    """A configuration that a family has no words for; or a published one that our blocks cannot do."""
+    """A configuration that a family's config.json cannot express; or a published one that our blocks cannot do."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One agreement between a published configuration and ours, in both directions.
+    """One correspondence between a published configuration and ours, in both directions.
 
     Attributes:
         read: published → fields of ours; raises Inexpressible for what our blocks cannot do.
@@ -66,8 +66,8 @@ class Family(Generic[C]):
     prefixes: tuple[str, ...] = ()
     always_tied: bool = False
 
-    def called(self, name: str) -> Sequence[str]:
-        """Names a published tensor may have: with and without the prefix; norms of old files say gamma and beta."""
+    def spellings(self, name: str) -> Sequence[str]:
+        """Return the names a published tensor may have: with and without the prefix; gamma and beta in old norms."""
         spellings = [name, name.removeprefix(self.prefix)]
         if name.startswith(self.prefix):
             spellings += [other + name.removeprefix(self.prefix) for other in self.prefixes]
@@ -76,7 +76,7 @@ class Family(Generic[C]):
         return spellings
 
     def head_of(self, published: Published) -> HeadKind:
-        """The head a published configuration names."""
+        """Return the head that a published configuration names."""
         for architecture in published.get("architectures") or ():
             if architecture in self.architectures:
                 return self.architectures[architecture]
@@ -87,7 +87,7 @@ class Family(Generic[C]):
         return next(iter(self.architectures.values()))
 
     def publish(self, config: C) -> Fields:
-        """The config.json of a configuration of ours.
+        """Return the config.json of a configuration of ours.
 
         Raises:
             Inexpressible: the family cannot say all of it.
@@ -109,7 +109,7 @@ class Family(Generic[C]):
 
 
 def checked(fields: Fields) -> ModelConfig:
-    """A configuration of ours out of fields that came from outside: types and ranges are checked before any use.
+    """Build a configuration from fields that came from outside, with types and ranges checked before any use.
 
     Raises:
         Inexpressible: a wrong type, a value out of range, or fields that contradict.
@@ -123,7 +123,7 @@ def checked(fields: Fields) -> ModelConfig:
 
 
 def whole(published: Published, name: str, most: int = 2**31) -> int:
-    """A size that is calculated with before it is checked with all others.
+    """Return a size that is calculated with before all others are checked.
 
     Raises:
         Inexpressible: it is missing, not a whole number, or out of range.
@@ -135,7 +135,7 @@ def whole(published: Published, name: str, most: int = 2**31) -> int:
 
 
 def fixed(**ours: Any) -> Rule:
-    """What all models of a family have in common."""
+    """Set fields that all models of a family have in common."""
     return Rule(lambda published: dict(ours), lambda config: {})
 
 
@@ -143,7 +143,7 @@ _REQUIRED = object()
 
 
 def same(ours: str, theirs: str, default: Any = _REQUIRED, *, written: str = "") -> Rule:
-    """One field under two names; ``default`` is what a published configuration means by leaving it out (or null).
+    """Map one field under two names; ``default`` is the meaning of an absent entry (or null).
 
     ``written`` is the property of ours that is written, where it is another than the field.
     """
@@ -158,19 +158,22 @@ def same(ours: str, theirs: str, default: Any = _REQUIRED, *, written: str = "")
 
 
 def nullable(ours: str, theirs: str, default: Any) -> Rule:
-    """One field under two names, where null means none and ``default`` is meant by leaving it out."""
+    """Map one field under two names, where null means none and an absent entry means ``default``."""
     return Rule(
         lambda published: {ours: published.get(theirs, default)}, lambda config: {theirs: getattr(config, ours)}
     )
 
 
 def constant(**theirs: Any) -> Rule:
-    """What is always written, and means nothing to us; where it is given otherwise, our blocks cannot do it."""
+    """Write entries that no field of ours needs, and refuse files in which they have other values."""
     return Rule(only(**theirs).read, lambda config: dict(theirs))
 
 
 def only(**theirs: Any) -> Rule:
-    """What our blocks cannot do otherwise, and what leaving it out (or null) means; it is not written."""
+    """Refuse files in which an entry has another value than the one our blocks can do; absent or null is accepted.
+
+    Nothing is written.
+    """
 
     def read(published: Published) -> Fields:
         for name, value in theirs.items():
@@ -181,8 +184,28 @@ def only(**theirs: Any) -> Rule:
     return Rule(read, lambda config: {})
 
 
+def flag(theirs: str, *ours: str, default: bool = False) -> Rule:
+    """Map true or false to fields of ours, all set alike; ``default`` is the meaning of an absent entry (or null)."""
+
+    def read(published: Published) -> Fields:
+        value = published.get(theirs)
+        return dict.fromkeys(ours, default if value is None else bool(value))
+
+    return Rule(read, lambda config: {theirs: getattr(config, ours[0])})
+
+
+def choice(ours: str, theirs: str, yes: Any, no: Any, *, default: bool = False) -> Rule:
+    """Map true and false to two values of a field; ``default`` is the meaning of an absent entry (or null)."""
+
+    def read(published: Published) -> Fields:
+        value = published.get(theirs)
+        return {ours: yes if (default if value is None else value) else no}
+
+    return Rule(read, lambda config: {theirs: getattr(config, ours) == yes})
+
+
 def together(*rules: Rule) -> Rule:
-    """Several rules as one; later ones win."""
+    """Combine several rules into one; later ones win."""
 
     def read(published: Published) -> Fields:
         return {name: value for rule in rules for name, value in rule.read(published).items()}

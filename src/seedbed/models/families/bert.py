@@ -59,7 +59,7 @@ _NO_BUFFERS = r"\bposition_ids$"
 
 
 def encoder_head(published: Published, head: HeadKind, *, dense: bool, act: str = "tanh") -> Fields:
-    """Fields of an encoder's head; ``dense``: a layer with a non-linearity ``act`` stands before classes of a text."""
+    """Return the fields of an encoder's head; ``dense``: a layer with the activation ``act`` before its classes."""
     sequence = head == "sequence"
     tie = {} if head == "mlm" else {"tied": False}
     shape = {"head": head, "head_bias": head != "none", "head_dense": sequence and dense, "pool": "first"}
@@ -67,7 +67,7 @@ def encoder_head(published: Published, head: HeadKind, *, dense: bool, act: str 
 
 
 def encoder_rows(parts: dict[str, str], theirs: str) -> list[Row]:
-    """Rows of several layers with biases."""
+    """Return the rows of several layers with biases."""
     return [row for ours, name in parts.items() for row in layer(ours, theirs + name, bias=True)]
 
 
@@ -82,7 +82,7 @@ def make_encoder(
     more: dict[str, HeadKind] | None = None,
     **family: Any,
 ) -> Family[ModelConfig]:
-    """A family of encoders; ``more`` classes than usual may have one of the heads."""
+    """Build a family of encoders; ``more`` maps further classes to heads."""
 
     def read(published: Published, head: HeadKind) -> ModelConfig:
         return checked(rule.read(published) | encoder_head(published, head, dense=True, act=act))
@@ -93,7 +93,7 @@ def make_encoder(
 
 
 def bert_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``bert.``, and the heads'."""
+    """Return the tensor names below ``bert.``, and the heads'."""
     rows = encoder_rows(_EMBEDDINGS, "bert.embeddings.")
     rows += encoder_rows({BLOCK + ours: theirs for ours, theirs in _PARTS.items()}, "bert.encoder.layer.{i}.")
     if config.head != "mlm":
@@ -104,9 +104,9 @@ def bert_rows(config: ModelConfig) -> list[Row]:
 
 
 def roberta_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``roberta.``, and the heads'."""
+    """Return the tensor names below ``roberta.``, and the heads'."""
     shared = [row for row in bert_rows(config) if row.theirs.startswith("bert.")]
-    rows = [Row(row.ours, "roberta." + row.theirs.removeprefix("bert."), row.how) for row in shared]
+    rows = [Row(row.ours, "roberta." + row.theirs.removeprefix("bert."), row.conversion) for row in shared]
     if config.head == "sequence":
         rows = [row for row in rows if "pooler" not in row.theirs]
         return rows + encoder_rows({"head.dense": "dense", "head.output": "out_proj"}, "classifier.")
@@ -117,7 +117,7 @@ def roberta_rows(config: ModelConfig) -> list[Row]:
 
 
 def masked_rows(parts: dict[str, str], theirs: str, config: ModelConfig) -> list[Row]:
-    """The output's bias may be there twice; that in ``decoder`` is a copy if the table is, else the one that counts."""
+    """Return a masked head's rows; its bias may be there twice: with a tied table the one in ``decoder`` is a copy."""
     beside = [Row(("head.output.bias",), theirs + "bias", SAME)]
     rows = encoder_rows(parts, theirs)
     return beside + rows if config.tied else rows + beside
@@ -138,7 +138,7 @@ def _shared(*more: Rule) -> Rule:
 
 
 def _padding_first() -> Rule:
-    """Positions are counted from the row after the padding's; ``max_position_embeddings`` counts all rows."""
+    """Map positions, counted from the row after the padding's; ``max_position_embeddings`` counts all rows."""
 
     def read(published: Published) -> Fields:
         offset = published.get("pad_token_id", 1) + 1
@@ -152,7 +152,7 @@ def _padding_first() -> Rule:
 
 
 def _gelu_head() -> Rule:
-    """RoBERTa's masked head has GELU, whatever the blocks have."""
+    """Refuse blocks without GELU under a masked head: RoBERTa's always has GELU."""
 
     def read(published: Published) -> Fields:
         masked = any(name.endswith("MaskedLM") for name in published.get("architectures") or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, constant, fixed, same, together, whole
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.llama import BLOCK, QKV, feedforward_rows, make_family, norm_rows
 from seedbed.models.families.rules import tied
 from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
@@ -13,12 +13,12 @@ _THEIRS = "transformer.h.{i}."
 
 
 def _hidden() -> Rule:
-    """Four times the width, always."""
+    """Set the hidden width, which is always four times the model's."""
     return Rule(lambda published: {"d_ff": 4 * whole(published, "hidden_size")}, lambda config: {})
 
 
 def _length() -> Rule:
-    """ALiBi has no longest context; files say how long texts were in training, if anything."""
+    """Read the context: ALiBi has no longest one; some files give the length of texts in training."""
 
     def read(published: Published) -> Fields:
         return {"max_length": published.get("seq_length") or 2048}
@@ -27,12 +27,11 @@ def _length() -> Rule:
 
 
 def bloom_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     rows = layer("embedding", "transformer.word_embeddings") + layer("norm", "transformer.ln_f", bias=True)
     rows += layer("embedding_norm", "transformer.word_embeddings_layernorm", bias=True)
     rows += decoder_head_rows(config, token="classifier")
-    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, _THEIRS + "self_attention.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(QKV, _THEIRS + "self_attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += layer(BLOCK + "mixer.out", _THEIRS + "self_attention.dense", bias=True)
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
     return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)

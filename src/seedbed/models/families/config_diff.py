@@ -1,4 +1,4 @@
-"""In what two configurations differ, as far as it changes anything."""
+"""Differences between two configurations, without fields that change nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.models.config import ModelConfig
 
 
 def differences(config: Any, back: Any, prefix: str = "") -> list[str]:
-    """Fields in which two configurations differ; what changes nothing in either does not count."""
+    """Return the fields in which two configurations differ; a field that changes nothing in either does not count."""
     names = []
     for one in dataclasses.fields(config):
         if one.name in ("encoder", "decoder"):
@@ -40,13 +40,13 @@ _NEEDS: dict[str, Callable[[ModelConfig], bool]] = {
     "logit_scale": lambda config: config.head == "lm",
     "logit_cap": lambda config: config.head == "lm",
 }
-"""When a field changes anything."""
+"""The condition under which a field changes anything."""
 _MEANT = {"n_kv_heads": "kv_heads", "head_dim": "head_size", "d_ff": "hidden"}
 """Properties that fill in a field's default."""
 
 
 def _plain(config: Any, name: str) -> Any:
-    """A field's value, where several spellings mean the same in one of them."""
+    """Return a field's value in one spelling, where several mean the same."""
     if name in _NEEDS and not _NEEDS[name](config):
         return None
     if name == "mixers":

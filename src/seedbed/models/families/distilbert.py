@@ -24,7 +24,7 @@ _SIZES = {"d_model": "dim", "n_layers": "n_layers", "n_heads": "n_heads", "d_ff"
 
 
 def distilbert_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``distilbert.``, and the heads'."""
+    """Return the tensor names below ``distilbert.``, and the heads'."""
     rows = encoder_rows(_EMBEDDINGS, "distilbert.embeddings.")
     rows += encoder_rows({BLOCK + ours: theirs for ours, theirs in _PARTS.items()}, "distilbert.transformer.layer.{i}.")
     if config.head != "mlm":

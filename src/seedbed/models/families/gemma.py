@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule, fixed, nullable, only, same, whole
+from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, nullable, only, same, whole
 from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, known_activation, windows
@@ -24,20 +24,12 @@ _NORMS = {
 
 
 def _scaled() -> Rule:
-    """Embedded tokens are multiplied with the root of the width."""
+    """Scale embedded tokens by the root of the width."""
     return Rule(lambda published: {"embedding_scale": whole(published, "hidden_size") ** 0.5}, lambda config: {})
 
 
-def _biases() -> Rule:
-    def read(published: Published) -> Fields:
-        biased = bool(published.get("attention_bias"))
-        return {"qkv_bias": biased, "out_bias": biased}
-
-    return Rule(read, lambda config: {"attention_bias": config.qkv_bias})
-
-
 def _first_activation() -> Rule:
-    """The first Gemma's files say "gelu", and mean the approximation."""
+    """Map the activation: the first Gemma's files say "gelu" and mean the tanh approximation."""
 
     def read(published: Published) -> Fields:
         name = published.get("hidden_activation") or published.get("hidden_act") or "gelu_pytorch_tanh"
@@ -59,7 +51,7 @@ def _score_scale() -> Rule:
 
 
 def _every(size: int) -> Rule:
-    """One in ``size`` layers sees everything, where a file does not list them."""
+    """Map windows; where a file lists no layers, one in ``size`` sees everything."""
 
     def kinds(published: Published) -> list[str]:
         layers, period = whole(published, "num_hidden_layers", 10_000), published.get("sliding_window_pattern", size)
@@ -69,7 +61,7 @@ def _every(size: int) -> Rule:
 
 
 def sandwich_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's names but for four norms a block."""
+    """Return LLaMA's tensor names but for four norms a block."""
     norms = tuple(BLOCK + ours for ours in _NORMS)
     rows = [row for row in llama_rows(config) if not row.ours[0].startswith(norms)]
     for ours, theirs in _NORMS.items():
@@ -77,7 +69,7 @@ def sandwich_rows(config: ModelConfig) -> list[Row]:
     return rows
 
 
-_SHARED = (_scaled(), _biases(), only(use_bidirectional_attention=False))
+_SHARED = (_scaled(), flag("attention_bias", "qkv_bias", "out_bias"), only(use_bidirectional_attention=False))
 _CAPPED = (
     same("head_dim", "head_dim", 256, written="head_size"),
     activation("hidden_activation", GELU, "gelu_pytorch_tanh"),
@@ -131,7 +123,7 @@ _GEMMA3_DEFAULTS = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 131072,
 }
-"""What the text part of files with images leaves out."""
+"""Sizes that files with images leave out of their text part."""
 _TEXT = make_family(
     "gemma3",
     "Gemma3",

@@ -5,39 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule, constant, fixed, same, together, whole
+from seedbed.models.families.base import Rule, constant, fixed, same, together
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import make_family
-from seedbed.models.families.rules import activation, tied
+from seedbed.models.families.llama import QKV, make_family, norm_rows
+from seedbed.models.families.rules import activation, hidden, tied
 from seedbed.models.families.weight_mapping import STACKED_TRANSPOSED, TRANSPOSED, Row, fused, layer
 
 _NAMES = {"n_embd": "d_model", "n_layer": "n_layers", "n_head": "n_heads", "n_positions": "max_length"}
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
 
 
-def _hidden() -> Rule:
-    def read(published: Published) -> Fields:
-        return {"d_ff": published.get("n_inner") or 4 * whole(published, "n_embd")}
-
-    return Rule(read, lambda config: {"n_inner": config.hidden})
-
-
 def gpt2_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     ours, theirs = "blocks.{i}.", "transformer.h.{i}."
     rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
     rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
-    qkv = (ours + "mixer.q", ours + "mixer.k", ours + "mixer.v")
-    rows += fused(qkv, theirs + "attn.c_attn", bias=True, how=STACKED_TRANSPOSED)
-    rows += layer(ours + "mixer.out", theirs + "attn.c_proj", bias=True, how=TRANSPOSED)
-    rows += layer(ours + "feedforward.up", theirs + "mlp.c_fc", bias=True, how=TRANSPOSED)
-    rows += layer(ours + "feedforward.down", theirs + "mlp.c_proj", bias=True, how=TRANSPOSED)
-    rows += layer(ours + "mixer_norm", theirs + "ln_1", bias=True)
-    return rows + layer(ours + "feedforward_norm", theirs + "ln_2", bias=True)
+    rows += fused(QKV, theirs + "attn.c_attn", bias=True, conversion=STACKED_TRANSPOSED)
+    rows += layer(ours + "mixer.out", theirs + "attn.c_proj", bias=True, conversion=TRANSPOSED)
+    rows += layer(ours + "feedforward.up", theirs + "mlp.c_fc", bias=True, conversion=TRANSPOSED)
+    rows += layer(ours + "feedforward.down", theirs + "mlp.c_proj", bias=True, conversion=TRANSPOSED)
+    return rows + norm_rows("ln_1", "ln_2", theirs)
 
 
 def gpt_rule(*more: Rule, act: str = "gelu_new", **unlike: Any) -> Rule:
-    """What GPT-2 shares with its kin; ``act`` is the activation that a file means by leaving it out."""
+    """Combine the rules that GPT-2 shares with its relatives; ``act`` is the default activation of their files."""
     shape = {"norm": "layer", "mlp": "plain", "position": "learned", "out_bias": True, "mlp_bias": True} | unlike
     return together(
         same("vocab_size", "vocab_size"),
@@ -49,7 +40,7 @@ def gpt_rule(*more: Rule, act: str = "gelu_new", **unlike: Any) -> Rule:
     )
 
 
-GPT_SIZES = (*(same(ours, theirs) for theirs, ours in _NAMES.items()), _hidden())
+GPT_SIZES = (*(same(ours, theirs) for theirs, ours in _NAMES.items()), hidden("n_inner", "n_embd"))
 GPT2 = make_family(
     "gpt2",
     "GPT2",

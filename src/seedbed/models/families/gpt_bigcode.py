@@ -22,7 +22,7 @@ def _one_head() -> Rule:
 
 
 def bigcode_rows(config: ModelConfig) -> list[Row]:
-    """GPT-2's names; nothing is transposed, and q, k and v are by head where each head has its own."""
+    """Return GPT-2's tensor names; nothing is transposed, and q, k, v are by head where each head has its own."""
     qkv = STACKED if config.kv_heads == 1 else by_head(config.n_heads)
     stacked = {1: SAME, 3: qkv}
     return [Row(row.ours, row.theirs, stacked[len(row.ours)]) for row in gpt2_rows(config)]

@@ -7,22 +7,16 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, same, whole
 from seedbed.models.families.gpt2 import gpt_rule
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows, make_family
+from seedbed.models.families.llama import attention_rows, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.rules import hidden
 from seedbed.models.families.weight_mapping import Row, layer
 
 _THEIRS = "transformer.h.{i}."
 _KINDS = {"global": "attention", "local": "sliding"}
 
 
-def _hidden() -> Rule:
-    def read(published: Published) -> Fields:
-        return {"d_ff": published.get("intermediate_size") or 4 * whole(published, "hidden_size")}
-
-    return Rule(read, lambda config: {"intermediate_size": config.hidden})
-
-
 def _windows() -> Rule:
-    """``attention_types`` lists kinds of layers and how often each list repeats."""
+    """Map windows; ``attention_types`` lists kinds of layers and how often each list repeats."""
 
     def read(published: Published) -> Fields:
         layers, kinds = whole(published, "num_layers", 10_000), list[str]()
@@ -41,14 +35,13 @@ def _windows() -> Rule:
 
 
 def neo_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``transformer.``"""
+    """Return the tensor names below ``transformer.``"""
     rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
     rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
     rows += attention_rows(_THEIRS + "attn.attention.", "out_proj") + feedforward_rows(
         "mlp.c_fc", "mlp.c_proj", _THEIRS
     )
-    rows += layer(BLOCK + "mixer_norm", _THEIRS + "ln_1", bias=True)
-    return rows + layer(BLOCK + "feedforward_norm", _THEIRS + "ln_2", bias=True)
+    return rows + norm_rows("ln_1", "ln_2", _THEIRS)
 
 
 _SIZES = [same("d_model", "hidden_size"), same("n_layers", "num_layers"), same("n_heads", "num_heads")]
@@ -58,7 +51,7 @@ GPT_NEO = make_family(
     gpt_rule(
         *_SIZES,
         same("max_length", "max_position_embeddings"),
-        _hidden(),
+        hidden("intermediate_size", "hidden_size"),
         _windows(),
         attention_scale=1.0,
         qkv_bias=False,

@@ -4,9 +4,9 @@ layer side by side behind two LayerNorms (or one after the other), q, k and v in
 from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule, constant
+from seedbed.models.families.base import choice, constant, flag
 from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, decoder_rule, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.llama import BLOCK, QKV, decoder_rule, feedforward_rows, make_family, norm_rows
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
 from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
@@ -14,27 +14,11 @@ from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 _THEIRS = "gpt_neox.layers.{i}."
 
 
-def _parallel() -> Rule:
-    def read(published: Published) -> Fields:
-        return {"norm_place": "pre" if published.get("use_parallel_residual") is False else "parallel"}
-
-    return Rule(read, lambda config: {"use_parallel_residual": config.norm_place == "parallel"})
-
-
-def _biases() -> Rule:
-    def read(published: Published) -> Fields:
-        biased = published.get("attention_bias") is not False
-        return {"qkv_bias": biased, "out_bias": biased}
-
-    return Rule(read, lambda config: {"attention_bias": config.qkv_bias})
-
-
 def neox_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``gpt_neox.``, the output embedding's apart."""
+    """Return the tensor names below ``gpt_neox.``; the output embedding's is outside."""
     rows = layer("embedding", "gpt_neox.embed_in") + layer("norm", "gpt_neox.final_layer_norm", bias=True)
     rows += decoder_head_rows(config, output="embed_out", token="classifier")
-    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, _THEIRS + "attention.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(QKV, _THEIRS + "attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += layer(BLOCK + "mixer.out", _THEIRS + "attention.dense", bias=True)
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
     return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)
@@ -46,8 +30,8 @@ GPT_NEOX = make_family(
     decoder_rule(
         activation("hidden_act", GELU, "gelu"),
         rope(share=0.25, names=("rotary_emb_base", "rotary_pct")),
-        _parallel(),
-        _biases(),
+        choice("norm_place", "use_parallel_residual", "parallel", "pre", default=True),
+        flag("attention_bias", "qkv_bias", "out_bias", default=True),
         constant(is_decoder=False),
         eps=("layer_norm_eps", 1e-5),
         groups=False,

@@ -1,4 +1,4 @@
-"""Heads: what published classes put on a stack, how many classes there are, and the names of a decoder's head."""
+"""Heads: the one each published class has, the number of its labels, and the tensor names of a decoder's head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DECODER: dict[str, HeadKind] = {
     "Model": "none",
 }
 NO_TOKENS: dict[str, HeadKind] = {ending: head for ending, head in DECODER.items() if head != "token"}
-"""What some families have no class for."""
+"""Heads of families without a class for token classification."""
 ENCODER: dict[str, HeadKind] = {
     "ForMaskedLM": "mlm",
     "ForSequenceClassification": "sequence",
@@ -26,12 +26,12 @@ ENCODER: dict[str, HeadKind] = {
 
 
 def classes(stem: str, endings: Mapping[str, HeadKind]) -> dict[str, HeadKind]:
-    """Published class names of a family: "Llama" → LlamaForCausalLM …"""
+    """Return the published class names of a family: "Llama" → LlamaForCausalLM …"""
     return {f"{stem}{ending}": head for ending, head in endings.items()}
 
 
 def decoder_head(published: Published, head: HeadKind) -> Fields:
-    """Fields of a decoder's head: next tokens, or classes, from the last position."""
+    """Return the fields of a decoder's head: next tokens, or classes from the last position."""
     if head == "lm":
         return {"head": "lm"}
     shape = {"head": head, "pool": "last", "head_bias": head == "token", "tied": False}
@@ -39,14 +39,14 @@ def decoder_head(published: Published, head: HeadKind) -> Fields:
 
 
 def labels(published: Published, head: HeadKind) -> Fields:
-    """The number of classes, from their names or their count."""
+    """Return the number of classes, from their names or their count."""
     if head not in ("sequence", "token"):
         return {}
     return {"labels": len(published.get("id2label") or ()) or published.get("num_labels") or 2}
 
 
 def written_labels(config: ModelConfig) -> Fields:
-    """The names of classes, by which a published configuration counts them."""
+    """Return names for the classes, by which a published configuration counts them."""
     if config.head not in ("sequence", "token"):
         return {}
     names = {str(number): f"LABEL_{number}" for number in range(config.labels)}
@@ -54,7 +54,7 @@ def written_labels(config: ModelConfig) -> Fields:
 
 
 def decoder_head_rows(config: ModelConfig, *, output: str = "lm_head", token: str = "score") -> list[Row]:
-    """Names of a decoder's head; families differ in that of the output embedding and of classes of tokens."""
+    """Return the tensor names of a decoder's head; ``output`` and ``token`` are those in which families differ."""
     if config.head == "lm":
         return layer("output", output, bias=True)
     return layer("head.output", token if config.head == "token" else "score", bias=True)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
-from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, same, together
+from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, flag, same, together
 from seedbed.models.families.heads import DECODER, classes, decoder_head, decoder_head_rows, written_labels
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
 from seedbed.models.families.weight_mapping import Row, layer
 
 BLOCK, THEIRS = "blocks.{i}.", "model.layers.{i}."
+QKV = tuple(f"{BLOCK}mixer.{part}" for part in "qkv")
 
 
 def decoder_rule(
@@ -24,11 +25,11 @@ def decoder_rule(
     groups: bool = True,
     **unlike: Any,
 ) -> Rule:
-    """What LLaMA-shaped decoders share; ``more`` rules and fields ``unlike`` it are a family's own.
+    """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields.
 
     Args:
         tie: whether embeddings are shared where a file does not say so.
-        eps: what a family calls the norms' epsilon, and its default.
+        eps: the family's name of the norms' epsilon, and its default.
         head_dim, groups: whether it can choose the size of heads, and have fewer of keys than of queries.
     """
     shape = {"norm": "rms", "norm_place": "pre", "mlp": "gated", "position": "rope"} | unlike
@@ -49,10 +50,10 @@ def make_family(
     older: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Family[ModelConfig]:
-    """A family of decoders.
+    """Build a family of decoders.
 
     Args:
-        stem: what its classes begin with; ``lm`` and ``heads`` are what they end with.
+        stem: the beginning of its class names; ``lm`` and ``heads`` give their endings.
         rows: makes the names; LLaMA's by default.
         older: other names of keys, and those that the rule reads.
     """
@@ -69,21 +70,21 @@ def make_family(
 
 
 def renamed(published: Published, older: Mapping[str, str]) -> Published:
-    """A configuration with older names of keys replaced, where the newer are not there."""
+    """Return a configuration with older key names replaced, where the newer ones are absent."""
     return {older[key]: value for key, value in published.items() if key in older} | {
         key: value for key, value in published.items() if key not in older
     }
 
 
 def llama_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's names; layers that a configuration lacks are left out when the table is used."""
+    """Return LLaMA's tensor names; layers that a configuration lacks are left out when the table is used."""
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm", bias=True)
     rows += decoder_head_rows(config) + attention_rows() + feedforward_rows()
     return rows + norm_rows("input_layernorm", "post_attention_layernorm")
 
 
 def norm_rows(mixer: str, feedforward: str, theirs: str = THEIRS) -> list[Row]:
-    """The norms before a block's two parts."""
+    """Return the names of the norms before a block's two parts."""
     first = layer(BLOCK + "mixer_norm", theirs + mixer, bias=True)
     return first + layer(BLOCK + "feedforward_norm", theirs + feedforward, bias=True)
 
@@ -91,7 +92,7 @@ def norm_rows(mixer: str, feedforward: str, theirs: str = THEIRS) -> list[Row]:
 def attention_rows(
     theirs: str = THEIRS + "self_attn.", out: str = "o_proj", norm: str = "norm", qkv: str = "_proj"
 ) -> list[Row]:
-    """q, k, v, o, and norms of q and k."""
+    """Return the names of q, k, v, o, and of the norms of q and k."""
     rows = layer(BLOCK + "mixer.out", theirs + out, bias=True)
     for part in "qkv":
         rows += layer(BLOCK + f"mixer.{part}", theirs + part + qkv, bias=True)
@@ -101,20 +102,11 @@ def attention_rows(
 
 
 def feedforward_rows(up: str = "mlp.up_proj", down: str = "mlp.down_proj", theirs: str = THEIRS) -> list[Row]:
-    """gate, up, down."""
+    """Return the names of gate, up and down."""
     rows = layer(BLOCK + "feedforward.up", theirs + up, bias=True)
     rows += layer(BLOCK + "feedforward.down", theirs + down, bias=True)
     return rows + layer(BLOCK + "feedforward.gate", theirs + "mlp.gate_proj", bias=True)
 
 
-def biases() -> Rule:
-    """``attention_bias`` is on all four projections, ``mlp_bias`` on the feed-forward layer's."""
-
-    def read(published: Published) -> Fields:
-        biased = bool(published.get("attention_bias"))
-        return {"qkv_bias": biased, "out_bias": biased, "mlp_bias": bool(published.get("mlp_bias"))}
-
-    return Rule(read, lambda config: {"attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias})
-
-
-LLAMA = make_family("llama", "Llama", decoder_rule(activation("hidden_act", GELU), rope(), biases()))
+_BIASES = (flag("attention_bias", "qkv_bias", "out_bias"), flag("mlp_bias", "mlp_bias"))
+LLAMA = make_family("llama", "Llama", decoder_rule(activation("hidden_act", GELU), rope(), *_BIASES))

@@ -28,7 +28,7 @@ def _experts() -> Rule:
 
 
 def mixtral_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's names but for the experts."""
+    """Return LLaMA's tensor names but for the experts."""
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm") + decoder_head_rows(config)
     rows += attention_rows() + norm_rows("input_layernorm", "post_attention_layernorm")
     rows += layer(BLOCK + "feedforward.router", THEIRS + "block_sparse_moe.gate")

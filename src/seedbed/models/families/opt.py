@@ -7,9 +7,9 @@ Left out: embeddings narrower than the blocks (the 350 M model's projections in 
 from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, fixed, together
+from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, fixed, flag, together
 from seedbed.models.families.heads import NO_TOKENS, decoder_head_rows
-from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows, make_family
+from seedbed.models.families.llama import attention_rows, feedforward_rows, make_family, norm_rows
 from seedbed.models.families.rules import GELU, activation, sizes, tied
 from seedbed.models.families.weight_mapping import Row, layer
 
@@ -29,13 +29,6 @@ def _norms() -> Rule:
     return Rule(read, write)
 
 
-def _biases() -> Rule:
-    def read(published: Published) -> Fields:
-        return dict.fromkeys(("qkv_bias", "out_bias", "mlp_bias"), published.get("enable_bias") is not False)
-
-    return Rule(read, lambda config: {"enable_bias": config.qkv_bias})
-
-
 def _projection() -> Rule:
     def read(published: Published) -> Fields:
         width = published.get("word_embed_proj_dim")
@@ -47,12 +40,11 @@ def _projection() -> Rule:
 
 
 def opt_rows(config: ModelConfig) -> list[Row]:
-    """Names below ``model.decoder.``; a block's second norm and the last one share theirs."""
+    """Return the tensor names below ``model.decoder.``; a block's second norm and the last one share theirs."""
     rows = layer("embedding", "model.decoder.embed_tokens") + layer("position", "model.decoder.embed_positions")
     rows += layer("norm", "model.decoder.final_layer_norm", bias=True) + decoder_head_rows(config)
     rows += attention_rows(_THEIRS + "self_attn.", "out_proj") + feedforward_rows("fc1", "fc2", _THEIRS)
-    rows += layer(BLOCK + "mixer_norm", _THEIRS + "self_attn_layer_norm", bias=True)
-    return rows + layer(BLOCK + "feedforward_norm", _THEIRS + "final_layer_norm", bias=True)
+    return rows + norm_rows("self_attn_layer_norm", "final_layer_norm", _THEIRS)
 
 
 OPT = make_family(
@@ -63,7 +55,7 @@ OPT = make_family(
         activation("activation_function", GELU, "relu"),
         tied(True),
         _norms(),
-        _biases(),
+        flag("enable_bias", "qkv_bias", "out_bias", "mlp_bias", default=True),
         _projection(),
         constant(layer_norm_elementwise_affine=True),
         fixed(norm="layer", norm_eps=1e-5, mlp="plain", position="learned", position_offset=2),

@@ -8,6 +8,7 @@ from seedbed.models.families.base import Fields, Inexpressible, Rule, same
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import (
     BLOCK,
+    QKV,
     THEIRS,
     attention_rows,
     decoder_rule,
@@ -23,7 +24,7 @@ _GELU_NEW = {**GELU, "gelu_tanh": "gelu_new"}
 
 
 def phi_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's places, with other names for some."""
+    """Return LLaMA's tensor names, some of them changed."""
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.final_layernorm", bias=True)
     rows += decoder_head_rows(config) + attention_rows(out="dense", norm="layernorm")
     rows += feedforward_rows("mlp.fc1", "mlp.fc2")
@@ -31,15 +32,15 @@ def phi_rows(config: ModelConfig) -> list[Row]:
 
 
 def phi3_rows(config: ModelConfig) -> list[Row]:
-    """q, k and v are one matrix, gate and up another."""
+    """Return the tensor names; q, k and v are one matrix, gate and up another."""
     apart = ("mixer.q.", "mixer.k.", "mixer.v.", "feedforward.gate.", "feedforward.up.")
     rows = [row for row in llama_rows(config) if not row.ours[0].removeprefix(BLOCK).startswith(apart)]
-    rows += fused(tuple(BLOCK + f"mixer.{part}" for part in "qkv"), THEIRS + "self_attn.qkv_proj")
+    rows += fused(QKV, THEIRS + "self_attn.qkv_proj")
     return rows + fused((BLOCK + "feedforward.gate", BLOCK + "feedforward.up"), THEIRS + "mlp.gate_up_proj")
 
 
 def _original_length() -> Rule:
-    """Stands outside the table of rotary settings, and counts more than what is inside."""
+    """Write the original length outside of the table of rotary settings, where it overrides the one inside."""
 
     def write(config: ModelConfig) -> Fields:
         scaling = config.rope_scaling

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule, fixed, whole
+from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, whole
 from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, windows
@@ -15,22 +15,15 @@ from seedbed.nn.experts import ExpertsConfig
 
 
 def _kinds(published: Published) -> list[str]:
-    """Files without layer_types: the first ``max_window_layers`` see everything."""
+    """Return the kinds of layers of files without layer_types: the first ``max_window_layers`` see everything."""
     full = published.get("max_window_layers", 28)
     layers = range(whole(published, "num_hidden_layers", 10_000))
     return ["full_attention" if layer < full else "sliding_attention" for layer in layers]
 
 
 _WINDOWS = windows(kinds=_kinds, switch="use_sliding_window", default=4096)
+_ATTENTION_BIAS = flag("attention_bias", "qkv_bias", "out_bias")
 _SHARED = (activation("hidden_act", GELU), rope())
-
-
-def _attention_bias() -> Rule:
-    def read(published: Published) -> Fields:
-        biased = bool(published.get("attention_bias"))
-        return {"qkv_bias": biased, "out_bias": biased}
-
-    return Rule(read, lambda config: {"attention_bias": config.qkv_bias})
 
 
 def _experts() -> Rule:
@@ -68,12 +61,12 @@ def _expert_rows(config: ModelConfig) -> list[Row]:
 
 
 QWEN2 = make_family("qwen2", "Qwen2", decoder_rule(*_SHARED, _WINDOWS, fixed(qkv_bias=True)))
-QWEN3 = make_family("qwen3", "Qwen3", decoder_rule(*_SHARED, _WINDOWS, _attention_bias(), fixed(qk_norm=True)))
+QWEN3 = make_family("qwen3", "Qwen3", decoder_rule(*_SHARED, _WINDOWS, _ATTENTION_BIAS, fixed(qk_norm=True)))
 QWEN3_MOE = make_family(
     "qwen3_moe",
     "Qwen3Moe",
     decoder_rule(
-        *_SHARED, windows(switch="use_sliding_window", default=4096), _attention_bias(), _experts(), fixed(qk_norm=True)
+        *_SHARED, windows(switch="use_sliding_window", default=4096), _ATTENTION_BIAS, _experts(), fixed(qk_norm=True)
     ),
     _expert_rows,
 )

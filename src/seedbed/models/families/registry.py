@@ -1,4 +1,4 @@
-"""All families, and how one is found for a published configuration or for one of ours."""
+"""The table of all families, searched by a published configuration or by one of ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAMILIES: tuple[Family[Any], ...] = (
 
 
 def find_family(published: Published) -> Family[Any]:
-    """The family of a published configuration.
+    """Return the family of a published configuration.
 
     Raises:
         UsageError: there is none; the nearest is named.
@@ -55,7 +55,7 @@ def find_family(published: Published) -> Family[Any]:
 
 
 def read_published(published: Published) -> tuple[Family[Any], AnyConfig]:
-    """The family and our configuration of a config.json.
+    """Return the family and our configuration of a config.json.
 
     Raises:
         UsageError: an unknown family, or something in it that our blocks cannot do.
@@ -77,7 +77,7 @@ def read_published(published: Published) -> tuple[Family[Any], AnyConfig]:
 
 
 def publish(config: AnyConfig, preferred: str | None = None) -> tuple[Family[Any], Fields]:
-    """The family that can say all of a configuration, and its config.json.
+    """Return the family that can express all of a configuration, and its config.json.
 
     Raises:
         UsageError: none can.

@@ -1,4 +1,4 @@
-"""The rule for rotary positions and their scalings, in all the ways that files have them."""
+"""The rule for rotary positions and their scalings, in all forms that files have."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def rope(
     local_theta: float | None = None,
     names: tuple[str, str] = ("rope_theta", "partial_rotary_factor"),
 ) -> Rule:
-    """Rotary positions, whether as one table (``rope_parameters``) or as older files have them.
+    """Map rotary positions, whether as one table (``rope_parameters``) or as older files have them.
 
     Args:
-        theta, share: what a file means by leaving them out; without ``share``, heads are rotated whole.
+        theta, share: their values where a file has none; without ``share``, heads are rotated whole.
         local: the key of the base in sliding-window layers, where a family has one, with its default ``local_theta``.
         names: how the family calls base and share outside the table.
     """
@@ -85,7 +85,7 @@ def _read_scaling(table: Published, published: Published) -> RopeScaling | None:
 
 
 def _temperature(factor: float, scale: float) -> float:
-    """DeepSeek's way to give YaRN's temperature."""
+    """Return YaRN's temperature as DeepSeek's files give it."""
     return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 

@@ -23,7 +23,7 @@ ACTIVATIONS = {
 
 
 def sizes(**other: str) -> list[Rule]:
-    """Width, layers, heads, vocabulary: as most name them; ``other`` gives names that differ."""
+    """Map width, layers, heads and vocabulary under their usual names; ``other`` gives those that differ."""
     names = {
         "vocab_size": "vocab_size",
         "d_model": "hidden_size",
@@ -36,8 +36,17 @@ def sizes(**other: str) -> list[Rule]:
     return [same(ours, theirs, written=filled.get(ours, ours)) for ours, theirs in (names | other).items()]
 
 
+def hidden(theirs: str, width: str) -> Rule:
+    """Map the hidden width, which is four times the model's where a file has none."""
+
+    def read(published: Published) -> Fields:
+        return {"d_ff": published.get(theirs) or 4 * whole(published, width)}
+
+    return Rule(read, lambda config: {theirs: config.hidden})
+
+
 def grouped(*, head_dim: bool = True) -> Rule:
-    """Key/value heads, and the size of a head where a family can choose it."""
+    """Map key/value heads, and the size of a head where a family can choose it."""
 
     def read(published: Published) -> Fields:
         heads = whole(published, "num_attention_heads")
@@ -53,14 +62,14 @@ def grouped(*, head_dim: bool = True) -> Rule:
 
 
 def known_activation(name: object) -> str:
-    """Our name of a published activation."""
+    """Return our name of a published activation."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise Inexpressible(f"the activation {name!r} is not known; {', '.join(ACTIVATIONS)} are")
     return ACTIVATIONS[name]
 
 
 def activation(theirs: str, written: Mapping[str, str], default: str = "silu") -> Rule:
-    """The feed-forward layer's activation; ``written`` is how this family spells ours."""
+    """Map the feed-forward layer's activation; ``written`` gives the family's names of ours."""
 
     def read(published: Published) -> Fields:
         return {"activation": known_activation(published.get(theirs) or default)}
@@ -79,7 +88,7 @@ GELU = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "silu": "silu", "relu"
 def windows(
     *, kinds: Callable[[Published], Sequence[str]] | None = None, switch: str = "", default: int | None = None
 ) -> Rule:
-    """Which layers see a window only.
+    """Map the layers that see a sliding window only.
 
     Args:
         kinds: "full_attention" or "sliding_attention" for each layer where a file has no ``layer_types``; without it,
@@ -116,7 +125,7 @@ _OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
 
 
 def _mixers(kinds: Sequence[str], layers: int) -> tuple[str, ...]:
-    """One entry for each layer, or a single one where all are the same."""
+    """Return one mixer for each layer, or a single one where all are the same."""
     if len(kinds) != layers or not set(kinds) <= set(_OURS):
         raise Inexpressible(f"layer_types must name {', '.join(_OURS)} for each of {layers} layers")
     mixers = tuple(_OURS[kind] for kind in kinds)
@@ -124,5 +133,5 @@ def _mixers(kinds: Sequence[str], layers: int) -> tuple[str, ...]:
 
 
 def tied(default: bool) -> Rule:
-    """Whether the output embedding is the input embedding; ``default`` is what leaving it out means."""
+    """Map whether the output embedding is the input embedding; ``default`` is the meaning of an absent entry."""
     return same("tied", "tie_word_embeddings", default)

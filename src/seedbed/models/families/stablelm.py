@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule, constant, same
+from seedbed.models.families.base import choice, constant, same
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import (
-    BLOCK,
+    QKV,
     THEIRS,
     attention_rows,
     decoder_rule,
@@ -19,23 +19,15 @@ from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
 from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
 
-_APART = tuple(BLOCK + f"mixer.{part}." for part in "qkv")
-
-
-def _parallel() -> Rule:
-    def read(published: Published) -> Fields:
-        return {"norm_place": "shared" if published.get("use_parallel_residual") else "pre"}
-
-    return Rule(read, lambda config: {"use_parallel_residual": config.norm_place == "shared"})
+_APART = tuple(f"{name}." for name in QKV)
 
 
 def persimmon_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's places with GPT-NeoX's names."""
+    """Return LLaMA's tensor names with parts of GPT-NeoX's."""
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.final_layernorm", bias=True)
     attention = attention_rows(out="dense", norm="layernorm")
     rows += decoder_head_rows(config) + [row for row in attention if not row.ours[0].startswith(_APART)]
-    qkv = tuple(BLOCK + f"mixer.{part}" for part in "qkv")
-    rows += fused(qkv, THEIRS + "self_attn.query_key_value", bias=True, how=by_head(config.n_heads))
+    rows += fused(QKV, THEIRS + "self_attn.query_key_value", bias=True, conversion=by_head(config.n_heads))
     rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
     return rows + norm_rows("input_layernorm", "post_attention_layernorm")
 
@@ -46,7 +38,7 @@ STABLELM = make_family(
     decoder_rule(
         activation("hidden_act", GELU),
         rope(share=0.25),
-        _parallel(),
+        choice("norm_place", "use_parallel_residual", "shared", "pre"),
         same("qkv_bias", "use_qkv_bias", False),
         constant(qk_layernorm=False),  # each head would have a norm of its own
         eps=("layer_norm_eps", 1e-5),

@@ -4,7 +4,7 @@ feed-forward layer."""
 from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.base import Fields, Published, Rule
+from seedbed.models.families.base import flag
 from seedbed.models.families.heads import decoder_head_rows
 from seedbed.models.families.llama import attention_rows, decoder_rule, feedforward_rows, make_family, norm_rows
 from seedbed.models.families.rotary import rope
@@ -13,18 +13,10 @@ from seedbed.models.families.weight_mapping import Row, layer
 
 
 def starcoder2_rows(config: ModelConfig) -> list[Row]:
-    """LLaMA's names but for the feed-forward layer."""
+    """Return LLaMA's tensor names but for the feed-forward layer."""
     rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm", bias=True)
     rows += decoder_head_rows(config) + attention_rows() + feedforward_rows("mlp.c_fc", "mlp.c_proj")
     return rows + norm_rows("input_layernorm", "post_attention_layernorm")
-
-
-def _biases() -> Rule:
-    def read(published: Published) -> Fields:
-        biased = published.get("use_bias") is not False
-        return {"qkv_bias": biased, "out_bias": biased, "mlp_bias": biased}
-
-    return Rule(read, lambda config: {"use_bias": config.qkv_bias})
 
 
 STARCODER2 = make_family(
@@ -34,7 +26,7 @@ STARCODER2 = make_family(
         activation("hidden_act", GELU, "gelu_pytorch_tanh"),
         rope(),
         windows(),
-        _biases(),
+        flag("use_bias", "qkv_bias", "out_bias", "mlp_bias", default=True),
         tie=True,
         eps=("norm_epsilon", 1e-5),
         head_dim=False,

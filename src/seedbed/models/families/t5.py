@@ -1,6 +1,6 @@
 """T5 (Raffel et al. 2020), T5 1.1 and FLAN-T5 (Chung et al. 2022): learned biases by distance in place of positions,
 scores that are not scaled. Files of 1.1 say ``tie_word_embeddings: false`` and mean that hidden states are not scaled
-before the output embedding; whether that is the input's depends on the file (see ``settling.py``)."""
+before the output embedding; whether that is the input's depends on the file (see ``tied_embeddings.py``)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _read(published: Published, head: HeadKind) -> EncoderDecoderConfig:
 
 
 def _feedforward(published: Published) -> Fields:
-    """relu, or gated-gelu, which means the approximation."""
+    """Read relu, or gated-gelu, which means the tanh approximation."""
     first, dash, rest = str(published.get("feed_forward_proj") or "relu").partition("-")
     if dash and first != "gated":
         raise Inexpressible(f"feed_forward_proj is {published['feed_forward_proj']!r}; gated-… is known")
@@ -69,7 +69,7 @@ def _write(config: EncoderDecoderConfig) -> Fields:
 
 
 def t5_rows(config: EncoderDecoderConfig) -> list[Row]:
-    """Both halves' names; the table of tokens may be there three times."""
+    """Return both halves' tensor names; the table of tokens may be there three times."""
     rows = layer("decoder.embedding", "shared") + layer("decoder.embedding", "decoder.embed_tokens")
     rows += layer("encoder.embedding", "encoder.embed_tokens") + layer("decoder.output", "lm_head")
     for half, last in (("encoder.", 1), ("decoder.", 2)):

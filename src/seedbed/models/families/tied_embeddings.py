@@ -1,4 +1,4 @@
-"""What config.json leaves to the weights: whether the output embedding is the input's.
+"""Tied embeddings: config.json leaves it to the weights whether the output embedding is the input's.
 
 As transformers 5 does it: where config.json says that both are one and the file has two that differ, both are kept;
 where T5 says that they are two and the file has one, they are one.
@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from seedbed.core.errors import CorruptError, UsageError
-from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
+from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.families.base import Family
 from seedbed.models.families.weight_mapping import Row
 
 C = TypeVar("C", bound=AnyConfig)
 
 
-def settle(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
-    """The configuration that a file's weights belong to.
+def resolve_tied(family: Family[C], config: C, names: Collection[str], same: Callable[[str, str], bool]) -> C:
+    """Return the configuration with ``tied`` as a file's weights have it.
 
     Args:
         names: of all its tensors.
@@ -56,9 +56,9 @@ def _tied(
 
 
 def _found(ours: str, family: Family[C], rows: Sequence[Row], names: Collection[str]) -> list[str]:
-    """The names in a file that may be this table of ours."""
+    """Return the names in a file that may be this table of ours."""
     wanted = [row.theirs for row in rows if row.ours == (f"{ours}.weight",)]
-    return list(dict.fromkeys(name for theirs in wanted for name in family.called(theirs) if name in names))
+    return list(dict.fromkeys(name for theirs in wanted for name in family.spellings(theirs) if name in names))
 
 
 def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) -> None:
@@ -72,8 +72,7 @@ def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) ->
 
 
 def _check_count(config: AnyConfig, names: Collection[str]) -> None:
-    stacks = [config] if isinstance(config, ModelConfig) else [config.encoder, config.decoder]
-    layers = sum(stack.n_layers * (stack.experts.count if stack.experts else 1) for stack in stacks)
+    layers = sum(stack.n_layers * (stack.experts.count if stack.experts else 1) for stack in stacks(config))
     if layers > len(names):
         raise CorruptError(
             "config.json does not belong to these weights",

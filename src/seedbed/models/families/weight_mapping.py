@@ -1,5 +1,5 @@
-"""Tables of names: which of our parameters stand in which published tensor, and how. Read one way to load, the other to
-save.
+"""Weight mapping: the published tensor of each of our parameters, and its conversion. Read one way to load, the other
+to save.
 
 A row names tensors of all layers at once, ``{i}`` standing for the layer and ``{e}`` for the expert.
 """
@@ -22,8 +22,8 @@ Shapes = Sequence[torch.Size]
 
 
 @dataclass(frozen=True)
-class How:
-    """What turns one published tensor into ours, given our shapes, and back."""
+class Conversion:
+    """A two-way conversion of one published tensor: split into ours, given our shapes, and joined again."""
 
     split: Callable[[Tensor, Shapes], Sequence[Tensor]]
     join: Callable[[Sequence[Tensor]], Tensor]
@@ -39,13 +39,13 @@ class Row:
 
     ours: tuple[str, ...]
     theirs: str
-    how: How
+    conversion: Conversion
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class UnusedTensors:
-    """What a load left over: published tensors that no row asks for."""
+    """Published tensors that a load did not use, since no row asks for them."""
 
     unused: tuple[str, ...]
 
@@ -58,17 +58,17 @@ def _transposed(theirs: Tensor) -> Tensor:
     return theirs.T if theirs.ndim == 2 else theirs
 
 
-SAME = How(lambda theirs, shapes: [theirs], lambda ours: ours[0])
-TRANSPOSED = How(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
-STACKED = How(_stacked, lambda ours: torch.cat(list(ours)))
+SAME = Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0])
+TRANSPOSED = Conversion(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
+STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))
 """Several of ours below each other."""
-STACKED_TRANSPOSED = How(
+STACKED_TRANSPOSED = Conversion(
     lambda theirs, shapes: _stacked(_transposed(theirs), shapes), lambda ours: _transposed(torch.cat(list(ours)))
 )
 
 
-def by_head(heads: int) -> How:
-    """q, k and v of the first head, then of the second … (BLOOM, GPT-NeoX)."""
+def by_head(heads: int) -> Conversion:
+    """Convert between separate q, k, v and rows of the first head's q, k, v, then the second's … (BLOOM, GPT-NeoX)."""
 
     def split(theirs: Tensor, shapes: Shapes) -> Sequence[Tensor]:
         parts = theirs.view(heads, 3, -1, *theirs.shape[1:]).unbind(1)
@@ -77,22 +77,22 @@ def by_head(heads: int) -> How:
     def join(ours: Sequence[Tensor]) -> Tensor:
         return torch.stack([part.view(heads, -1, *part.shape[1:]) for part in ours], 1).flatten(0, 2)
 
-    return How(split, join)
+    return Conversion(split, join)
 
 
-def layer(ours: str, theirs: str, *, bias: bool = False, how: How = SAME) -> list[Row]:
-    """The weight, and where there is one the bias, of a linear layer, norm or embedding."""
-    return fused((ours,), theirs, bias=bias, how=how)
+def layer(ours: str, theirs: str, *, bias: bool = False, conversion: Conversion = SAME) -> list[Row]:
+    """Return the rows of a linear layer, norm or embedding: its weight, and with ``bias`` its bias."""
+    return fused((ours,), theirs, bias=bias, conversion=conversion)
 
 
-def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, how: How = STACKED) -> list[Row]:
-    """The same for one published layer that is several of ours."""
+def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, conversion: Conversion = STACKED) -> list[Row]:
+    """Return the rows of one published layer that is several of ours."""
     parts = ("weight", "bias") if bias else ("weight",)
-    return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", how) for part in parts]
+    return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", conversion) for part in parts]
 
 
 def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
-    """Rows of single tensors, for the layers and experts that the model has."""
+    """Yield rows of single tensors, for the layers and experts that the model has."""
     have = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     layers, experts = _count(r"blocks\.(\d+)\.", have), _count(r"experts\.(\d+)\.", have)
     for row in rows:
@@ -101,11 +101,11 @@ def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
                 ours = tuple(name.replace("{i}", str(i)).replace("{e}", str(e)) for name in row.ours)
                 if have.issuperset(ours):
                     theirs = row.theirs.replace("{i}", str(i)).replace("{e}", str(e))
-                    yield Row(ours, theirs, row.how, row.optional)
+                    yield Row(ours, theirs, row.conversion, row.optional)
 
 
 def _count(pattern: str, names: Iterable[str]) -> int:
-    """One more than the highest number that a pattern finds."""
+    """Return one more than the highest number that a pattern finds."""
     return 1 + max((int(found[1]) for found in map(re.compile(pattern).search, names) if found), default=-1)
 
 
@@ -115,16 +115,16 @@ def fill(
     rows: Sequence[Row],
     *,
     dtype: torch.dtype | None = None,
-    called: Callable[[str], Sequence[str]] = lambda name: (name,),
+    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
     ignored: str = r"(?!)",
 ) -> UnusedTensors:
-    """Give a model on the meta device its weights, one published tensor at a time.
+    """Fill a model on the meta device with its weights, one published tensor at a time.
 
     So loading needs the model in its target precision and one tensor. Every parameter is filled exactly once.
 
     Args:
         dtype: target precision; None keeps the file's.
-        called: further names that a published tensor may have, best first.
+        spellings: further names that a published tensor may have, best first.
         ignored: a pattern of tensors that carry nothing (buffers, copies of shared tables).
 
     Raises:
@@ -137,7 +137,7 @@ def fill(
     with progress("loading", len(table), "tensors") as bar:
         for row in table:
             bar.advance()
-            name = next((name for name in called(row.theirs) if name in names), None)
+            name = next((name for name in spellings(row.theirs) if name in names), None)
             if name is None:
                 continue
             used.add(name)
@@ -159,13 +159,13 @@ def fill(
 
 
 def dump(model: AnyModel, rows: Sequence[Row]) -> Iterator[tuple[str, Tensor]]:
-    """The inverse: a model's parameters as published tensors, one at a time."""
+    """Yield a model's parameters as published tensors, one at a time: the inverse of :func:`fill`."""
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters(remove_duplicate=False)}
     left = set(parameters) - set(model.shared())
     for row in expand(rows, model):
         if left.issuperset(row.ours):
             left -= set(row.ours)
-            yield row.theirs, row.how.join([parameters[name] for name in row.ours]).contiguous()
+            yield row.theirs, row.conversion.join([parameters[name] for name in row.ours]).contiguous()
     if left:
         raise ValueError(f"no row for {', '.join(sorted(left)[:4])}")
 
@@ -175,7 +175,7 @@ def _parts(
 ) -> Iterator[tuple[str, Tensor]]:
     shapes = [wanted[ours].shape for ours in row.ours]
     try:
-        parts = row.how.split(checkpoint.read(name), shapes)
+        parts = row.conversion.split(checkpoint.read(name), shapes)
     except (RuntimeError, ValueError, IndexError) as error:
         raise _wrong_shape(checkpoint, name, shapes) from error
     if [part.shape for part in parts] != shapes:

@@ -11,7 +11,7 @@ from tokenizer_cases import train_sentencepiece
 
 import tokenizers
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
-from seedbed.formats.published_tokenizer import open_tokenizer
+from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.tokenizers.special import SPECIAL_TOKENS
 from seedbed.tokenizers.tokenizer import Tokenizer
 

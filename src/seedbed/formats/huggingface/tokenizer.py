@@ -1,8 +1,8 @@
-"""Published tokenizers: whatever files a folder holds, as one :class:`Tokenizer` that gives the published ids.
+"""The tokenizer of a Hugging Face folder, old or new, as one :class:`Tokenizer` that gives the published ids.
 
 ``tokenizer.json`` is taken as it is. Older folders have the parts: ``vocab.json`` and ``merges.txt`` (byte-level BPE),
-a SentencePiece ``.model``, or ``vocab.txt`` (WordPiece). What these files do not say, such as how words are cut or
-which tokens stand around a text, follows from the class of tokenizer that ``tokenizer_config.json`` names.
+a SentencePiece ``.model``, or ``vocab.txt`` (WordPiece). Settings that these files lack, such as the pre-tokenizer and
+the tokens around a text, follow from the class of tokenizer that ``tokenizer_config.json`` names.
 
 Left out: classes that run code of their own, tiktoken and tekken files.
 """
@@ -15,25 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import NotFoundError
-from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
-from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.tokenizers import pretokenizers, tokenizer_json
 from seedbed.tokenizers.published import (
     NAMED_TOKENS,
     check_added,
     check_names,
-    complete,
+    complete_table,
     read_config,
     read_table,
     token_name,
     vocabulary_of,
 )
 from seedbed.tokenizers.sentencepiece_file import read_sentencepiece
-from seedbed.tokenizers.sentencepiece_model import damaged, piece_tokenizer
+from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer, piece_tokenizer
 from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
-
-__all__ = ["gguf_tokenizer", "open_tokenizer", "tokenizer_from_gguf"]
 
 MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 _EXTRA_IDS = 100  # T5's sentinels
@@ -82,13 +78,13 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         if name in there:
             config.setdefault(key, name)
     origin = str(folder)
-    table = complete(table, config, origin)
+    table = complete_table(table, config, origin)
     check_names(table, config, origin)
     return Tokenizer.from_json(json.dumps(table), config, origin=origin)
 
 
 def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """A folder's ``tokenizer.json``, read or put together, and the special tokens its class has unless told."""
+    """Return a folder's ``tokenizer.json``, read or put together, and the default special tokens of its class."""
     if (path := folder / TOKENIZER_FILE).is_file():
         return read_table(path), {}
     model = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
@@ -114,7 +110,7 @@ def _names(cls: str, otherwise: str) -> dict[str, str]:
 
 
 def _names_in(table: Mapping[str, Any]) -> dict[str, str]:
-    """Special tokens that a SentencePiece model has under the names they mostly have."""
+    """Return the special tokens that a SentencePiece model has under their usual names."""
     there = {token["content"] for token in table["added_tokens"] if token["special"]}
     usual = {
         "bos_token": ("<s>", "<bos>"),
@@ -142,7 +138,9 @@ def _byte_level(folder: Path, config: Mapping[str, Any], cls: str) -> dict[str, 
         tokenizer_json.bpe_model(vocabulary, merges),
         normalizer={"type": "NFC"} if kind == "qwen2" else None,
         pre_tokenizer=cut,
-        post_processor=tokenizer_json.around(ends[:1], ends[1:]) if cls in _BOTH and len(ends) == 2 else None,
+        post_processor=tokenizer_json.template_processing(ends[:1], ends[1:])
+        if cls in _BOTH and len(ends) == 2
+        else None,
         decoder=tokenizer_json.byte_level(),
     )
 
@@ -151,15 +149,15 @@ def _read_merges(path: Path, vocabulary: Mapping[str, int]) -> Iterable[list[str
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     for number, line in enumerate(lines, 1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
         parts = line.split(" ")
         if len(parts) != 2 or not all(parts):
-            raise damaged(f"{path}, line {number},", f"{line[:40]!r} is not two pieces with a space between")
+            raise damaged_tokenizer(f"{path}, line {number},", f"{line[:40]!r} is not two pieces with a space between")
         if unknown := next((one for one in (*parts, "".join(parts)) if one not in vocabulary), None):
-            raise damaged(f"{path}, line {number},", f"the piece {unknown!r} is not in vocab.json")
+            raise damaged_tokenizer(f"{path}, line {number},", f"the piece {unknown!r} is not in vocab.json")
         yield parts
 
 
@@ -167,7 +165,7 @@ def _sentencepiece(path: Path, cls: str) -> dict[str, Any]:
     try:
         model = read_sentencepiece(path.read_bytes(), str(path))
     except OSError as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     table = piece_tokenizer(model, str(path))
     if cls == "T5Tokenizer":
         _add_sentinels(table, str(path))
@@ -176,18 +174,18 @@ def _sentencepiece(path: Path, cls: str) -> dict[str, Any]:
     ids = {token["content"]: token["id"] for token in table["added_tokens"]}
     ends = [(name, ids[name]) for name in ("<s>", "</s>", "<bos>") if name in ids]
     if cls in _BEGIN:
-        table["post_processor"] = tokenizer_json.around([end for end in ends if end[0] != "</s>"][:1], [])
+        table["post_processor"] = tokenizer_json.template_processing([end for end in ends if end[0] != "</s>"][:1], [])
     elif cls == "T5Tokenizer":
-        table["post_processor"] = tokenizer_json.around([], [end for end in ends if end[0] == "</s>"])
+        table["post_processor"] = tokenizer_json.template_processing([], [end for end in ends if end[0] == "</s>"])
     elif cls == "XLMRobertaTokenizer":
-        table["post_processor"] = tokenizer_json.around(ends[:1], ends[1:2])
+        table["post_processor"] = tokenizer_json.template_processing(ends[:1], ends[1:2])
     return table
 
 
 def _add_sentinels(table: dict[str, Any], origin: str) -> None:
-    """T5's ``<extra_id_99>`` … ``<extra_id_0>`` follow the file's own pieces."""
+    """Add T5's ``<extra_id_99>`` … ``<extra_id_0>`` after the file's own pieces."""
     if table["model"]["type"] != "Unigram":
-        raise damaged(origin, "T5's tokenizer is a unigram model")
+        raise damaged_tokenizer(origin, "T5's tokenizer is a unigram model")
     pieces = table["model"]["vocab"]
     if any(piece == "<extra_id_0>" for piece, _ in pieces):
         return
@@ -197,9 +195,9 @@ def _add_sentinels(table: dict[str, Any], origin: str) -> None:
 
 
 def _shift(table: dict[str, Any], origin: str) -> None:
-    """XLM-R's numbering: ``<s> <pad> </s> <unk>``, the file's pieces from its fourth on, ``<mask>``."""
+    """Apply XLM-R's numbering: ``<s> <pad> </s> <unk>``, the file's pieces from its fourth on, ``<mask>``."""
     if table["model"]["type"] != "Unigram":
-        raise damaged(origin, "XLM-R's tokenizer is a unigram model")
+        raise damaged_tokenizer(origin, "XLM-R's tokenizer is a unigram model")
     first = ["<s>", "<pad>", "</s>", "<unk>"]
     pieces = [*([name, 0.0] for name in first), *table["model"]["vocab"][3:], ["<mask>", 0.0]]
     table["model"] |= {"vocab": pieces, "unk_id": 3}
@@ -213,7 +211,7 @@ def _word_pieces(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise damaged(str(path), str(error)) from error
+        raise damaged_tokenizer(str(path), str(error)) from error
     pieces = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
     names = dict(BERT_TOKENS)
     names |= {key: name for key in names if (name := token_name(config.get(key)))}
