@@ -20,7 +20,8 @@ from typing import Any
 import click
 
 from harness import Competitor, OtherLoad, Row, busy_warning, peak_memory, serve, summary
-from seedbed.cli.common import bytes_text, print_json, print_table
+from seedbed.cli.common import print_json, print_table
+from seedbed.core.units import bytes_text
 from seedbed.core.progress import progress, say
 
 SEQUENCE, BATCH = 256, 16

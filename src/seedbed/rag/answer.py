@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Unpack
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
@@ -16,6 +16,7 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentences
+from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.chains.asking import NOT_FOUND, Result, is_refusal
 from seedbed.rag.chains.extract import extract
 from seedbed.rag.chains.map_reduce import map_reduce
@@ -30,8 +31,6 @@ from seedbed.search.term_overlap import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
 """Finds the passages for a question, at most so many, the best first."""
-Chain = Literal["stuff", "refine", "map-reduce", "map-rerank", "extract"]
-CHAINS: tuple[Chain, ...] = get_args(Chain)
 PASSAGES = 5
 """How many are looked for."""
 FOUND = 0.32

@@ -26,7 +26,8 @@ from seedbed.rag.settings import CollectionSettings
 from seedbed.search import server_sync
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import TFIDF, open_embedder
-from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Mode, Rerank, Retriever
+from seedbed.search.modes import Mode
+from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server
 from seedbed.search.store import Store
 from seedbed.vectors.tfidf import Latent
