@@ -12,7 +12,6 @@ from seedbed.cli.common import print_json, read_text, visible
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 from seedbed.rag.chains import Chain
-from seedbed.search.modes import Mode
 
 if TYPE_CHECKING:
     from seedbed.documents.document import Chunk

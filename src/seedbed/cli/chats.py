@@ -35,9 +35,8 @@ def list_chats(as_json: bool) -> None:
       seedbed chats ls
     """
     with Conversations.of(Library()) as saved:
-        found = [
-            asdict(one) | {"created": iso_time(one.created), "updated": iso_time(one.updated)} for one in saved.all()
-        ]
+        listed = saved.all()
+    found = [asdict(one) | {"created": iso_time(one.created), "updated": iso_time(one.updated)} for one in listed]
     if as_json:
         print_json(found)
         return

@@ -1,4 +1,4 @@
-"""Printing, asking and reading that every command shares: data on standard output, everything else on standard error."""
+"""Printing, asking and reading of every command: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 

@@ -183,6 +183,7 @@ def rm_command(collection: str, source: str | None, yes: bool, as_json: bool) ->
       seedbed docs rm guide --yes
     """
     from seedbed.rag.collection import names, remove
+    from seedbed.rag.ingest import origins_of
 
     library, removed = Library(), {"removed": source or collection}
     if source is None:
@@ -192,7 +193,8 @@ def rm_command(collection: str, source: str | None, yes: bool, as_json: bool) ->
     else:
         with _opened(collection) as found:
             found.require(source)
-            confirm(f"remove {source} from {collection}?", yes)
+            if origins_of(found.store, source):
+                confirm(f"remove {source} from {collection}?", yes)
             removed |= {"documents": found.forget(source)}
     if as_json:
         print_json(removed)
@@ -302,7 +304,7 @@ def _show_documents(collection: Collection, as_json: bool) -> None:
         print_json(
             {
                 **_summary(collection),
-                "sources": [vars(one) | {"added": isominute_text(iso_time(one.added))} for one in documents],
+                "sources": [vars(one) | {"added": iso_time(one.added)} for one in documents],
             }
         )
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from seedbed.app.inventory import KINDS, Entry, entries, unknown_kind
+from seedbed.app.inventory import KINDS, InventoryEntry, entries, unknown_kind
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_table
 from seedbed.core.artifacts import Artifact, Library, check_name
@@ -120,11 +120,9 @@ def _list(kind: str | None, columns: Columns, as_json: bool) -> None:
         say(f"{library.root} holds no {kind or 'artifacts'} yet")
 
 
-def _json(entry: Entry) -> dict[str, Any]:
-    about = {"kind": entry.kind, "id": entry.id or None, "names": entry.names}
-    return (
-        about | {"created": entry.created, "bytes": entry.bytes} | (details(entry.artifact) if entry.artifact else {})
-    )
+def _json(entry: InventoryEntry) -> dict[str, Any]:
+    about = {"kind": entry.kind, "id": entry.id or None, "names": entry.names, "created": entry.created}
+    return about | {"bytes": entry.bytes} | (details(entry.artifact) if entry.artifact else {})
 
 
 def details(artifact: Artifact) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from seedbed import __version__
 from seedbed.cli.groups import NearestGroup
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import SeedbedError, UsageError
 
 # group -> command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -122,10 +122,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         usage = context.command_path if context is not None else "seedbed"
-        print(
-            f"error: {error.format_message()}\nwhy: `{usage}` does not take this\nfix: see `{usage} --help`",
-            file=sys.stderr,
-        )
+        why = f"`{usage}` does not take these arguments"
+        print(UsageError(error.format_message(), why=why, fix=f"see `{usage} --help`"), file=sys.stderr)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)

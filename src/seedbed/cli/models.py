@@ -1,4 +1,4 @@
-"""`seedbed models`: models by the verbs of every noun; they are made by `train`, `pull`, `import`, `quantize` and so on."""
+"""`seedbed models`: list, show and remove models; `train`, `pull`, `import`, `quantize` and others make them."""
 
 from __future__ import annotations
 
