@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
-from seedbed.cli.run import find, plain_line, read_prompt
+from seedbed.cli import options
+from seedbed.cli.common import plain_line, print_json, print_table, read_text
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 
@@ -18,32 +19,32 @@ if TYPE_CHECKING:
 
 
 @click.command("predict")
-@click.argument("model")
+@options.model
 @click.argument("text")
-@click.option("--context", metavar="TEXT", help="The text to find the answer in, or the second text of a pair.")
-@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many to show at most.")
-@common_flags
-def predict_command(model: str, text: str, context: str | None, top: int, as_json: bool) -> None:
+@click.option("--text-pair", metavar="TEXT", help="The text to find the answer in, or the second text of a pair.")
+@options.limit(5, "Predictions shown.")
+@options.common_flags
+def predict_command(model: str, text: str, text_pair: str | None, limit: int, as_json: bool) -> None:
     """Let MODEL fill in a masked token, classify TEXT, mark names in it, or answer it as a question.
 
-    What is done depends on the model's head. TEXT or --context may be `-` for standard input. A masked token is
+    The model's head decides which of these it does. TEXT or --text-pair may be `-` for standard input. A masked token is
     written [MASK].
 
     \b
     Example:
       seedbed predict bert "Paris is the [MASK] of France."
       seedbed predict sentiment "What a fine day!"
-      seedbed predict squad "Who was it?" --context - < report.txt
+      seedbed predict squad "Who was it?" --text-pair - < report.txt
     """
-    if text == context == "-":
+    if text == text_pair == "-":
         raise UsageError("both texts are `-`", why="there is one standard input", fix="give one of them in words")
-    artifact = find(model)
+    artifact = Library().get(model, "model")
     from seedbed.inference.predicting import Predictor
     from seedbed.models.store import load_any
 
     predictor = Predictor(load_any(artifact))
-    second = None if context is None else read_prompt(context)
-    found = _predict(predictor, read_prompt(text), second, top)
+    second = None if text_pair is None else read_text(text_pair)
+    found = _predict(predictor, read_text(text), second, limit)
     if as_json:
         print_json({"model": artifact.id, "head": predictor.head, "predictions": found})
         return
@@ -61,13 +62,15 @@ def _predict(predictor: Predictor, text: str, second: str | None, top: int) -> l
     if predictor.head == "span":
         if second is None:
             raise UsageError(
-                "the model answers questions from a text", why="there is no --context", fix="give it, or `-` and a pipe"
+                "the model answers questions from a text",
+                why="there is no --text-pair",
+                fix="give it, or `-` and a pipe",
             )
         return [_span(one) for one in predictor.answer(text, second, top)]
     if predictor.head == "sequence":
         return [asdict(one) for one in predictor.classify(text, second)[:top]]
     if second is not None:
-        raise UsageError("the model reads one text", why="--context is a second", fix="leave it out")
+        raise UsageError("the model reads one text", why="--text-pair is a second", fix="leave it out")
     if predictor.head == "token":
         return [asdict(one) for one in predictor.tag(text)]
     return [
