@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from seedbed.chat.model import ReplyOptions
 from seedbed.chat.open_model import open_model
 from seedbed.chat.trace_log import TraceLog
 from seedbed.chat.tracing import TraceEvent, fan_out
@@ -53,7 +53,7 @@ def answer_inquiry(library: Library, inquiry: Inquiry) -> tuple[Answer, str | No
     """
     chain = inquiry.chain or ("stuff" if inquiry.model else "extract")
     check(inquiry.question, chain, inquiry.model is not None)  # before anything is opened
-    options: ReplyOptions = {} if inquiry.max_tokens is None else {"max_tokens": inquiry.max_tokens}
+    options: dict[str, Any] = {} if inquiry.max_tokens is None else {"max_tokens": inquiry.max_tokens}
     spans: list[str] = []
     log = TraceLog.of(library) if inquiry.traced else None
     with (

@@ -8,6 +8,7 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
+from seedbed.core.artifacts import Library
 from seedbed.core.units import bytes_text
 
 
@@ -31,11 +32,12 @@ def bench_command(model: str, prompt_tokens: int, max_tokens: int, sequences: in
     import sys
     import time
 
-    from seedbed.cli.run import load
+    artifact = Library().get(model, "model")  # before the slow import
     from seedbed.evaluation.speed import measure_speed
+    from seedbed.models.store import load_model
 
     started = time.perf_counter()
-    loaded = load(model)
+    loaded = load_model(artifact)
     seconds = time.perf_counter() - started
     speed = measure_speed(loaded, prompt_tokens, max_tokens, sequences)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

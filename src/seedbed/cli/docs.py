@@ -185,17 +185,17 @@ def rm_command(collection: str, source: str | None, yes: bool, as_json: bool) ->
     from seedbed.rag.collection import names, remove
     from seedbed.rag.ingest import origins_of
 
-    library, removed = Library(), {"removed": source or collection}
+    library = Library()
+    removed: dict[str, Any] = {"removed": source or collection}
     if source is None:
         if collection in names(library):
             confirm(f"remove the collection {collection} with all its documents?", yes)
         remove(library, collection)
     else:
         with _opened(collection) as found:
-            found.require(source)
             if origins_of(found.store, source):
                 confirm(f"remove {source} from {collection}?", yes)
-            removed |= {"documents": found.forget(source)}
+            removed["documents"] = found.forget(source)
     if as_json:
         print_json(removed)
     say(f"removed {source or collection}")

@@ -25,7 +25,7 @@ def eval_command(model: str, output: Path | None, baselines: bool, as_json: bool
 
     \b
     Example:
-      seedbed eval quickstart --output report.output
+      seedbed eval quickstart --output report.html
     """
     from seedbed.evaluation.evaluate import REPORT, RESULTS, evaluate_model
 

@@ -148,7 +148,7 @@ def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: b
         confirm(f"remove the name {reference}? {', '.join(others)} still names {artifact.kind} {artifact.id[:12]}", yes)
         library.unname(reference)
         say(f"removed the name {reference}; no bytes are freed")
-        removed = {"removed": None, "bytes": 0, "names": [reference]}
+        removed: dict[str, Any] = {"removed": None, "bytes": 0, "names": [reference]}
     else:
         _delete(library, artifact, reference, others, yes, force)
         removed = {"removed": artifact.id, "bytes": artifact.size, "names": names}

@@ -70,14 +70,12 @@ def choice(*flags: str, of: Any, text: str, **more: Any) -> Decorator[Any]:
 mode = choice("--mode", of=Mode, text="How to find passages.", default="hybrid", show_default=True)
 
 
-class StoredName(click.ParamType):
+class StoredName(click.types.StringParamType):
     """A name in the library, completed by the shell.
 
     Args:
         kind: only names of artifacts of this kind.
     """
-
-    name = "text"
 
     def __init__(self, kind: str | None = None) -> None:
         self.kind = kind
@@ -93,10 +91,8 @@ class StoredName(click.ParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class CollectionName(click.ParamType):
+class CollectionName(click.types.StringParamType):
     """The name of a collection of documents, completed by the shell."""
-
-    name = "text"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin like that."""

@@ -58,7 +58,7 @@ class Predictor:
         model = loaded.model
         if not isinstance(model, TaskModel) or model.config.head == "none":
             raise UsageError(
-                f"model {loaded.artifact.id[:12]} predicts nothing of a text",
+                f"model {loaded.artifact.id[:12]} has no prediction head; use `run`",
                 why=f"it is {kind_of(model.config)}",
                 fix="`seedbed run` writes with models that write, `seedbed docs add --embedder` searches with encoders",
             )
