@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Endpoint, build_model
 
+from conftest import Endpoint, build_model
 from seedbed.core.artifacts import Library
 from seedbed.models.store import save_model
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Endpoint
 
+from conftest import Endpoint
 from seedbed.core.artifacts import Library
 from seedbed.corpus.pack import TokenSplit
 from seedbed.evaluation.bits_per_byte import measure

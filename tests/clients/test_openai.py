@@ -21,8 +21,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import serving, store_model
 
+from conftest import serving, store_model
 from seedbed.core.artifacts import Library
 
 pytest.importorskip("pytest_asyncio", reason="the openai package's tests need it")

@@ -101,7 +101,7 @@ class Conversation:
         elif name in actions:
             actions[name](text.strip())
         else:
-            say(HELP if name == "/help" else f"unknown command {name}\n{HELP}")
+            say(HELP if name == "/help" else f"there is no command {name}\n{HELP}")
 
     def turn(self, question: str) -> None:
         """Ask, print the answer, save both where that is wanted, and remember them.

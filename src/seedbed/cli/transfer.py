@@ -17,7 +17,7 @@ from seedbed.formats.gguf.precisions import GgufPrecision
 if TYPE_CHECKING:
     from seedbed.app.transfer import Form
 
-to_format = options.choice("--to", "form", of=("hf", "gguf"), text="The format.", required=True)
+to_format = options.choice("--to", "form", of=("hf", "gguf"), text="The format.", default="hf", show_default=True)
 quantization = options.choice(
     "--quantization", of=GgufPrecision, text="GGUF: precision.", default="f16", show_default=True
 )
