@@ -31,7 +31,8 @@ from typing import Any
 from seedbed.chat.open_model import open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
-from seedbed.rag.answer import CHAINS, FOUND, Answer, ask, question_coverage
+from seedbed.rag.answer import FOUND, Answer, ask, question_coverage
+from seedbed.rag.chains import CHAINS
 from seedbed.rag.cite import SUPPORTED, cite
 from seedbed.rag.collection import Collection
 from seedbed.rag.passages import passages_of

@@ -22,10 +22,11 @@ import click
 
 from harness import Competitor, OtherLoad, busy_warning, peak_memory, serve, summary
 from llama_files import write_gguf, write_seedbed
-from seedbed.cli.common import bytes_text, print_json, print_table
+from seedbed.cli.common import print_json, print_table
 from seedbed.core.errors import UsageError
 from seedbed.core.machine import read_bandwidth
 from seedbed.core.progress import progress, say
+from seedbed.core.units import bytes_text
 
 OURS, LLAMA, TRANSFORMERS = "seedbed", "llama.cpp", "transformers"
 WINDOW = 1024

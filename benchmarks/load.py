@@ -24,8 +24,9 @@ from typing import Any
 import click
 
 from harness import Competitor, OtherLoad, busy_warning, peak_memory, serve, summary
-from seedbed.cli.common import bytes_text, print_json, print_table
+from seedbed.cli.common import print_json, print_table
 from seedbed.core.progress import progress, say
+from seedbed.core.units import bytes_text
 
 OURS, TRANSFORMERS = "seedbed", "transformers"
 PROMPT = 16

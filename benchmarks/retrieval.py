@@ -30,7 +30,8 @@ from seedbed.core.progress import say
 from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Embedder
 from seedbed.search.embedders import open_embedder
-from seedbed.search.retrieval import MODES, TFIDF_SHARES, HybridShares, Retriever
+from seedbed.search.modes import MODES
+from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
 from seedbed.vectors.lsa import SIZE, Latent
 from seedbed.vectors.tfidf import Tfidf

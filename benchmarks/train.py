@@ -20,8 +20,9 @@ from typing import Any
 import click
 
 from harness import Competitor, OtherLoad, Row, busy_warning, peak_memory, serve, summary
-from seedbed.cli.common import bytes_text, print_json, print_table
+from seedbed.cli.common import print_json, print_table
 from seedbed.core.progress import progress, say
+from seedbed.core.units import bytes_text
 
 SEQUENCE, BATCH = 256, 16
 TOKENS = SEQUENCE * BATCH

@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from seedbed.cli import ask as command
 from seedbed.core.artifacts import Library
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
-from seedbed.rag.answer import CHAINS
+from seedbed.rag.chains import CHAINS
 from seedbed.rag.collection import Collection
-from seedbed.search.retrieval import MODES
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
@@ -162,8 +160,3 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
     assert "Example:" in said
     assert said.rstrip().endswith("[]")
-
-
-def test_the_choices_are_those_of_the_library() -> None:
-    assert command.CHAINS == CHAINS
-    assert command.MODES == MODES

@@ -76,7 +76,7 @@ def test_a_saved_conversation_goes_on_where_it_was(seedbed: Run, library: Librar
     assert code == 0
     code, first, _ = seedbed("chat", "tiny", *SHORT, "--json", "--system", "kind", "--save", "notes", "--once", "one")
     assert code == 0
-    code, second, err = seedbed("chat", "tiny", *SHORT, "--json", "--resume", "notes", "--once", "two")
+    code, second, err = seedbed("chat", "tiny", *SHORT, "--json", "--continue", "notes", "--once", "two")
     assert code == 0
     assert "going on with notes: 3 messages" in err
     apart = answers(first + second)
@@ -90,15 +90,15 @@ def test_a_saved_conversation_goes_on_where_it_was(seedbed: Run, library: Librar
 
 
 def test_saved_ones_are_listed_and_deleted(seedbed: Run) -> None:
-    assert seedbed("chat", "--list", "--json")[1] == "[]\n"
+    assert seedbed("chats", "ls", "--json")[1] == "[]\n"
     for name in ("old", "new"):
         assert seedbed("chat", "tiny", *SHORT, "--save", name, "--once", "x", "-q")[0] == 0
-    code, out, _ = seedbed("chat", "--list")
+    code, out, _ = seedbed("chats", "ls")
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [["name", "messages"], ["new", "2"], ["old", "2"]]
-    assert [one["name"] for one in json.loads(seedbed("chat", "--list", "--json")[1])] == ["new", "old"]
-    assert seedbed("chat", "--delete", "old")[0] == 0
-    assert [one["name"] for one in json.loads(seedbed("chat", "--list", "--json")[1])] == ["new"]
+    assert [one["name"] for one in json.loads(seedbed("chats", "ls", "--json")[1])] == ["new", "old"]
+    assert seedbed("chats", "rm", "old", "--yes")[0] == 0
+    assert [one["name"] for one in json.loads(seedbed("chats", "ls", "--json")[1])] == ["new"]
 
 
 def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Library) -> None:
@@ -110,13 +110,13 @@ def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Libra
         "/reset",
         "three",
         "/list",
-        "/resume notes",
+        "/continue notes",
         "four",
         "/save x",
     ]
     code, _, err = seedbed("chat", "tiny", *SHORT, stdin="\n".join(lines) + "\n")
     assert code == 0
-    assert "notes stays saved; what follows is not" in err
+    assert "notes stays saved; further turns are not" in err
     assert "going on with notes: 4 messages" in err
     with Conversations.of(library) as saved:
         assert sorted(one.name for one in saved.all()) == ["notes", "x"]
@@ -124,7 +124,7 @@ def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Libra
         assert said == ["one", "two", "four"]
         assert [entry.message for entry in saved.read("x")] == [entry.message for entry in saved.read("notes")]
         assert saved.read("notes")[1].model == "tiny"  # said before it was saved
-    code, _, err = seedbed("chat", "tiny", *SHORT, stdin="/resume x\n/delete x\nfive\n/rename y\n")
+    code, _, err = seedbed("chat", "tiny", *SHORT, stdin="/continue x\n/delete x\nfive\n/rename y\n")
     assert code == 2
     assert "x is deleted" in err
     assert "this conversation is not saved" in err
@@ -135,15 +135,15 @@ def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Libra
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["chat"], 2, "no model is named"),
-        (["chat", "tiny", "--resume", "nothing"], 4, "no conversation called 'nothing'"),
+        (["chat"], 2, "Missing argument 'MODEL'"),
+        (["chat", "tiny", "--continue", "nothing"], 4, "no conversation called 'nothing'"),
         (["chat", "tiny", "--save", "../x"], 2, "'../x' cannot be a name"),
-        (["chat", "tiny", "--resume", "a", "--save", "b"], 2, "--resume and --save contradict"),
-        (["chat", "tiny", "--resume", "a", "--system", "b"], 2, "--resume and --system contradict"),
-        (["chat", "tiny", "--memory-size", "3"], 2, "--memory-size says nothing here"),
+        (["chat", "tiny", "--continue", "a", "--save", "b"], 2, "--continue and --save contradict"),
+        (["chat", "tiny", "--continue", "a", "--system", "b"], 2, "--continue and --system contradict"),
+        (["chat", "tiny", "--memory-size", "3"], 2, "--memory-size does not apply"),
         (["chat", "tiny", "--memory", "window", "--memory-size", "-1"], 2, "turns = -1 is out of range"),
         (["chat", "tiny", "--memory", "elephant"], 2, "'elephant' is not one of"),
-        (["chat", "--delete", "nothing"], 4, "no conversation called 'nothing'"),
+        (["chats", "rm", "nothing"], 4, "no conversation called 'nothing'"),
         (["chat", "http://127.0.0.1:1", "--beams", "2"], 2, "a server searches no beams"),
         (["runs", "traces", "abc"], 4, "no trace 'abc'"),
     ],
@@ -159,14 +159,14 @@ def test_a_name_that_is_taken_is_refused_before_the_question(seedbed: Run, libra
     assert seedbed("chat", "tiny", *SHORT, "--save", "notes", "--once", "x")[0] == 0
     code, out, err = seedbed("chat", "tiny", *SHORT, "--save", "notes", "--once", "y")
     assert (code, out) == (2, "")
-    assert "--resume notes" in err
+    assert "--continue notes" in err
     with Conversations.of(library) as saved:
         assert len(saved.read("notes")) == 2
 
 
 def test_a_question_that_does_not_fit_saves_nothing(seedbed: Run) -> None:
     assert seedbed("chat", "tiny", "--save", "notes", "--once", "x" * 3000)[0] == 5
-    assert seedbed("chat", "--list", "--json")[1] == "[]\n"
+    assert seedbed("chats", "ls", "--json")[1] == "[]\n"
 
 
 def test_memory_decides_what_the_model_is_shown(seedbed: Run, library: Library) -> None:
@@ -193,7 +193,7 @@ def test_a_summary_is_kept_with_its_conversation(seedbed: Run, library: Library)
         kept = saved.summary("notes")
     assert kept.messages == 2
     assert kept.text
-    code, _, err = seedbed("chat", "tiny", *flags, "--resume", "notes", "--once", "three", "--trace")
+    code, _, err = seedbed("chat", "tiny", *flags, "--continue", "notes", "--once", "three", "--trace")
     assert code == 0, err
     with Conversations.of(library) as saved:
         assert saved.summary("notes").messages == 4
@@ -270,7 +270,7 @@ def url() -> Iterator[str]:
 
 
 def test_a_server_is_talked_to_like_a_model_of_ones_own(seedbed: Run, library: Library, url: str) -> None:
-    flags = ("--window", "500", "--max-tokens", "9", "--seed", "4", "--save", "notes", "--trace")
+    flags = ("--context", "500", "--max-tokens", "9", "--seed", "4", "--save", "notes", "--trace")
     code, out, err = seedbed("chat", f"{url}#there", *flags, "--stop", "END", stdin="one\ntwo\n")
     assert (code, out) == (0, "heard 1\nheard 3\n"), err
     asked = Server.asked[1]

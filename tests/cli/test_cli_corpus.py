@@ -75,7 +75,7 @@ def test_two_folders_of_one_name_are_two_sources(home: Path, capsys: pytest.Capt
 
 def test_a_removed_corpus_is_gone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Run(capsys, "build", "notes")
-    assert Run(capsys, "rm", "notes").code == 0
+    assert Run(capsys, "rm", "notes", "--yes").code == 0
     assert Run(capsys, "show", "notes").code == 4
     assert json.loads(Run(capsys, "ls", "--json").out) == []
 

@@ -46,7 +46,7 @@ def test_an_export_is_not_written_over_anything(invoke: Run, library: Library, t
     folder.mkdir()
     (folder / "mine").write_text("x")
     code, _, err = invoke("export", "tiny", "--to", "hf", "--output", str(folder))
-    assert (code, "is there already" in err) == (2, True)
+    assert (code, "exists already" in err) == (2, True)
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
@@ -110,7 +110,7 @@ def test_show_counts_parameters_and_names_what_is_shared(invoke: Run, library: L
     lines = invoke("show", "tiny")[1].splitlines()
     assert any(line.startswith(f"parameters {expected:,}: embedding 16,768, attention") for line in lines)
     assert any(line.startswith("shared   output.weight is embedding.weight") for line in lines)
-    assert invoke("quantize", "tiny", "--scheme", "int8", "--no-measure")[0] == 0
+    assert invoke("quantize", "tiny", "--quantization", "int8", "--no-measure")[0] == 0
     assert "weights  int8" in invoke("show", "tiny-int8")[1].splitlines()
 
 
@@ -148,7 +148,7 @@ def test_rm_of_one_of_several_names_keeps_the_files(invoke: Run, library: Librar
     assert library.names() == {"one": artifact.id}
     library.name("also", artifact)
     code, _, err = invoke("rm", artifact.id[:10], "--yes")
-    assert (code, "it is called also, one; these names go too" in err) == (0, True)
+    assert (code, "its other names are removed too: also, one" in err) == (0, True)
     assert (library.names(), library.all()) == ({}, [])
 
 

@@ -40,7 +40,7 @@ def test_four_ways_to_name_one_model(invoke: Run, hub: Hub, tmp_path: Path) -> N
         found = told(invoke, name)
         assert found["parameters"] == expected, name
         assert [row["precision"] for row in found["precisions"]] == ["float32", "bfloat16", "int8", "int4"]
-        assert found["precisions"][0]["weights"] == 4 * expected
+        assert found["precisions"][0]["weights_bytes"] == 4 * expected
         assert found["recommended"] == "float32"
     assert told(invoke, "hf:team/tiny")["download_bytes"] == sum(map(len, files.values()))
     assert {path.rpartition("/")[2] for _, path, _ in hub.requests if "/resolve/" in path} == {"config.json"}
@@ -51,7 +51,7 @@ def test_a_preset_and_the_context(invoke: Run, hub: Hub) -> None:
     short, long = told(invoke, "gpt2", "--context", "1"), told(invoke, "gpt2", "--context", "9999")
     assert short["parameters"] == 124_439_808
     assert (short["context"], long["context"]) == (1, 1024)
-    difference = long["precisions"][0]["memory"] - short["precisions"][0]["memory"]
+    difference = long["precisions"][0]["memory_bytes"] - short["precisions"][0]["memory_bytes"]
     assert difference == 1023 * 12 * 2 * 768 * 4
     assert short["parameters_read_per_token"] == 124_439_808 - 1024 * 768  # all but the table of positions
 

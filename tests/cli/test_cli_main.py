@@ -96,7 +96,7 @@ def test_the_package_is_a_program() -> None:
         (["show", "one", "two"], "unexpected extra argument", "see `seedbed show --help`"),
         (["plan", "--depth", "many"], "'many' is not a valid integer", "see `seedbed plan --help`"),
         (["plan", "--depth", "0"], "0 is not in the range 1<=x<=1000", "see `seedbed plan --help`"),
-        (["corpus", "bulid"], "No such command 'bulid'", "see `seedbed corpus --help`"),
+        (["corpus", "bulid"], "there is no command 'bulid'", "did you mean `seedbed corpus build`?"),
     ],
 )
 def test_a_wrong_command_line_is_three_lines(

@@ -92,7 +92,7 @@ def test_tasks_and_arcs(seedbed: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["one"], 2, "one stands alone"),
+        (["one"], 2, "one is the only model"),
         (["one", "two", "--weights", "1"], 2, "1 weights for 2 models"),
         (["one", "two", "--weights", "1,x"], 2, "--weights 1,x"),
         (["one", "two", "--weights", "1,inf"], 2, "not finite"),

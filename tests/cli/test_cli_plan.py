@@ -74,7 +74,7 @@ def test_llama_has_the_published_total(seedbed: Run) -> None:
 
 
 def test_bytes_memory_flops_and_time_follow_from_the_counts(seedbed: Run) -> None:
-    found = plan(seedbed, "--depth", "3", "--vocab", "1000", "--context", "64", "--batch", "2", "--tokens", "5000")
+    found = plan(seedbed, "--depth", "3", "--vocab-size", "1000", "--context", "64", "--batch", "2", "--tokens", "5000")
     total, layers, width, context = found["parameters"]["total"], 3, 192, 64
     assert found["weight_bytes"] == {n: total * size for n, size in zip(BYTES, (4, 2, 1, 0.5), strict=True)}
     memory = found["training"]["memory_bytes"]
@@ -179,7 +179,7 @@ def test_check_refuses_what_does_not_fit_after_showing_it(seedbed: Run) -> None:
     ("arguments", "code", "message"),
     [
         ([], 2, "there is nothing to plan"),
-        (["--vocab", "100"], 2, "there is nothing to plan"),
+        (["--vocab-size", "100"], 2, "there is nothing to plan"),
         (["gpt2", "--depth", "3"], 2, "gpt2 has a shape of its own"),
         (["gpt2", "--context", "99"], 2, "gpt2 has a shape of its own"),
         (["gtp2"], 4, "did you mean `gpt2`?"),

@@ -84,7 +84,7 @@ def rows(text: str) -> list[list[str]]:
 
 def test_masked_tokens(seedbed: Run, library: Library) -> None:
     expected = predictor(library, "mlm").fill("a [MASK] c", 3)[0]
-    code, out, _ = seedbed("predict", "mlm", "a [MASK] c", "--top", "3")
+    code, out, _ = seedbed("predict", "mlm", "a [MASK] c", "--limit", "3")
     assert code == 0
     assert rows(out) == [["text", "score"], *([one.text, f"{one.score:.4f}"] for one in expected)]
     code, out, _ = seedbed("predict", "mlm", "a [MASK] [MASK]", "--json")
@@ -97,7 +97,7 @@ def test_masked_tokens(seedbed: Run, library: Library) -> None:
 def test_classes_of_a_text_and_of_a_pair(seedbed: Run, library: Library) -> None:
     for second in (None, "b c"):
         expected = predictor(library, "sequence").classify("a b", second)
-        code, out, _ = seedbed("predict", "sequence", "a b", *(["--context", second] if second else []))
+        code, out, _ = seedbed("predict", "sequence", "a b", *(["--text-pair", second] if second else []))
         assert code == 0
         assert rows(out) == [["label", "score"], *([one.label, f"{one.score:.4f}"] for one in expected)]
 
@@ -117,7 +117,7 @@ def test_marked_parts_of_a_text(seedbed: Run, library: Library) -> None:
 def test_answers_from_a_text_on_standard_input(seedbed: Run, library: Library) -> None:
     text = "a seed grew. it was green."
     expected = [asdict(one) for one in predictor(library, "span").answer("what grew", text, 2)]
-    code, out, _ = seedbed("predict", "span", "what grew", "--context", "-", "--top", "2", "--json", stdin=text)
+    code, out, _ = seedbed("predict", "span", "what grew", "--text-pair", "-", "--limit", "2", "--json", stdin=text)
     assert code == 0
     found = json.loads(out)["predictions"]
     assert [{"label": "", **one} for one in found] == expected
@@ -127,15 +127,15 @@ def test_answers_from_a_text_on_standard_input(seedbed: Run, library: Library) -
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("span", "what"), 2, "no --context"),
-        (("mlm", "a [MASK]", "--context", "b"), 2, "reads one text"),
+        (("span", "what"), 2, "no --text-pair"),
+        (("mlm", "a [MASK]", "--text-pair", "b"), 2, "reads one text"),
         (("mlm", "a b"), 2, "no token is masked"),
         (("decoder", "a b"), 2, "it is a decoder"),
         (("none", "a b"), 2, "it is an encoder"),
         (("t5", "a b"), 2, "it is an encoder–decoder"),
         (("absent", "a b"), 4, "absent"),
-        (("span", "-", "--context", "-"), 2, "one standard input"),
-        (("sequence", "a", "--top", "0"), 2, "--top"),
+        (("span", "-", "--text-pair", "-"), 2, "one standard input"),
+        (("sequence", "a", "--limit", "0"), 2, "--limit"),
     ],
 )
 def test_wrong_input_is_said(seedbed: Run, arguments: Any, code: int, said: str) -> None:

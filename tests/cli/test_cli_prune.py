@@ -136,7 +136,7 @@ def test_an_encoder_is_cut_without_a_measure_of_quality(seedbed: Run, tmp_path: 
         (["--method", "heads", "--share", "0.9"], "is all of them"),
         (["--method", "2:4", "--share", "0.3"], "takes two of every four"),
         (["--method", "wanda", "--share", "0.5"], "Wanda needs text"),
-        (["--method", "width", "--share", "0.5", "--global"], "--global goes with"),
+        (["--method", "width", "--share", "0.5", "--global"], "--global is an option of"),
         (["--method", "wanda", "--share", "0.5", "--text", "nowhere.txt"], "no text file"),
         (["--method", "luck", "--share", "0.5"], "luck"),
     ],

@@ -84,7 +84,7 @@ def test_what_is_here_is_not_pulled_again(invoke: Run, hub: Hub, tiny: dict[str,
     asked = len(hub.asked("/resolve/"))
     code, _, err = invoke("pull", "team/tiny", "--name", "other")
     assert (code, len(hub.asked("/resolve/"))) == (0, asked)
-    assert "here already" in err
+    assert "stored already" in err
     assert Library().get("other").id == Library().get("tiny").id
     hub.repos["team/tiny"].files["generation_config.json"] = b'{"max_length": 7}'  # another commit
     assert invoke("pull", "team/tiny", "-q")[0] == 0
@@ -209,7 +209,7 @@ def test_conversations_repeats_and_rows_that_are_none(invoke: Run, hub: Hub) -> 
     hub.repos["team/chats"] = Repo({"data.jsonl": data}, kind="dataset")
     code, _, err = invoke("pull", "hf:datasets/team/chats")
     assert code == 0, err
-    assert "2 lines were no rows" in err
+    assert "2 lines are not rows" in err
     assert [("user", "Hi"), ("assistant", "Hello.")] in conversations("chats")
     metrics = Library().get("chats").manifest.metrics
     assert (len(conversations("chats")), metrics["repeated"], metrics["unusable"]) == (6, 1, 3)
@@ -305,7 +305,7 @@ def test_push_asks_first_and_needs_a_token(invoke: Run, hub: Hub, monkeypatch: p
     monkeypatch.setenv("HF_TOKEN", "hf_right")
     code, _, err = invoke("push", "mine", "team/mine", stdin="n\n")
     assert (code, f"to {hub.url}/team/mine?" in err) == (130, True)
-    assert "nobody answered" in invoke("push", "mine", "team/mine")[2]
+    assert "Cannot ask: no terminal; add --yes" in invoke("push", "mine", "team/mine")[2]
     assert (hub.created, hub.pushed) == ([], {})
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     code, _, err = invoke("push", "mine", "team/mine", "--yes")

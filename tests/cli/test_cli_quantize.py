@@ -33,7 +33,7 @@ def seedbed(tmp_path: Path, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> Run
 
 
 def test_copies_are_models_of_their_own(seedbed: Run) -> None:
-    code, out, err = seedbed("quantize", "small", "--scheme", "int8", "--scheme", "int4", "--json")
+    code, out, err = seedbed("quantize", "small", "--quantization", "int8", "--quantization", "int4", "--json")
     assert code == 0
     assert "quality not measured" in err  # it was trained on nothing
     result, library = json.loads(out), Library()
@@ -41,7 +41,7 @@ def test_copies_are_models_of_their_own(seedbed: Run) -> None:
         made = library.get(row["name"])
         assert made.id == row["id"]
         assert library.parents(made)[0].id == result["original"]
-        assert load_model(made).quantization == row["scheme"]
+        assert load_model(made).quantization == row["quantization"]
     sizes = [row["bytes"] for row in result["models"]]
     assert sizes[1] < sizes[0] < result["bytes"]
 
@@ -49,8 +49,8 @@ def test_copies_are_models_of_their_own(seedbed: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["small", "--scheme", "int3"], "no quantization 'int3'"),
-        (["small", "--scheme", "int8", "--scheme", "int4", "--name", "one"], "one name"),
+        (["small", "--quantization", "int3"], "no quantization 'int3'"),
+        (["small", "--quantization", "int8", "--quantization", "int4", "--name", "one"], "one name"),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_is_made(seedbed: Run, arguments: list[str], message: str) -> None:
@@ -68,7 +68,7 @@ def test_a_copy_is_not_quantized_again(seedbed: Run) -> None:
 
 
 def test_bench_counts_the_weights_that_are_read(seedbed: Run) -> None:
-    code, out, _ = seedbed("bench", "small", "--prompt", "20", "--new", "4", "--sequences", "2", "--json")
+    code, out, _ = seedbed("bench", "small", "--prompt-tokens", "20", "--max-tokens", "4", "--sequences", "2", "--json")
     assert code == 0
     figures = json.loads(out)
     model = load_model(Library().get("small")).model

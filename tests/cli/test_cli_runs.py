@@ -27,7 +27,7 @@ def seedbed(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> None:
     report = tmp_path / "out.html"
-    done = seedbed(tmp_path, "demo", "--corpus", "docs", "--no-serve", "--json", "--report", str(report), "-q", *TINY)
+    done = seedbed(tmp_path, "demo", "--corpus", "docs", "--no-serve", "--json", "--output", str(report), "-q", *TINY)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     result = json.loads(done.stdout)

@@ -128,7 +128,7 @@ def test_ls_lists_newest_first_and_by_kind(seedbed: Run, text: Path) -> None:
         [kind, identity(seedbed, name)[:12], name] for kind, name in (("tokenizer", "pieces"), ("corpus", "notes"))
     ]
     assert [row.split()[0] for row in seedbed("ls", "--kind", "corpus")[1].splitlines()[1:]] == ["corpus"]
-    assert seedbed("ls", "--kind", "song")[2].endswith("holds no song yet\n")
+    assert seedbed("ls", "--kind", "model")[2].endswith("holds no model yet\n")
     listed = json.loads(seedbed("ls", "--json")[1])
     assert [row["names"] for row in listed] == [["pieces"], ["notes"]]
     assert json.loads(seedbed("ls", "--kind", "song", "--json")[1]) == []

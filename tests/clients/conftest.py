@@ -56,7 +56,7 @@ def store_model(library: Library, name: str, scale: float, window: int) -> Artif
 @contextmanager
 def serving(home: Path, *arguments: str) -> Iterator[Endpoint]:
     """A `seedbed serve` process of a library."""
-    command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache", "0.05", "--json", *arguments]
+    command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache-gb", "0.05", "--json", *arguments]
     environment = os.environ | {"SEEDBED_HOME": str(home), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:

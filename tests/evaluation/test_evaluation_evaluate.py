@@ -182,7 +182,7 @@ def test_command_line(
 ) -> None:
     monkeypatch.setenv("SEEDBED_HOME", str(pieces.library.root))
     page = tmp_path / "new" / "report.html"
-    code, out, err = run(["eval", "model-1", "--no-baselines", "--html", str(page)], capsys)
+    code, out, err = run(["eval", "model-1", "--no-baselines", "--output", str(page)], capsys)
     assert code == 0
     assert out.splitlines()[1].startswith("this model")
     assert f"report: {page}" in err
@@ -195,7 +195,7 @@ def test_command_line(
     assert pieces.library.get(results["evaluation"], "evaluation")
 
     (tmp_path / "file").write_text("")
-    code, _, err = run(["eval", "model-1", "--no-baselines", "--html", str(tmp_path / "file" / "r.html")], capsys)
+    code, _, err = run(["eval", "model-1", "--no-baselines", "--output", str(tmp_path / "file" / "r.html")], capsys)
     assert (code, err.count("\nfix: ")) == (2, 1)
     code, _, err = run(["eval", "text"], capsys)
     assert (code, "is not a model" in err) == (4, True)

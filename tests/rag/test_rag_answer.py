@@ -13,7 +13,8 @@ from seedbed.chat.messages import Usage
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.rag.answer import CHAINS, FOUND, Chain, ask, question_coverage
+from seedbed.rag.answer import FOUND, ask, question_coverage
+from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.passages import NOT_FOUND
 from seedbed.search.contracts import Hit
 

@@ -52,7 +52,7 @@ class Process:
     """A `seedbed serve --json`, and what it said."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache", "0.01", "--json", *arguments]
+        command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache-gb", "0.01", "--json", *arguments]
         environment = os.environ | {"SEEDBED_HOME": str(home), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout
@@ -109,7 +109,7 @@ def test_it_drains_when_told_to_stop(start: Start, home: Path) -> None:
 def test_a_session_starts_with_what_is_printed_and_has_an_end(home: Path) -> None:
     """The curl line works in a shell, the page's address holds a key written nowhere, and a drain is not for ever."""
     environment = os.environ | {"SEEDBED_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache", "0.01", "--drain", "0.1"]
+    command = [sys.executable, "-m", "seedbed", "serve", "--port", "0", "--cache-gb", "0.01", "--drain", "0.1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout
@@ -197,7 +197,7 @@ def test_keys_are_made_listed_and_removed(seedbed: Callable[..., Ran]) -> None:
     assert "phone" in listed
     assert key not in listed
     assert seedbed("keys", "create", "phone")[0] == 2
-    assert seedbed("keys", "rm", "phone")[0] == 0
+    assert seedbed("keys", "rm", "phone", "--yes")[0] == 0
     assert json.loads(seedbed("keys", "ls", "--json")[1]) == []
     assert seedbed("keys", "rm", "phone")[0] == 4
 

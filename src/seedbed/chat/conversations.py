@@ -156,7 +156,7 @@ def _find(database: sqlite3.Connection, name: str) -> int:
     if row is None:
         known = [found[0] for found in database.execute("SELECT name FROM conversations ORDER BY id DESC LIMIT 8")]
         why = f"saved are {', '.join(known)}" if known else "none is saved"
-        fix = "list them with `seedbed chat --list`, or begin one with `--save NAME`"
+        fix = "list them with `seedbed chats ls`, or begin one with `--save NAME`"
         raise NotFoundError(f"no conversation called {name!r}", why=why, fix=fix)
     return int(row[0])
 
@@ -164,7 +164,7 @@ def _find(database: sqlite3.Connection, name: str) -> int:
 def _check_free(database: sqlite3.Connection, name: str) -> None:
     if database.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone():
         why = "each conversation has a name of its own"
-        fix = f"go on with it (`--resume {name}`), or choose another name"
+        fix = f"go on with it (`--continue {name}`), or choose another name"
         raise UsageError(f"there is a conversation called {name!r} already", why=why, fix=fix)
 
 

@@ -11,7 +11,7 @@ from seedbed.chat.messages import Delta, Reply
 
 @dataclass
 class StreamedAnswer:
-    """An answer as it comes; ``reply`` is there at its end. Times are of ``time.perf_counter()``."""
+    """An answer as it comes; ``reply`` is set at its end. Times are of ``time.perf_counter()``."""
 
     texts: list[str] = field(default_factory=list)
     reply: Reply | None = None
@@ -19,7 +19,7 @@ class StreamedAnswer:
     first: float = 0.0
 
     def read(self, deltas: Iterator[Delta]) -> Generator[Delta]:
-        """The same pieces. Closing it ends the answer."""
+        """Yield the same pieces. Closing it ends the answer."""
         try:
             for delta in deltas:
                 self.first = self.first or time.perf_counter()
@@ -31,7 +31,7 @@ class StreamedAnswer:
                 deltas.close()
 
     def report(self) -> dict[str, object]:
-        """The whole answer as JSON values; times in seconds."""
+        """Return the whole answer as JSON values; times in seconds."""
         assert self.reply is not None  # on the last piece
         reply, seconds = self.reply, time.perf_counter() - self.started
         return {

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.common import common_flags, print_json
-from seedbed.cli.run import read_prompt
-from seedbed.core.progress import progress, say
+from seedbed.cli import options
+from seedbed.cli.common import print_json, read_text, visible
+from seedbed.core.artifacts import Library
+from seedbed.core.progress import say
+from seedbed.rag.chains import Chain
 
 if TYPE_CHECKING:
-    from seedbed.chat.model import ChatModel
-    from seedbed.chat.trace_log import TraceLog
-    from seedbed.chat.tracing import Trace, TraceEvent
-    from seedbed.core.artifacts import Library
     from seedbed.documents.document import Chunk
     from seedbed.rag.answer import Answer
 
-# As in rag.answer and rag.retrieval, written again so that --help imports neither; a test compares them.
-CHAINS = ("stuff", "refine", "map-reduce", "map-rerank", "extract")
-MODES = ("hybrid", "words", "vector")
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _EXCERPT = 120
 """Characters of a passage that is only near."""
 
 
 @click.command("ask")
 @click.argument("question")
-@click.option("--docs", "collection", required=True, metavar="COLLECTION", help="Where to look.")
-@click.option("--model", metavar="MODEL|URL", help="Who writes the answer: a name, an id, URL or URL#NAME.")
-@click.option("--chain", type=click.Choice(CHAINS), help="How to answer. Default: stuff; extract without a model.")
-@click.option("-k", "passages", type=click.IntRange(1, 1000), default=5, show_default=True, help="Passages to find.")
-@click.option("--mode", type=click.Choice(MODES), default="hybrid", show_default=True, help="How to find them.")
-@click.option("--window", type=click.IntRange(1), help="Tokens of prompt and reply, for servers that do not say.")
+@click.option("--docs", "collection", type=options.CollectionName(), required=True, help="The collection to search.")
+@click.option("--model", metavar="MODEL|URL", help="Writes the answer: a name, an id, URL or URL#NAME.")
+@options.choice("--chain", of=Chain, text="How to answer. [default: stuff; extract without a model]")
+@options.limit(5, "Passages to find.")
+@options.mode
+@options.context("Of a model on a server that does not tell its window.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Of an answer; at most a quarter of the window.")
 @click.option(
     "--threshold",
@@ -44,26 +36,13 @@ _EXCERPT = 120
     help="Share of the question's words that a passage must hold; 0 always asks the model.",
 )
 @click.option("--evidence", is_flag=True, help="Also say how much less probable the answer is without each source.")
-@click.option("--trace", "traced", is_flag=True, help="Keep what was done, for `seedbed runs traces`.")
-@common_flags
-def ask_command(
-    question: str,
-    collection: str,
-    model: str | None,
-    chain: str | None,
-    passages: int,
-    mode: str,
-    window: int | None,
-    max_tokens: int | None,
-    threshold: float | None,
-    evidence: bool,
-    traced: bool,
-    as_json: bool,
-) -> None:
+@click.option("--trace", "traced", is_flag=True, help="Log what is done, for `seedbed runs traces`.")
+@options.common_flags
+def ask_command(question: str, as_json: bool, **given: Any) -> None:
     """Answer QUESTION from a collection of documents, with numbered sources; `-` reads it from standard input.
 
-    Each sentence is linked to the sentence that supports it; one that none supports is marked [?]. Where the documents
-    do not tell, that is said, with the nearest passages. Without a model the best sentence itself is the answer.
+    Each sentence is linked to the sentence that supports it; one that none supports is marked [?]. If the documents
+    do not answer it, that is said, with the nearest passages. Without a model the answer is the best sentence itself.
 
     \b
     Example:
@@ -71,80 +50,24 @@ def ask_command(
       seedbed ask "How do I install it?" --docs guide
       seedbed ask "How do I install it?" --docs guide --model quickstart --chain map-rerank
     """
-    from seedbed.core.artifacts import Library
-    from seedbed.rag.answer import FOUND, ask, check
+    from seedbed.app.ask import Inquiry, answer_inquiry
 
-    library = Library()
-    chosen: Any = chain or ("stuff" if model else "extract")
-    options: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
-    text = read_prompt(question).strip()
-    check(text, chosen, model is not None)  # before anything is opened
-    with _searching(library, collection, mode) as search, _watching(library, traced) as trace:
-        asked = _model(model, library, window) if model and chosen != "extract" else None
-        least = FOUND if threshold is None else threshold
-        answer = ask(
-            text,
-            search,
-            asked,
-            chain=chosen,
-            k=passages,
-            threshold=least,
-            evidence=evidence,
-            trace=trace,
-            **options,
-        )
+    answer, trace = answer_inquiry(Library(), Inquiry(read_text(question).strip(), **given))
     if as_json:
         print_json(answer.to_json())
     else:
-        show("\n".join(answer_lines(answer)))
-    _tell_cuts(answer)
+        print(visible("\n".join(answer_lines(answer))))
+    if answer.cut:
+        places = ", ".join(f"{one.source} {one.start}-{one.end}" for one in answer.cut)
+        say(f"(no room for {sum(one.tokens for one in answer.cut)} tokens of passages: {places})")
     if answer.found and answer.unsupported and not answer.citations:
         say("(no passage supports any of this; `--chain extract` quotes the sentence that fits best)")
-
-
-def _model(reference: str, library: Library, window: int | None) -> ChatModel:
-    from seedbed.chat.open_model import open_model
-
-    return open_model(reference, library, window=window)
-
-
-@contextmanager
-def _searching(library: Library, name: str, mode: Any) -> Iterator[Any]:
-    from seedbed.rag.collection import Collection
-
-    collection = Collection.open(library, name)
-    try:
-        yield lambda question, k: collection.search(question, k, mode=mode)
-    finally:
-        collection.close()
-
-
-@contextmanager
-def _watching(library: Library, kept: bool) -> Iterator[Trace | None]:
-    """Shows each reply as progress, and keeps a trace where one is wanted; the last line says where."""
-    from seedbed.chat.tracing import fan_out
-
-    first: list[str] = []
-    with progress("asking", unit="replies") as bar, _log(library) if kept else nullcontext() as log:
-
-        def note(event: TraceEvent) -> None:
-            first[:] = first or [event.span]
-            if (event.what, event.kind) == ("model", "end"):
-                bar.advance()
-
-        yield fan_out(log, note)
-    if kept and first:
-        say(f"trace: seedbed runs traces {first[0]}")
-
-
-def _log(library: Library) -> TraceLog:
-    from seedbed.chat.trace_log import TraceLog
-
-    return TraceLog.of(library)
+    if trace:
+        say(f"trace: seedbed runs traces {trace}")
 
 
 def answer_lines(answer: Answer) -> Iterator[str]:
-    """The answer with numbered sources, or the nearest passages where the documents do not tell."""
+    """Yield the answer with numbered sources, or the nearest passages where the documents do not answer."""
     if not answer.found:
         yield answer.text
         if answer.hits:
@@ -169,7 +92,7 @@ def answer_lines(answer: Answer) -> Iterator[str]:
 
 
 def _marked(text: str, marks: dict[int, str]) -> str:
-    """The text with a mark after each sentence that has one."""
+    """Return the text with a mark after each sentence that has one."""
     for end in sorted(marks, reverse=True):
         text = text[:end] + marks[end] + text[end:]
     return text
@@ -183,15 +106,3 @@ def _place(chunk: Chunk) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
-
-
-def show(text: str) -> None:
-    """Print; on a terminal, control characters are shown as U+FFFD: a document must not steer it."""
-    print(text.translate(_CONTROLS) if sys.stdout.isatty() else text)
-
-
-def _tell_cuts(answer: Answer) -> None:
-    cut: Sequence[Any] = answer.cut
-    if cut:
-        places = ", ".join(f"{one.source} {one.start}-{one.end}" for one in cut)
-        say(f"(no room for {sum(one.tokens for one in cut)} tokens of passages: {places})")

@@ -6,16 +6,19 @@ from dataclasses import asdict
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
+from seedbed.core.artifacts import Library
+from seedbed.core.units import bytes_text
 
 
 @click.command("bench")
-@click.argument("model")
-@click.option("--prompt", default=512, show_default=True, type=click.IntRange(1), help="Tokens of the prompt.")
-@click.option("--new", default=128, show_default=True, type=click.IntRange(2), help="Tokens to decode.")
+@options.model
+@click.option("--prompt-tokens", default=512, show_default=True, type=click.IntRange(1), help="Tokens of the prompt.")
+@click.option("--max-tokens", default=128, show_default=True, type=click.IntRange(2), help="Tokens to decode.")
 @click.option("--sequences", default=8, show_default=True, type=click.IntRange(1, 64), help="How many at once.")
-@common_flags
-def bench_command(model: str, prompt: int, new: int, sequences: int, as_json: bool) -> None:
+@options.common_flags
+def bench_command(model: str, prompt_tokens: int, max_tokens: int, sequences: int, as_json: bool) -> None:
     """Measure prefill, decoding, loading time and memory of MODEL on this machine.
 
     "of limit" compares decoding with the speed at which memory can deliver the weights once a token; a small model
@@ -23,21 +26,22 @@ def bench_command(model: str, prompt: int, new: int, sequences: int, as_json: bo
 
     \b
     Example:
-      seedbed bench quickstart --new 32
+      seedbed bench quickstart --max-tokens 32
     """
     import resource
     import sys
     import time
 
-    from seedbed.cli.run import load
+    artifact = Library().get(model, "model")  # before the slow import
     from seedbed.evaluation.speed import measure_speed
+    from seedbed.models.store import load_model
 
     started = time.perf_counter()
-    loaded = load(model)
+    loaded = load_model(artifact)
     seconds = time.perf_counter() - started
-    speed = measure_speed(loaded, prompt, new, sequences)
+    speed = measure_speed(loaded, prompt_tokens, max_tokens, sequences)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    figures = {**asdict(speed), "limit": speed.limit, "share": speed.share, "load_seconds": seconds, "peak": peak}
+    figures = {**asdict(speed), "limit": speed.limit, "share": speed.share, "load_seconds": seconds, "peak_bytes": peak}
     if as_json:
         print_json({"model": loaded.artifact.id, "quantization": loaded.quantization, **figures})
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import common_flags
+from seedbed.cli import options
 from seedbed.cli.sampling import sampling_options
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.progress import say
@@ -25,15 +25,15 @@ TURNS = 4
 
 
 @click.command("chat")
-@click.argument("model", required=False)
+@options.stored("model", "model")
 @click.option("--once", metavar="QUESTION", help="Answer one question and leave.")
-@click.option("--system", metavar="TEXT", default="", help="What the model is told before the conversation.")
+@click.option("--system", metavar="TEXT", default="", help="The system message.")
 @click.option(
     "--memory",
     type=click.Choice(["buffer", "window", "tokens", "summary"]),
     default="buffer",
-    help="What the model is shown of earlier turns: all, the latest, as many as fit in a number of tokens, or these "
-    "and a summary of those before. Default: buffer.",
+    help="Earlier turns that the model sees: all (buffer), the latest (window), as many as fit in a number of tokens, "
+    "or these and a summary of those before. Default: buffer.",
 )
 @click.option(
     "--memory-size",
@@ -42,27 +42,23 @@ TURNS = 4
     help=f"Turns of a window (default: {TURNS}), or tokens (default: half the model's window; summary: a quarter).",
 )
 @click.option("--save", metavar="NAME", help="Save the conversation under a new name.")
-@click.option("--resume", metavar="NAME", help="Go on with a saved conversation, and go on saving it.")
-@click.option("--list", "listing", is_flag=True, help="List saved conversations and leave.")
-@click.option("--delete", metavar="NAME", help="Delete a saved conversation and leave.")
+@click.option("--continue", "saved", metavar="NAME", help="Go on with a saved conversation (`seedbed chats ls`).")
 @click.option("--trace", is_flag=True, help="Log what happens, without texts, for `seedbed runs traces`.")
 @click.option("--trace-content", is_flag=True, help="Log it with prompts and replies.")
-@click.option("--window", metavar="N", type=int, help="Tokens of the model's window, for a server that does not say.")
+@options.context("Of a model on a server that does not tell its window.")
 @sampling_options
-@common_flags
+@options.common_flags
 def chat_command(
-    model: str | None,
+    model: str,
     once: str | None,
     system: str,
     memory: str,
     memory_size: int | None,
     save: str | None,
-    resume: str | None,
-    listing: bool,
-    delete: str | None,
+    saved: str | None,
     trace: bool,
     trace_content: bool,
-    window: int | None,
+    context: int | None,
     sampling: Sampling,
     as_json: bool,
 ) -> None:
@@ -78,34 +74,27 @@ def chat_command(
       seedbed chat quickstart
       seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
       seedbed chat quickstart --save notes
-      seedbed chat http://127.0.0.1:8000 --resume notes --memory summary
+      seedbed chat http://127.0.0.1:8000 --continue notes --memory summary
     """
-    if listing or delete is not None:
-        from seedbed.cli.saved import manage_saved
-
-        manage_saved(delete, as_json)
-        return
-    if model is None:
-        raise UsageError("no model is named", why="there is nobody to talk to", fix="name one: seedbed chat MODEL")
-    if resume is not None and (system or save is not None):
+    if saved is not None and (system or save is not None):
         other = "--system" if system else "--save"
         why = "a saved conversation has a system message and a name already"
-        raise UsageError(f"--resume and {other} contradict each other", why=why, fix=f"leave out {other}")
+        raise UsageError(f"--continue and {other} contradict each other", why=why, fix=f"leave out {other}")
     from seedbed.cli.chat_model import open_chat_model
     from seedbed.cli.conversation import Conversation
 
-    found, options = open_chat_model(model, sampling, window, as_json)
+    found, wanted = open_chat_model(model, sampling, context, as_json)
     remembers = make_memory(memory, memory_size, found.context_window)
     with contextlib.ExitStack() as opened:
         log = opened.enter_context(trace_log(trace_content)) if trace or trace_content else None
         conversation = Conversation(
-            found, remembers, options, sampling.max_tokens, sampling.seed, as_json, system=system, trace=log
+            found, remembers, wanted, sampling.max_tokens, sampling.seed, as_json, system=system, trace=log
         )
         opened.callback(conversation.close)
         if save is not None:
             conversation.begin(save)
-        if resume is not None:
-            conversation.resume(resume)
+        if saved is not None:
+            conversation.resume(saved)
         talk(conversation, once)
     if log is not None:
         say("traced: see `seedbed runs traces`")
@@ -118,7 +107,7 @@ def talk(conversation: Conversation, once: str | None) -> None:
         return
     terminal = sys.stdin.isatty()
     if terminal:
-        say("Ask something; /help lists the commands, Ctrl-D leaves.")
+        say("Write a message; /help lists the commands, Ctrl-D leaves.")
     for line in read_lines(terminal):
         if line == "/quit":
             return
@@ -131,7 +120,7 @@ def talk(conversation: Conversation, once: str | None) -> None:
 
 
 def make_memory(kind: str, size: int | None, window: int) -> Memory:
-    """The memory of that name; a size that is not given is a part of the model's window.
+    """Return the memory of that name; by default its size is a part of the model's window.
 
     Raises:
         UsageError: the size is out of range, or the memory has none.
@@ -147,12 +136,12 @@ def make_memory(kind: str, size: int | None, window: int) -> Memory:
         return SummaryMemory(window // 4 if size is None else size, summary_tokens=max(1, window // 8))
     if size is not None:
         why = "a buffer holds everything"
-        raise UsageError("--memory-size says nothing here", why=why, fix="choose another --memory, or leave it out")
+        raise UsageError("--memory-size does not apply", why=why, fix="choose another --memory, or leave it out")
     return Buffer()
 
 
 def trace_log(content: bool) -> TraceLog:
-    """The library's log of traces."""
+    """Open the library's log of traces."""
     from seedbed.chat.trace_log import TraceLog
     from seedbed.core.artifacts import Library
 
@@ -160,7 +149,7 @@ def trace_log(content: bool) -> TraceLog:
 
 
 def read_lines(terminal: bool) -> Iterator[str]:
-    """The user's lines without surrounding space, empty ones left out, until the end of input."""
+    """Yield the user's lines without surrounding space, until the end of input; empty ones are skipped."""
     if not terminal:
         yield from filter(None, map(str.strip, sys.stdin))
         return

@@ -1,4 +1,4 @@
-"""The chat model that a command line names, and what its replies are asked for."""
+"""The chat model that a command line names, and the options of its replies."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from typing import cast
 
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.open_model import is_url, open_model
-from seedbed.cli.run import load
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Sampling
 
 
 def open_chat_model(
-    reference: str, sampling: Sampling, window: int | None, as_json: bool
+    reference: str, sampling: Sampling, context: int | None, as_json: bool
 ) -> tuple[ChatModel, ReplyOptions]:
-    """A model by name or URL, and the options of its replies.
+    """Return a model by name or URL, and the options of its replies.
 
     Raises:
         NotFoundError: there is none of that name.
-        UsageError: the URL is none, or beams are asked of a server.
+        UsageError: the URL is wrong, or beams are asked of a server.
     """
     if is_url(reference):
         if sampling.beams > 1:
             raise UsageError("a server searches no beams", why="its API has no such option", fix="leave out --beams")
-        return open_model(reference, window=window), remote_options(sampling)
-    loaded = load(reference)
+        return open_model(reference, window=context), remote_options(sampling)
+    artifact = Library().get(reference, "model")
     from seedbed.chat.local import LocalModel  # torch: not before the name is known to be right
+    from seedbed.models.store import load_model
 
-    return LocalModel(loaded, name=reference, sampling=sampling), {"logprobs": True} if as_json else {}
+    return LocalModel(load_model(artifact), name=reference, sampling=sampling), {"logprobs": True} if as_json else {}
 
 
 def remote_options(sampling: Sampling) -> ReplyOptions:
-    """What a server is asked for: of what not every server knows, only what differs from neutral."""
+    """Return the options for a server: those that not every server knows only where they differ from neutral."""
     plain = Sampling()
     neutral = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
     given = {name: getattr(sampling, name) for name in ReplyOptions.__annotations__ if name in neutral}

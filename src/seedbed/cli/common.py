@@ -1,41 +1,26 @@
-"""What every command shares: the `--json`, `-q` and `--debug` flags, and printing data on standard output."""
+"""Printing, asking and reading of every command: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from seedbed.core.progress import set_quiet
+from seedbed.core.errors import UsageError
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def common_flags(function: Function) -> Function:
-    """Add `--json` (passed on as ``as_json``), `-q/--quiet` and `--debug` to a command."""
-
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-    @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on standard error.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @functools.wraps(function)
-    def wrapped(*args: Any, quiet: bool, debug: bool, **kwargs: Any) -> Any:
-        set_quiet(quiet)
-        return function(*args, **kwargs)
-
-    return wrapped  # type: ignore[return-value]
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(headers: list[str], rows: list[list[str]], *, right: tuple[int, ...] = ()) -> None:
-    """A plain aligned table on standard output; columns in ``right`` are right-aligned (numbers)."""
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Print a plain aligned table on standard output; columns in ``right`` are right-aligned (numbers)."""
     widths = [max(len(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
     for row in [headers, *rows]:
         cells = [
@@ -45,19 +30,44 @@ def print_table(headers: list[str], rows: list[list[str]], *, right: tuple[int, 
         print("  ".join(cells).rstrip(), file=sys.stdout)
 
 
-def bytes_text(count: float) -> str:
-    """``512 B``, ``3.4 MB``, ``698 GB``: decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+def visible(text: str) -> str:
+    """Return a text with control characters as U+FFFD on a terminal: a document or a model must not steer it."""
+    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
 
-def count_text(count: float) -> str:
-    """``950``, ``3.3 M``, ``174.6 B``: how parameter and token counts are said."""
-    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(count) >= limit:
-            value = count / limit
-            return f"{value:.3f} {unit}" if value < 10 else f"{value:.1f} {unit}"
-    return f"{count:.0f}"
+def plain_line(text: str) -> str:
+    """Return a text in one line, without control characters."""
+    return " ".join(text.split()).translate(_CONTROLS)
+
+
+def read_text(argument: str) -> str:
+    """Return the text itself, or all of standard input for ``-``.
+
+    Raises:
+        UsageError: standard input is not UTF-8 text.
+    """
+    if argument != "-":
+        return argument
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("the prompt on standard input is not text", why=str(error), fix="give UTF-8 text") from error
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on standard error, unless ``yes``.
+
+    Raises:
+        UsageError: standard input has no answer.
+        click.Abort: the answer is no.
+    """
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question, default=False, err=True)
+    except click.Abort as error:
+        raise UsageError(
+            "Cannot ask: no terminal; add --yes", why=f"{question} has no answer on standard input", fix="add --yes"
+        ) from error
+    if not agreed:
+        raise click.Abort

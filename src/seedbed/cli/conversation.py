@@ -1,4 +1,4 @@
-"""The conversation of `seedbed chat`: what was said, what the model is shown of it, and where it is saved."""
+"""The conversation of `seedbed chat`: its messages, the part that the model sees, and where it is saved."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ HELP = """\
 /reset          forget the conversation; the system message stays
 /system TEXT    set the system message and start again; without TEXT, remove it
 /save NAME      save the conversation, and go on saving it
-/resume NAME    go on with a saved one; /list lists them
+/continue NAME  go on with a saved one; /list lists them
 /rename NAME    give this one, which is saved, another name
 /delete NAME    delete a saved one
 /quit           leave (also Ctrl-D)
-Ctrl-C stops an answer; what was said so far stays in the conversation."""
+Ctrl-C stops an answer; the part written so far stays in the conversation."""
 
 
 @dataclass
 class Conversation:
-    """What was said so far, and how the next question is answered.
+    """The messages so far, and the way to answer the next question.
 
     Attributes:
         options: of every reply.
         room: tokens that a reply may have.
-        name: under which it is saved; empty where it is not.
+        name: its name where it is saved, else empty.
         system: the system message it begins with.
     """
 
@@ -53,7 +53,7 @@ class Conversation:
     trace: Trace | None = None
     name: str = ""
     entries: list[ConversationEntry] = field(init=False)
-    _written: bool = field(default=False, init=False)  # whether there is something saved under its name
+    _written: bool = field(default=False, init=False)  # whether anything is saved under its name
 
     def __post_init__(self) -> None:
         self.reset(self.system)
@@ -86,9 +86,9 @@ class Conversation:
         say(f"(going on with {name}: {len(self.entries)} messages)")
 
     def command(self, line: str) -> None:
-        """Do what a line that begins with a slash says."""
+        """Run a command: a line that begins with a slash."""
         name, _, text = line.partition(" ")
-        actions = {"/save": self._save, "/resume": self.resume, "/rename": self._rename, "/delete": self._delete}
+        actions = {"/save": self._save, "/continue": self.resume, "/rename": self._rename, "/delete": self._delete}
         if name == "/reset":
             first = self.entries[0].message if self.entries else None
             self._start_again(first.text if first and first.role == "system" else "")
@@ -145,7 +145,7 @@ class Conversation:
                 print_json({**answer.report(), "seed": self.seed, "messages_left_out": left_out})
             else:
                 try:
-                    show(pieces, [])
+                    show(pieces)
                 except KeyboardInterrupt:
                     say("(stopped)")
         return answer.reply or Reply("".join(answer.texts), model=self.model.name)
@@ -165,7 +165,7 @@ class Conversation:
     def _save(self, name: str) -> None:
         self.saved.create(name, self.entries)
         self.name, self._written = name, True
-        say(f"(saved as {name}, and so is what follows)")
+        say(f"(saved as {name}; further turns are saved too)")
 
     def _rename(self, name: str) -> None:
         if not self._written:
@@ -181,9 +181,9 @@ class Conversation:
         say(f"({name} is deleted)")
 
     def _start_again(self, system: str) -> None:
-        """What is saved stays as it is; what follows is another conversation."""
+        """Begin another conversation; the saved one stays as it is."""
         if self.name:
-            say(f"({self.name} stays saved; what follows is not: /save NAME saves it)")
+            say(f"({self.name} stays saved; further turns are not: /save NAME saves them)")
         self.name, self._written = "", False
         self.reset(system)
 

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
+from seedbed.cli.groups import NearestGroup
+from seedbed.cli.library import add_verbs
+from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
+from seedbed.core.units import bytes_text
 
 if TYPE_CHECKING:
-    from seedbed.core.artifacts import Artifact, Library
     from seedbed.corpus.settings import SourceSettings
 
 
-@click.group(name="corpus")
+@click.group(name="corpus", cls=NearestGroup)
 def corpus_command() -> None:
-    """Build, show, list and remove corpora.
+    """Build, list, show and remove corpora.
 
     \b
     Example:
@@ -30,13 +34,13 @@ def corpus_command() -> None:
 
 @corpus_command.command(name="build")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--name", help="Name of the corpus; the first source's name when not given.")
+@options.name("Name of the corpus. [default: the first source's]")
 @click.option("--licence", "licences", multiple=True, metavar="[SOURCE=]ID", help="Licence of the text (SPDX).")
 @click.option("--weight", "weights", multiple=True, metavar="SOURCE=NUMBER", help="Show a source's text more often.")
 @click.option("--pii", type=click.Choice(["report", "mask", "off"]), help="Personal data and secrets. [report]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; every core when not given.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting of the corpus.")
-@common_flags
+@options.settings
+@options.common_flags
 def build(
     paths: tuple[str, ...],
     name: str | None,
@@ -44,7 +48,7 @@ def build(
     weights: tuple[str, ...],
     pii: str | None,
     workers: int | None,
-    assignments: tuple[str, ...],
+    overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Build a corpus from PATHs: `stdlib`, folders, globs or files.
@@ -58,7 +62,6 @@ def build(
       seedbed corpus build stdlib --set near_duplicate=0.7
     """
     from seedbed.core import config
-    from seedbed.core.artifacts import Library, check_name
     from seedbed.corpus.build import build_corpus
     from seedbed.corpus.settings import CorpusSettings
 
@@ -66,7 +69,7 @@ def build(
     if pii is not None:
         table["pii"] = pii
     settings = config.parse(CorpusSettings, table, config.Origin("the command line", ""))
-    for assignment in assignments:
+    for assignment in overrides:
         key, _, value = assignment.partition("=")
         settings = config.override(settings, key, value, origin=f"--set {assignment}")
     artifact = build_corpus(settings, Library(), check_name(name or settings.sources[0].name), workers)
@@ -128,8 +131,8 @@ def _number(text: str) -> float:
 
 
 @corpus_command.command(name="show")
-@click.argument("name")
-@common_flags
+@options.stored("name", "corpus")
+@options.common_flags
 def show(name: str, as_json: bool) -> None:
     """Show what was kept at each step, what was found, sources and splits.
 
@@ -137,8 +140,6 @@ def show(name: str, as_json: bool) -> None:
     Example:
       seedbed corpus show team
     """
-    from seedbed.core.artifacts import Library
-
     _show(Library().get(name, "corpus"), as_json)
 
 
@@ -235,53 +236,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-@corpus_command.command(name="ls")
-@common_flags
-def list_all(as_json: bool) -> None:
-    """List the corpora, newest first.
-
-    \b
-    Example:
-      seedbed corpus ls
-    """
-    from seedbed.core.artifacts import Library
-
-    library = Library()
-    found = [_summary(library, artifact) for artifact in library.all("corpus")]
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        [", ".join(row["names"]) or "-", row["id"][:12], str(row["documents"]), bytes_text(row["text"]), row["created"]]
-        for row in found
-    ]
-    print_table(["name", "id", "documents", "text", "created"], rows, right=(2, 3))
-
-
-def _summary(library: Library, artifact: Artifact) -> dict[str, Any]:
-    metrics = artifact.manifest.metrics
-    return {
-        "names": library.names_of(artifact),
-        "id": artifact.id,
-        "documents": sum(metrics["documents"].values()),
-        "text": sum(metrics["bytes"].values()),
-        "created": artifact.manifest.created,
-    }
-
-
-@corpus_command.command(name="rm")
-@click.argument("name")
-@common_flags
-def remove(name: str, as_json: bool) -> None:
-    """Remove a corpus that nothing was made from.
-
-    \b
-    Example:
-      seedbed corpus rm team
-    """
-    from seedbed.core.artifacts import Library
-
-    artifact = Library().remove(name, "corpus")
-    say(f"removed corpus {artifact.id[:12]}")
-    if as_json:
-        print_json({"removed": artifact.id})
+add_verbs(
+    corpus_command,
+    "corpus",
+    {
+        "documents": lambda found: sum(found.manifest.metrics["documents"].values()),
+        "text_bytes": lambda found: sum(found.manifest.metrics["bytes"].values()),
+    },
+)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
+from seedbed.cli import options
+from seedbed.cli.common import confirm, print_json, print_table, visible
+from seedbed.cli.groups import NearestGroup
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.units import bytes_text, iso_time, minute_text
+from seedbed.documents.splitting.split import By
+from seedbed.search.modes import Mode
 
 if TYPE_CHECKING:
-    from seedbed.core.errors import SeedbedError
+    from seedbed.documents.document import Chunk
     from seedbed.rag.collection import Collection
     from seedbed.rag.ingest import IngestReport
     from seedbed.search.contracts import Hit
 
-# As in rag.split and rag.retrieval, written again so that --help imports neither; a test compares them.
-SPLITS = ("heading", "paragraph", "sentence", "characters", "recursive", "tokens")
-MODES = ("hybrid", "words", "vector")
 _SIGNS = {"!=": "ne", ">=": "gte", "<=": "lte", "=": "eq", ">": "gt", "<": "lt"}
 _CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _LISTED = ("name", "documents", "chunks", "bytes", "embedder", "digest")
 _SHOWN_SKIPS = 20
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-@click.group("docs")
+@click.group("docs", cls=NearestGroup)
 def docs_command() -> None:
     """Collections of your own documents, to search and to ask.
 
@@ -44,18 +44,18 @@ def docs_command() -> None:
 
 
 @docs_command.command("add")
-@click.argument("collection")
+@options.collection
 @click.argument("sources", nargs=-1, metavar="[PATH|URL...]")
 @click.option("--sql", "database", metavar="ADDRESS", help="Add rows of a database: sqlite:///FILE or postgresql://….")
 @click.option("--query", metavar="SELECT", help="With --sql: one SELECT that gives the rows.")
 @click.option("--id", "column", metavar="COLUMN", help="With --sql: what tells one row from another. [the whole row]")
 @click.option("--embedder", metavar="tfidf|MODEL|URL", help="What makes the vectors; also URL#MODEL. [tfidf]")
-@click.option("--split", type=click.Choice(SPLITS), help="Where documents are cut. [paragraph]")
+@options.choice("--splitter", of=By, text="Where documents are cut. [paragraph]")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
 @click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
 @click.option("--allow-private", is_flag=True, help="Read web pages from this machine and private networks too.")
-@common_flags
+@options.common_flags
 def add_command(
     collection: str,
     sources: tuple[str, ...],
@@ -63,7 +63,7 @@ def add_command(
     query: str | None,
     column: str | None,
     embedder: str | None,
-    split: str | None,
+    splitter: By | None,
     chunk_size: int | None,
     chunk_overlap: int | None,
     server: str | None,
@@ -78,16 +78,15 @@ def add_command(
     \b
     Example:
       seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
-      seedbed docs add code src/ --split heading --embedder http://127.0.0.1:8000
+      seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
       seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
-    from seedbed.core.artifacts import Library
     from seedbed.rag.collection import Collection
 
     _check(sources, database, query, column)  # before a collection is made
-    cut = {"by": split, "chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
+    cut = {"by": splitter, "chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
     given: dict[str, Any] = {"embedder": embedder, "server": server, "split": _given(cut)}
-    with _closing(Collection.create(Library(), collection, _given(given))) as made:
+    with closing(Collection.create(Library(), collection, _given(given))) as made:
         if database is None or query is None:
             report = made.add(sources, allow_private=allow_private)
         else:
@@ -98,7 +97,7 @@ def add_command(
 
 
 @docs_command.command("ls")
-@common_flags
+@options.common_flags
 def ls_command(as_json: bool) -> None:
     """List the collections.
 
@@ -106,12 +105,11 @@ def ls_command(as_json: bool) -> None:
     Example:
       seedbed docs ls
     """
-    from seedbed.core.artifacts import Library
     from seedbed.rag.collection import Collection, names
 
     library, rows = Library(), []
     for name in names(library):
-        with _closing(Collection.open(library, name)) as found:
+        with closing(Collection.open(library, name)) as found:
             rows.append(_summary(found))
     if as_json:
         print_json(rows)
@@ -121,9 +119,9 @@ def ls_command(as_json: bool) -> None:
 
 
 @docs_command.command("show")
-@click.argument("collection")
+@options.collection
 @click.argument("source", required=False)
-@common_flags
+@options.common_flags
 def show_command(collection: str, source: str | None, as_json: bool) -> None:
     """Show what is in COLLECTION, or the chunks of one document, SOURCE.
 
@@ -140,15 +138,15 @@ def show_command(collection: str, source: str | None, as_json: bool) -> None:
 
 
 @docs_command.command("search")
-@click.argument("collection")
+@options.collection
 @click.argument("query")
-@click.option("-k", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="Passages to find.")
-@click.option("--mode", type=click.Choice(MODES), default="hybrid", show_default=True, help="How to find them.")
+@options.limit(5, "Passages to find.")
+@options.mode
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only where this holds; also != > >= < <=.")
 @click.option("--diversity", type=click.FloatRange(0, 1), default=0.0, help="Prefer passages unlike each other. [0]")
-@common_flags
+@options.common_flags
 def search_command(
-    collection: str, query: str, count: int, mode: str, where: tuple[str, ...], diversity: float, as_json: bool
+    collection: str, query: str, limit: int, mode: Mode, where: tuple[str, ...], diversity: float, as_json: bool
 ) -> None:
     """Find the passages of COLLECTION that fit QUERY.
 
@@ -157,69 +155,60 @@ def search_command(
 
     \b
     Example:
-      seedbed docs search guide "how to install" -k 3
+      seedbed docs search guide "how to install" --limit 3
       seedbed docs search mails "invoice" --where 'year>=2020' --mode words
     """
-    from seedbed.search.retrieval import Mode
-
-    chosen: Mode = mode  # type: ignore[assignment]
     with _opened(collection) as found:
-        hits = found.search(query, count, mode=chosen, where=_filter(where), diversity=diversity)
+        hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity)
     if as_json:
         print_json([_hit(hit) for hit in hits])
         return
     for rank, hit in enumerate(hits, start=1):
-        print(f"[{rank}] {_place(hit)}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n")
+        print(f"[{rank}] {place(hit.chunk)}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n")
     if not hits:
         say("nothing found")
 
 
 @docs_command.command("rm")
-@click.argument("collection")
+@options.collection
 @click.argument("source", required=False)
-@common_flags
-def rm_command(collection: str, source: str | None, as_json: bool) -> None:
-    """Remove COLLECTION, or only SOURCE (a document, a file, all of a folder) from it. Your own files stay.
+@options.yes
+@options.common_flags
+def rm_command(collection: str, source: str | None, yes: bool, as_json: bool) -> None:
+    """Remove COLLECTION, or only SOURCE (a document, a file, all of a folder) from it; asks first. Your own files stay.
 
     \b
     Example:
       seedbed docs rm guide docs/old.md
-      seedbed docs rm guide
+      seedbed docs rm guide --yes
     """
-    from seedbed.core.artifacts import Library
-    from seedbed.rag.collection import remove
+    from seedbed.rag.collection import names, remove
+    from seedbed.rag.ingest import origins_of
 
+    library = Library()
+    removed: dict[str, Any] = {"removed": source or collection}
     if source is None:
-        remove(Library(), collection)
-        removed: dict[str, Any] = {"removed": collection}
+        if collection in names(library):
+            confirm(f"remove the collection {collection} with all its documents?", yes)
+        remove(library, collection)
     else:
         with _opened(collection) as found:
-            removed = {"removed": source, "documents": found.forget(source)}
+            if origins_of(found.store, source):
+                confirm(f"remove {source} from {collection}?", yes)
+            removed["documents"] = found.forget(source)
     if as_json:
         print_json(removed)
     say(f"removed {source or collection}")
 
 
-@contextmanager
-def _opened(name: str) -> Iterator[Collection]:
-    from seedbed.core.artifacts import Library
+def _opened(name: str) -> AbstractContextManager[Collection]:
     from seedbed.rag.collection import Collection
 
-    with _closing(Collection.open(Library(), name)) as found:
-        yield found
-
-
-@contextmanager
-def _closing(collection: Collection) -> Iterator[Collection]:
-    try:
-        yield collection
-    finally:
-        collection.close()
+    return closing(Collection.open(Library(), name))
 
 
 def _check(sources: tuple[str, ...], database: str | None, query: str | None, column: str | None) -> None:
     """Refuse what cannot be added."""
-    from seedbed.core.errors import UsageError
     from seedbed.documents.readers.sql import check_query
     from seedbed.rag.ingest import check_paths
 
@@ -240,8 +229,6 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filter(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    from seedbed.core.errors import UsageError
-
     found: dict[str, dict[str, Any]] = {}
     for text in texts:
         parts = _CONDITION.fullmatch(text)
@@ -295,9 +282,7 @@ def _print_report(collection: Collection, report: IngestReport, as_json: bool) -
     print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 
 
-def _nothing_read(report: IngestReport) -> SeedbedError:
-    from seedbed.core.errors import DataError
-
+def _nothing_read(report: IngestReport) -> DataError:
     first = report.skipped[0]
     others = f", and {len(report.skipped) - 1:,} more" if len(report.skipped) > 1 else ""
     fix = "add what can be read, or convert these first"
@@ -316,10 +301,18 @@ def _tell(report: IngestReport) -> None:
 def _show_documents(collection: Collection, as_json: bool) -> None:
     documents = collection.store.documents()
     if as_json:
-        print_json({**_summary(collection), "sources": [vars(one) for one in documents]})
+        print_json(
+            {
+                **_summary(collection),
+                "sources": [vars(one) | {"added": iso_time(one.added)} for one in documents],
+            }
+        )
         return
-    rows = [[one.source, one.title, f"{one.chunks:,}", _time(one.added), one.sha256[:12]] for one in documents]
-    print_table(["source", "title", "chunks", "added", "sha256"], rows, right=(2,))
+    rows = [
+        [one.source, one.title, f"{one.chunks:,}", minute_text(iso_time(one.added)), one.sha256[:12]]
+        for one in documents
+    ]
+    print_table(["source", "title", "chunks", "added (UTC)", "sha256"], rows, right=(2,))
     if pending := collection.store.pending():
         say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
 
@@ -339,17 +332,11 @@ def _hit(hit: Hit) -> dict[str, Any]:
     return {"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)}
 
 
-def _place(hit: Hit) -> str:
-    chunk = hit.chunk
+def place(chunk: Chunk) -> str:
+    """Return source, page and heading of a chunk."""
     page = f", page {chunk.page}" if chunk.page is not None else ""
     return f"{chunk.source}{page}" + (f", {chunk.heading}" if chunk.heading else "")
 
 
 def _indented(text: str) -> str:
-    """On a terminal, control characters are shown as U+FFFD: a document must not steer it."""
-    shown = text.translate(_CONTROLS) if sys.stdout.isatty() else text
-    return "\n".join(f"    {line}" for line in shown.splitlines())
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    return "\n".join(f"    {line}" for line in visible(text).splitlines())

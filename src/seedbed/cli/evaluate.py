@@ -9,23 +9,24 @@ from typing import Any
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
+from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 
 
 @click.command("eval")
-@click.argument("model")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here as well.")
+@options.model
+@options.output("Write the report to this HTML file as well.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Compute the baselines' rows.")
-@common_flags
-def eval_command(model: str, html: Path | None, baselines: bool, as_json: bool) -> None:
+@options.common_flags
+def eval_command(model: str, output: Path | None, baselines: bool, as_json: bool) -> None:
     """Measure bits per byte on held-out text beside baselines, and write a report.
 
     \b
     Example:
-      seedbed eval quickstart --html report.html
+      seedbed eval quickstart --output report.html
     """
-    from seedbed.core.artifacts import Library
     from seedbed.evaluation.evaluate import REPORT, RESULTS, evaluate_model
 
     library = Library()
@@ -33,13 +34,13 @@ def eval_command(model: str, html: Path | None, baselines: bool, as_json: bool) 
     evaluation = evaluate_model(library.get(model, "model"), library, baselines=baselines, command=command)
     results = json.loads(evaluation.file(RESULTS).read_text(encoding="utf-8"))
     report = evaluation.file(REPORT)
-    if html is not None:
-        _copy(report, html)
+    if output is not None:
+        _copy(report, output)
     if as_json:
-        print_json({**results, "evaluation": evaluation.id, "report": str(html or report)})
+        print_json({**results, "evaluation": evaluation.id, "report": str(output or report)})
     else:
         _print(results)
-    say(f"report: {html or report}")
+    say(f"report: {output or report}")
 
 
 def _copy(report: Path, target: Path) -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, count_text, print_json, print_table
-from seedbed.core.errors import CapacityError, NotFoundError
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import CapacityError
+from seedbed.core.machine import cores, instruction_sets, processor
 from seedbed.core.progress import say
+from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
     from seedbed.app.fit import FitRow, Machine, Needs
 
 
 @click.command("fit")
-@click.argument("model")
-@click.option("--context", type=click.IntRange(1), help="Tokens of context. [default: the model's, at most 4096]")
-@click.option("--revision", help="For a repository on the hub: a branch, tag or commit.")
-@click.option("--offline", is_flag=True, help="Ask nothing of the network.")
-@common_flags
+@options.model
+@options.context("Of the conversation. [default: the model's, at most 4096]")
+@options.revision
+@options.offline
+@options.common_flags
 def fit_command(model: str, context: int | None, revision: str | None, offline: bool, as_json: bool) -> None:
     """Say whether MODEL fits this machine, in which precision, and how fast it can write.
 
@@ -35,11 +38,11 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
       seedbed fit hf:HuggingFaceTB/SmolLM2-1.7B-Instruct --context 2048
     """
     from seedbed.app.fit import DEFAULT_CONTEXT, fit, recommend
-    from seedbed.core.artifacts import Library
+    from seedbed.app.fit_target import find_needs, this_machine
 
     library = Library()
-    needs = _needs(library, model, revision, offline)
-    machine = _machine(library.root)
+    needs = find_needs(library, model, revision, offline)
+    machine = this_machine(library.root)
     length = min(context or DEFAULT_CONTEXT, needs.parts.context)
     rows = fit(needs, machine, length)
     best = recommend(rows)
@@ -56,64 +59,7 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
         )
 
 
-def _needs(library: Any, model: str, revision: str | None, offline: bool) -> Needs:
-    """A path, a name in the library, a preset, or a repository, looked for in this order."""
-    from seedbed.app.fit import config_needs, folder_needs, hub_needs
-    from seedbed.models.presets import presets
-
-    path = Path(model).expanduser()
-    if (path.suffix.lower() == ".gguf" and path.is_file()) or (path / "config.json").is_file():
-        return folder_needs(path)
-    if not model.startswith("hf:"):
-        try:
-            return _stored(library, model)
-        except NotFoundError as error:
-            missing = error
-        if model in presets():
-            return config_needs(model, presets()[model])
-        if "/" not in model:
-            raise NotFoundError(
-                f"there is no model {model!r}",
-                why=f"{missing.why}; the published shapes are {', '.join(presets())}",
-                fix="for a repository on the hub write hf:OWNER/NAME",
-            ) from missing
-    from seedbed.hub.hub import Hub
-    from seedbed.hub.repository import read_address
-
-    hub = Hub(offline=offline)
-    return hub_needs(hub, hub.listing(read_address(model), revision))
-
-
-def _stored(library: Any, model: str) -> Needs:
-    from seedbed.app.fit import config_needs
-    from seedbed.models.store import read_config, read_description
-
-    artifact = library.get(model, "model")
-    artifact.verify()
-    return config_needs(model, read_config(read_description(artifact)["model"]))
-
-
-def _machine(root: Path) -> Machine:
-    import shutil
-
-    from seedbed.app.fit import Machine
-    from seedbed.core.machine import available_bytes, gpu_bandwidth, gpus, memory_bytes, read_bandwidth
-
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    found = gpus()
-    return Machine(
-        memory=memory_bytes(),
-        available=available_bytes(),
-        disk=shutil.disk_usage(existing).free,
-        bandwidth=read_bandwidth(2**28),
-        gpu_memory=found[0]["free_bytes"] if found else 0,
-        gpu_bandwidth=gpu_bandwidth() if found else 0.0,
-    )
-
-
 def _print(needs: Needs, machine: Machine, context: int, rows: list[FitRow], best: FitRow | None) -> None:
-    from seedbed.core.machine import cores, instruction_sets, processor
-
     print(f"{needs.title}: {count_text(needs.parts.total)} parameters, context {context:,}")
     if needs.note:
         say(f"warning: {needs.note}")
@@ -150,8 +96,6 @@ def _speed(tokens: float | None) -> str:
 
 
 def _to_json(needs: Needs, machine: Machine, context: int, rows: list[FitRow], best: FitRow | None) -> dict[str, Any]:
-    from seedbed.core.machine import cores, instruction_sets, processor
-
     return {
         "model": needs.title,
         "parameters": needs.parts.total,
@@ -163,8 +107,19 @@ def _to_json(needs: Needs, machine: Machine, context: int, rows: list[FitRow], b
             "processor": processor(),
             "cores": cores(),
             "instruction_sets": list(instruction_sets()),
-            **asdict(machine),
+            "memory_bytes": machine.memory,
+            "available_bytes": machine.available,
+            "disk_bytes": machine.disk,
+            "bytes_per_second": machine.bandwidth,
+            "gpu_memory_bytes": machine.gpu_memory,
+            "gpu_bytes_per_second": machine.gpu_bandwidth,
         },
-        "precisions": [asdict(row) | {"fits": row.fits} for row in rows],
+        "precisions": [_row_json(row) for row in rows],
         "recommended": best.precision if best else None,
     }
+
+
+def _row_json(row: FitRow) -> dict[str, Any]:
+    sizes = {f"{name}_bytes": getattr(row, name) for name in ("weights", "memory", "disk")}
+    rest = {name: value for name, value in asdict(row).items() if f"{name}_bytes" not in sizes}
+    return {**rest, **sizes, "fits": row.fits}

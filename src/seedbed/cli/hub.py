@@ -5,20 +5,28 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, count_text, print_json, print_table
-from seedbed.cli.transfer import QUANTIZATIONS, export_model
+from seedbed.cli import options
+from seedbed.cli.common import confirm, print_json, print_table
+from seedbed.cli.transfer import quantization, to_format
+from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.units import bytes_text, count_text
+from seedbed.formats.gguf.precisions import GgufPrecision
+
+if TYPE_CHECKING:
+    from seedbed.app.transfer import Form
 
 
 @click.command("search")
 @click.argument("text")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100), help="Hits shown.")
+@options.limit(10, "Repositories shown.", 100)
 @click.option("--task", help="Only models for a task, such as text-generation or fill-mask.")
 @click.option("--datasets", is_flag=True, help="Data sets instead of models.")
-@common_flags
+@options.common_flags
 def search_command(text: str, limit: int, task: str | None, datasets: bool, as_json: bool) -> None:
     """Find models on the hub by words in their names, most downloaded first.
 
@@ -44,17 +52,15 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
 
 
 @click.command("push")
-@click.argument("model")
+@options.model
 @click.argument("repository", metavar="REPO")
-@click.option("--private", is_flag=True, help="Nobody else sees a repository that is made for it.")
-@click.option("--to", "form", type=click.Choice(["hf", "gguf"]), default="hf", show_default=True, help="The format.")
-@click.option(
-    "--quantization", type=click.Choice(QUANTIZATIONS), default="f16", show_default=True, help="GGUF: the weights."
-)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@common_flags
+@click.option("--private", is_flag=True, help="A new repository is visible to you alone.")
+@to_format
+@quantization
+@options.yes
+@options.common_flags
 def push_command(
-    model: str, repository: str, private: bool, form: str, quantization: str, yes: bool, as_json: bool
+    model: str, repository: str, private: bool, form: Form, quantization: GgufPrecision, yes: bool, as_json: bool
 ) -> None:
     """Upload MODEL to REPO on the hub, with a model card.
 
@@ -65,8 +71,7 @@ def push_command(
     Example:
       seedbed push quickstart OWNER/quickstart --private
     """
-    from seedbed.cli.library import confirm
-    from seedbed.core.artifacts import Library
+    from seedbed.app.transfer import write_published
     from seedbed.hub.hub import Hub
     from seedbed.hub.repository import read_address
 
@@ -76,10 +81,7 @@ def push_command(
     hub.require_token(address)
     with tempfile.TemporaryDirectory(prefix=".pushing-", dir=library.root) as parent:
         folder = Path(parent) / address.short
-        export_model(library, artifact, address.short, form, folder, quantization)
-        sizes = {
-            path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()
-        }
+        sizes = write_published(library, artifact, address.short, form, folder, quantization).files
         for name, size in sorted(sizes.items()):
             say(f"  {bytes_text(size):>8}  {name}")
         say(f"licence {artifact.manifest.licence or 'unknown'}; {'private' if private else 'public'}")

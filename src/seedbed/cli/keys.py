@@ -1,4 +1,4 @@
-"""`seedbed keys`: make, list and remove the keys that `seedbed serve` asks for."""
+"""`seedbed keys`: create, list and remove the keys that `seedbed serve` asks for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.cli.common import confirm, print_json, print_table
+from seedbed.cli.groups import NearestGroup
+from seedbed.cli.options import common_flags, yes
+from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
     from seedbed.serve.auth import Keys
 
 
-@click.group("keys")
+@click.group("keys", cls=NearestGroup)
 def keys_command() -> None:
-    """Make, list and remove API keys. Running servers see a change at once.
+    """Create, list and remove API keys. Running servers see a change at once.
 
     \b
     Example:
@@ -29,7 +32,7 @@ def keys_command() -> None:
 @click.argument("name")
 @common_flags
 def create_command(name: str, as_json: bool) -> None:
-    """Make a key called NAME and print it: only its hash is kept, so it cannot be shown again.
+    """Create a key called NAME and print it. Only its hash is stored: the key cannot be shown again.
 
     \b
     Example:
@@ -61,15 +64,19 @@ def ls_command(as_json: bool) -> None:
 
 @keys_command.command("rm")
 @click.argument("name")
+@yes
 @common_flags
-def rm_command(name: str, as_json: bool) -> None:
-    """Remove the key called NAME; what it stored stays unreachable.
+def rm_command(name: str, yes: bool, as_json: bool) -> None:
+    """Remove the key called NAME; asks first. Responses stored with it can no longer be read.
 
     \b
     Example:
-      seedbed keys rm laptop
+      seedbed keys rm laptop --yes
     """
-    _keys().remove(name)
+    keys = _keys()
+    if any(entry["name"] == name for entry in keys.entries()):
+        confirm(f"remove the key {name}?", yes)
+    keys.remove(name)
     if as_json:
         print_json({"removed": name})
     say(f"removed {name}")
@@ -77,7 +84,6 @@ def rm_command(name: str, as_json: bool) -> None:
 
 def _keys() -> Keys:
     from seedbed.cli.serve import keys_path
-    from seedbed.core.artifacts import Library
     from seedbed.serve.auth import Keys
 
     return Keys(keys_path(Library()))

@@ -1,19 +1,42 @@
-"""`seedbed cp` and `seedbed rm`: a further name for an artifact, and removing names and artifacts."""
+"""`seedbed ls`, `cp` and `rm`, and the same verbs of the nouns that are kinds of artifacts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, print_json
+from seedbed.app.inventory import KINDS, InventoryEntry, entries, unknown_kind
+from seedbed.cli import options
+from seedbed.cli.common import confirm, print_json, print_table
+from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
+from seedbed.core.units import bytes_text, minute_text
+
+Columns = Mapping[str, Callable[[Artifact], Any]]
+"""Further columns of a list: title → value."""
+
+
+@click.command("ls")
+@click.option("--kind", help="Only these: corpus, tokenizer, tokens, model, run, evaluation, collection …")
+@options.common_flags
+def ls_command(kind: str | None, as_json: bool) -> None:
+    """List the library, newest first: artifacts, and collections of documents.
+
+    \b
+    Example:
+      seedbed ls --kind model
+    """
+    _list(kind, {}, as_json)
 
 
 @click.command("cp")
-@click.argument("reference", metavar="NAME")
+@options.stored("reference", metavar="NAME")
 @click.argument("new", metavar="NEW")
 @click.option("--force", is_flag=True, help="Also where NEW names something else already.")
-@common_flags
+@options.common_flags
 def cp_command(reference: str, new: str, force: bool, as_json: bool) -> None:
     """Give an artifact a further name.
 
@@ -23,8 +46,6 @@ def cp_command(reference: str, new: str, force: bool, as_json: bool) -> None:
     Example:
       seedbed cp quickstart quickstart-monday
     """
-    from seedbed.core.artifacts import Library, check_name
-
     library = Library()
     artifact, taken = library.get(reference), library.names().get(check_name(new))
     if taken not in (None, artifact.id) and not force:
@@ -40,23 +61,85 @@ def cp_command(reference: str, new: str, force: bool, as_json: bool) -> None:
 
 
 @click.command("rm")
-@click.argument("reference", metavar="NAME")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.stored("reference", metavar="NAME")
+@options.yes
 @click.option("--force", is_flag=True, help="Also when something else was made from it.")
 @click.option("--kind", help="Only if it is of this kind.")
-@common_flags
+@options.common_flags
 def rm_command(reference: str, yes: bool, force: bool, kind: str | None, as_json: bool) -> None:
     """Remove an artifact, or one of its names.
 
-    A name of several that point to one artifact goes alone. The last name, and an id or the first six or more digits
-    of one, go with the artifact and its files; how many bytes that frees is said, and asked first.
+    A name of several that point to one artifact is removed alone. The last name, and an id or the first six or more
+    digits of one, are removed with the artifact and its files. Asks first, with the bytes that it frees.
 
     \b
     Example:
       seedbed rm quickstart-int4 --yes
     """
-    from seedbed.core.artifacts import Library
+    _remove(reference, kind, yes, force, as_json)
 
+
+def add_verbs(group: click.Group, kind: str, columns: Columns | None = None, *, ls: bool = True) -> None:
+    """Add `ls` (unless the noun has its own), `show` (likewise) and `rm` of one kind of artifact to a group."""
+    noun = group.name
+
+    @options.common_flags
+    def list_them(as_json: bool) -> None:
+        _list(kind, columns or {}, as_json)
+
+    @options.stored("name", kind)
+    @options.yes
+    @click.option("--force", is_flag=True, help="Also when something else was made from it.")
+    @options.common_flags
+    def remove(name: str, yes: bool, force: bool, as_json: bool) -> None:
+        _remove(name, kind, yes, force, as_json)
+
+    if ls:
+        group.command("ls", help=f"List them, newest first.\n\n\b\nExample:\n  seedbed {noun} ls")(list_them)
+    text = f"Remove one, or one of its names; asks first.\n\n\b\nExample:\n  seedbed {noun} rm NAME"
+    group.command("rm", help=text)(remove)
+
+
+def _list(kind: str | None, columns: Columns, as_json: bool) -> None:
+    library = Library()
+    found = entries(library, kind)
+    more = [{title: of(one.artifact) for title, of in columns.items() if one.artifact} for one in found]
+    if as_json:
+        print_json([_json(one) | extra for one, extra in zip(found, more, strict=True)])
+    elif found:
+        headers = ["kind", "id", "names", *columns, "created (UTC)", "size"]
+        rows = [
+            [
+                *(one.kind, one.id[:12], ", ".join(one.names), *(f"{value:,}" for value in extra.values())),
+                *(minute_text(one.created), bytes_text(one.bytes)),
+            ]
+            for one, extra in zip(found, more, strict=True)
+        ]
+        print_table(headers, rows, right=(*range(3, 3 + len(columns)), 4 + len(columns)))
+    else:
+        say(f"{library.root} holds no {kind or 'artifacts'} yet")
+
+
+def _json(entry: InventoryEntry) -> dict[str, Any]:
+    about = {"kind": entry.kind, "id": entry.id or None, "names": entry.names, "created": entry.created}
+    return about | {"bytes": entry.bytes} | (details(entry.artifact) if entry.artifact else {})
+
+
+def details(artifact: Artifact) -> dict[str, Any]:
+    """Return the further facts of an artifact for `--json`."""
+    manifest = artifact.manifest
+    return {
+        "files": {name: entry["bytes"] for name, entry in manifest.files.items()},
+        "licence": manifest.licence,
+        "code_version": manifest.code_version,
+        "metrics": manifest.metrics,
+        "path": str(artifact.path),
+    }
+
+
+def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: bool) -> None:
+    if kind not in (None, *KINDS):
+        raise unknown_kind(str(kind), KINDS)
     library = Library()
     artifact = library.get(reference, kind)
     names = library.names_of(artifact)
@@ -65,9 +148,15 @@ def rm_command(reference: str, yes: bool, force: bool, kind: str | None, as_json
         confirm(f"remove the name {reference}? {', '.join(others)} still names {artifact.kind} {artifact.id[:12]}", yes)
         library.unname(reference)
         say(f"removed the name {reference}; no bytes are freed")
-        if as_json:
-            print_json({"removed": None, "bytes": 0, "names": [reference]})
-        return
+        removed: dict[str, Any] = {"removed": None, "bytes": 0, "names": [reference]}
+    else:
+        _delete(library, artifact, reference, others, yes, force)
+        removed = {"removed": artifact.id, "bytes": artifact.size, "names": names}
+    if as_json:
+        print_json(removed)
+
+
+def _delete(library: Library, artifact: Artifact, reference: str, others: list[str], yes: bool, force: bool) -> None:
     children = library.children(artifact)
     if children and not force:
         raise UsageError(
@@ -77,28 +166,9 @@ def rm_command(reference: str, yes: bool, force: bool, kind: str | None, as_json
         )
     say(f"{artifact.kind} {artifact.id[:12]}: {bytes_text(artifact.size)} in {len(artifact.manifest.files)} files")
     if others:
-        say(f"it is called {', '.join(others)}; these names go too")
+        say(f"its other names are removed too: {', '.join(others)}")
     if children:
         say(f"{len(children)} artifacts were made from it and stay, with a gap in their families")
     confirm(f"remove {reference}?", yes)
     library.remove(artifact.id, force=force)
     say(f"removed {reference}: {bytes_text(artifact.size)} are free again")
-    if as_json:
-        print_json({"removed": artifact.id, "bytes": artifact.size, "names": names})
-
-
-def confirm(question: str, yes: bool) -> None:
-    """Ask on standard error.
-
-    Raises:
-        UsageError: nobody can answer.
-        click.Abort: the answer is no.
-    """
-    if yes:
-        return
-    try:
-        agreed = click.confirm(question, default=False, err=True)
-    except click.Abort as error:
-        raise UsageError("nobody answered", why="standard input has no answer", fix="add --yes") from error
-    if not agreed:
-        raise click.Abort

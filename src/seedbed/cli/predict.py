@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
-from seedbed.cli.run import find, plain_line, read_prompt
+from seedbed.cli import options
+from seedbed.cli.common import plain_line, print_json, print_table, read_text
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 
-if TYPE_CHECKING:
-    from seedbed.inference.predicting import Predictor
-    from seedbed.inference.span_decoding import TokenSpan
-
 
 @click.command("predict")
-@click.argument("model")
+@options.model
 @click.argument("text")
-@click.option("--context", metavar="TEXT", help="The text to find the answer in, or the second text of a pair.")
-@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many to show at most.")
-@common_flags
-def predict_command(model: str, text: str, context: str | None, top: int, as_json: bool) -> None:
+@click.option("--text-pair", metavar="TEXT", help="The text to find the answer in, or the second text of a pair.")
+@options.limit(5, "Predictions shown.")
+@options.common_flags
+def predict_command(model: str, text: str, text_pair: str | None, limit: int, as_json: bool) -> None:
     """Let MODEL fill in a masked token, classify TEXT, mark names in it, or answer it as a question.
 
-    What is done depends on the model's head. TEXT or --context may be `-` for standard input. A masked token is
-    written [MASK].
+    The model's head decides which of these it does. TEXT or --text-pair may be `-` for standard input. Write a masked
+    token as [MASK].
 
     \b
     Example:
       seedbed predict bert "Paris is the [MASK] of France."
       seedbed predict sentiment "What a fine day!"
-      seedbed predict squad "Who was it?" --context - < report.txt
+      seedbed predict squad "Who was it?" --text-pair - < report.txt
     """
-    if text == context == "-":
+    if text == text_pair == "-":
         raise UsageError("both texts are `-`", why="there is one standard input", fix="give one of them in words")
-    artifact = find(model)
+    artifact = Library().get(model, "model")
+    from seedbed.app.predict import predictions
     from seedbed.inference.predicting import Predictor
     from seedbed.models.store import load_any
 
     predictor = Predictor(load_any(artifact))
-    second = None if context is None else read_prompt(context)
-    found = _predict(predictor, read_prompt(text), second, top)
+    second = None if text_pair is None else read_text(text_pair)
+    found = predictions(predictor, read_text(text), second, limit)
     if as_json:
         print_json({"model": artifact.id, "head": predictor.head, "predictions": found})
         return
@@ -54,31 +51,6 @@ def predict_command(model: str, text: str, context: str | None, top: int, as_jso
     headers = [name for name in rows[0] if name != "token"]
     numbers = tuple(at for at, name in enumerate(headers) if not isinstance(rows[0][name], str))
     print_table(headers, [[_cell(row[name]) for name in headers] for row in rows], right=numbers)
-
-
-def _predict(predictor: Predictor, text: str, second: str | None, top: int) -> list[Any]:
-    """Tables of JSON values, best first; for masked tokens a list of them for each mask."""
-    if predictor.head == "span":
-        if second is None:
-            raise UsageError(
-                "the model answers questions from a text", why="there is no --context", fix="give it, or `-` and a pipe"
-            )
-        return [_span(one) for one in predictor.answer(text, second, top)]
-    if predictor.head == "sequence":
-        return [asdict(one) for one in predictor.classify(text, second)[:top]]
-    if second is not None:
-        raise UsageError("the model reads one text", why="--context is a second", fix="leave it out")
-    if predictor.head == "token":
-        return [asdict(one) for one in predictor.tag(text)]
-    return [
-        [({"mask": place} if len(masks) > 1 else {}) | asdict(one) for one in mask]
-        for masks in [predictor.fill(text, top)]
-        for place, mask in enumerate(masks, start=1)
-    ]
-
-
-def _span(span: TokenSpan) -> dict[str, Any]:
-    return {name: value for name, value in asdict(span).items() if name != "label"}
 
 
 def _cell(value: Any) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
-
-if TYPE_CHECKING:
-    from seedbed.core.artifacts import Artifact, Library
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
+from seedbed.cli.groups import NearestGroup
+from seedbed.cli.library import add_verbs
+from seedbed.core.artifacts import Artifact, Library
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-@click.group("runs")
+@click.group("runs", cls=NearestGroup)
 def runs_command() -> None:
-    """List, show and compare training runs; show traces of chats and answers.
+    """List, show, compare and remove training runs; show traces of chats and answers.
 
     \b
     Example:
@@ -27,7 +28,7 @@ def runs_command() -> None:
 
 
 @runs_command.command("ls")
-@common_flags
+@options.common_flags
 def list_runs(as_json: bool) -> None:
     """List finished runs, and unfinished ones with their last checkpoint.
 
@@ -35,7 +36,6 @@ def list_runs(as_json: bool) -> None:
     Example:
       seedbed runs ls
     """
-    from seedbed.core.artifacts import Library
     from seedbed.pipeline.workspace import unfinished
 
     library = Library()
@@ -52,8 +52,8 @@ def list_runs(as_json: bool) -> None:
 
 
 @runs_command.command("show")
-@click.argument("name")
-@common_flags
+@options.stored("name", "run")
+@options.common_flags
 def show_run(name: str, as_json: bool) -> None:
     """Show a run: its figures, its loss curve, its recipe.
 
@@ -61,7 +61,6 @@ def show_run(name: str, as_json: bool) -> None:
     Example:
       seedbed runs show quickstart-pretrain-run
     """
-    from seedbed.core.artifacts import Library
     from seedbed.train.metrics import read_metrics
 
     library = Library()
@@ -78,8 +77,8 @@ def show_run(name: str, as_json: bool) -> None:
 
 
 @runs_command.command("compare")
-@click.argument("names", nargs=-1, required=True)
-@common_flags
+@options.stored("names", "run", nargs=-1, required=True)
+@options.common_flags
 def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: figures side by side, and the settings in which they differ.
 
@@ -87,7 +86,6 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       seedbed runs compare quickstart-pretrain-run other-base-run
     """
-    from seedbed.core.artifacts import Library
     from seedbed.pipeline.recipe import differences, flat
 
     library = Library()
@@ -107,8 +105,8 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
 
 @runs_command.command("traces")
 @click.argument("identity", metavar="[ID]", required=False)
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, help="List this many. Default: 20.")
-@common_flags
+@options.limit(20, "Traces listed.", 100_000)
+@options.common_flags
 def show_traces(identity: str | None, limit: int, as_json: bool) -> None:
     """List the latest traces, or show one as a tree. `--trace` of chat and ask makes them.
 
@@ -119,13 +117,15 @@ def show_traces(identity: str | None, limit: int, as_json: bool) -> None:
     """
     from seedbed.chat.trace_log import TraceLog
     from seedbed.cli.traces import print_traces, print_tree
-    from seedbed.core.artifacts import Library
 
     with TraceLog.of(Library()) as log:
         if identity is None:
             print_traces(log.latest(limit), as_json)
         else:
             print_tree(log.tree(identity), as_json)
+
+
+add_verbs(runs_command, "run", ls=False)
 
 
 def sparkline(values: list[float], width: int = 60) -> str:
@@ -140,7 +140,8 @@ def sparkline(values: list[float], width: int = 60) -> str:
 def _row(run: Artifact, library: Library) -> dict[str, Any]:
     names = library.names_of(run) or [run.id[:12]]
     stage = run.manifest.config.get("stage", "")
-    return {"name": names[0], "stage": stage, **run.manifest.metrics, "state": "finished", "id": run.id}
+    facts = {"created": run.manifest.created, "bytes": run.size, **run.manifest.metrics}
+    return {"name": names[0], "stage": stage, **facts, "state": "finished", "id": run.id}
 
 
 def _cell(value: Any) -> str:

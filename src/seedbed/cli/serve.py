@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import common_flags, print_json, print_table
+from seedbed.cli import options
+from seedbed.cli.common import print_json, print_table
 from seedbed.core import files
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, NotFoundError, SeedbedError, UsageError
 from seedbed.core.progress import say
 
 if TYPE_CHECKING:
-    from seedbed.core.artifacts import Library
     from seedbed.serve.context import Server
 
 CURL = """curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
@@ -44,23 +45,25 @@ class RunningServer:
 
 
 @click.command("serve")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@options.stored("models", "model", nargs=-1, metavar="[MODEL]...")
 @click.option("--adapter", "adapters", multiple=True, metavar="NAME=ADAPTER", help="Serve MODEL with it as NAME, too.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port; 0 takes a free one. Default: 8000.")
-@click.option("--memory", type=click.FloatRange(0.1), help="GB for models and caches. Default: 60 % of the machine.")
-@click.option("--cache", type=click.FloatRange(0.001), default=1.0, help="GB of a model's key/value cache. Default: 1.")
+@click.option("--memory-gb", type=click.FloatRange(0.1), help="GB for models and caches. Default: 60 % of the machine.")
+@click.option(
+    "--cache-gb", type=click.FloatRange(0.001), default=1.0, help="GB of a model's key/value cache. Default: 1."
+)
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Answer to this host name too.")
 @click.option("--no-auth", is_flag=True, help="Ask for no key; only on a loopback address.")
 @click.option("--drain", type=click.FloatRange(0), default=30.0, help="Seconds for running replies at the end.")
-@common_flags
+@options.common_flags
 def serve_command(
     models: tuple[str, ...],
     adapters: tuple[str, ...],
     host: str,
     port: int,
-    memory: float | None,
-    cache: float,
+    memory_gb: float | None,
+    cache_gb: float,
     allow_host: tuple[str, ...],
     no_auth: bool,
     drain: float,
@@ -73,12 +76,10 @@ def serve_command(
     \b
     Example:
       seedbed serve quickstart
-      seedbed serve --port 8080 --memory 4
-      seedbed serve quickstart --adapter stories=stories-adapter
+      seedbed serve --port 8080 --memory-gb 4
     """
     import asyncio
 
-    from seedbed.core.artifacts import Library
     from seedbed.core.machine import memory_bytes
     from seedbed.inference.encoding import embeds
     from seedbed.models.store import read_config, read_description
@@ -95,8 +96,8 @@ def serve_command(
         raise UsageError("--no-auth is for loopback addresses", why=why, fix="leave it out, or listen on 127.0.0.1")
     library = Library()
     settings = ServeSettings(
-        memory_bytes=int(memory * 1e9) if memory else int(0.6 * memory_bytes()) or 4 << 30,
-        cache_bytes=int(cache * 1e9),
+        memory_bytes=int(memory_gb * 1e9) if memory_gb else int(0.6 * memory_bytes()) or 4 << 30,
+        cache_bytes=int(cache_gb * 1e9),
         hosts=tuple(name.lower() for name in (*allow_host, host)),
         drain_seconds=drain,
     )
@@ -118,7 +119,7 @@ def serve_command(
 
 
 @click.command("ps")
-@common_flags
+@options.common_flags
 def ps_command(as_json: bool) -> None:
     """List running servers.
 
@@ -126,8 +127,6 @@ def ps_command(as_json: bool) -> None:
     Example:
       seedbed ps
     """
-    from seedbed.core.artifacts import Library
-
     found = [(running, _health(running)) for running in running_servers(Library())]
     if as_json:
         print_json([{**asdict(one), "status": status, "in_flight": busy} for one, (status, busy) in found])
@@ -138,7 +137,7 @@ def ps_command(as_json: bool) -> None:
 
 @click.command("stop")
 @click.argument("pid", type=int, required=False)
-@common_flags
+@options.common_flags
 def stop_command(pid: int | None, as_json: bool) -> None:
     """Stop a running server; PID (see `seedbed ps`) is needed only where there are several.
 
@@ -148,8 +147,6 @@ def stop_command(pid: int | None, as_json: bool) -> None:
     Example:
       seedbed stop
     """
-    from seedbed.core.artifacts import Library
-
     found = [one for one in running_servers(Library()) if pid in (None, one.pid)]
     if not found:
         raise NotFoundError("no such server is running", why="`seedbed ps` lists none", fix="nothing is needed")

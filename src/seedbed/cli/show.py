@@ -1,98 +1,67 @@
-"""`seedbed show` and `seedbed ls`: an artifact with its family down to the corpus's files, and the whole library."""
+"""`seedbed show`: an artifact with its family down to the corpus's files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, print_json, print_table
-from seedbed.core.errors import CorruptError, NotFoundError
+from seedbed.app.inspect import family_json, model_facts, raw_files
+from seedbed.cli import options
+from seedbed.cli.common import print_json
+from seedbed.cli.library import details
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.lineage import family, tree_lines, verify_family
 from seedbed.core.progress import say
-
-if TYPE_CHECKING:
-    from seedbed.core.artifacts import Artifact, Library
-    from seedbed.core.lineage import Relative
+from seedbed.core.units import bytes_text, minute_text
 
 _SETTINGS, _FILES, _WIDTH = 16, 3, 100  # settings and raw files shown without --all; columns of a setting
 
 
-@click.command("show")
-@click.argument("reference")
-@click.option("--all", "everything", is_flag=True, help="Every setting and every raw file, however many there are.")
-@click.option("--verify", is_flag=True, help="Hash every file of the family again; exit 1 on damage.")
-@common_flags
-def show_command(reference: str, everything: bool, verify: bool, as_json: bool) -> None:
-    """Show an artifact and its family tree.
+def add_show(group: click.Group, kind: str | None = None) -> click.Command:
+    """Add `show` of one kind of artifact, or of any, to a group."""
 
-    REFERENCE is a name, an id, or the first six or more digits of one.
+    @group.command("show", help=_HELP.format(words="show" if kind is None else f"{group.name} show"))
+    @options.stored("reference", kind)
+    @click.option("--all", "everything", is_flag=True, help="Every setting and every raw file.")
+    @click.option("--verify", is_flag=True, help="Hash every file of the family again; exit 1 on damage.")
+    @options.common_flags
+    def show(reference: str, everything: bool, verify: bool, as_json: bool) -> None:
+        _show(reference, kind, everything, verify, as_json)
 
-    \b
-    Example:
-      seedbed show quickstart
-      seedbed show 3f9a1c --verify
-    """
-    from seedbed.core.artifacts import Library
-    from seedbed.core.lineage import family, tree_lines, verify_family
+    return show
 
+
+_HELP = """Show an artifact and its family tree.
+
+REFERENCE is a name, an id, or the first six or more digits of one.
+
+\b
+Example:
+  seedbed {words} quickstart
+  seedbed {words} 3f9a1c --verify
+"""
+show_command = add_show(click.Group())
+
+
+def _show(reference: str, kind: str | None, everything: bool, verify: bool, as_json: bool) -> None:
     library = Library()
-    artifact = library.get(reference)
+    artifact = library.get(reference, kind)
     root = family(library, artifact)
     if verify:
         count = verify_family(root)
         say(f"verified {count} artifact{'s' if count > 1 else ''}: every file has the hash it was stored with")
     if as_json:
-        about = _summary(library, artifact) | {"config": artifact.manifest.config}
-        print_json(about | _model_facts(artifact) | {"family": _family_json(root)})
+        about = {"kind": artifact.kind, "id": artifact.id, "names": library.names_of(artifact)}
+        stored = {"created": artifact.manifest.created, "bytes": artifact.size, "config": artifact.manifest.config}
+        print_json(about | stored | details(artifact) | model_facts(artifact) | {"family": family_json(root)})
         return
     _print_summary(library, artifact, everything)
     print()
     for line in tree_lines(root, lambda relative: list(_raw_files(relative, everything))):
         print(line)
-
-
-@click.command("ls")
-@click.option("--kind", help="Only these: corpus, tokenizer, tokens, model, run, evaluation …")
-@common_flags
-def ls_command(kind: str | None, as_json: bool) -> None:
-    """List every artifact in the library, newest first.
-
-    \b
-    Example:
-      seedbed ls --kind model
-    """
-    from seedbed.core.artifacts import Library
-
-    library = Library()
-    found = library.all(kind)
-    if as_json:
-        print_json([_summary(library, artifact) for artifact in found])
-    elif found:
-        rows = [
-            [a.kind, a.id[:12], ", ".join(library.names_of(a)), _minute(a.manifest.created), bytes_text(a.size)]
-            for a in found
-        ]
-        print_table(["kind", "id", "names", "created (UTC)", "size"], rows, right=(4,))
-    else:
-        say(f"{library.root} holds no {kind or 'artifacts'} yet")
-
-
-def _summary(library: Library, artifact: Artifact) -> dict[str, Any]:
-    manifest = artifact.manifest
-    return {
-        "kind": artifact.kind,
-        "id": artifact.id,
-        "names": library.names_of(artifact),
-        "created": manifest.created,
-        "bytes": artifact.size,
-        "files": {name: entry["bytes"] for name, entry in manifest.files.items()},
-        "licence": manifest.licence,
-        "code_version": manifest.code_version,
-        "metrics": manifest.metrics,
-        "path": str(artifact.path),
-    }
 
 
 def _print_summary(library: Library, artifact: Artifact, everything: bool) -> None:
@@ -101,7 +70,7 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
         "kind": artifact.kind,
         "id": artifact.id,
         "names": ", ".join(library.names_of(artifact)) or "none",
-        "created": f"{_minute(manifest.created)} UTC by seedbed {manifest.code_version}",
+        "created": f"{minute_text(manifest.created)} UTC by seedbed {manifest.code_version}",
         "size": f"{bytes_text(artifact.size)} in {_count(len(manifest.files), 'file')}",
         "licence": manifest.licence or "unknown",
         "path": str(artifact.path),
@@ -116,45 +85,9 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
             print(f"{title if number == 0 else '':9}{line}")
 
 
-def _model_facts(artifact: Artifact) -> dict[str, Any]:
-    """Parameters by kind, which of them are one and the same, quantization and origin of a model; else nothing."""
-    if artifact.kind != "model":
-        return {}
-    from seedbed.models.parameter_counts import count_parameters
-    from seedbed.models.store import CONFIG, read_config, read_description
-
-    try:
-        described = read_description(artifact)
-        parts = count_parameters(read_config(described["model"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptError(
-            f"{CONFIG} of model {artifact.id[:12]} cannot be read",
-            why=str(error),
-            fix=f"see what is damaged with `seedbed show {artifact.id[:12]} --verify`",
-        ) from error
-    return {
-        "parameters": {kind: count for kind, count in parts.parameters.items() if count} | {"total": parts.total},
-        "shared": parts.tied,
-        **_sharing(artifact),
-        "quantization": described.get("quantization"),
-        "source": artifact.manifest.config.get("source"),
-    }
-
-
-def _sharing(artifact: Artifact) -> dict[str, Any]:
-    """What shared tensors save, and tensors that are stored twice; nothing where the weights cannot be read."""
-    from seedbed.formats.weight_sharing import stored_sharing
-
-    try:
-        found = stored_sharing(artifact)
-    except (CorruptError, NotFoundError):
-        return {}
-    return {"saved_bytes": found.saved, "equal": [list(group) for group in found.equal], "spare_bytes": found.spare}
-
-
 def _model_lines(artifact: Artifact) -> dict[str, str]:
     """The same as text."""
-    found = _model_facts(artifact)
+    found = model_facts(artifact)
     if not found:
         return {}
     *kinds, (_, total) = found["parameters"].items()
@@ -189,7 +122,7 @@ def _short(value: Any, everything: bool) -> str:
 
 def _raw_files(artifact: Artifact, everything: bool) -> Iterator[str]:
     """What a corpus was read from: how much, and the first files with their hashes."""
-    files = _sources(artifact)
+    files = raw_files(artifact)
     if not files:
         return
     yield f"{_count(len(files), 'raw file')}, {bytes_text(sum(file['bytes'] for file in files))}"
@@ -198,36 +131,6 @@ def _raw_files(artifact: Artifact, everything: bool) -> Iterator[str]:
         yield f"{file['source']}: {file['path']} {file.get('sha256', '')[:12]}{skipped}"
     if len(files) > _FILES and not everything:
         yield f"… {len(files) - _FILES} more (--all)"
-
-
-def _sources(artifact: Artifact) -> Sequence[Mapping[str, Any]]:
-    if artifact.kind != "corpus":
-        return ()
-    from seedbed.corpus.store import Corpus
-
-    try:
-        return list(Corpus(artifact).raw_files())
-    except (OSError, ValueError) as error:
-        raise CorruptError(
-            f"the list of raw files of corpus {artifact.id[:12]} cannot be read",
-            why=str(error),
-            fix=f"see what is damaged with `seedbed show {artifact.id[:12]} --verify`",
-        ) from error
-
-
-def _family_json(relative: Relative) -> dict[str, Any]:
-    artifact = relative.artifact
-    return {
-        "id": relative.id,
-        "kind": None if artifact is None else artifact.kind,
-        "names": list(relative.names),
-        "raw_files": [] if artifact is None or relative.repeated else list(_sources(artifact)),
-        "parents": [_family_json(parent) for parent in relative.parents],
-    }
-
-
-def _minute(created: str) -> str:
-    return created[:16].replace("T", " ")
 
 
 def _count(number: int, noun: str) -> str:

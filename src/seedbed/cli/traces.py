@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 
 from seedbed.chat.trace_log import LoggedSpan
 from seedbed.cli.common import print_json, print_table
+from seedbed.core.units import iso_time
 
 
 def print_traces(roots: Sequence[LoggedSpan], as_json: bool) -> None:
@@ -70,4 +70,4 @@ def _seconds(one: LoggedSpan) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+    return "" if seconds is None else iso_time(seconds)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import bytes_text, common_flags, count_text, print_json, print_table
+from seedbed.cli.common import print_json, print_table
+from seedbed.cli.options import common_flags, settings
+from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
     from seedbed.pipeline.recipe import Recipe
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+@settings
 @click.option("--corpus", metavar="TEXT", help="Train on this folder, glob, file or 'stdlib' instead.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe, its memory and time, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run of this name.")
@@ -59,7 +61,7 @@ def train_command(
 
 
 def _dry_run(recipe: Recipe, as_json: bool) -> None:
-    from seedbed.cli.plan import estimate, recipe_target, to_json
+    from seedbed.app.plan import estimate, recipe_target, to_json
     from seedbed.core.config import describe, to_dict
     from seedbed.core.progress import duration
 

@@ -8,6 +8,7 @@ time, the machine, metrics) stays out of the id.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -211,10 +212,11 @@ class Library:
             )
         if not found:
             known = [name for name, target in self.names().items() if kind is None or self._kind_of(target) == kind]
+            near = difflib.get_close_matches(reference, known, n=1)
             raise NotFoundError(
                 f"no {kind or 'artifact'} called {reference!r}",
                 why=f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}",
-                fix="list what there is with `seedbed ls`, or check SEEDBED_HOME",
+                fix=f"did you mean `{near[0]}`?" if near else "list them with `seedbed ls`, or check SEEDBED_HOME",
             )
         artifact = _read(found[0])
         if kind is not None and artifact.kind != kind:

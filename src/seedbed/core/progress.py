@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 PLAIN_INTERVAL = 5.0
 """Seconds between two plain lines when standard error is not a terminal."""
+_BAR_FROM = 80  # columns: a narrower terminal shows the figures alone
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -22,13 +23,13 @@ def set_quiet(quiet: bool) -> None:
 
 
 def say(message: str) -> None:
-    """One line for the user on standard error, unless ``-q``."""
+    """Print a line for the user on standard error, unless ``-q``."""
     if not _quiet.get():
         print(message, file=sys.stderr, flush=True)
 
 
 class ProgressBar(Protocol):
-    """What a running piece of work reports to."""
+    """The display that a running piece of work reports to."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         """``amount`` more units are done; ``note`` is shown beside the bar."""
@@ -107,6 +108,7 @@ class _Plain:
 def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -115,8 +117,11 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
             return Text(f"{speed:,.0f} {unit}/s" if unit else f"{speed:,.1f}/s", style="dim")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), Rate())
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console) as live:
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=20))
+    percent = TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4))
+    note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True))
+    bar = [BarColumn()] if console.width >= _BAR_FROM else []
+    with Progress(name, *bar, percent, Rate(), TimeRemainingColumn(compact=True), note, console=console) as live:
         task = live.add_task(title, total=total, note="")
 
         class Live:
@@ -132,7 +137,7 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 04 h``, ``1,200 d``."""
+    """Return ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 04 h`` or ``1,200 d``."""
     if seconds != seconds or seconds == float("inf"):
         return "?"
     whole = round(seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Unpack
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
@@ -16,6 +16,7 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentences
+from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.chains.extract import extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
@@ -29,8 +30,6 @@ from seedbed.vectors.tfidf import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
 """A function from a question and a number to that many passages at most, best first."""
-Chain = Literal["stuff", "refine", "map-reduce", "map-rerank", "extract"]
-CHAINS: tuple[Chain, ...] = get_args(Chain)
 PASSAGES = 5
 """Passages to search for."""
 FOUND = 0.32

@@ -26,7 +26,8 @@ from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import TFIDF, open_embedder
-from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Mode, Rerank, Retriever
+from seedbed.search.modes import Mode
+from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server, synchronize
 from seedbed.search.store import Store
 from seedbed.vectors.lsa import Latent

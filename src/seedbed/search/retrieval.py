@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -19,12 +19,11 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
+from seedbed.search.modes import MODES, Mode
 from seedbed.search.nearest import Ranked
 from seedbed.search.store import Store
 from seedbed.vectors.arrays import Vectors
 
-Mode = Literal["hybrid", "words", "vector"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 Fusion = Literal["scores", "ranks"]
 Rerank = Callable[[str, Sequence[Chunk]], Sequence[float]]
 """A function from a question and chunks to a score for each; the highest is the best."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -22,14 +22,14 @@ from seedbed.core import config as settings
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import progress
 from seedbed.transform.derived import StoredModel
+from seedbed.transform.methods import MergeMethod
 
-Method = Literal["linear", "slerp", "task"]
 _PARALLEL = 0.9995
 """Cosine from which directions count as one line: there the sine that slerp divides by has few digits left."""
 
 
 def merge(
-    models: Sequence[StoredModel], weights: Sequence[float], method: Method = "linear"
+    models: Sequence[StoredModel], weights: Sequence[float], method: MergeMethod = "linear"
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the merged tensors by name, computed as they are asked for.
 
@@ -59,13 +59,13 @@ def _merged(
 
 
 def _combination(
-    models: Sequence[StoredModel], weights: Sequence[float], method: Method
+    models: Sequence[StoredModel], weights: Sequence[float], method: MergeMethod
 ) -> Callable[[Sequence[Tensor]], Tensor]:
     """Return the method as a function of one tensor of each model."""
     count = len(models) - (method == "task")
     problem = ""
-    if method not in get_args(Method):
-        problem = f"the methods are {', '.join(get_args(Method))}"
+    if method not in get_args(MergeMethod):
+        problem = f"the methods are {', '.join(get_args(MergeMethod))}"
     elif count < 1 or len(weights) != count:
         problem = f"there are {len(weights)} weights for {count} models"
     elif method == "slerp" and (count != 2 or min(weights) < 0):

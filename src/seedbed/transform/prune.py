@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import Tensor
 
@@ -14,17 +14,17 @@ from seedbed.models.stack import Stack
 from seedbed.transform.calibration import windows
 from seedbed.transform.derived import StoredModel
 from seedbed.transform.importance import plan_pruning
+from seedbed.transform.methods import Cut, PruneMethod
 from seedbed.transform.sparsity import Pattern, prune_globally, prune_magnitude, prune_wanda
 from seedbed.transform.structured_pruning import pruned_tensors, stored_names
 
-Method = Literal["magnitude", "2:4", "wanda", "heads", "layers", "width"]
-STRUCTURED = ("heads", "layers", "width")
+STRUCTURED = get_args(Cut)
 
 
 def prune(
     stored: StoredModel,
     model: AnyModel,
-    method: Method,
+    method: PruneMethod,
     share: float,
     *,
     everywhere: bool = False,
@@ -41,9 +41,11 @@ def prune(
         UsageError: the method cannot prune this model, or not by this share.
         DataError: the text is too short.
     """
-    if method not in get_args(Method):
+    if method not in get_args(PruneMethod):
         raise UsageError(
-            f"there is no pruning method {method!r}", why=f"they are {', '.join(get_args(Method))}", fix="choose one"
+            f"there is no pruning method {method!r}",
+            why=f"they are {', '.join(get_args(PruneMethod))}",
+            fix="choose one",
         )
     if method in STRUCTURED:
         stack = _one_stack(model, method)
@@ -54,7 +56,7 @@ def prune(
     return stored.config, _in_precision(stored, model)
 
 
-def _set_zeros(model: AnyModel, method: Method, share: float, everywhere: bool, ids: Sequence[int] | None) -> None:
+def _set_zeros(model: AnyModel, method: PruneMethod, share: float, everywhere: bool, ids: Sequence[int] | None) -> None:
     amount = Pattern(2, 4) if method == "2:4" else share
     if method == "magnitude" and everywhere:
         prune_globally(model, share)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, get_args
 
 import gguf
 import numpy as np
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from seedbed.core import files
 from seedbed.core.errors import UsageError
+from seedbed.formats.gguf.precisions import GgufPrecision
 
-GgufPrecision = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 _FILE_TYPES = {
     "f32": LlamaFileType.ALL_F32,
     "f16": LlamaFileType.MOSTLY_F16,

@@ -1,1 +1,6 @@
 """Ways to answer a question from passages, each a plain function over a chat model."""
+
+from typing import Literal, get_args
+
+Chain = Literal["stuff", "refine", "map-reduce", "map-rerank", "extract"]
+CHAINS: tuple[Chain, ...] = get_args(Chain)

@@ -1,7 +1,7 @@
 /** The server: models and streamed chat completions, the key, and failures in words. */
 
 const KEY = "seedbed.key";
-const LOST = "The connection was lost before the reply was complete. What had arrived is kept.";
+const LOST = "The connection was lost before the reply was complete. The part received is kept.";
 const UNREACHABLE = "The server does not answer. Check that `seedbed serve` is still running, then try again.";
 
 /** A failure that can be shown as it is. */

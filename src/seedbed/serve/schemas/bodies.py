@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from seedbed.rag.answer import PASSAGES, Chain
-from seedbed.search.retrieval import Mode
+from seedbed.rag.answer import PASSAGES
+from seedbed.rag.chains import Chain
+from seedbed.search.modes import Mode
 from seedbed.serve.schemas.base import Controls, Refused, Strict
 
 _REFUSED: Refused = {

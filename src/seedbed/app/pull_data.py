@@ -1,43 +1,64 @@
-"""Data sets from the hub: what `seedbed pull hf:datasets/…` does."""
+"""A data set brought from the hub into the library: as a corpus, or as pairs of prompts and replies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from seedbed.app.pull import announce
+from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
-
-if TYPE_CHECKING:
-    from seedbed.core.artifacts import Artifact, Library
-    from seedbed.corpus.columns import Columns
-    from seedbed.corpus.tables import TableRows
-    from seedbed.hub.hub import Hub
-    from seedbed.hub.pulling import Pulled
-    from seedbed.hub.repository import Address
+from seedbed.corpus.build import build_corpus
+from seedbed.corpus.columns import Columns, find_columns
+from seedbed.corpus.pairs import build_pairs
+from seedbed.corpus.settings import CorpusSettings, SourceSettings
+from seedbed.corpus.tables import TableRows, require_parquet
+from seedbed.corpus.texts import write_texts
+from seedbed.hub.datasets import choose_data, form_of
+from seedbed.hub.hub import Hub
+from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging
+from seedbed.hub.repository import Address
 
 _TEXT_FILES = (".txt", ".md")
 _LOOKED_AT = 100
 
 
-def pull_data(
-    library: Library, hub: Hub, address: Address, revision: str | None, name: str, flags: Mapping[str, str | None]
-) -> Artifact:
-    """Bring a data set into the library, as a corpus or as a set of conversations."""
-    from seedbed.cli.pull import announce
-    from seedbed.corpus.tables import require_parquet
-    from seedbed.hub.datasets import choose_data
-    from seedbed.hub.pulling import discard, pull, pulled_before, staging
+@dataclass(frozen=True)
+class DataChoice:
+    """A part of a data set, and the columns to read; None is found out.
 
+    Attributes:
+        config: the data set's configuration.
+        form: "corpus" or "pairs".
+    """
+
+    config: str | None = None
+    split: str | None = None
+    form: str | None = None
+    text_column: str | None = None
+    messages_column: str | None = None
+    prompt_column: str | None = None
+    reply_column: str | None = None
+
+
+def pull_data(
+    library: Library, hub: Hub, address: Address, revision: str | None, name: str, wanted: DataChoice
+) -> Artifact:
+    """Return the data set of a repository as a corpus or as questions with replies.
+
+    Raises:
+        UsageError: it has no such part, or no column holds what is wanted.
+        HubError: the hub does not answer, or a file arrived damaged.
+    """
     if hub.offline:
         pulled = pulled_before(library.root, address, revision)
-        artifact = _store(library, address, pulled, name, flags)
+        artifact = _store(library, address, pulled, name, wanted)
         discard(pulled)
         return artifact
     listing = hub.listing(address, revision)
-    choice = choose_data(listing, flags["config"], flags["split"])
+    choice = choose_data(listing, wanted.config, wanted.split)
     if choice.form == ".parquet":
         require_parquet()
     announce(listing, [(file.path, file.bytes) for file in choice.files])
@@ -49,34 +70,30 @@ def pull_data(
         size = sum(file.bytes for file in choice.files)
         pulled = pull(hub, listing, [*choice.files, *texts], folder, room_after=2 * size)
         pulled.source.update({"config": choice.config, "split": choice.split})
-        artifact = _store(library, address, pulled, name, flags)
+        artifact = _store(library, address, pulled, name, wanted)
         discard(pulled)
     return artifact
 
 
-def _store(library: Library, address: Address, pulled: Pulled, name: str, flags: Mapping[str, str | None]) -> Artifact:
-    from seedbed.corpus.columns import Columns, find_columns
-    from seedbed.corpus.tables import TableRows
-    from seedbed.hub.datasets import form_of
-
+def _store(library: Library, address: Address, pulled: Pulled, name: str, wanted: DataChoice) -> Artifact:
     paths = [pulled.folder / path for path in pulled.source["files"] if form_of(path)]
     if all(form_of(path.name) in _TEXT_FILES for path in paths):
-        if flags["form"] == "pairs":
+        if wanted.form == "pairs":
             raise UsageError(f"{address} has no pairs", why="it is plain text", fix="leave out --as")
         return _corpus(library, address, pulled, name, paths)
     rows = TableRows(paths, pulled.folder)
     told = Columns(
-        text=flags["text_column"] or "",
-        messages=flags["messages_column"] or "",
-        prompt=flags["prompt_column"] or "",
-        reply=flags["reply_column"] or "",
+        text=wanted.text_column or "",
+        messages=wanted.messages_column or "",
+        prompt=wanted.prompt_column or "",
+        reply=wanted.reply_column or "",
     )
     seen = {key: None for _, row in islice(rows, _LOOKED_AT) for key in row}
     columns = find_columns(seen, told)
     rows.bad = 0
-    artifact = _from_rows(library, address, pulled, name, rows, columns, flags["form"], list(seen))
+    artifact = _from_rows(library, address, pulled, name, rows, columns, wanted.form, list(seen))
     if rows.bad:
-        say(f"{rows.bad:,} lines were no rows and are left out")
+        say(f"{rows.bad:,} lines are not rows and are left out")
     return artifact
 
 
@@ -90,9 +107,6 @@ def _from_rows(
     form: str | None,
     names: list[str],
 ) -> Artifact:
-    from seedbed.corpus.pairs import build_pairs
-    from seedbed.corpus.texts import write_texts
-
     if form is None:
         form = "pairs" if columns.has_pairs and not columns.text else "corpus"
     if form == "pairs" and columns.has_pairs:
@@ -105,19 +119,16 @@ def _from_rows(
         path = pulled.staging / "texts" / f"{address.short}.jsonl"
         write_texts(rows, columns.text, path)
         return _corpus(library, address, pulled, name, [path])
-    wanted = "--text-column" if form == "corpus" else "--prompt-column and --reply-column, or --messages-column"
+    needed = "--text-column" if form == "corpus" else "--prompt-column and --reply-column, or --messages-column"
     raise UsageError(
         f"{address}: no column holds what --as {form} needs",
         why=f"the columns are {', '.join(names)}",
-        fix=f"name it with {wanted}, or choose --as {'pairs' if form == 'corpus' else 'corpus'}",
+        fix=f"name it with {needed}, or choose --as {'pairs' if form == 'corpus' else 'corpus'}",
     )
 
 
 def _corpus(library: Library, address: Address, pulled: Pulled, name: str, paths: list[Path]) -> Artifact:
-    """Build a corpus of files that are texts or records."""
-    from seedbed.corpus.build import build_corpus
-    from seedbed.corpus.settings import CorpusSettings, SourceSettings
-
+    """Build a corpus from files of text or records."""
     folder = pulled.staging / "texts"
     folder.mkdir(exist_ok=True)
     for number, path in enumerate(paths):
@@ -128,5 +139,4 @@ def _corpus(library: Library, address: Address, pulled: Pulled, name: str, paths
             target.unlink(missing_ok=True)
             target.hardlink_to(path)
     source = SourceSettings(address.short, str(folder), pulled.licence or "unknown")
-    known: dict[str, Any] = dict(pulled.source)
-    return build_corpus(CorpusSettings(sources=(source,)), library, name, source=known)
+    return build_corpus(CorpusSettings(sources=(source,)), library, name, source=dict(pulled.source))

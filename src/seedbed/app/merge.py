@@ -1,0 +1,100 @@
+"""Adapters merged into a model's weights, or several models into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import UsageError
+from seedbed.core.files import sha256_file
+from seedbed.formats.peft_format import WEIGHTS, read_peft
+from seedbed.transform.adapters import family_of, merge_adapters, to_ours
+from seedbed.transform.derived import open_stored, write_derived
+from seedbed.transform.merge import merge
+from seedbed.transform.methods import MergeMethod
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """Models to merge with each other, or one with adapters (folders in PEFT's format).
+
+    Attributes:
+        weights: one for each model or adapter; empty: each weighs 1.
+        base: for "task": the model that the others were trained from.
+    """
+
+    models: Sequence[str]
+    adapters: Sequence[Path] = ()
+    weights: Sequence[float] = ()
+    method: MergeMethod = "linear"
+    base: str | None = None
+
+
+def merged(library: Library, wanted: MergeRequest, name: str) -> Artifact:
+    """Merge and store the result under a name.
+
+    Raises:
+        UsageError: these cannot be merged so.
+        NotFoundError: there is no such model or adapter.
+    """
+    _check(wanted.models, wanted.adapters, wanted.method, wanted.base)
+    names = [*([wanted.base] if wanted.base else []), *wanted.models]
+    artifacts = [library.get(reference, "model") for reference in names]
+    weights = list(wanted.weights) or [1.0] * len(wanted.adapters or wanted.models)
+    if wanted.adapters:
+        return _merge_adapters(library, artifacts[0], wanted.adapters, weights, name)
+    return _merge_models(library, artifacts, weights, wanted.method, name)
+
+
+def _check(models: Sequence[str], folders: Sequence[Path], method: MergeMethod, base: str | None) -> None:
+    problem, fix = "", "see `seedbed merge --help`"
+    if folders and (len(models) > 1 or base or method != "linear"):
+        problem, fix = "adapters are merged into one model", "merge the adapters first, then the models"
+    elif not folders and len(models) == 1 and method != "task":
+        problem, fix = f"{models[0]} is the only model", "name a second model, or --adapter FOLDER"
+    elif (method == "task") != (base is not None):
+        problem = "--method task and --base belong together"
+    if problem:
+        raise UsageError("these cannot be merged", why=problem, fix=fix)
+
+
+def _merge_adapters(
+    library: Library, artifact: Artifact, folders: Sequence[Path], weights: list[float], name: str
+) -> Artifact:
+    if len(weights) != len(folders):
+        raise UsageError(
+            "every adapter needs a weight",
+            why=f"there are {len(weights)} weights for {len(folders)} adapters",
+            fix="give --weights one number an adapter, or leave it out",
+        )
+    stored = open_stored(artifact)
+    family = family_of(stored)
+    adapters = [to_ours(read_peft(folder), stored.config, family) for folder in folders]
+    config, tensors = merge_adapters(stored, adapters, weights)
+    record = {"adapters": [_origin(*pair) for pair in zip(folders, weights, strict=True)]}
+    with library.writing("model", parents=[artifact], config=record, name=name) as draft:
+        draft.licence = artifact.manifest.licence
+        write_derived(draft.path, stored, tensors, config)
+    return draft.result
+
+
+def _origin(folder: Path, weight: float) -> dict[str, Any]:
+    """Return the record of an adapter, which is no artifact: its hash identifies it."""
+    return {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
+
+
+def _merge_models(
+    library: Library, artifacts: list[Artifact], weights: list[float], method: MergeMethod, name: str
+) -> Artifact:
+    stored = [open_stored(artifact) for artifact in artifacts]
+    tensors = merge(stored, weights, method)
+    record = {"method": method, "weights": weights, "models": [artifact.id for artifact in artifacts]}
+    parents = list({artifact.id: artifact for artifact in artifacts}.values())
+    with library.writing("model", parents=parents, config=record, name=name) as draft:
+        licences = {parent.manifest.licence for parent in parents}
+        draft.licence = "" if "" in licences else " AND ".join(sorted(licences))  # one unknown leaves all unknown
+        write_derived(draft.path, stored[0], tensors)
+    return draft.result

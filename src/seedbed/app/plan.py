@@ -1,0 +1,199 @@
+"""The cost of training a model: parameters, memory and time on this machine, before anything is trained.
+
+The counting is `models.parameter_counts`'s. The time is an estimate: the float32 matrix-product peak of this machine's
+CPU, measured for a moment, times the share of it that a training step is assumed to reach. The default amount of text
+is 20 tokens a parameter, about the best use of a fixed compute (Hoffmann et al. 2022, table 3).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seedbed.core.artifacts import Library
+from seedbed.core.config import to_dict
+from seedbed.core.errors import CapacityError, NotFoundError, UsageError
+from seedbed.core.machine import cores, matmul_flops, memory_bytes, processor
+from seedbed.core.progress import say
+from seedbed.core.units import bytes_text
+from seedbed.models.config import AnyConfig, ModelConfig, stacks
+from seedbed.models.parameter_counts import BYTES, ParameterCounts, count_parameters
+from seedbed.models.presets import default_model, presets
+from seedbed.models.store import read_config, read_description
+from seedbed.pipeline.recipe import Recipe, load_recipe
+from seedbed.pipeline.stages.tokenizer import TokenizerStage
+from seedbed.pipeline.stages.train import TrainStage
+
+UTILISATION = 0.5
+"""Share of the matrix-product peak that a training step is assumed to reach; `benchmarks/train.py` measures it."""
+
+TOKENS_PER_PARAMETER = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is planned, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
+
+    title: str
+    config: AnyConfig
+    batch: int = 0
+    tokens: int = 0
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A plan with its training memory in bytes by use, and its time on a machine of ``peak`` FLOP per second."""
+
+    target: Target
+    plan: ParameterCounts
+    batch: int
+    tokens: int
+    memory: dict[str, float]
+    peak: float
+    tokens_per_second: float
+
+    @property
+    def seconds(self) -> float:
+        """Expected training time."""
+        return self.tokens / self.tokens_per_second
+
+
+def default_target(depth: int | None, vocab_size: int | None, context: int | None) -> Target:
+    """Return our default shape with so many layers.
+
+    Raises:
+        UsageError: no depth is given.
+    """
+    if depth is None:
+        raise UsageError(
+            "there is nothing to plan",
+            why="neither a TARGET nor --depth is given",
+            fix="name a preset, recipe or model, or give --depth 4",
+        )
+    config = default_model(depth, vocab_size or ModelConfig.vocab_size, context or ModelConfig.max_length)
+    return Target(f"depth {depth}", config)
+
+
+def find_target(name: str) -> Target:
+    """Return a preset, a recipe, or a stored model, looked for in this order.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if name in presets():
+        return Target(name, presets()[name])
+    if name.endswith(".toml"):
+        return recipe_target(name, load_recipe(Path(name)))
+    return Target(name, _stored_shape(name, presets()))
+
+
+def recipe_target(title: str, recipe: Recipe) -> Target:
+    """Return a recipe's first model and length; a length in epochs depends on the text, which is not read here.
+
+    Raises:
+        UsageError: the recipe trains nothing.
+    """
+    stage = next((stage for stage in recipe.stage if isinstance(stage, TrainStage)), None)
+    if stage is None:
+        raise UsageError(f"{title} trains nothing", why="it has no stage of kind train", fix="plan another recipe")
+    config, train = _recipe_shape(recipe, stage), stage.settings
+    tokens = train.steps * train.batch * stacks(config)[-1].max_length or train.tokens
+    if not tokens and train.epochs:
+        say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
+    return Target(
+        title, config, train.micro_batch or train.batch, tokens, 0.0 if tokens or train.epochs else train.minutes
+    )
+
+
+def _recipe_shape(recipe: Recipe, stage: TrainStage) -> AnyConfig:
+    """Return the stage's own model, or the one it begins from, in the stage's context."""
+    if not stage.begin:
+        sizes = [one.settings.vocab_size for one in recipe.stage if isinstance(one, TokenizerStage)]
+        return stage.model.config(sizes[0] if sizes else ModelConfig.vocab_size)
+    config = _stored_shape(stage.begin, ())
+    if not isinstance(config, ModelConfig):
+        return config
+    return replace(config, max_length=min(config.max_length, stage.context or config.max_length))
+
+
+def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:
+    library = Library()
+    try:
+        artifact = library.get(name, "model")
+    except NotFoundError as error:
+        near = difflib.get_close_matches(name, [*presets, *library.names()], n=1)
+        raise NotFoundError(
+            f"there is no preset or model {name!r}",
+            why=f"the presets are {', '.join(presets)}; {error.why}",
+            fix=f"did you mean `{near[0]}`?" if near else "see `seedbed ls --kind model`, or plan with --depth",
+        ) from error
+    artifact.verify()
+    return read_config(read_description(artifact)["model"])
+
+
+def estimate(target: Target, batch: int | None = None, tokens: int | None = None) -> Estimate:
+    """What a target costs on this machine."""
+    made, parts = count_parameters(target.config), stacks(target.config)
+    batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
+    everything, at_rest = (
+        made.training_bytes(count, parts[0].d_model, layers) for count in (batch * parts[-1].max_length, 0)
+    )
+    memory = {
+        "weights": made.weight_bytes("float32"),
+        "gradients": made.weight_bytes("float32"),
+        "optimizer (AdamW)": at_rest - 2 * made.weight_bytes("float32"),
+        "activations": everything - at_rest,
+    }
+    peak = matmul_flops()
+    rate = peak * UTILISATION / made.flops_per_token()
+    wanted = tokens or target.tokens or round(60 * target.minutes * rate) or TOKENS_PER_PARAMETER * made.total
+    return Estimate(target, made, batch, wanted, memory, peak, rate)
+
+
+def check_memory(made: Estimate) -> None:
+    needed, here = sum(made.memory.values()), memory_bytes()
+    if not here:
+        say("this machine does not tell how much memory it has; nothing was checked")
+    elif needed > here:
+        raise CapacityError(
+            f"training {made.target.title} does not fit",
+            why=f"it needs {bytes_text(needed)} of memory with a batch of {made.batch}; here are {bytes_text(here)}",
+            fix="choose a smaller depth, context or batch",
+        )
+
+
+def weight_sizes(plan: ParameterCounts) -> dict[str, float]:
+    return {precision: plan.weight_bytes(precision) for precision in BYTES}
+
+
+def to_json(made: Estimate) -> dict[str, Any]:
+    """An estimate for `--json`."""
+    plan = made.plan
+    return {
+        "target": made.target.title,
+        "model": to_dict(made.target.config),
+        "parameters": {**plan.parameters, "total": plan.total},
+        "weight_bytes": weight_sizes(plan),
+        "training": {
+            "batch": made.batch,
+            "tokens": made.tokens,
+            "memory_bytes": made.memory | {"total": sum(made.memory.values())},
+        },
+        "flops_per_token": {"training": plan.flops_per_token(), "generation": plan.flops_per_token(training=False)},
+        "machine": {
+            "processor": processor(),
+            "cores": cores(),
+            "memory_bytes": memory_bytes(),
+            "matmul_flops": made.peak,
+        },
+        "time": {
+            "assumed_utilisation": UTILISATION,
+            "tokens_per_second": made.tokens_per_second,
+            "seconds": made.seconds,
+            "days": made.seconds / 86400,
+        },
+    }

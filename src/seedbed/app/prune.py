@@ -1,0 +1,158 @@
+"""A copy of a model without a share of its weights, heads, layers or channels, compared with the original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
+from seedbed.evaluation.held_out import HeldOut, from_corpus, from_text
+from seedbed.evaluation.quantization import compare
+from seedbed.evaluation.side_by_side import measure_side_by_side
+from seedbed.models.decoder import Decoder
+from seedbed.models.factory import AnyModel
+from seedbed.models.parameter_counts import count_parameters
+from seedbed.models.store import Loaded, LoadedModel, load_any
+from seedbed.transform.calibration import TOKENS
+from seedbed.transform.derived import StoredModel, open_stored, write_derived
+from seedbed.transform.methods import PruneMethod
+from seedbed.transform.prune import prune
+from seedbed.transform.sparsity import zeros
+
+Facts = dict[str, Any]
+Pair = tuple[Loaded[AnyModel], Loaded[AnyModel]]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A method with the share it takes away.
+
+    Attributes:
+        everywhere: for "magnitude": compare the weights of all layers with each other.
+        text: a file to judge by and measure on; None for the start of the model's own corpus.
+    """
+
+    method: PruneMethod
+    share: float | None = None
+    everywhere: bool = False
+    text: Path | None = None
+
+
+@dataclass(frozen=True)
+class PrunedCopy:
+    """A stored copy, with the figures of the original and of the copy."""
+
+    artifact: Artifact
+    before: Facts
+    after: Facts
+
+
+def pruned_copy(
+    library: Library, model: str, wanted: Pruning, name: str | None = None, *, measure: bool = True, speed: bool = False
+) -> PrunedCopy:
+    """Make, store and measure a copy, called MODEL-METHOD unless named.
+
+    Args:
+        measure: quality on held-out text. speed: time both too.
+
+    Raises:
+        UsageError: the share does not fit the method, or the text cannot be read.
+    """
+    artifact = library.get(model, "model")
+    share = check_share(wanted.method, wanted.share, wanted.everywhere)
+    _check_text(wanted.text)
+    stored, loaded = open_stored(artifact), load_any(artifact)
+    held = _held_out(library, loaded, wanted.text)
+    called = name or f"{model}-{wanted.method.replace(':', '')}"
+    made = _pruned(library, stored, loaded, wanted, share, held, called)
+    pair = load_any(artifact), load_any(made)  # again: weights of the first may have been set to zero
+    facts = [_facts(one) for one in pair]
+    if measure:
+        _measure(pair, held, facts)
+    if speed:
+        _time(pair, facts)
+    return PrunedCopy(made, *facts)
+
+
+def check_share(method: PruneMethod, share: float | None, everywhere: bool) -> float:
+    """Return the share to take away. Raises UsageError where it does not fit the method."""
+    if everywhere and method != "magnitude":
+        raise UsageError(
+            "--global is an option of --method magnitude", why=f"the method is {method}", fix="omit --global"
+        )
+    if method == "2:4":
+        if share not in (None, 0.5):
+            raise UsageError(f"--share {share:g}", why="2:4 takes two of every four weights", fix="omit --share")
+        return 0.5
+    if share is None or not 0 < share < 1:
+        given = "there is no --share" if share is None else f"--share is {share:g}"
+        raise UsageError("how much is to be pruned?", why=given, fix="give --share a number between 0 and 1, like 0.25")
+    return share
+
+
+def _check_text(text: Path | None) -> None:
+    """Refuse a missing file before a large model is loaded."""
+    if text is not None and not text.is_file():
+        raise UsageError(f"there is no text file {text}", why="no such file", fix="check the path")
+
+
+def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> HeldOut | None:
+    if text is None:
+        return from_corpus(loaded.artifact, library, TOKENS)
+    try:
+        return from_text(text.read_text(encoding="utf-8"), loaded.tokenizer, str(text))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{text} cannot be read", why=str(error), fix="give a UTF-8 text file") from error
+
+
+def _pruned(
+    library: Library,
+    stored: StoredModel,
+    loaded: Loaded[AnyModel],
+    wanted: Pruning,
+    share: float,
+    held: HeldOut | None,
+    name: str,
+) -> Artifact:
+    calibration = None if held is None or wanted.method == "magnitude" else held.calibration
+    config, tensors = prune(stored, loaded.model, wanted.method, share, everywhere=wanted.everywhere, ids=calibration)
+    judged_on = held.origin if calibration and held else ""
+    record = {"method": wanted.method, "share": share, "judged_on": judged_on}
+    with library.writing("model", parents=[stored.artifact], config=record, name=name) as draft:
+        draft.licence = stored.artifact.manifest.licence
+        write_derived(draft.path, stored, tensors, config)
+    return draft.result
+
+
+def _facts(loaded: Loaded[AnyModel]) -> Facts:
+    counted = count_parameters(loaded.model.config)
+    return {
+        "parameters": counted.total,
+        "nonzero": counted.total - zeros(loaded.model),
+        "bytes": loaded.artifact.size,
+        "flops_per_token": counted.flops_per_token(training=False),
+    }
+
+
+def _measure(pair: Pair, held: HeldOut | None, facts: list[Facts]) -> None:
+    """Compare both on the same held-out text."""
+    old, new = (loaded.model for loaded in pair)
+    if held is None or not isinstance(old, Decoder) or not isinstance(new, Decoder):
+        why = "there is no text; give --text" if held is None else "the model does not write text"
+        say(f"quality not measured: {why}")
+        return
+    quality = compare(old, new, held.test)
+    facts[0]["bits_per_byte"], facts[1]["bits_per_byte"] = quality.float_bits_per_byte, quality.bits_per_byte
+    facts[1] |= {"same_best_token": quality.agreement, "divergence": quality.divergence}
+
+
+def _time(pair: Pair, facts: list[Facts]) -> None:
+    if not isinstance(pair[0].model, Decoder):
+        say("speed not measured: the model does not write text")
+        return
+    paces = measure_side_by_side([cast(LoadedModel, loaded) for loaded in pair])
+    for pace, its in zip(paces, facts, strict=True):
+        its |= {"prefill_tokens_per_second": pace.prefill, "decode_tokens_per_second": pace.decode}

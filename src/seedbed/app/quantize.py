@@ -1,0 +1,64 @@
+"""Smaller copies of a model, with 8- or 4-bit weights, and their quality beside the original's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.progress import say
+from seedbed.corpus.pack import TokenShards
+from seedbed.evaluation.quantization import Quality, compare
+from seedbed.evaluation.subject import find_subject
+from seedbed.models.quantized import scheme_by_name
+from seedbed.models.store import LoadedModel, load_model, save_model
+from seedbed.transform.quantize import quantize
+
+
+@dataclass(frozen=True)
+class QuantizedCopy:
+    """A stored copy; ``quality`` is None where it was not measured."""
+
+    name: str
+    quantization: str
+    artifact: Artifact
+    quality: Quality | None
+
+
+def quantized_copies(
+    library: Library, model: str, quantizations: Sequence[str], name: str | None = None, *, measure: bool = True
+) -> list[QuantizedCopy]:
+    """Make, store and measure a copy of a model for each quantization, called MODEL-QUANTIZATION unless named.
+
+    Raises:
+        UsageError: there is no such quantization, or one name is given to several copies.
+    """
+    for one in quantizations:
+        scheme_by_name(one)
+    if name and len(quantizations) > 1:
+        why = f"{len(quantizations)} quantizations"
+        raise UsageError("one name cannot be given to several models", why=why, fix="omit --name")
+    artifact = library.get(model, "model")
+    return [_copy(library, artifact, one, name or f"{model}-{one}", measure) for one in quantizations]
+
+
+def _copy(library: Library, artifact: Artifact, quantization: str, name: str, measure: bool) -> QuantizedCopy:
+    loaded = load_model(artifact, dtype="stored")  # mapped: one layer at a time becomes float32
+    quantize(loaded.model, quantization)
+    with library.writing("model", parents=[artifact], config={"quantization": quantization}, name=name) as draft:
+        draft.licence = artifact.manifest.licence
+        draft.metrics = dict(artifact.manifest.metrics)
+        save_model(draft.path, loaded.model, loaded.tokenizer, quantization)
+    quality = _quality(library, artifact, load_model(draft.result)) if measure else None
+    return QuantizedCopy(name, quantization, draft.result, quality)
+
+
+def _quality(library: Library, artifact: Artifact, quantized: LoadedModel) -> Quality | None:
+    """Compare with the float model on its test split; None for a model whose text is not in the library."""
+    try:
+        tokens = find_subject(artifact, library).tokens
+    except NotFoundError as error:
+        say(f"quality not measured: {error.why}")
+        return None
+    return compare(load_model(artifact).model, quantized.model, TokenShards.open(tokens).split("test"))

@@ -1,0 +1,141 @@
+"""Tokenizers at work: the text that one is trained or compared on, its fit to that text, and its facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import DataError, NotFoundError, UsageError
+from seedbed.core.progress import track
+
+if TYPE_CHECKING:
+    from seedbed.corpus.document import Split
+    from seedbed.tokenizers.measure import Fit
+    from seedbed.tokenizers.tokenizer import Tokenizer
+
+_BLOCK = 2**20  # characters read at once from a text file
+_SHOWN = 12
+_SAMPLE_BYTES = 2**23  # of each split
+_SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+def training_text(library: Library, corpus: str) -> tuple[Artifact | None, Iterator[str]]:
+    """Return the training split of a stored corpus, or the text of a file or folder (no artifact then)."""
+    try:
+        parent = library.get(corpus, "corpus")
+    except NotFoundError:
+        if not Path(corpus).exists():
+            raise
+        return None, _read_text(Path(corpus))
+    return parent, _split_text(parent, "train")
+
+
+def _split_text(corpus: Artifact, split: Split) -> Iterator[str]:
+    from seedbed.corpus.store import Corpus
+
+    return (document.text for document in Corpus.open(corpus).documents(split))
+
+
+def _read_text(path: Path) -> Iterator[str]:
+    """Yield the text of a file, or of all .txt files of a folder, a block at a time."""
+    if not path.exists():
+        raise NotFoundError(f"there is no text {path}", why="no such file or folder", fix="check the path")
+    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(
+            f"{path} holds no .txt file",
+            why="a folder is read for its .txt files only",
+            fix="build a corpus from it (`seedbed corpus build`), which reads many formats",
+        )
+    for file in files:
+        try:
+            with file.open(encoding="utf-8") as stream:
+                while block := stream.read(_BLOCK):
+                    yield block
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} cannot be read as text", why=str(error), fix="give a UTF-8 text file") from error
+
+
+def comparison_text(library: Library, first: Artifact | None, path: Path | None) -> Iterator[str]:
+    """Return the text of a path, else the test split of the corpus that a tokenizer was trained on."""
+    if path is not None:
+        return _read_text(path)
+    corpus = _corpus_of(library, first)
+    if corpus is None:
+        raise UsageError(
+            "there is no text to compare on",
+            why="the first tokenizer was not trained on a corpus of the library",
+            fix="name one with --text FILE",
+        )
+    return _split_text(corpus, "test")
+
+
+def open_tokenizer(library: Library, name: str) -> tuple[Tokenizer, Artifact | None]:
+    """Return a stored tokenizer with its artifact, or one in a file.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    from seedbed.tokenizers.tokenizer import Tokenizer
+
+    try:
+        artifact = library.get(name, "tokenizer")
+    except NotFoundError:
+        if not Path(name).exists():
+            raise
+        return Tokenizer.from_file(Path(name)), None
+    return Tokenizer.open(artifact), artifact
+
+
+def _corpus_of(library: Library, artifact: Artifact | None) -> Artifact | None:
+    parents = [] if artifact is None else library.parents(artifact)
+    return next((parent for parent in parents if parent.kind == "corpus"), None)
+
+
+def fits_of(library: Library, tokenizer: Tokenizer, artifact: Artifact | None) -> Iterator[tuple[str, Fit]]:
+    """Yield the fit to each split of the corpus it was trained on; nothing without one."""
+    from seedbed.tokenizers.measure import Fit
+    from seedbed.tokenizers.sample import chunks, spread_sample
+
+    corpus = _corpus_of(library, artifact)
+    if corpus is not None:
+        for split in track(_SPLITS, "measuring", len(_SPLITS), "splits"):
+            yield split, Fit(tokenizer, spread_sample(chunks(_split_text(corpus, split)), _SAMPLE_BYTES))
+
+
+def kind_of(tokenizer: Tokenizer, artifact: Artifact | None) -> str:
+    """Return its algorithm."""
+    return tokenizer.model_kind if artifact is None else str(artifact.manifest.config.get("kind", tokenizer.model_kind))
+
+
+def facts(tokenizer: Tokenizer, artifact: Artifact | None, fits: dict[str, Fit]) -> dict[str, Any]:
+    """Return what is known of a tokenizer as JSON values."""
+    words = [index for index in range(tokenizer.vocab_size) if re.search(rb"\w", tokenizer.token_bytes(index))]
+    longest = sorted(words, key=lambda index: (-len(tokenizer.token_bytes(index)), index))[:_SHOWN]
+    frequent = [index for index, _ in fits["train"].counts.most_common(_SHOWN)] if fits else []
+    special = sorted(tokenizer.special_ids)
+    return {
+        "kind": kind_of(tokenizer, artifact),
+        "vocab_size": tokenizer.vocab_size,
+        "lossless": tokenizer.is_lossless,
+        "hash": tokenizer.hash,
+        "special": dict(zip(tokenizer.pieces(special), special, strict=True)),
+        "longest": tokenizer.pieces(longest),
+        "most_frequent": tokenizer.pieces(frequent),
+        "fit": {split: fit_json(fit) for split, fit in fits.items()},
+    }
+
+
+def fit_json(fit: Fit) -> dict[str, float]:
+    """Return a fit as JSON values."""
+    return {
+        "bytes": fit.bytes,
+        "tokens": fit.tokens,
+        "bytes_per_token": fit.bytes_per_token,
+        "tokens_per_word": fit.tokens_per_word,
+        "unknown_share": fit.unknown_share,
+        "pieces_used": fit.used,
+    }

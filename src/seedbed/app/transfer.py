@@ -1,0 +1,84 @@
+"""Models between the library and this disk: published folders and GGUF files, read and written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from seedbed.core import files
+from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.formats.exporting import export_gguf, export_huggingface
+from seedbed.formats.gguf.precisions import GgufPrecision
+from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
+from seedbed.formats.importing import import_model
+
+Form = Literal["hf", "gguf"]
+
+
+@dataclass(frozen=True)
+class ExportedFolder:
+    """A folder that was written; ``files`` are bytes by path."""
+
+    folder: Path
+    files: dict[str, int]
+
+
+def import_published(
+    library: Library, path: Path, name: str | None = None, licence: str = "", tokenizer: Path | None = None
+) -> tuple[str, Artifact]:
+    """Store a published folder or GGUF file as a model; returns its name, by default the path's.
+
+    Raises:
+        NotFoundError: there is no such path.
+        SeedbedError: it is no model that can be read.
+    """
+    if not path.exists():
+        raise NotFoundError(
+            f"there is no {path}", why=f"{path.absolute()} does not exist", fix="check the path, or `seedbed pull` it"
+        )
+    stem = path.stem if path.is_file() else path.absolute().name
+    called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
+    return called, import_model(library, path, called, licence=licence, tokenizer=tokenizer)
+
+
+def export_published(
+    library: Library, model: str, form: Form, folder: Path | None, quantization: GgufPrecision
+) -> ExportedFolder:
+    """Write a model of the library into a new folder, by default ``MODEL-FORM``.
+
+    Raises:
+        UsageError: the folder is not empty, or no published family has the model's shape.
+    """
+    artifact = library.get(model, "model")
+    target = folder or Path(f"{model}-{form}")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(
+            f"{target} exists already", why="an export would be written over it", fix="name another with --output"
+        )
+    return write_published(library, artifact, model, form, target, quantization)
+
+
+def write_published(
+    library: Library, artifact: Artifact, name: str, form: Form, folder: Path, quantization: GgufPrecision
+) -> ExportedFolder:
+    """Fill a new folder with a published form of a model and its card; all of it or nothing.
+
+    Raises:
+        UsageError: no published family has the model's shape.
+        CapacityError: the disk is full.
+    """
+    with files.new_directory(folder.absolute()) as draft:
+        if form == "gguf":
+            file = f"{name}-{quantization}.gguf"
+            export_gguf(artifact, draft / file, quantization)
+            exported = Exported(name, form, file, quantization)
+        else:
+            export_huggingface(artifact, draft)
+            exported = Exported(name, form)
+        (draft / CARD).write_text(model_card(library, artifact, exported), encoding="utf-8")
+    folder.chmod(0o755)  # a draft is made for its owner alone
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return ExportedFolder(folder, sizes)

@@ -1,0 +1,87 @@
+"""`seedbed chats`: saved conversations, which `seedbed chat --save` begins."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from seedbed.chat.conversations import Conversations
+from seedbed.cli.common import confirm, print_json, print_table, visible
+from seedbed.cli.groups import NearestGroup
+from seedbed.cli.options import common_flags, yes
+from seedbed.core.artifacts import Library
+from seedbed.core.progress import say
+from seedbed.core.units import count_text, iso_time, minute_text
+
+
+@click.group("chats", cls=NearestGroup)
+def chats_command() -> None:
+    """List, show and remove saved conversations; `seedbed chat MODEL --save NAME` begins one.
+
+    \b
+    Example:
+      seedbed chats ls
+    """
+
+
+@chats_command.command("ls")
+@common_flags
+def list_chats(as_json: bool) -> None:
+    """List saved conversations, the one used last first.
+
+    \b
+    Example:
+      seedbed chats ls
+    """
+    with Conversations.of(Library()) as saved:
+        listed = saved.all()
+    found = [asdict(one) | {"created": iso_time(one.created), "updated": iso_time(one.updated)} for one in listed]
+    if as_json:
+        print_json(found)
+        return
+    tokens = [count_text(one["usage"]["prompt_tokens"] + one["usage"]["completion_tokens"]) for one in found]
+    rows = [
+        [one["name"], str(one["messages"]), count, minute_text(one["updated"])]
+        for one, count in zip(found, tokens, strict=True)
+    ]
+    print_table(["name", "messages", "tokens", "last used (UTC)"], rows, right=(1, 2))
+
+
+@chats_command.command("show")
+@click.argument("name")
+@common_flags
+def show_chat(name: str, as_json: bool) -> None:
+    """Show the messages of a saved conversation.
+
+    \b
+    Example:
+      seedbed chats show notes
+    """
+    with Conversations.of(Library()) as saved:
+        entries = saved.read(name)
+    if as_json:
+        print_json([one.message.to_wire() | {"model": one.model, "said": iso_time(one.seconds)} for one in entries])
+        return
+    for one in entries:
+        print(visible(f"{one.message.role}: {one.message.text}"))
+
+
+@chats_command.command("rm")
+@click.argument("name")
+@yes
+@common_flags
+def remove_chat(name: str, yes: bool, as_json: bool) -> None:
+    """Remove a saved conversation; asks first.
+
+    \b
+    Example:
+      seedbed chats rm notes --yes
+    """
+    with Conversations.of(Library()) as saved:
+        count = len(saved.read(name))
+        confirm(f"remove the conversation {name} ({count} messages)?", yes)
+        saved.delete(name)
+    say(f"removed {name}")
+    if as_json:
+        print_json({"removed": name})

@@ -1,0 +1,24 @@
+"""A group of commands that names the nearest one where a name is wrong."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+from seedbed.core.errors import UsageError
+
+
+class NearestGroup(click.Group):
+    """A click group whose error for an unknown command is ours."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command. Raises UsageError with the nearest name where there is none."""
+        known, path = self.list_commands(ctx), ctx.command_path
+        if args[0] in known or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0], known, n=1)
+        fix = f"did you mean `{path} {near[0]}`?" if near else f"see `{path} --help`"
+        raise UsageError(f"there is no command {args[0]!r}", why=f"the commands are {', '.join(known)}", fix=fix)
