@@ -6,6 +6,7 @@ The file is also the program of that process: ``python test_io_fuzz.py KIND COUN
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import resource
@@ -160,7 +161,8 @@ def main(kind: str, count: int, seed: int, folder: Path) -> None:
 
 def fuzz(kind: str, count: int, seed: int, folder: Path) -> dict[str, int]:
     command = [sys.executable, __file__, kind, str(count), str(seed), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    paths = os.pathsep.join(filter(None, sys.path))  # tests/shared, for the child
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes: dict[str, int] = json.loads(done.stdout)
     return outcomes
