@@ -9,7 +9,8 @@ counts of parts are never added.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -24,6 +25,7 @@ Template = Sequence[Message]
 """Messages with ``{names}`` in their contents, which :func:`fill` replaces."""
 REPLY_TOKENS = 256
 """Tokens of a reply unless ``max_tokens`` says otherwise."""
+_prompt = lru_cache(maxsize=64)(Prompt)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def fill(template: Template, **values: str) -> list[Message]:
     Raises:
         UsageError: a name in the template has no value.
     """
-    return [Message(message.role, _content(message.text, values)) for message in template]
+    prompts = [_prompt(message.text) for message in template]
+    contents = [one.fill(**{name: values[name] for name in one.names if name in values}) for one in prompts]
+    return [Message(message.role, content) for message, content in zip(template, contents, strict=True)]
 
 
 def write(template: Template, passages: Sequence[Passage], show: Show, **values: str) -> list[Message]:
@@ -146,14 +150,11 @@ def _most(limit: int, fits: Callable[[int], bool]) -> int | None:
     """
     if not fits(0):
         return None
-    low, step = 0, 1
-    while low + step <= limit and fits(low + step):
-        low, step = low + step, step * 2
-    high = min(low + step, limit + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    high = 1
+    while high <= limit and fits(high):
+        high *= 2
+    low = high // 2
+    return low + bisect_left(range(low + 1, min(high, limit + 1)), True, key=lambda number: not fits(number))
 
 
 def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:
@@ -162,13 +163,3 @@ def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:
         why=f"the model's window holds {window} tokens, and the reply needs some of them",
         fix="ask in fewer words, lower max_tokens, give a shorter prompt, or use a model with a longer window",
     )
-
-
-@lru_cache(maxsize=64)
-def _prompt(text: str) -> Prompt:
-    return Prompt(text)
-
-
-def _content(text: str, values: Mapping[str, str]) -> str:
-    prompt = _prompt(text)
-    return prompt.fill(**{name: values[name] for name in prompt.names if name in values})

@@ -9,7 +9,7 @@ Goldstein 1998). A reranker is any function that scores chunks for a question. L
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,19 +137,23 @@ class Retriever:
 
 def fuse_scores(rankings: Sequence[tuple[Ranked, float]]) -> Ranked:
     """Sum the scores, each scaled to 0 … 1 over its ranking, times the ranking's weight; 0 where it is not ranked."""
-    scores: dict[int, float] = {}
-    for ranked, weight in rankings:
-        for (row, _), scaled in zip(ranked, _scaled(ranked), strict=True):
-            scores[row] = scores.get(row, 0.0) + weight * float(scaled)
-    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    return _summed(
+        (row, weight * float(scaled))
+        for ranked, weight in rankings
+        for (row, _), scaled in zip(ranked, _scaled(ranked), strict=True)
+    )
 
 
 def fuse_ranks(rankings: Sequence[Ranked], offset: int = RANK_OFFSET) -> Ranked:
     """Reciprocal rank fusion: the score is the sum of 1 / (offset + rank) over the rankings, ranks from 1."""
+    return _summed((row, 1 / (offset + rank)) for ranked in rankings for rank, (row, _) in enumerate(ranked, start=1))
+
+
+def _summed(pairs: Iterable[tuple[int, float]]) -> Ranked:
+    """Rank rows by the sum of their scores; of equals the older one is first."""
     scores: dict[int, float] = {}
-    for ranked in rankings:
-        for rank, (row, _) in enumerate(ranked, start=1):
-            scores[row] = scores.get(row, 0.0) + 1 / (offset + rank)
+    for row, score in pairs:
+        scores[row] = scores.get(row, 0.0) + score
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
