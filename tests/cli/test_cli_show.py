@@ -131,7 +131,7 @@ def test_ls_lists_newest_first_and_by_kind(seedbed: Run, text: Path) -> None:
     assert seedbed("ls", "--kind", "model")[2].endswith("holds no model yet\n")
     listed = json.loads(seedbed("ls", "--json")[1])
     assert [row["names"] for row in listed] == [["pieces"], ["notes"]]
-    assert json.loads(seedbed("ls", "--kind", "song", "--json")[1]) == []
+    assert json.loads(seedbed("ls", "--kind", "model", "--json")[1]) == []
 
 
 @pytest.mark.parametrize("reference", ["nothing", "0123456789ab", ""])

@@ -100,14 +100,14 @@ print("data")
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_a_bar_on_a_terminal() -> None:
+def on_a_terminal(script: str, columns: int) -> tuple[bytes, list[str]]:
+    """Standard output, and the lines that a terminal of that width is sent."""
     import pty
 
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     out = subprocess.run(
-        [sys.executable, "-c", SCRIPT], stderr=slave, stdout=subprocess.PIPE, env=environment, check=True
+        [sys.executable, "-c", script], stderr=slave, stdout=subprocess.PIPE, env=environment, check=True
     ).stdout
     os.close(slave)
     seen = b""
@@ -118,11 +118,26 @@ def test_a_bar_on_a_terminal() -> None:
         pass
     finally:
         os.close(master)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    return out, re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()).strip())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_bar_on_a_terminal() -> None:
+    out, lines = on_a_terminal(SCRIPT, 120)
     assert out == b"data\n"
-    assert "a [remark] above" in text
-    last = re.split(r"[\r\n]+", text.strip())[-1]
+    assert "a [remark] above" in lines
+    last = lines[-1]
     assert last.startswith("reading")
     assert "100%" in last
     assert "files/s" in last
     assert "last note" in last
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_narrow_terminal_shows_the_figures_in_one_line() -> None:
+    long = SCRIPT.replace('"reading", 4, "files"', '"checking artifacts", 4e6, "documents"').replace("(3,", "(2e6,")
+    last = on_a_terminal(long.replace("last note", "loss 2.345, valid 2.456, rate 0.001"), 60)[1][-1]
+    assert len(last.rstrip()) <= 60
+    assert last.startswith("checking artifacts")
+    assert " 50%" in last
+    assert "documents/s" in last

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
+from seedbed.core.units import count_text
+
 T = TypeVar("T")
 PLAIN_INTERVAL = 5.0
 """Seconds between two plain lines when standard error is not a terminal."""
@@ -114,14 +116,17 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed or 0.0
-            return Text(f"{speed:,.0f} {unit}/s" if unit else f"{speed:,.1f}/s", style="dim")
+            return Text(f"{count_text(speed)} {unit}/s".replace(" /", "/"), style="dim")
 
     console = Console(stderr=True)
-    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=20))
-    percent = TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4))
-    note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True))
-    bar = [BarColumn()] if console.width >= _BAR_FROM else []
-    with Progress(name, *bar, percent, Rate(), TimeRemainingColumn(compact=True), note, console=console) as live:
+    wide, named = console.width >= _BAR_FROM, min(len(title), 20)
+    room = console.width - named - len(unit) - 26 - 41 * wide  # beside the other columns
+    name, note = (
+        TextColumn(text, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width))
+        for text, width in (("{task.description}", named), ("{task.fields[note]}", max(1, room)))
+    )
+    percent, bar = TextColumn("{task.percentage:>3.0f}%"), [BarColumn()] if wide else []
+    with Progress(name, *bar, percent, Rate(), TimeRemainingColumn(), note, console=console) as live:
         task = live.add_task(title, total=total, note="")
 
         class Live:
