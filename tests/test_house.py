@@ -17,10 +17,10 @@ ROOT = Path(seedbed.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 RIDDLE = re.compile(r"(What|How|Where|Who|Which|Whether)\b")
-FORMER = (  # words that the house had for these things before the field's own
-    r"\bknobs?\b|\bmarked\.py|\bspans\.py|\bstates\.py|\bthreaded\b|ThreadedGenerator|\badding\.py|\bmirror\b|\bhighest\.py"
-    r"|\bcoarse\.py|\bshelf\b|Shelf|\bshots\b|\bsettling\b|\bcomparing\.py|\bcut\.py|\banatomy\b|Anatomy|\bbuilding\.py"
-    r"|\bvisibility\.py|\brefusals\b|\bchoosing\.py|\blow_rank\.py|\balphabet\.py"
+FORMER = (  # names that the house had for these things before the field's own
+    r"\bknobs?\b|\bmarked\.py|\bspans\.py|\bstates\.py|ThreadedGenerator|\badding\.py|\bhighest\.py|\bcoarse\.py"
+    r"|\bshelf\b|Shelf|\bshots\.py|\bsettling\b|\bcomparing\.py|\bcut\.py|\banatomy\b|Anatomy|\bbuilding\.py"
+    r"|\bvisibility\.py|\brefusals\.py|\bchoosing\.py|\blow_rank\.py|\balphabet\.py"
 )
 
 

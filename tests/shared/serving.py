@@ -17,7 +17,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
 from seedbed.serve.auth import Keys
-from seedbed.serve.collection_cache import Shelf
+from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.context import Server
 from seedbed.serve.pool import ModelPool
 from seedbed.serve.process import HttpServer
@@ -82,7 +82,7 @@ class Live:
         names = [entry["name"] for entry in self.keys.entries()]
         self.key = self.keys.create(f"key{len(names)}")
         store = ResponseStore(home / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
-        self.state = Server(settings, self.keys, pool, store, Shelf(library))
+        self.state = Server(settings, self.keys, pool, store, CollectionCache(library))
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

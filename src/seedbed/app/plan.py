@@ -35,7 +35,7 @@ TOKENS_PER_PARAMETER = 20
 
 @dataclass(frozen=True)
 class Target:
-    """What is planned, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
+    """The model that is planned, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
 
     title: str
     config: AnyConfig
@@ -136,7 +136,7 @@ def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:
 
 
 def estimate(target: Target, batch: int | None = None, tokens: int | None = None) -> Estimate:
-    """What a target costs on this machine."""
+    """Estimate the cost of a target on this machine."""
     made, parts = count_parameters(target.config), stacks(target.config)
     batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
     everything, at_rest = (

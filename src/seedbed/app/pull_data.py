@@ -26,7 +26,7 @@ _LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
-class DataChoice:
+class DataSetOptions:
     """A part of a data set, and the columns to read; None is found out.
 
     Attributes:
@@ -44,7 +44,7 @@ class DataChoice:
 
 
 def pull_data(
-    library: Library, hub: Hub, address: Address, revision: str | None, name: str, wanted: DataChoice
+    library: Library, hub: Hub, address: Address, revision: str | None, name: str, wanted: DataSetOptions
 ) -> Artifact:
     """Return the data set of a repository as a corpus or as questions with replies.
 
@@ -75,7 +75,7 @@ def pull_data(
     return artifact
 
 
-def _store(library: Library, address: Address, pulled: Pulled, name: str, wanted: DataChoice) -> Artifact:
+def _store(library: Library, address: Address, pulled: Pulled, name: str, wanted: DataSetOptions) -> Artifact:
     paths = [pulled.folder / path for path in pulled.source["files"] if form_of(path)]
     if all(form_of(path.name) in _TEXT_FILES for path in paths):
         if wanted.form == "pairs":

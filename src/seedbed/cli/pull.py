@@ -49,7 +49,7 @@ def pull_command(
       seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
     from seedbed.app.pull import pull_model
-    from seedbed.app.pull_data import DataChoice, pull_data
+    from seedbed.app.pull_data import DataSetOptions, pull_data
     from seedbed.hub.hub import Hub
     from seedbed.hub.repository import read_address
 
@@ -59,7 +59,7 @@ def pull_command(
     if address.kind == "model":
         artifact = pull_model(library, hub, address, revision, called, gguf)
     else:
-        artifact = pull_data(library, hub, address, revision, called, DataChoice(**data))
+        artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
     if as_json:
         source = artifact.manifest.config.get("source")
         print_json({"name": called, "id": artifact.id, "kind": artifact.kind, "source": source})

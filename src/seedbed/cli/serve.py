@@ -35,7 +35,7 @@ CURL_ENCODER = """curl {url}/v1/embeddings -H "Authorization: Bearer {key}" -H "
 
 @dataclass(frozen=True)
 class RunningServer:
-    """What a server writes about itself while it runs."""
+    """A running server, as its own file describes it."""
 
     pid: int
     url: str
@@ -85,7 +85,7 @@ def serve_command(
     from seedbed.models.store import read_config, read_description
     from seedbed.serve import process
     from seedbed.serve.auth import Keys
-    from seedbed.serve.collection_cache import Shelf
+    from seedbed.serve.collection_cache import CollectionCache
     from seedbed.serve.context import Server
     from seedbed.serve.pool import ModelPool
     from seedbed.serve.response_store import ResponseStore
@@ -111,7 +111,7 @@ def serve_command(
     example = CURL_ENCODER if embeds(read_config(read_description(served[names[0]])["model"])) else CURL
     stored = ResponseStore(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
     with contextlib.closing(stored) as store:
-        server = Server(settings, keys, pool, store, Shelf(library))
+        server = Server(settings, keys, pool, store, CollectionCache(library))
         with _listen(host, port) as listening, _announced(library, server, host, listening, names) as running:
             asyncio.run(
                 process.run(server, listening, models, lambda: _greet(running, keys is not None, key, example, as_json))

@@ -121,7 +121,7 @@ def _short(value: Any, everything: bool) -> str:
 
 
 def _raw_files(artifact: Artifact, everything: bool) -> Iterator[str]:
-    """What a corpus was read from: how much, and the first files with their hashes."""
+    """Describe the files a corpus was read from: their bytes, and the first of them with their hashes."""
     files = raw_files(artifact)
     if not files:
         return

@@ -23,7 +23,7 @@ def create_app(server: Server) -> Gate:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await server.pool.close()
-        server.shelf.close()
+        server.collections.close()
 
     app = FastAPI(
         title="seedbed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False

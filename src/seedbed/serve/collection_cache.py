@@ -9,7 +9,7 @@ from seedbed.core.artifacts import Library
 from seedbed.rag.collection import STORE, Collection, home, names
 
 
-class Shelf:
+class CollectionCache:
     """Opens collections once, from any thread."""
 
     def __init__(self, library: Library) -> None:
@@ -17,7 +17,7 @@ class Shelf:
         self._open: dict[str, tuple[int, Collection]] = {}
 
     def open(self, name: str) -> Collection:
-        """The collection of that name, which stays the shelf's.
+        """The collection of that name, which stays the cache's.
 
         Raises:
             NotFoundError: there is none (any more). UsageError: it cannot be a name.

@@ -25,7 +25,7 @@ from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Token
 from seedbed.serve.auth import Keys
-from seedbed.serve.collection_cache import Shelf
+from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.from_wire import ReplyTask
 from seedbed.serve.metrics import Metrics
@@ -45,7 +45,7 @@ class Server:
     keys: Keys | None
     pool: ModelPool
     store: ResponseStore
-    shelf: Shelf
+    collections: CollectionCache
     metrics: Metrics = field(default_factory=Metrics)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False

@@ -63,7 +63,7 @@ def _answering(
         options["max_tokens"] = limit
 
     def work() -> Answer:
-        collection = context.server.shelf.open(wanted.collection)
+        collection = context.server.collections.open(wanted.collection)
         search = partial(collection.search, mode=wanted.mode, where=wanted.where)
         return ask(question, search, model, chain=wanted.chain, k=wanted.k, evidence=wanted.evidence, **options)
 

@@ -57,7 +57,7 @@ async def get_model(name: str, context: Here) -> Response:
 @router.get("/v1/collections")
 async def list_collections(context: Here) -> Response:
     """The collections of documents that a chat completion may be asked from."""
-    found = await asyncio.to_thread(context.server.shelf.list)
+    found = await asyncio.to_thread(context.server.collections.list)
     return JSONResponse({"object": "list", "data": found})
 
 
