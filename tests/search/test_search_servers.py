@@ -128,7 +128,7 @@ def test_a_collection_searches_the_vectors_of_its_server(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("address", ["", "qdrant", "qdrant:", "faiss:/tmp/x", "http://127.0.0.1:6333"])
 def test_what_is_no_server_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="is no vector server") as caught:
+    with pytest.raises(UsageError, match="is not a vector server") as caught:
         open_server(address, "x", 8)
     assert all(kind in caught.value.why for kind in KINDS)
 

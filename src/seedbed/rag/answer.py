@@ -143,7 +143,7 @@ def check(question: str, chain: str, has_model: bool) -> None:
     if chain not in CHAINS:
         raise UsageError(f"there is no chain {chain!r}", why="it is not known", fix=f"use {', '.join(CHAINS)}")
     if not has_model and chain != "extract":
-        why = f"the chain {chain} writes its answer with one; only extract needs none"
+        why = f"the chain {chain} needs one to write the answer; only extract needs none"
         raise UsageError("there is no model", why=why, fix="name a model, or use the chain extract")
 
 

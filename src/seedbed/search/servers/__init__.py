@@ -38,7 +38,7 @@ def open_server(address: str, name: str, size: int) -> VectorStore:
     kind, _, place = address.partition(":")
     if kind not in KINDS or not place:
         kinds = "; ".join(f"{known}: {what}" for known, (_, what) in KINDS.items())
-        raise UsageError(f"{address!r} is no vector server", why=f"the kinds are {kinds}", fix="write KIND:PLACE")
+        raise UsageError(f"{address!r} is not a vector server", why=f"the kinds are {kinds}", fix="write KIND:PLACE")
     made: VectorStore = getattr(importlib.import_module(f"{__name__}.{kind}"), KINDS[kind][0])(place, name, size)
     return made
 
