@@ -137,7 +137,7 @@ def _names(library: Library) -> Iterator[Diagnosis]:
 
 
 def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
-    """Whether every manifest can be read, and with ``verify`` whether every file has its hash."""
+    """Check that every manifest can be read, and with ``verify`` that every file has its hash."""
     paths = sorted(path for path in library.root.glob("*/*") if len(path.name) == 64 and path.is_dir())
     damaged = 0
     with progress("checking artifacts", len(paths), "artifacts") as bar:
@@ -158,7 +158,7 @@ def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
 
 
 def _leftovers(library: Library) -> Iterator[Diagnosis]:
-    """What killed processes left: drafts, graves, and pulls that were not finished."""
+    """Find the remains of killed processes: drafts, half-removed artifacts, and unfinished pulls."""
     left = [path for pattern in ("*/.draft-*", "*/..draft-*", "*/.removed-*") for path in library.root.glob(pattern)]
     pulls = [path for path in library.root.glob("pulls/*") if path.is_dir()]
     if left:

@@ -33,7 +33,7 @@ TOKENS_PER_PARAMETER = 20
 
 @dataclass(frozen=True)
 class Target:
-    """What is planned, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
+    """The model to plan, with a recipe's batch and its length in tokens or in minutes; 0 is not set."""
 
     title: str
     config: AnyConfig
@@ -56,7 +56,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Expected training time."""
+        """Return the expected training time."""
         return self.tokens / self.tokens_per_second
 
 
@@ -90,18 +90,17 @@ def find_target(name: str) -> Target:
 
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
-    """A recipe's model and length; a length in epochs depends on the text, which is not read here."""
+    """Return a recipe's model and length; a length in epochs depends on the text, which is not read here."""
     config, train = _recipe_shape(recipe), recipe.pretrain
     tokens = train.steps * train.batch * config.max_length or train.tokens
     if not tokens and train.epochs:
         say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
-    return Target(
-        title, config, train.micro_batch or train.batch, tokens, 0.0 if tokens or train.epochs else train.minutes
-    )
+    minutes = 0.0 if tokens or train.epochs else train.minutes
+    return Target(title, config, train.micro_batch or train.batch, tokens, minutes)
 
 
 def _recipe_shape(recipe: Recipe) -> ModelConfig:
-    """A recipe's own model, or the one it begins from, in the recipe's context."""
+    """Return a recipe's own model, or the one it begins from, in the recipe's context."""
     if not recipe.model.start:
         return recipe.model.config(recipe.tokenizer.vocab_size)
     config = _stored_shape(recipe.model.start, ())
@@ -128,7 +127,7 @@ def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:
 
 
 def estimate(target: Target, batch: int | None = None, tokens: int | None = None) -> Estimate:
-    """What a target costs on this machine."""
+    """Return the cost of a target on this machine."""
     made, parts = plan(target.config), stacks(target.config)
     batch, layers = batch or target.batch or 16, sum(part.n_layers for part in parts)
     everything, at_rest = (
@@ -163,7 +162,7 @@ def weight_sizes(plan: TrainingCost) -> dict[str, float]:
 
 
 def to_json(made: Estimate) -> dict[str, Any]:
-    """An estimate for `--json`."""
+    """Return an estimate as JSON values."""
     plan = made.plan
     return {
         "target": made.target.title,

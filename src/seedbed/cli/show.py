@@ -86,7 +86,7 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
 
 
 def _model_lines(artifact: Artifact) -> dict[str, str]:
-    """The same as text."""
+    """Return a model's facts as lines of text."""
     found = model_facts(artifact)
     if not found:
         return {}
@@ -107,7 +107,7 @@ def _model_lines(artifact: Artifact) -> dict[str, str]:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values, in their order."""
+    """Yield dotted keys and values, in their order."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -121,7 +121,7 @@ def _short(value: Any, everything: bool) -> str:
 
 
 def _raw_files(artifact: Artifact, everything: bool) -> Iterator[str]:
-    """What a corpus was read from: how much, and the first files with their hashes."""
+    """Yield the size of a corpus's sources, and the first files with their hashes."""
     files = raw_files(artifact)
     if not files:
         return
