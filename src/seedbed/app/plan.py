@@ -58,7 +58,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Expected training time."""
+        """Return the expected training time."""
         return self.tokens / self.tokens_per_second
 
 
@@ -104,9 +104,8 @@ def recipe_target(title: str, recipe: Recipe) -> Target:
     tokens = train.steps * train.batch * stacks(config)[-1].max_length or train.tokens
     if not tokens and train.epochs:
         say(f"the length in epochs depends on the text; {TOKENS_PER_PARAMETER} tokens a parameter are assumed")
-    return Target(
-        title, config, train.micro_batch or train.batch, tokens, 0.0 if tokens or train.epochs else train.minutes
-    )
+    minutes = 0.0 if tokens or train.epochs else train.minutes
+    return Target(title, config, train.micro_batch or train.batch, tokens, minutes)
 
 
 def _recipe_shape(recipe: Recipe, stage: TrainStage) -> AnyConfig:
@@ -171,7 +170,7 @@ def weight_sizes(plan: ParameterCounts) -> dict[str, float]:
 
 
 def to_json(made: Estimate) -> dict[str, Any]:
-    """An estimate for `--json`."""
+    """Return an estimate as JSON values."""
     plan = made.plan
     return {
         "target": made.target.title,

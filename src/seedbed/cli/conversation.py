@@ -60,7 +60,7 @@ class Conversation:
 
     @cached_property
     def saved(self) -> Conversations:
-        """The library's conversations; the file is made when it is needed."""
+        """Open the library's conversations; the file is made when it is needed."""
         return Conversations.of(Library())
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[s
 
 
 def _source_name(path: str, taken: list[str]) -> str:
-    """``books`` for ``books/*.txt``, ``notes`` for ``./notes``, ``novel`` for ``novel.txt.gz``."""
+    """Return ``books`` for ``books/*.txt``, ``notes`` for ``./notes``, ``novel`` for ``novel.txt.gz``."""
     plain = [part for part in Path(path).expanduser().absolute().parts if not re.search(r"[*?\[]", part)]
     stem = plain[-1] if Path(path).is_dir() else plain[-1].partition(".")[0]
     base = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "text"
@@ -107,7 +107,7 @@ def _source_name(path: str, taken: list[str]) -> str:
 
 
 def _by_source(option: str, values: tuple[str, ...], names: list[str]) -> dict[str, str]:
-    """``SOURCE=VALUE`` for one source, ``VALUE`` for all."""
+    """Read options: ``SOURCE=VALUE`` is for one source, ``VALUE`` for all."""
     found: dict[str, str] = {}
     for value in values:
         source, equals, rest = value.partition("=")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from seedbed.documents.document import Chunk
     from seedbed.rag.collection import Collection
     from seedbed.rag.ingest import IngestReport
-    from seedbed.search.contracts import Hit
 
 _SIGNS = {"!=": "ne", ">=": "gte", "<=": "lte", "=": "eq", ">": "gt", "<": "lt"}
 _CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
@@ -50,7 +49,7 @@ def docs_command() -> None:
 @click.option("--query", metavar="SELECT", help="With --sql: one SELECT that gives the rows.")
 @click.option("--id", "column", metavar="COLUMN", help="With --sql: what tells one row from another. [the whole row]")
 @click.option("--embedder", metavar="tfidf|MODEL|URL", help="What makes the vectors; also URL#MODEL. [tfidf]")
-@options.choice("--splitter", of=By, text="Where documents are cut. [paragraph]")
+@options.choice("--splitter", "by", of=By, text="Where documents are cut. [paragraph]")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
 @click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
@@ -62,18 +61,14 @@ def add_command(
     database: str | None,
     query: str | None,
     column: str | None,
-    embedder: str | None,
-    splitter: By | None,
-    chunk_size: int | None,
-    chunk_overlap: int | None,
-    server: str | None,
     allow_private: bool,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION; or a database's rows.
 
-    What has not changed is not read again; files that went from a folder, and rows that went from a query, go from the
-    collection. A new collection keeps its embedder, splitter and server.
+    What has not changed is not read again; files deleted from a folder, and rows that a query no longer gives, are
+    removed from the collection. A new collection keeps its embedder, splitter and server.
 
     \b
     Example:
@@ -84,9 +79,9 @@ def add_command(
     from seedbed.rag.collection import Collection
 
     _check(sources, database, query, column)  # before a collection is made
-    cut = {"by": splitter, "chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
-    given: dict[str, Any] = {"embedder": embedder, "server": server, "split": _given(cut)}
-    with closing(Collection.create(Library(), collection, _given(given))) as made:
+    given = {key: value for key, value in settings.items() if value is not None}
+    cut = {key: given.pop(key) for key in ("by", "chunk_size", "chunk_overlap") if key in given}
+    with closing(Collection.create(Library(), collection, given | ({"split": cut} if cut else {}))) as made:
         if database is None or query is None:
             report = made.add(sources, allow_private=allow_private)
         else:
@@ -161,7 +156,7 @@ def search_command(
     with _opened(collection) as found:
         hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity)
     if as_json:
-        print_json([_hit(hit) for hit in hits])
+        print_json([{"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)} for hit in hits])
         return
     for rank, hit in enumerate(hits, start=1):
         print(f"[{rank}] {place(hit.chunk)}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n")
@@ -217,15 +212,11 @@ def _check(sources: tuple[str, ...], database: str | None, query: str | None, co
             raise UsageError("there is nothing to add", why="no path or address is given", fix="give one, or --sql")
         check_paths(sources)
     elif database is None or query is None or sources:
-        why = "paths are added for themselves" if sources else "--sql and --query are not both given"
+        why = "paths are added without --sql" if sources else "--sql and --query are not both given"
         fix = "write --sql ADDRESS --query SELECT, with no path"
         raise UsageError("rows need a database and a query", why=why, fix=fix)
     else:
         check_query(database, query)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value not in (None, {})}
 
 
 def _filter(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -269,13 +260,9 @@ def _cell(key: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)[: 12 if key == "digest" else None]
 
 
-def _report(report: IngestReport) -> dict[str, Any]:
-    return {**vars(report), "skipped": [vars(one) for one in report.skipped]}
-
-
 def _print_report(collection: Collection, report: IngestReport, as_json: bool) -> None:
     if as_json:
-        print_json({**_summary(collection), **_report(report)})
+        print_json({**_summary(collection), **vars(report), "skipped": [vars(one) for one in report.skipped]})
         return
     _tell(report)
     facts = _summary(collection)
@@ -301,12 +288,8 @@ def _tell(report: IngestReport) -> None:
 def _show_documents(collection: Collection, as_json: bool) -> None:
     documents = collection.store.documents()
     if as_json:
-        print_json(
-            {
-                **_summary(collection),
-                "sources": [vars(one) | {"added": iso_time(one.added)} for one in documents],
-            }
-        )
+        sources = [vars(one) | {"added": iso_time(one.added)} for one in documents]
+        print_json(_summary(collection) | {"sources": sources})
         return
     rows = [
         [one.source, one.title, f"{one.chunks:,}", minute_text(iso_time(one.added)), one.sha256[:12]]
@@ -326,10 +309,6 @@ def _show_chunks(collection: Collection, source: str, as_json: bool) -> None:
         page = f", page {chunk.page}" if chunk.page is not None else ""
         heading = f"  {chunk.heading}" if chunk.heading else ""
         print(f"[{chunk.start}-{chunk.end}{page}]{heading}\n{_indented(chunk.text)}\n")
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
-    return {"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)}
 
 
 def place(chunk: Chunk) -> str:

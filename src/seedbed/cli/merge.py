@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,15 +26,7 @@ from seedbed.transform.methods import MergeMethod
 @options.choice("--method", of=MergeMethod, text="How models are merged.", default="linear", show_default=True)
 @click.option("--base", help="With --method task: the model that the others were trained from.")
 @options.common_flags
-def merge_command(
-    models: tuple[str, ...],
-    name: str,
-    adapters: tuple[Path, ...],
-    weights: str,
-    method: MergeMethod,
-    base: str | None,
-    as_json: bool,
-) -> None:
+def merge_command(name: str, weights: str, as_json: bool, **given: Any) -> None:
     """Merge LoRA adapters into MODEL, or several MODELS of the same shape into one.
 
     Adapters: W + weight · scale · up · down in every layer they have; each weighs 1 unless --weights says otherwise.
@@ -47,7 +41,7 @@ def merge_command(
     """
     from seedbed.app.merge import MergeRequest, merged
 
-    made = merged(Library(), MergeRequest(models, adapters, _numbers(weights), method, base), name)
+    made = merged(Library(), MergeRequest(weights=_numbers(weights), **given), name)
     if as_json:
         print_json({"name": name, "id": made.id, "bytes": made.size, **made.manifest.config})
     else:
@@ -57,8 +51,8 @@ def merge_command(
 def _numbers(text: str) -> list[float]:
     try:
         numbers = [float(number) for number in text.split(",")] if text else []
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("a weight is not finite")
     except ValueError as error:
         raise UsageError(f"--weights {text}", why=str(error), fix="write numbers with commas: 0.7,0.3") from error
-    if any(abs(number) == float("inf") or number != number for number in numbers):
-        raise UsageError(f"--weights {text}", why="a weight is not finite", fix="write numbers with commas: 0.7,0.3")
     return numbers

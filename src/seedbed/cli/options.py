@@ -42,22 +42,22 @@ measure = click.option(
 
 
 def name(text: str = "Name in the library.", *, required: bool = False) -> Decorator[Any]:
-    """`--name`: the name of what is made."""
+    """Add `--name`: the name of what is made."""
     return click.option("--name", required=required, help=text)
 
 
 def limit(default: int, text: str, most: int = 1000) -> Decorator[Any]:
-    """`--limit`: the largest number of results."""
+    """Add `--limit`: the largest number of results."""
     return click.option("--limit", type=click.IntRange(1, most), default=default, show_default=True, help=text)
 
 
 def context(text: str) -> Decorator[Any]:
-    """`--context`: the tokens of a model's window."""
+    """Add `--context`: the tokens of a model's window."""
     return click.option("--context", type=click.IntRange(1, 10**7), metavar="TOKENS", help=text)
 
 
 def output(text: str, default: str | None = None) -> Decorator[Any]:
-    """`--output`: the file or folder to write."""
+    """Add `--output`: the file or folder to write."""
     return click.option("--output", type=click.Path(path_type=Path), default=default, show_default=True, help=text)
 
 

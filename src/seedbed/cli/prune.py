@@ -24,17 +24,7 @@ from seedbed.transform.methods import PruneMethod
 @options.measure
 @click.option("--speed", is_flag=True, help="Time both too, in turn.")
 @options.common_flags
-def prune_command(
-    model: str,
-    method: PruneMethod,
-    share: float | None,
-    everywhere: bool,
-    text: Path | None,
-    name: str | None,
-    measure: bool,
-    speed: bool,
-    as_json: bool,
-) -> None:
+def prune_command(model: str, name: str | None, measure: bool, speed: bool, as_json: bool, **given: Any) -> None:
     """Store MODEL without a share of its weights, heads, layers or feed-forward channels, and compare the two.
 
     heads, layers and width leave a smaller model that is faster everywhere; magnitude, 2:4 and wanda set single weights
@@ -48,7 +38,7 @@ def prune_command(
     """
     from seedbed.app.prune import Pruning, pruned_copy
 
-    library, wanted = Library(), Pruning(method, share, everywhere, text)
+    library, wanted = Library(), Pruning(**given)
     made = pruned_copy(library, model, wanted, name, measure=measure, speed=speed)
     if as_json:
         record = {"original": library.get(model, "model").id, "id": made.artifact.id, **made.artifact.manifest.config}

@@ -26,7 +26,7 @@ class TextPiece(Protocol):
 
     @property
     def text(self) -> str:
-        """The text that it adds."""
+        """Return the text that it adds."""
 
 
 @click.command("run")

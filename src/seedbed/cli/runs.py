@@ -129,7 +129,7 @@ add_verbs(runs_command, "run", ls=False)
 
 
 def sparkline(values: list[float], width: int = 60) -> str:
-    """A curve in one line of text: averages over ``width`` stretches, lowest to highest bar."""
+    """Draw a curve in one line of text: averages over ``width`` stretches, lowest to highest bar."""
     size = max(1, -(-len(values) // width))
     means = [sum(values[at : at + size]) / len(values[at : at + size]) for at in range(0, len(values), size)]
     low, high = min(means), max(means)

@@ -40,7 +40,7 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[Callable[..., Any]], Cal
 
 
 def _sampling(given: dict[str, Any]) -> Sampling:
-    """The parameters given; beam search without a temperature means no drawing, not the default temperature."""
+    """Return the parameters given; beam search without a temperature draws nothing."""
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("beams", 1) > 1:
         chosen.setdefault("temperature", 0.0)

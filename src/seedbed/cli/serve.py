@@ -179,17 +179,17 @@ def _named(adapters: tuple[str, ...]) -> dict[str, str]:
 
 
 def home(library: Library) -> Path:
-    """The folder of what servers keep."""
+    """Return the folder of servers' files."""
     return library.root / "serve"
 
 
 def keys_path(library: Library) -> Path:
-    """The file of API keys."""
+    """Return the file of API keys."""
     return home(library) / "keys.json"
 
 
 def running_servers(library: Library) -> list[RunningServer]:
-    """The servers of a library that run; files that killed ones left behind are removed."""
+    """Return a library's running servers; files of killed ones are removed."""
     found = []
     for path in sorted(home(library).glob("running/*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -236,7 +236,7 @@ def _greet(running: RunningServer, locked: bool, key: str, example: str, as_json
 
 
 def _health(running: RunningServer) -> tuple[str, str]:
-    """Status and requests in flight, if it is that server that answers."""
+    """Ask for status and requests in flight; another server's answer does not count."""
     import httpx
 
     with contextlib.suppress(httpx.HTTPError, ValueError):
@@ -264,7 +264,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises CapacityError where the address cannot be had."""
+    """Open a listening socket. Raises CapacityError where the address is not free."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)

@@ -86,7 +86,7 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
 
 
 def _model_lines(artifact: Artifact) -> dict[str, str]:
-    """The same as text."""
+    """Return a model's facts as lines of text."""
     found = model_facts(artifact)
     if not found:
         return {}
@@ -107,7 +107,7 @@ def _model_lines(artifact: Artifact) -> dict[str, str]:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values, in their order."""
+    """Yield dotted keys and values, in their order."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

@@ -202,7 +202,7 @@ def _quoted(piece: str) -> str:
 
 
 def _print_coloured(ids: list[int], pieces: list[str]) -> None:
-    """Ids, then the text with a background for every piece; neighbours differ."""
+    """Print ids, then the text with a background for every token; neighbours differ."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Traces, as `seedbed runs traces` prints them."""
+"""Traces, printed by `seedbed runs traces`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedbed.core.units import iso_time
 
 
 def print_traces(roots: Sequence[LoggedSpan], as_json: bool) -> None:
-    """One line a trace."""
+    """Print one line a trace."""
     if as_json:
         print_json([_values(one) for one in roots])
         return
@@ -22,7 +22,7 @@ def print_traces(roots: Sequence[LoggedSpan], as_json: bool) -> None:
 
 
 def print_tree(spans: Sequence[LoggedSpan], as_json: bool) -> None:
-    """All spans of a trace, those that are part of another one under it."""
+    """Print all spans of a trace, each above its parts."""
     if as_json:
         print_json([_values(one) for one in spans])
         return
@@ -34,7 +34,7 @@ def print_tree(spans: Sequence[LoggedSpan], as_json: bool) -> None:
 
 
 def _walk(spans: Sequence[LoggedSpan]) -> Iterator[tuple[int, LoggedSpan]]:
-    """Each span before its parts, with its depth. A span whose own parent is not there is one of the first."""
+    """Yield each span before its parts, with its depth; one without its parent is a root."""
     known, parts = {one.id for one in spans}, dict[str | None, list[LoggedSpan]]()
     for one in spans:
         parts.setdefault(one.parent if one.parent in known else None, []).append(one)
@@ -53,7 +53,7 @@ def _told(one: LoggedSpan) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line without control characters: what a model or a server said must not steer a terminal."""
+    """Return one line without control characters, which could steer a terminal."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
 
 

@@ -34,7 +34,7 @@ class ProgressBar(Protocol):
     """The display that a running piece of work reports to."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """``amount`` more units are done; ``note`` is shown beside the bar."""
+        """Count ``amount`` more units; ``note`` is shown beside the bar."""
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""
