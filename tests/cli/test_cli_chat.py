@@ -144,7 +144,7 @@ def test_slash_commands_save_rename_and_begin_again(seedbed: Run, library: Libra
         (["chat", "tiny", "--memory", "window", "--memory-size", "-1"], 2, "turns = -1 is out of range"),
         (["chat", "tiny", "--memory", "elephant"], 2, "'elephant' is not one of"),
         (["chats", "rm", "nothing"], 4, "no conversation called 'nothing'"),
-        (["chat", "http://127.0.0.1:1", "--beams", "2"], 2, "a server searches no beams"),
+        (["chat", "http://127.0.0.1:1", "--beams", "2"], 2, "beam search needs a model of this library"),
         (["runs", "traces", "abc"], 4, "no trace 'abc'"),
     ],
 )

@@ -126,7 +126,7 @@ def test_the_list_holds_collections(seedbed: Run) -> None:
     [entry] = json.loads(seedbed("ls", "--json")[1])
     assert (entry["kind"], entry["names"], entry["id"]) == ("collection", ["guide"], None)
     assert entry["bytes"] > 0
-    assert seedbed("ls", "--kind", "collection")[1].splitlines()[1].split()[:2] == ["collection", "guide"]
+    assert seedbed("ls", "--kind", "collection")[1].splitlines()[1].split()[:3] == ["collection", "-", "guide"]
 
 
 def test_every_time_is_iso_in_utc(seedbed: Run) -> None:

@@ -274,7 +274,7 @@ def test_search(invoke: Run, hub: Hub, tiny: dict[str, bytes]) -> None:
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["team/tiny", "text"]
     assert json.loads(invoke("search", "tin", "--json")[1])[0]["licence"] == "mit"
-    assert "nothing has 'zzz'" in invoke("search", "zzz")[2]
+    assert "no repository has 'zzz'" in invoke("search", "zzz")[2]
 
 
 def push(hub: Hub, *arguments: str, token: str = "hf_right", stdin: str = "") -> subprocess.CompletedProcess[str]:

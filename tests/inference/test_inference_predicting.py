@@ -245,7 +245,7 @@ def test_what_a_model_cannot_do_is_said(tmp_path: Path, family: str) -> None:
 def test_a_decoder_predicts_nothing(tmp_path: Path) -> None:
     library = Library(tmp_path)
     add_model(library, "decoder", 1)
-    with pytest.raises(UsageError, match="no prediction head"):
+    with pytest.raises(UsageError, match="has no prediction head"):
         Predictor(load_any(library.get("decoder")))
 
 

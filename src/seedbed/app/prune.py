@@ -85,11 +85,13 @@ def check_share(method: PruneMethod, share: float | None, everywhere: bool) -> f
         )
     if method == "2:4":
         if share not in (None, 0.5):
-            raise UsageError(f"--share {share:g}", why="2:4 takes two of every four weights", fix="omit --share")
+            raise UsageError(
+                f"--share {share:g} does not fit 2:4", why="it takes two of every four weights", fix="omit --share"
+            )
         return 0.5
     if share is None or not 0 < share < 1:
         given = "there is no --share" if share is None else f"--share is {share:g}"
-        raise UsageError("how much is to be pruned?", why=given, fix="give --share a number between 0 and 1, like 0.25")
+        raise UsageError("--share is missing or out of range", why=given, fix="give a number between 0 and 1")
     return share
 
 

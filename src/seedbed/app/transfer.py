@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.formats.exporting import export_gguf, export_huggingface
-from seedbed.formats.gguf.precisions import GgufPrecision
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
 from seedbed.formats.importing import import_model
-
-Form = Literal["hf", "gguf"]
+from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def import_published(
 
 
 def export_published(
-    library: Library, model: str, form: Form, folder: Path | None, quantization: GgufPrecision
+    library: Library, model: str, form: PublishedForm, folder: Path | None, quantization: GgufPrecision
 ) -> ExportedFolder:
     """Write a model of the library into a new folder, by default ``MODEL-FORM``.
 
@@ -62,7 +59,7 @@ def export_published(
 
 
 def write_published(
-    library: Library, artifact: Artifact, name: str, form: Form, folder: Path, quantization: GgufPrecision
+    library: Library, artifact: Artifact, name: str, form: PublishedForm, folder: Path, quantization: GgufPrecision
 ) -> ExportedFolder:
     """Fill a new folder with a published form of a model and its card; all of it or nothing.
 

@@ -23,7 +23,8 @@ def open_chat_model(
     """
     if is_url(reference):
         if sampling.beams > 1:
-            raise UsageError("a server searches no beams", why="its API has no such option", fix="leave out --beams")
+            why = "a server's API has no such option"
+            raise UsageError("beam search needs a model of this library", why=why, fix="leave out --beams")
         return open_model(reference, window=context), remote_options(sampling)
     artifact = Library().get(reference, "model")
     from seedbed.chat.local import LocalModel  # torch: not before the name is known to be right

@@ -7,12 +7,12 @@ from dataclasses import asdict
 import click
 
 from seedbed.chat.conversations import Conversations
-from seedbed.cli.common import confirm, print_json, print_table, visible
+from seedbed.cli.common import confirm, print_json, print_list, visible
 from seedbed.cli.groups import NearestGroup
 from seedbed.cli.options import common_flags, yes
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
-from seedbed.core.units import count_text, iso_time, minute_text
+from seedbed.core.units import iso_time
 
 
 @click.group("chats", cls=NearestGroup)
@@ -36,16 +36,13 @@ def list_chats(as_json: bool) -> None:
     """
     with Conversations.of(Library()) as saved:
         listed = saved.all()
-    found = [asdict(one) | {"created": iso_time(one.created), "updated": iso_time(one.updated)} for one in listed]
-    if as_json:
-        print_json(found)
-        return
-    tokens = [count_text(one["usage"]["prompt_tokens"] + one["usage"]["completion_tokens"]) for one in found]
-    rows = [
-        [one["name"], str(one["messages"]), count, minute_text(one["updated"])]
-        for one, count in zip(found, tokens, strict=True)
+    found = [
+        asdict(one)
+        | {"created": iso_time(one.created), "updated": iso_time(one.updated)}
+        | {"tokens": one.usage.prompt_tokens + one.usage.completion_tokens}
+        for one in listed
     ]
-    print_table(["name", "messages", "tokens", "last used (UTC)"], rows, right=(1, 2))
+    print_list(found, ("name", "messages", "tokens", "updated"), as_json)
 
 
 @chats_command.command("show")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from seedbed.core import files
 from seedbed.core.errors import UsageError
+from seedbed.core.units import bytes_text, minute_text
 
+_TIMES, _IDS = ("created", "updated", "added"), ("id", "digest", "sha256", "pid")
+_TITLES = {"bytes": "size"}
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -28,6 +33,33 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right:
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip(), file=sys.stdout)
+
+
+def cell(key: str, value: Any) -> str:
+    """Return a value as a table shows it: by its type, and bytes, times and ids by the name of their field."""
+    if value is None:
+        return "-"
+    if key == "bytes" or key.endswith("_bytes"):
+        return bytes_text(value)
+    if key in _TIMES:
+        return minute_text(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if isinstance(value, (bool, str)) or key in _IDS:
+        return str(value)[: 12 if key in _IDS else None]
+    return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
+
+
+def print_list(records: Sequence[Mapping[str, Any]], keys: Sequence[str], as_json: bool) -> None:
+    """Print records as JSON, or these of their fields as a table."""
+    if as_json:
+        print_json(records)
+        return
+    titles = [_TITLES.get(key, key.replace("_", " ")) + " (UTC)" * (key in _TIMES) for key in keys]
+    rows = [[cell(key, record.get(key)) for key in keys] for record in records]
+    values = [[record.get(key) for record in records] for key in keys]
+    numbers = [at for at, column in enumerate(values) if not any(isinstance(one, (str, list, tuple)) for one in column)]
+    print_table(titles, rows, right=numbers)
 
 
 def visible(text: str) -> str:
@@ -71,3 +103,16 @@ def confirm(question: str, yes: bool) -> None:
         ) from error
     if not agreed:
         raise click.Abort
+
+
+def copy_report(report: Path, target: Path) -> None:
+    """Copy a stored report to a file of the user's.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        files.write_text(target, report.read_text(encoding="utf-8"))
+    except OSError as error:
+        fix = f"the report is stored: copy {report} to another place"
+        raise UsageError(f"{target} cannot be written", why=str(error), fix=fix) from error

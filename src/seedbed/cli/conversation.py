@@ -92,7 +92,7 @@ class Conversation:
         if name == "/reset":
             first = self.entries[0].message if self.entries else None
             self._start_again(first.text if first and first.role == "system" else "")
-            say("(the conversation is forgotten)")
+            say("(the conversation is cleared)")
         elif name == "/system":
             self._start_again(text.strip())
             say("(the system message is set; the conversation starts again)")
@@ -172,7 +172,7 @@ class Conversation:
             raise UsageError("this conversation is not saved", why="only a saved one has a name", fix="/save NAME")
         self.saved.rename(self.name, name)
         self.name = name
-        say(f"(it is called {name} now)")
+        say(f"(renamed to {name})")
 
     def _delete(self, name: str) -> None:
         self.saved.delete(name)

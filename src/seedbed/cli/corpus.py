@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_type_hints
 
 import click
 
@@ -16,9 +16,7 @@ from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
-
-if TYPE_CHECKING:
-    from seedbed.corpus.settings import SourceSettings
+from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSettings
 
 
 @click.group(name="corpus", cls=NearestGroup)
@@ -37,7 +35,7 @@ def corpus_command() -> None:
 @options.name("Name of the corpus. [default: the first source's]")
 @click.option("--licence", "licences", multiple=True, metavar="[SOURCE=]ID", help="Licence of the text (SPDX).")
 @click.option("--weight", "weights", multiple=True, metavar="SOURCE=NUMBER", help="Show a source's text more often.")
-@click.option("--pii", type=click.Choice(["report", "mask", "off"]), help="Personal data and secrets. [report]")
+@options.choice("--pii", of=get_type_hints(CorpusSettings)["pii"], text="Personal data and secrets. [report]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; every core when not given.")
 @options.settings
 @options.common_flags
@@ -63,7 +61,6 @@ def build(
     """
     from seedbed.core import config
     from seedbed.corpus.build import build_corpus
-    from seedbed.corpus.settings import CorpusSettings
 
     table: dict[str, Any] = {"sources": [vars(source) for source in _sources(paths or ("stdlib",), licences, weights)]}
     if pii is not None:
@@ -78,7 +75,6 @@ def build(
 
 
 def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...]) -> list[SourceSettings]:
-    from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
     from seedbed.documents.file_walk import STDLIB
 
     names: list[str] = []
@@ -165,7 +161,7 @@ def _show_sources(report: Any) -> None:
             str(source["files"] - source["files_skipped"]),
             str(source["files_skipped"]),
             bytes_text(source["raw_bytes"]),
-            *_mix_cells(mix),
+            *(f"{mix['weight']:g}", bytes_text(mix["bytes"]), f"{mix['share']:.1%}", f"{mix['epochs']:.2f}"),
             _licences_text(source["licences"]),
         ]
         for source, mix in zip(report["sources"], report["mix"], strict=True)
@@ -175,10 +171,6 @@ def _show_sources(report: Any) -> None:
     print_table(headers, rows, right=(1, 2, 3, 4, 5, 6, 7))
 
 
-def _mix_cells(mix: dict[str, Any]) -> list[str]:
-    return [f"{mix['weight']:g}", bytes_text(mix["bytes"]), _percent(mix["share"]), f"{mix['epochs']:.2f}"]
-
-
 def _licences_text(licences: dict[str, int]) -> str:
     names = sorted(licences, key=lambda name: -licences[name])
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -186,19 +178,17 @@ def _licences_text(licences: dict[str, int]) -> str:
 
 def _show_steps(report: Any) -> None:
     rows = [
-        [
-            row["step"],
-            f"{row['documents']:,}",
-            _percent(row["documents_share"]),
-            bytes_text(row["bytes"]),
-            _percent(row["bytes_share"]),
-        ]
+        [row["step"], f"{row['documents']:,}", f"{row['documents_share']:.1%}", *_text_cells(row)]
         for row in report["steps"]
     ]
     print()
     print_table(["step", "documents", "kept", "text", "kept"], rows, right=(1, 2, 3, 4))
     for repair, count in report["repairs"].items():
         print(f"  {count:,} {repair}")
+
+
+def _text_cells(row: dict[str, Any]) -> list[str]:
+    return [bytes_text(row["bytes"]), f"{row['bytes_share']:.1%}"]
 
 
 def _show_findings(report: Any) -> None:
@@ -214,10 +204,7 @@ def _show_findings(report: Any) -> None:
 
 
 def _show_splits(report: Any) -> None:
-    rows = [
-        [split, f"{row['documents']:,}", bytes_text(row["bytes"]), _percent(row["bytes_share"])]
-        for split, row in report["splits"].items()
-    ]
+    rows = [[split, f"{row['documents']:,}", *_text_cells(row)] for split, row in report["splits"].items()]
     print()
     print_table(["split", "documents", "text", "share"], rows, right=(1, 2, 3))
     leaks = report["leak_check"]
@@ -230,10 +217,6 @@ def _show_skipped(report: Any) -> None:
         print("\nskipped")
     for row in report["skipped"]:
         print(f"  {row['path']}: {row['why']}")
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
 
 
 add_verbs(

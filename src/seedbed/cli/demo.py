@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, visible
+from seedbed.cli.common import copy_report, print_json, visible
 from seedbed.core.artifacts import Library
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def demo_command(
     library = Library()
     outcome = execute(resolved, library, resume=resume, restart=not resume)
     result = summary(resolved, outcome)
-    shutil.copyfile(result["report"], output)
+    copy_report(Path(result["report"]), output)
     result["report"] = str(output.absolute())
     told = demo_answers(resolved, library, outcome)
     if as_json:

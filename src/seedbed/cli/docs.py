@@ -1,4 +1,4 @@
-"""`seedbed docs`: add documents to a collection, look at what is there, search it, remove from it."""
+"""`seedbed docs`: add documents to a collection, list and show them, search them, remove them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import confirm, print_json, print_table, visible
+from seedbed.cli.common import confirm, print_json, print_list, visible
 from seedbed.cli.groups import NearestGroup
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say
-from seedbed.core.units import bytes_text, iso_time, minute_text
+from seedbed.core.units import iso_time
 from seedbed.documents.splitting.split import By
 from seedbed.search.modes import Mode
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _SIGNS = {"!=": "ne", ">=": "gte", "<=": "lte", "=": "eq", ">": "gt", "<": "lt"}
 _CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
-_LISTED = ("name", "documents", "chunks", "bytes", "embedder", "digest")
 _SHOWN_SKIPS = 20
 
 
@@ -47,8 +46,8 @@ def docs_command() -> None:
 @click.argument("sources", nargs=-1, metavar="[PATH|URL...]")
 @click.option("--sql", "database", metavar="ADDRESS", help="Add rows of a database: sqlite:///FILE or postgresql://….")
 @click.option("--query", metavar="SELECT", help="With --sql: one SELECT that gives the rows.")
-@click.option("--id", "column", metavar="COLUMN", help="With --sql: what tells one row from another. [the whole row]")
-@click.option("--embedder", metavar="tfidf|MODEL|URL", help="What makes the vectors; also URL#MODEL. [tfidf]")
+@click.option("--id", "column", metavar="COLUMN", help="With --sql: identifies a row. [the whole row]")
+@click.option("--embedder", metavar="tfidf|MODEL|URL", help="Makes the vectors; also URL#MODEL. [tfidf]")
 @options.choice("--splitter", "by", of=By, text="Where documents are cut. [paragraph]")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
@@ -106,11 +105,7 @@ def ls_command(as_json: bool) -> None:
     for name in names(library):
         with closing(Collection.open(library, name)) as found:
             rows.append(_summary(found))
-    if as_json:
-        print_json(rows)
-        return
-    cells = [[_cell(key, row[key]) for key in _LISTED] for row in rows]
-    print_table(list(_LISTED), cells, right=(1, 2, 3))
+    print_list(rows, ("name", "documents", "chunks", "bytes", "embedder", "digest"), as_json)
 
 
 @docs_command.command("show")
@@ -254,12 +249,6 @@ def _summary(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _cell(key: str, value: Any) -> str:
-    if key == "bytes":
-        return bytes_text(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)[: 12 if key == "digest" else None]
-
-
 def _print_report(collection: Collection, report: IngestReport, as_json: bool) -> None:
     if as_json:
         print_json({**_summary(collection), **vars(report), "skipped": [vars(one) for one in report.skipped]})
@@ -286,16 +275,11 @@ def _tell(report: IngestReport) -> None:
 
 
 def _show_documents(collection: Collection, as_json: bool) -> None:
-    documents = collection.store.documents()
+    sources = [vars(one) | {"added": iso_time(one.added)} for one in collection.store.documents()]
     if as_json:
-        sources = [vars(one) | {"added": iso_time(one.added)} for one in documents]
         print_json(_summary(collection) | {"sources": sources})
         return
-    rows = [
-        [one.source, one.title, f"{one.chunks:,}", minute_text(iso_time(one.added)), one.sha256[:12]]
-        for one in documents
-    ]
-    print_table(["source", "title", "chunks", "added (UTC)", "sha256"], rows, right=(2,))
+    print_list(sources, ("source", "title", "chunks", "added", "sha256"), as_json)
     if pending := collection.store.pending():
         say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
 

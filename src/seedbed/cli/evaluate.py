@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, print_table
+from seedbed.cli.common import copy_report, print_json, print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 
@@ -35,24 +35,12 @@ def eval_command(model: str, output: Path | None, baselines: bool, as_json: bool
     results = json.loads(evaluation.file(RESULTS).read_text(encoding="utf-8"))
     report = evaluation.file(REPORT)
     if output is not None:
-        _copy(report, output)
+        copy_report(report, output)
     if as_json:
         print_json({**results, "evaluation": evaluation.id, "report": str(output or report)})
     else:
         _print(results)
     say(f"report: {output or report}")
-
-
-def _copy(report: Path, target: Path) -> None:
-    from seedbed.core import files
-    from seedbed.core.errors import UsageError
-
-    try:
-        files.write_text(target, report.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written", why=str(error), fix=f"the report is stored: copy {report} to another place"
-        ) from error
 
 
 def _print(results: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,10 +14,7 @@ from seedbed.cli.transfer import quantization, to_format
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text, count_text
-from seedbed.formats.gguf.precisions import GgufPrecision
-
-if TYPE_CHECKING:
-    from seedbed.app.transfer import Form
+from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
 
 @click.command("search")
@@ -48,7 +44,7 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
         ]
         print_table(["repository", "task", "formats", "licence", "downloads", "likes", "updated"], rows, right=(4, 5))
     else:
-        say(f"nothing has {text!r} in its name")
+        say(f"no repository has {text!r} in its name")
 
 
 @click.command("push")
@@ -60,7 +56,13 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
 @options.yes
 @options.common_flags
 def push_command(
-    model: str, repository: str, private: bool, form: Form, quantization: GgufPrecision, yes: bool, as_json: bool
+    model: str,
+    repository: str,
+    private: bool,
+    form: PublishedForm,
+    quantization: GgufPrecision,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Upload MODEL to REPO on the hub, with a model card.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedbed.cli.common import confirm, print_json, print_table
+from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.cli.groups import NearestGroup
 from seedbed.cli.options import common_flags, yes
 from seedbed.core.artifacts import Library
@@ -55,11 +55,8 @@ def ls_command(as_json: bool) -> None:
     Example:
       seedbed keys ls
     """
-    entries = _keys().entries()
-    if as_json:
-        print_json([{"name": entry["name"], "created": entry["created"]} for entry in entries])
-        return
-    print_table(["name", "created"], [[entry["name"], entry["created"]] for entry in entries])
+    entries = [{"name": entry["name"], "created": entry["created"]} for entry in _keys().entries()]
+    print_list(entries, ("name", "created"), as_json)
 
 
 @keys_command.command("rm")

@@ -7,20 +7,20 @@ from typing import Any
 
 import click
 
-from seedbed.app.inventory import KINDS, InventoryEntry, entries, unknown_kind
+from seedbed.app.inventory import COLLECTION, KINDS, InventoryEntry, entries, unknown_kind
 from seedbed.cli import options
-from seedbed.cli.common import confirm, print_json, print_table
+from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
-from seedbed.core.units import bytes_text, minute_text
+from seedbed.core.units import bytes_text
 
 Columns = Mapping[str, Callable[[Artifact], Any]]
 """Further columns of a list: title → value."""
 
 
 @click.command("ls")
-@click.option("--kind", help="Only these: corpus, tokenizer, tokens, model, run, evaluation, collection …")
+@click.option("--kind", help=f"Only one of these: {', '.join(KINDS)}, {COLLECTION}.")
 @options.common_flags
 def ls_command(kind: str | None, as_json: bool) -> None:
     """List the library, newest first: artifacts, and collections of documents.
@@ -102,20 +102,12 @@ def add_verbs(group: click.Group, kind: str, columns: Columns | None = None, *, 
 
 def _list(kind: str | None, columns: Columns, as_json: bool) -> None:
     library = Library()
-    found = entries(library, kind)
-    more = [{title: of(one.artifact) for title, of in columns.items() if one.artifact} for one in found]
-    if as_json:
-        print_json([_json(one) | extra for one, extra in zip(found, more, strict=True)])
-    elif found:
-        headers = ["kind", "id", "names", *columns, "created (UTC)", "size"]
-        rows = [
-            [
-                *(one.kind, one.id[:12], ", ".join(one.names), *(f"{value:,}" for value in extra.values())),
-                *(minute_text(one.created), bytes_text(one.bytes)),
-            ]
-            for one, extra in zip(found, more, strict=True)
-        ]
-        print_table(headers, rows, right=(*range(3, 3 + len(columns)), 4 + len(columns)))
+    found = [
+        _json(entry) | {title: of(entry.artifact) for title, of in columns.items() if entry.artifact}
+        for entry in entries(library, kind)
+    ]
+    if found or as_json:
+        print_list(found, ("kind", "id", "names", *columns, "created", "bytes"), as_json)
     else:
         say(f"{library.root} holds no {kind or 'artifacts'} yet")
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, print_table
+from seedbed.cli.common import cell, print_json, print_list, print_table
 from seedbed.cli.groups import NearestGroup
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Artifact, Library
@@ -44,11 +44,7 @@ def list_runs(as_json: bool) -> None:
         stage, step = work.step
         state = f"stopped at step {step} of {stage}" if stage else "stopped before training"
         rows.append({"name": work.folder.name, "stage": stage, "state": state, "started": work.started})
-    if as_json:
-        print_json(rows)
-        return
-    keys = ["name", "stage", "steps", "tokens", "seconds", "valid_loss", "state"]
-    print_table(keys, [[_cell(row.get(key)) for key in keys] for row in rows], right=(2, 3, 4, 5))
+    print_list(rows, ("name", "stage", "steps", "tokens", "seconds", "valid_loss", "state"), as_json)
 
 
 @runs_command.command("show")
@@ -69,7 +65,7 @@ def show_run(name: str, as_json: bool) -> None:
     if as_json:
         print_json(_row(run, library) | {"metrics": metrics, "config": run.manifest.config})
         return
-    print_table(["figure", "value"], [[key, _cell(value)] for key, value in _row(run, library).items()])
+    print_table(["figure", "value"], [[key, cell(key, value)] for key, value in _row(run, library).items()])
     for title, key in (("training loss", "loss"), ("validation loss", "valid_loss"), ("tokens/s", "tokens_per_second")):
         values = [line[key] for line in metrics if key in line]
         if values:
@@ -98,8 +94,8 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
         print_json([row | {"differs": setting} for row, setting in zip(rows, settings, strict=True)])
         return
     keys = ["stage", "steps", "tokens", "seconds", "valid_loss"]
-    table = [[key, *(_cell(row.get(key)) for row in rows)] for key in keys]
-    table += [[key, *(_cell(setting[key]) for setting in settings)] for key in changed]
+    table = [[key, *(cell(key, row.get(key)) for row in rows)] for key in keys]
+    table += [[key, *(cell(key, setting[key]) for setting in settings)] for key in changed]
     print_table(["", *names], table)
 
 
@@ -142,11 +138,3 @@ def _row(run: Artifact, library: Library) -> dict[str, Any]:
     stage = run.manifest.config.get("stage", "")
     facts = {"created": run.manifest.created, "bytes": run.size, **run.manifest.metrics}
     return {"name": names[0], "stage": stage, **facts, "state": "finished", "id": run.id}
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.3f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, print_table
+from seedbed.cli.common import print_json, print_list
 from seedbed.core import files
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, NotFoundError, SeedbedError, UsageError
@@ -127,12 +127,11 @@ def ps_command(as_json: bool) -> None:
     Example:
       seedbed ps
     """
-    found = [(running, _health(running)) for running in running_servers(Library())]
-    if as_json:
-        print_json([{**asdict(one), "status": status, "in_flight": busy} for one, (status, busy) in found])
-        return
-    rows = [[str(one.pid), one.url, ", ".join(one.models), status, busy] for one, (status, busy) in found]
-    print_table(["pid", "address", "models", "status", "in flight"], rows)
+    found = []
+    for one in running_servers(Library()):
+        status, busy = _health(one)
+        found.append({**asdict(one), "status": status, "in_flight": busy})
+    print_list(found, ("pid", "url", "models", "status", "in_flight"), as_json)
 
 
 @click.command("stop")
@@ -149,7 +148,9 @@ def stop_command(pid: int | None, as_json: bool) -> None:
     """
     found = [one for one in running_servers(Library()) if pid in (None, one.pid)]
     if not found:
-        raise NotFoundError("no such server is running", why="`seedbed ps` lists none", fix="nothing is needed")
+        raise NotFoundError(
+            "no such server is running", why="`seedbed ps` lists none", fix="`seedbed serve` starts one"
+        )
     if len(found) > 1:
         why = ", ".join(f"{one.pid} ({one.url})" for one in found)
         raise UsageError("several servers are running", why=why, fix="name one by its pid")
@@ -269,5 +270,5 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        fix = "choose another --port or --host, or stop what is there (`seedbed ps`)"
+        fix = "choose another --port or --host, or stop the program there (`seedbed ps` lists servers)"
         raise CapacityError(f"cannot listen on {host}, port {port}", why=str(error), fix=fix) from error

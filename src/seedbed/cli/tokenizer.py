@@ -61,7 +61,7 @@ def train(
     if vocab_size is not None and kind in _FIXED_SIZE:
         raise UsageError(
             f"--vocab-size does not apply to {kind}",
-            why="such a tokenizer has as many pieces as there are characters or bytes",
+            why="such a tokenizer has as many tokens as there are characters or bytes",
             fix="leave it out",
         )
     if name is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +11,9 @@ from seedbed.cli.common import print_json
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
-from seedbed.formats.gguf.precisions import GgufPrecision
+from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
-if TYPE_CHECKING:
-    from seedbed.app.transfer import Form
-
-to_format = options.choice("--to", "form", of=("hf", "gguf"), text="The format.", default="hf", show_default=True)
+to_format = options.choice("--to", "form", of=PublishedForm, text="The format.", default="hf", show_default=True)
 quantization = options.choice(
     "--quantization", of=GgufPrecision, text="GGUF: precision.", default="f16", show_default=True
 )
@@ -57,7 +53,9 @@ def import_command(path: Path, name: str | None, licence: str, tokenizer: Path |
 @options.output("A new folder. [default: MODEL-hf or MODEL-gguf]")
 @quantization
 @options.common_flags
-def export_command(model: str, form: Form, output: Path | None, quantization: GgufPrecision, as_json: bool) -> None:
+def export_command(
+    model: str, form: PublishedForm, output: Path | None, quantization: GgufPrecision, as_json: bool
+) -> None:
     """Write MODEL for other programs, with a model card (README.md).
 
     hf is a folder that transformers, vLLM and others read; gguf is a folder with one file for llama.cpp and what is

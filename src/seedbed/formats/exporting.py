@@ -11,9 +11,9 @@ import torch
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import UsageError
-from seedbed.formats.gguf.precisions import GgufPrecision
 from seedbed.formats.huggingface.folder import CONFIG, GENERATION
 from seedbed.formats.huggingface.pooling import write_pooling
+from seedbed.formats.published_forms import GgufPrecision
 from seedbed.formats.safetensors.shards import write_safetensors
 from seedbed.models.factory import AnyModel
 from seedbed.models.families.registry import publish

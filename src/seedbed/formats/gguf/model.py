@@ -14,13 +14,13 @@ from torch import Tensor
 from seedbed.core.errors import CorruptError, UsageError
 from seedbed.formats.gguf.architectures import ARCHITECTURES, Architecture
 from seedbed.formats.gguf.file import GgufFile, open_gguf
-from seedbed.formats.gguf.precisions import GgufPrecision
 from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
 from seedbed.formats.gguf.rules import FACTORS, NAMES, VOCABULARY
 from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
 from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import write_gguf
 from seedbed.formats.published import Published
+from seedbed.formats.published_forms import GgufPrecision
 from seedbed.models.checkpoint import CombinedCheckpoint
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel, skeleton

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seedbed.core import files
 from seedbed.core.errors import UsageError
-from seedbed.formats.gguf.precisions import GgufPrecision
+from seedbed.formats.published_forms import GgufPrecision
 
 _FILE_TYPES = {
     "f32": LlamaFileType.ALL_F32,
