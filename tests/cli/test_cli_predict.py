@@ -14,6 +14,7 @@ import transformers
 from serving import add_model
 from transformers import BertTokenizer
 
+from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
 from seedbed.core.artifacts import Library
 from seedbed.formats.importing import import_model
 from seedbed.inference.parameters import Sampling
@@ -149,7 +150,8 @@ def test_run_writes_with_an_encoder_decoder(seedbed: Run, library: Library) -> N
     options = {"max_tokens": 12}
 
     def text(sampling: Sampling) -> str:
-        return "".join(piece.text for piece in writer.write("translate this", sampling))
+        stream = writer.stream(writer.source("translate this"), sampling)
+        return "".join(delta.text for delta in deltas_of(stream, ReplyBuilder(writer.tokenizer, sampling.stop)))
 
     flags = ("--max-tokens", "12")
     assert seedbed("run", "t5", "translate this", *flags)[:2] == (0, text(Sampling(temperature=0, **options)) + "\n")
