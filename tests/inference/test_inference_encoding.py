@@ -212,7 +212,7 @@ def test_ids_that_cannot_be_read_are_refused(folder: Path) -> None:
 )
 def test_other_ways_to_make_vectors_are_refused(folder: Path, kinds: Any, files: Any, named: str) -> None:
     modules(folder, *kinds, **files)
-    with pytest.raises(UsageError, match="not known") as caught:
+    with pytest.raises(UsageError, match="unsupported way") as caught:
         load(folder)
     assert named in caught.value.why
 
