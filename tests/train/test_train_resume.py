@@ -93,7 +93,7 @@ def test_without_resume_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> 
 
 
 def test_a_run_in_minutes_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    settings = {"steps": 0, "minutes": 0.01, "save_every": 0, "evaluate_every": 0}
+    settings = {"steps": 0, "minutes": 0.05, "warmup": 2, "save_every": 0, "evaluate_every": 0}
     one, _ = run(tmp_path, packed(), **settings)
     done = one.fit()
     assert done.total == done.step
