@@ -1,4 +1,4 @@
-"""What the benchmarks share: competitors in processes of their own, and how busy the machine is with other work.
+"""Shared parts of the benchmarks: competitors in processes of their own, and how busy the machine is with other work.
 
 A competitor is started once and then answers one line of JSON for each line it is sent, so that the parent can let
 two take turns: what disturbs one disturbs the other. It imports PyTorch itself, because allocator settings must be

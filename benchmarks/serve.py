@@ -44,7 +44,7 @@ FIRST, BETWEEN, WHOLE = "time to first token", "time between tokens", "time to w
 
 @dataclass(frozen=True)
 class Load:
-    """How many clients ask at once, how often each, and tokens of a prompt and of a reply."""
+    """The load: clients at once, requests of each, and tokens of a prompt and of a reply."""
 
     clients: int
     requests: int
@@ -65,7 +65,7 @@ class Server:
 
 @dataclass
 class Turn:
-    """What the clients of one turn saw, in seconds."""
+    """The times that the clients of one turn saw, in seconds."""
 
     seconds: float = 0.0
     first: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Turn:
 
 
 def ratio(name: str, ours: float, peer: float) -> float:
-    """How much better ours is: rates grow, times shrink."""
+    """Return the ratio by which ours is better: rates grow, times shrink."""
     return ours / peer if name.endswith("/s") else peer / ours
 
 

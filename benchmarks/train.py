@@ -141,7 +141,7 @@ def _work(name: str, options: dict[str, Any]) -> None:
 
 
 def _limit(name: str) -> dict[str, float]:
-    """What the processor allows: the matrix products alone, at the rate of one large product."""
+    """Return the limit of the processor: the matrix products alone, at the rate of one large product."""
     from seedbed.core.machine import matmul_flops
     from seedbed.models.parameter_counts import count_parameters
 

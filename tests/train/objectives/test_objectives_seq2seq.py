@@ -36,7 +36,7 @@ def corrupted(rows: int, width: int, tokenizer: Tokenizer) -> tuple[torch.Tensor
 
 
 def spans(target: list[int]) -> dict[int, list[int]]:
-    """What follows each sentinel."""
+    """Return the tokens that follow each sentinel."""
     found: dict[int, list[int]] = {}
     for token in target:
         if token >= SENTINEL:
