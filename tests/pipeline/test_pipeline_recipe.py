@@ -344,7 +344,7 @@ def test_a_recipe_of_the_former_form_is_refused_with_its_new_text(tmp_path: Path
     path.write_text(FORMER)
     with pytest.raises(ConfigError, match="former form") as caught:
         load_recipe(path)
-    path.write_text(caught.value.fix.partition("\n\n")[2])
+    path.write_text(str(caught.value).partition("\n\n")[2])  # as it is printed
     read = flat(to_dict(load_recipe(path)))
     expected = {
         "name": "old",

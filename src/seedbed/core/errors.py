@@ -14,28 +14,31 @@ class SeedbedError(Exception):
         what: what went wrong, in one line.
         why: where or which value caused it.
         fix: what the user can do about it.
+        paste: text to paste, printed as it is below the three lines.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, why: str, fix: str) -> None:
+    def __init__(self, what: str, *, why: str, fix: str, paste: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.fix = fix
+        self.paste = paste
 
     def __str__(self) -> str:
         """Return the three lines, without line breaks of a library's own message."""
         fields = {"error": self.what, "why": self.why, "fix": self.fix}
-        return "\n".join(f"{name}: {' '.join(text.split())}" for name, text in fields.items())
+        lines = "\n".join(f"{name}: {' '.join(text.split())}" for name, text in fields.items())
+        return f"{lines}\n\n{self.paste}" if self.paste else lines
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep the three fields when the error crosses a process boundary."""
-        return _rebuild, (type(self), self.what, self.why, self.fix)
+        """Keep all fields when the error crosses a process boundary."""
+        return _rebuild, (type(self), self.what, self.why, self.fix, self.paste)
 
 
-def _rebuild(kind: type[SeedbedError], what: str, why: str, fix: str) -> SeedbedError:
-    return kind(what, why=why, fix=fix)
+def _rebuild(kind: type[SeedbedError], what: str, why: str, fix: str, paste: str) -> SeedbedError:
+    return kind(what, why=why, fix=fix, paste=paste)
 
 
 class UsageError(SeedbedError):

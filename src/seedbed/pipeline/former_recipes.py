@@ -27,7 +27,8 @@ def refuse_former(path: Path) -> None:
         raise ConfigError(
             f"{path} is a recipe of the former form",
             why=f"it has {', '.join(found)}; a recipe is a list of [[stage]] entries now (docs/training.md)",
-            fix=f"write this instead:\n\n{new_text(table)}",
+            fix="write the text below instead",
+            paste=new_text(table),
         )
 
 
