@@ -23,9 +23,14 @@ def open_published(path: Path) -> Published:
         return read_folder(path if path.is_dir() else path.parent)
     if not path.exists():
         raise NotFoundError(f"there is no {path}", why="no such file or folder", fix="check the path")
-    if path.suffix == ".gguf":
+    if path.suffix == ".gguf" or _begins_as_gguf(path):  # ollama's blobs have no suffix
         return read_gguf_model(path)
     open_safetensors(path)  # a pickle or a damaged file says so itself
     raise UsageError(
         f"{path} is weights alone", why="a model needs its config.json and tokenizer", fix="name the folder they are in"
     )
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
