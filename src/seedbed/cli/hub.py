@@ -19,9 +19,9 @@ from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
 if TYPE_CHECKING:
+    from seedbed.hub.catalog import CatalogModel
     from seedbed.hub.hub import Hub, SearchHit
     from seedbed.hub.repository import RepoKind
-    from seedbed.hub.shelf import ShelfModel
 
 
 @click.command("search")
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 @click.option("--datasets", is_flag=True, help="Data sets instead of models.")
 @options.common_flags
 def search_command(text: str, limit: int, task: str | None, datasets: bool, as_json: bool) -> None:
-    """Find models by words in their names: on seedbed's shelf, then on the hub, most downloaded first.
+    """Find models by words in their names: in the catalog, then on the hub, most downloaded first.
 
-    The shelf holds open models that package registries carry; without TEXT it is listed alone. The formats are those
+    The catalog holds open models that package registries carry; without TEXT it is listed alone. The formats are those
     that seedbed reads; a model without one of them cannot be pulled.
 
     \b
@@ -41,19 +41,19 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
       seedbed search
       seedbed search SmolLM2 --limit 5
     """
+    from seedbed.hub.catalog import search_catalog
     from seedbed.hub.hub import Hub
-    from seedbed.hub.shelf import search_shelf
 
-    shelf = [] if datasets or task else search_shelf(text)
+    catalog = [] if datasets or task else search_catalog(text)
     found, failure = _on_hub(Hub(), text, limit, task, "dataset" if datasets else "model")
-    if failure is not None and not shelf:
+    if failure is not None and not catalog:
         raise failure
     if as_json:
-        print_json({"shelf": [_shelf_row(one) for one in shelf], "hub": [asdict(hit) for hit in found]})
+        print_json({"catalog": [_catalog_row(one) for one in catalog], "hub": [asdict(hit) for hit in found]})
         return
-    if shelf:
-        rows = [[one.name, one.title, one.purpose, one.licence, bytes_text(one.bytes), _fits(one)] for one in shelf]
-        print_table(["on the shelf", "model", "what for", "licence", "size", "fits here"], rows, right=(4,))
+    if catalog:
+        rows = [[one.name, one.title, one.purpose, one.licence, bytes_text(one.bytes), _fits(one)] for one in catalog]
+        print_table(["in the catalog", "model", "what for", "licence", "size", "fits here"], rows, right=(4,))
     if failure is not None:
         say(f"the hub was not searched: {failure.why}")
     if found:
@@ -78,11 +78,11 @@ def _on_hub(
         return [], error
 
 
-def _shelf_row(model: ShelfModel) -> dict[str, Any]:
+def _catalog_row(model: CatalogModel) -> dict[str, Any]:
     return asdict(model) | {"fits": _fits(model) == "yes"}
 
 
-def _fits(model: ShelfModel) -> str:
+def _fits(model: CatalogModel) -> str:
     """Return whether a model runs in the memory that is free here, at two bytes a weight."""
     from seedbed.app.fit import RUNTIME
     from seedbed.core.machine import available_bytes

@@ -57,12 +57,12 @@ def pull_command(
     from seedbed.app.pull import pull_model
     from seedbed.app.pull_data import DataSetOptions, pull_data
     from seedbed.app.pull_package import pull_package
+    from seedbed.hub.catalog import catalog
     from seedbed.hub.hub import Hub
     from seedbed.hub.package_index import PackageIndex
     from seedbed.hub.repository import read_address
-    from seedbed.hub.shelf import shelf
 
-    known = shelf().get(repository)
+    known = catalog().get(repository)
     address = known.address if known else read_address(repository)
     _check_flags(address.kind, {"--file": gguf, "--quantization": quantization}, revision, data)
     library, hub, called = Library(), Hub(offline=offline), check_name(name or (known.name if known else address.short))
