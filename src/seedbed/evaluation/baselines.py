@@ -82,12 +82,7 @@ def _sample(split: TokenSplit, limit: int) -> tuple[Tokens, NDArray[np.int64]]:
 
 
 def text_rows(train: Iterable[str], test: Iterable[str]) -> list[ResultRow]:
-    """Return the rows of uniform and unigram models over bytes, ``gzip -9`` and ``xz -9``.
-
-    Args:
-        train: the training documents, to count bytes in.
-        test: the documents to code.
-    """
+    """Return the rows of uniform and unigram models over bytes, ``gzip -9`` and ``xz -9``."""
     byte_costs = _byte_costs(train)
     gzip_whole, xz_whole = zlib.compressobj(9, wbits=31), lzma.LZMACompressor(preset=9)
     whole = {"gzip -9, whole split": 0, "xz -9, whole split": 0}

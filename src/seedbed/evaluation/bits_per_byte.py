@@ -14,7 +14,7 @@ The error bar is over documents, the unit that was split: by the delta method fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,6 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
 
     Args:
         model: a causal model, on any device; measured without dropout.
-        split: tokenized documents.
         context: the tokens it was trained to see at once.
         stride: how far a window moves on, in tokens; half the context unless given.
 
@@ -108,8 +107,10 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
     with (
         progress("bits per byte", sum(window.length for window in windows), "tokens") as bar,
         torch.inference_mode(),
-        _evaluating(model),
+        ExitStack() as afterwards,
     ):
+        afterwards.callback(model.train, model.training)
+        model.eval()
         for batch in batches(windows):
             documents, costs = _batch_bits(model, split, batch)
             np.add.at(bits, documents, costs)
@@ -133,16 +134,6 @@ def plan_windows(starts: NDArray[np.int64], length: int, context: int, stride: i
             windows.append(TokenWindow(document, int(start) + first, end - first, covered - first))
             covered = end
     return windows
-
-
-@contextmanager
-def _evaluating(model: Decoder) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:

@@ -35,12 +35,10 @@ class Quality:
 def compare(base: Decoder, other: Decoder, split: TokenSplit, tokens: int = 50_000) -> Quality:
     """Measure ``other`` against ``base`` on the first documents of a split, up to about ``tokens`` predictions.
 
-    Raises:
-        DataError: the split is empty.
+    Raises DataError where the split is empty.
     """
     context = base.config.max_length
-    windows = plan_windows(split.starts, len(split), context, max(1, context // 2))
-    windows = _first(windows, tokens)
+    windows = _first(plan_windows(split.starts, len(split), context, max(1, context // 2)), tokens)
     if not windows:
         raise DataError("there is no text to measure", why="the split has no document", fix="build a larger corpus")
     size = int(split.bytes[: windows[-1].document + 1].sum())

@@ -37,11 +37,7 @@ def family_of(stored: StoredModel) -> Family[Any] | None:
 
 
 def to_ours(adapter: Adapter, config: AnyConfig, family: Family[Any] | None) -> Adapter:
-    """Rename an adapter to our paths and names.
-
-    Raises:
-        UsageError: a layer of it is not in the model, or has another size.
-    """
+    """Rename an adapter to our paths and names; UsageError where a layer is not in the model or of another size."""
     model = skeleton(config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters(remove_duplicate=False)}
     rows = _rows(model, config, family)

@@ -28,11 +28,7 @@ Measure = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
-    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all.
-
-    Raises:
-        DataError: there are fewer than two tokens.
-    """
+    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all; DataError for fewer than two tokens."""
     length = min(context, WINDOW, len(ids))
     if length < 2:
         raise DataError("the text is too short", why=f"it has {len(ids)} tokens", fix="give a longer text")
