@@ -94,10 +94,9 @@ def _protect(document: CorpusDocument, settings: CorpusSettings, findings: Findi
     if settings.pii == "off":
         return document.text
     found = find_pii(document.text)
-    for kind in {finding.kind for finding in found}:
-        findings.documents[kind] += 1
+    findings.documents.update({finding.kind for finding in found})
+    findings.count.update(finding.kind for finding in found)
     for finding in found:
-        findings.count[finding.kind] += 1
         examples = findings.examples[finding.kind]
         if len(examples) < EXAMPLES:
             examples.append({"path": document.path, "excerpt": excerpt(document.text, finding)})

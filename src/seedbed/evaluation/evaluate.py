@@ -70,7 +70,10 @@ def evaluate_model(
         f" documents, {found.bytes:,} bytes, {found.tokens:,} predicted tokens, each document on its own, its end"
         " included.",
         remarks=[] if loaded.tokenizer.is_lossless else [LOSSY],
-        runs=[(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
+        runs=[
+            (str(run.manifest.config.get("stage", f"run {run.id[:12]}")), read_metrics(run.file("metrics.jsonl")))
+            for run in subject.runs
+        ],
         samples=samples.continuations(loaded, corpus.documents("test"), len(found.document_bits)),
         questions=samples.answers(loaded, asked),
         lineage=family(library, model),
@@ -135,10 +138,6 @@ def _packed_order(corpus: Corpus, shards: TokenShards) -> tuple[NDArray[np.int64
 
 def _reordered(row: ResultRow, order: NDArray[np.int64]) -> ResultRow:
     return row if row.document_bits is None else replace(row, document_bits=row.document_bits[order])
-
-
-def _title(run: Artifact) -> str:
-    return str(run.manifest.config.get("stage", f"run {run.id[:12]}"))
 
 
 def _corpus_facts(artifact: Artifact, corpus: Corpus) -> dict[str, str]:

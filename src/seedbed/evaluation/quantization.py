@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import DataError
-from seedbed.core.progress import progress
 from seedbed.corpus.pack import TokenSplit
-from seedbed.evaluation.bits_per_byte import LOGITS, TokenWindow, batch_tokens, batches, plan_windows
+from seedbed.evaluation.bits_per_byte import LOGITS, TokenWindow, plan_windows, predictions
 from seedbed.models.decoder import Decoder
 
 
@@ -43,12 +42,9 @@ def compare(base: Decoder, other: Decoder, split: TokenSplit, tokens: int = 50_0
         raise DataError("there is no text to measure", why="the split has no document", fix="build a larger corpus")
     size = int(split.bytes[: windows[-1].document + 1].sum())
     sums = np.zeros(5)
-    with progress("quality", sum(window.length for window in windows), "tokens") as bar, torch.inference_mode():
-        for batch in batches(windows):
-            ids, chosen = batch_tokens(split, batch, next(base.parameters()).device)
-            hidden = [model.hidden(ids[:, :-1])[0][chosen] for model in (base, other)]
-            sums += _sums((base, other), hidden, ids[:, 1:][chosen])
-            bar.advance(sum(window.length for window in batch))
+    with torch.inference_mode():
+        for _, hidden, targets in predictions("quality", (base, other), split, windows):
+            sums += _sums((base, other), hidden, targets)
     count, cost, other_cost, same, divergence = sums
     bits = size * math.log(2)
     return Quality(other_cost / bits, cost / bits, same / count, divergence / count, int(count))

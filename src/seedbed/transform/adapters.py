@@ -111,8 +111,9 @@ def _rows(model: AnyModel, config: AnyConfig, family: Family[Any] | None) -> dic
     """Return rows by every name that a parameter may have: ours, and the family's."""
     ours = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     rows = {name: Row((name,), name, SAME) for name in ours}
-    for row in expand(family.table(config), model) if family else ():
-        rows.update(dict.fromkeys(family.spellings(row.theirs), row) if family else {})
+    if family:
+        for row in expand(family.table(config), model):
+            rows.update(dict.fromkeys(family.spellings(row.theirs), row))
     return rows
 
 

@@ -6,7 +6,7 @@ Left out: gradients (as in Taylor scores), which need as much memory as training
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,8 +45,9 @@ def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measu
     return sums
 
 
-@contextmanager
-def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
+def watching(
+    layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]
+) -> AbstractContextManager[None]:
     """Add ``measure`` of these layers' inputs to ``sums`` while the block runs."""
 
     def watch(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -54,8 +55,7 @@ def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, 
         found = measure(layer, inputs[0].flatten(0, -2).float())
         sums[name] = sums[name] + found if name in sums else found
 
-    with _hooks(layers, watch):
-        yield
+    return _hooks(layers, watch)
 
 
 @torch.no_grad()
