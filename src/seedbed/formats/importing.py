@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
+from seedbed.formats.gguf.model import read_gguf_model
+from seedbed.formats.huggingface.folder import CONFIG, read_folder
 from seedbed.formats.huggingface.tokenizer import open_tokenizer
-from seedbed.formats.opening import open_published
 from seedbed.formats.published import Published, load_published
+from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.store import kind_of, save_model
 from seedbed.tokenizers.tokenizer import Tokenizer
 
@@ -41,18 +43,37 @@ def import_model(
     """
     published = open_published(path)
     chosen = _tokenizer(published, tokenizer)
-    model, left = load_published(published, dtype)
-    if left.unused:
-        more = f" and {len(left.unused) - 8} more" if len(left.unused) > 8 else ""
-        kind = kind_of(published.shape)
-        say(f"not part of {kind}, and left out: {', '.join(left.unused[:8])}{more}")
-    config = {"family": published.family.name, "source": dict(source or {"path": str(path)}), "unused": left.unused}
+    model, unused = load_published(published, dtype)
+    if unused:
+        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
+        say(f"not part of {kind_of(published.shape)}, and left out: {', '.join(unused[:8])}{more}")
+    config = {"family": published.family.name, "source": dict(source or {"path": str(path)}), "unused": unused}
     with library.writing("model", config=config, name=name) as draft:
         draft.licence = licence or published.licence
         kept = {"family": published.family.name, "config": published.config, "generation": published.generation}
         kept |= {"pooling": published.pooling} if published.pooling else {}
         save_model(draft.path, model, chosen, published=kept)
     return draft.result
+
+
+def open_published(path: Path) -> Published:
+    """Open a folder or a ``.gguf`` file.
+
+    Raises:
+        NotFoundError: there is no such path, or nothing in it that is a model.
+        UsageError: an unknown family, a pickle file, something our blocks cannot do.
+        CorruptError: a file is damaged.
+    """
+    if path.is_dir() or path.name == CONFIG:
+        return read_folder(path if path.is_dir() else path.parent)
+    if not path.exists():
+        raise NotFoundError(f"there is no {path}", why="no such file or folder", fix="check the path")
+    if path.suffix == ".gguf":
+        return read_gguf_model(path)
+    open_safetensors(path)  # a pickle or a damaged file says so itself
+    raise UsageError(
+        f"{path} is weights alone", why="a model needs its config.json and tokenizer", fix="name the folder they are in"
+    )
 
 
 def _tokenizer(published: Published, path: Path | None) -> Tokenizer:

@@ -12,7 +12,7 @@ from seedbed.models.checkpoint import Checkpoint
 from seedbed.models.config import AnyConfig
 from seedbed.models.factory import AnyModel, skeleton
 from seedbed.models.families.base import Family
-from seedbed.models.families.weight_mapping import Row, UnusedTensors, fill
+from seedbed.models.families.weight_mapping import Row, fill
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 
@@ -41,20 +41,12 @@ class Published:
     pooling: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_published(published: Published, dtype: torch.dtype | None = None) -> tuple[AnyModel, UnusedTensors]:
+def load_published(published: Published, dtype: torch.dtype | None = None) -> tuple[AnyModel, tuple[str, ...]]:
     """Load the model in evaluation mode, and return the tensors of its file that were not used.
 
-    Args:
-        dtype: target precision; None keeps the file's. Memory: the model in it, and one tensor.
+    ``dtype``: target precision; None keeps the file's. Memory: the model in it, and one tensor.
     """
-    model = skeleton(published.shape)
-    family = published.family
-    left = fill(
-        model,
-        published.checkpoint,
-        published.rows,
-        dtype=dtype or published.precision,
-        spellings=family.spellings,
-        ignored=family.ignored,
-    )
+    model, family, dtype = skeleton(published.shape), published.family, dtype or published.precision
+    spellings, ignored = family.spellings, family.ignored
+    left = fill(model, published.checkpoint, published.rows, dtype=dtype, spellings=spellings, ignored=ignored)
     return model.eval(), left

@@ -27,8 +27,7 @@ class Checkpoint(Protocol):
     def read(self, name: str) -> Tensor:
         """Read one tensor, contiguous, in the file's precision; quantized ones come dequantized to float32.
 
-        Raises:
-            CorruptError: the file ends early or was changed while it was open.
+        Raises CorruptError where the file ends early or was changed while it was open.
         """
 
 

@@ -89,19 +89,10 @@ def count_parameters(config: AnyConfig) -> ParameterCounts:
         used = size * _used_share(config, tied.get(name, name), multiplied)
         read += used
         matrices += round(used) if parameter.ndim == 2 else 0
-    last = stacks(config)[-1]
-    cache, window_cache = _cache(last)
+    last, channels = stacks(config)[-1], sum(map(_attention_channels, stacks(config)))
+    generates = last.head == "lm" and last.causal
     return ParameterCounts(
-        counts,
-        round(read),
-        largest,
-        cache,
-        window_cache,
-        last.max_length,
-        last.head == "lm" and last.causal,
-        tied,
-        matrices,
-        sum(map(_attention_channels, stacks(config))),
+        counts, round(read), largest, *_cache(last), last.max_length, generates, tied, matrices, channels
     )
 
 

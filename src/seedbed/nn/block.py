@@ -25,7 +25,7 @@ class Block(nn.Module):
     """One layer around an exchangeable mixer.
 
     Args:
-        mixer: a module with the face of `seedbed.nn.mixer.Mixer`.
+        mixer: a module as `seedbed.nn.mixer` describes it.
         feedforward: (B, T, D) → (B, T, D), or None for a mixer alone.
         norms: makes a norm of the stream's width.
         cross: attention to an encoder, between mixer and feed-forward layer; only with norms "pre" or "post".

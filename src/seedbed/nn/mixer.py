@@ -1,9 +1,13 @@
-"""The interface of mixers: layers that move information between positions and leave a state behind."""
+"""The interface of mixers: layers that move information between positions and leave a state behind.
+
+A mixer is a module ``forward(x, state, context) -> (y, state)`` with x and y (B, T, D); recurrent ones start from zeros
+where the state is None.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -31,10 +35,3 @@ class Context:
     causal: bool = True
     memory: Tensor | None = None
     memory_mask: Tensor | None = None
-
-
-class Mixer(Protocol):
-    """(B, T, D) → (B, T, D), carrying state from the positions before to the positions after."""
-
-    def forward(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
-        """Mix positions. Without state to start from, recurrent mixers start from zeros."""

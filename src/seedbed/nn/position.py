@@ -90,7 +90,7 @@ def _linear(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> 
     return frequency / how.factor, 1.0
 
 
-def _llama3(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+def llama3(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
     """Long wavelengths are stretched, short ones left alone, those between mixed (Llama 3.1's code)."""
     turns = how.original_length * frequency / (2 * math.pi)  # within the original context
     mix = ((turns - how.low_frequency) / (how.high_frequency - how.low_frequency)).clamp(0, 1)
@@ -121,9 +121,14 @@ def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -
     valid; some implementations switch in the middle of a sequence.
     """
     factors = how.factors if context > how.original_length else how.short_factors
-    ratio = max(1.0, context / how.original_length)
-    default = math.sqrt(1 + math.log(ratio) / math.log(how.original_length)) if ratio > 1 else 1.0
-    return frequency / frequency.new_tensor(factors), how.gain if how.gain is not None else default
+    gain = how.gain if how.gain is not None else longrope_gain(context, how.original_length)
+    return frequency / frequency.new_tensor(factors), gain
 
 
-_SCALINGS = {"linear": _linear, "llama3": _llama3, "yarn": _yarn, "longrope": _longrope}
+def longrope_gain(context: int, original: int) -> float:
+    """Return LongRoPE's default factor of cos and sin."""
+    ratio = context / original
+    return math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
+
+
+_SCALINGS = {"linear": _linear, "llama3": llama3, "yarn": _yarn, "longrope": _longrope}

@@ -26,33 +26,26 @@ _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has 
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 
-class TextNormalizer:
-    """The steps of a ``normalizer`` entry, over a whole text at once."""
-
-    def __init__(self, steps: Sequence[tuple[str, Step]]) -> None:
-        self._steps = steps
-
-    def __call__(self, text: str, *, begins: bool = True) -> str:
-        """Normalize; a text that does not begin one (``begins`` False) gets no space before it."""
-        for kind, step in self._steps:
-            if begins or kind != "Prepend":
-                text = step(text)
-        return text
-
-
-def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> TextNormalizer | None:
+def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> Callable[..., str] | None:
     """Build the normalizer of a SentencePiece model, or None where ``table`` has another or none.
 
-    Args:
-        kept: tokens whose own text is not touched.
+    It takes a whole text, and with ``begins=False`` one that does not begin a text: that gets no space before it.
+    ``kept``: tokens whose own text is not touched.
     """
     if any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
         return None
     steps = steps_of(table, "normalizer")
     if not any(step["type"] in ("Precompiled", "Prepend") for step in steps):
         return None
-    made = [(step["type"], _step(step, kept)) for step in steps]
-    return None if any(step is None for _, step in made) else TextNormalizer([(k, s) for k, s in made if s])
+    made = [(step["type"], found) for step in steps if (found := _step(step, kept))]
+
+    def normalize(text: str, *, begins: bool = True) -> str:
+        for kind, step in made:
+            if begins or kind != "Prepend":
+                text = step(text)
+        return text
+
+    return normalize if len(made) == len(steps) else None
 
 
 def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
@@ -62,18 +55,13 @@ def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
     if kind == "Prepend":
         return lambda text: entry["prepend"] + text if text else text
     if kind == "Strip":
-        left, right = entry["strip_left"], entry["strip_right"]
-        return lambda text: _strip(text, left=left, right=right)
+        left, right = _WHITE * entry["strip_left"], _WHITE * entry["strip_right"]
+        return lambda text: text.lstrip(left).rstrip(right)
     if kind == "Replace" and "String" in entry["pattern"]:
         return lambda text: text.replace(entry["pattern"]["String"], entry["content"])
     if kind == "Replace" and (pattern := _PATTERNS.get(entry["pattern"]["Regex"])):
         return lambda text: pattern.sub(entry["content"], text)
     return None
-
-
-def _strip(text: str, *, left: bool, right: bool) -> str:
-    text = text.lstrip(_WHITE) if left else text
-    return text.rstrip(_WHITE) if right else text
 
 
 # the library's own patterns and ours; its engine is not Python's, so others are left to it
@@ -136,11 +124,7 @@ class CharacterMap:
 
     @cached_property
     def mapping(self) -> dict[str, str]:
-        """All texts it replaces, with their replacements.
-
-        Raises:
-            CorruptError: the table is damaged.
-        """
+        """All texts it replaces, with their replacements; raises CorruptError where the table is damaged."""
         try:
             return self._read()
         except (IndexError, ValueError) as error:

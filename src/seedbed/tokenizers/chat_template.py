@@ -65,8 +65,7 @@ class Segment:
 def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables: object) -> list[MessageSpan]:
     """Render a chat and cut it where contents begin and end.
 
-    Raises:
-        UsageError: a message lacks role or content, or the template fails or rewrites contents.
+    Raises UsageError where a message lacks role or content, or the template fails or rewrites contents.
     """
     for position, message in enumerate(messages):
         _check(message, position)
@@ -172,8 +171,7 @@ class _Generation(Extension):
 def render(template: str, messages: Sequence[Mapping[str, str]], **variables: object) -> str:
     """Render a chat template.
 
-    Raises:
-        UsageError: the template is not valid, refuses these messages, or reaches for what the sandbox forbids.
+    Raises UsageError where it is not valid, refuses these messages, or reaches for what the sandbox forbids.
     """
     try:
         return _compile(template).render(messages=[dict(message) for message in messages], **variables)

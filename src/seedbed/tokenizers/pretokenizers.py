@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.tokenizers.tokenizer_json import byte_level, steps_of
+from seedbed.tokenizers.tokenizer_json import byte_level, split, steps_of
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ENGLISH = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -81,15 +81,12 @@ def pre_tokenizer(splits: Sequence[str]) -> dict[str, Any]:
     """Return the ``pre_tokenizer`` entry of a ``tokenizer.json``."""
     if splits == (_GPT2,):
         return byte_level()
-    steps = [_step(split) for split in splits]
-    last = [byte_level()] if splits[-1] == _GPT2 else [byte_level(use_regex=False)]
-    return {"type": "Sequence", "pretokenizers": [*(steps[:-1] if splits[-1] == _GPT2 else steps), *last]}
-
-
-def _step(split: str) -> dict[str, Any]:
-    if split == r"\p{N}":
-        return {"type": "Digits", "individual_digits": True}
-    return {"type": "Split", "pattern": {"Regex": split}, "behavior": "Isolated", "invert": False}
+    built_in = splits[-1] == _GPT2
+    steps = [
+        {"type": "Digits", "individual_digits": True} if one == r"\p{N}" else split({"Regex": one})
+        for one in (splits[:-1] if built_in else splits)
+    ]
+    return {"type": "Sequence", "pretokenizers": [*steps, byte_level(use_regex=built_in)]}
 
 
 def name_of(splits: Sequence[str], *, whole_words: bool) -> str | None:

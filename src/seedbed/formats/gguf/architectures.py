@@ -113,7 +113,7 @@ def _architecture(
 
 def _computed(ours: str, value: Callable[[Published], Any]) -> Rule:
     """Map a field that llama.cpp computes."""
-    return Rule(lambda metadata: {ours: value(metadata)}, lambda config: {})
+    return Rule(lambda metadata: {ours: value(metadata)})
 
 
 def _scale(large: int) -> Rule:
@@ -162,7 +162,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         rope(),
         _TENSOR_BIASES,
         experts("feed_forward_length"),
-        windows_unseen(),
+        windows_unseen,
         rows={"interleaved": True},
     ),
     _architecture("qwen3", _RMS, rope(), published="qwen3", qk_norm=True),
@@ -189,10 +189,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         **_GEMMA,
     ),
     _architecture(
-        "phi3",
-        *(_RMS, rope(), windows_unseen()),
-        published="phi3",
-        rows={"fused_qkv": True, "fused_gate": True},
+        "phi3", *(_RMS, rope(), windows_unseen), published="phi3", rows={"fused_qkv": True, "fused_gate": True}
     ),
     _architecture(
         "phi2",
@@ -206,7 +203,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
     _architecture(
         "starcoder2",
-        *(_LAYER, rope(), _TENSOR_BIASES, windows_unseen()),
+        *(_LAYER, rope(), _TENSOR_BIASES, windows_unseen),
         published="starcoder2",
         norm="layer",
         mlp="plain",
@@ -232,13 +229,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         **_PLAIN,
     ),
     _architecture(
-        "gpt2",
-        _LAYER,
-        published="gpt2",
-        rows={"fused_qkv": True},
-        activation="gelu_tanh",
-        position="learned",
-        **_PLAIN,
+        "gpt2", _LAYER, published="gpt2", rows={"fused_qkv": True}, activation="gelu_tanh", position="learned", **_PLAIN
     ),
     _architecture(
         "bert",

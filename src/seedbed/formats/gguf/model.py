@@ -111,8 +111,7 @@ def write_gguf_model(
         name, licence: for the metadata.
 
     Raises:
-        UsageError: llama.cpp has no architecture of this shape.
-        CapacityError: the disk is full.
+        UsageError: llama.cpp has no architecture of this shape. CapacityError: the disk is full.
     """
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
     general = {"general.name": name, "general.license": licence}
@@ -142,11 +141,7 @@ def write_gguf_parts(
 
 
 def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:
-    """Return the architecture that can express all of a configuration, and its metadata.
-
-    Raises:
-        UsageError: none can.
-    """
+    """Return the architecture that can express all of a configuration, with its metadata; UsageError if none can."""
     reasons = []
     for one in sorted(ARCHITECTURES, key=lambda one: one.published is None or one.published != family):
         try:

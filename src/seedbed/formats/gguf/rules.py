@@ -78,7 +78,7 @@ def epsilon(kind: str) -> Rule:
 
 def biases(**tensors: str) -> Rule:
     """Map biases, which are there where their tensor is."""
-    return Rule(lambda published: {ours: name in published[NAMES] for ours, name in tensors.items()}, lambda config: {})
+    return Rule(lambda published: {ours: name in published[NAMES] for ours, name in tensors.items()})
 
 
 def number(ours: str, theirs: str) -> Rule:
@@ -116,14 +116,11 @@ def periodic_windows(default: int) -> Rule:
     return Rule(read, write)
 
 
-def windows_unseen() -> Rule:
+@Rule
+def windows_unseen(published: Published) -> Fields:
     """Map windows in all layers or none: llama.cpp has none here, so the written context is no longer than a window."""
-
-    def read(published: Published) -> Fields:
-        window = published.get("attention.sliding_window")
-        return {"mixers": ("sliding",) if window else ("attention",), "window": window or None}
-
-    return Rule(read, lambda config: {})
+    window = published.get("attention.sliding_window")
+    return {"mixers": ("sliding",) if window else ("attention",), "window": window or None}
 
 
 def experts(hidden: str) -> Rule:

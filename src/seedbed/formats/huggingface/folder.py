@@ -24,11 +24,7 @@ _CARD_LIMIT = 20_000_000
 
 
 def read_folder(folder: Path) -> Published:
-    """Read a folder's headers and configurations.
-
-    Raises:
-        NotFoundError, CorruptError, UsageError: as :func:`seedbed.formats.opening.open_published`.
-    """
+    """Read a folder's headers and configurations; raises as :func:`seedbed.formats.importing.open_published`."""
     config = read_json(folder / CONFIG)
     family, shape = read_published(config)
     checkpoint = open_safetensors(folder)
@@ -36,7 +32,9 @@ def read_folder(folder: Path) -> Published:
         family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
     )
     shape, pooling = read_pooling(folder, shape)
-    card = _text(folder / CARD)
+    path = folder / CARD
+    short = path.is_file() and path.stat().st_size <= _CARD_LIMIT
+    card = path.read_text(encoding="utf-8", errors="replace") if short else ""
     return Published(
         str(folder),
         family,
@@ -56,8 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a configuration that came from outside.
 
     Raises:
-        NotFoundError: there is none.
-        CorruptError: it is no JSON object, or too large to be one.
+        NotFoundError: there is none. CorruptError: it is no JSON object, or too large to be one.
     """
     if not path.is_file():
         raise NotFoundError(
@@ -78,9 +75,3 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
         return open_tokenizer(folder)
     except NotFoundError:
         return None
-
-
-def _text(path: Path) -> str:
-    if not path.is_file() or path.stat().st_size > _CARD_LIMIT:
-        return ""
-    return path.read_text(encoding="utf-8", errors="replace")

@@ -31,11 +31,8 @@ _KNOWN_LICENCE = re.compile(
 class Exported:
     """The exported model that a card describes.
 
-    Attributes:
-        name: of the model.
-        form: "hf" (a folder that transformers reads) or "gguf".
-        file: the GGUF file's name.
-        quantization: of the exported weights.
+    ``form``: "hf" (a folder that transformers reads) or "gguf". ``file``: the GGUF file's name. ``quantization``: that
+    of the exported weights.
     """
 
     name: str
@@ -68,10 +65,8 @@ def _front_matter(artifact: Artifact, ancestors: list[Artifact], exported: Expor
     if licences and len(known) == len(licences):
         fields["license"] = known[0] if len(known) == 1 else known
     elif licences:
-        fields |= {
-            "license": "other",
-            "license_name": re.sub(r"[^a-z0-9.]+", "-", "-".join(licences).lower()).strip("-"),
-        }
+        name = re.sub(r"[^a-z0-9.]+", "-", "-".join(licences).lower()).strip("-")
+        fields |= {"license": "other", "license_name": name}
     fields["library_name"] = "transformers" if exported.form == "hf" else "gguf"
     fields["tags"] = ["seedbed"]
     models = [one for one in ancestors if one.kind == "model"]
@@ -106,15 +101,11 @@ def _summary(artifact: Artifact, exported: Exported) -> str:
         "licence": manifest.licence or "unknown",
         "language": "not stated",
         "made": f"{manifest.created[:10]} with seedbed {manifest.code_version}",
-        "weights": exported.quantization or _quantization(artifact) or "as stored",
+        "weights": exported.quantization or str(manifest.config.get("quantization") or "as stored"),
     }
     if isinstance(source := _source(artifact), Mapping) and "repository" in source:
         facts["pulled from"] = f"{source['repository']} at commit {source.get('commit', 'unknown')}"
     return _table(["", ""], [[name, str(value)] for name, value in facts.items()])
-
-
-def _quantization(artifact: Artifact) -> str:
-    return str(artifact.manifest.config.get("quantization") or "")
 
 
 def _lineage(root: Relative) -> str:

@@ -31,11 +31,12 @@ class Rule:
 
     Attributes:
         read: published → fields of ours; raises Inexpressible for what our blocks cannot do.
-        write: ours → published entries. It need not check anything: what is written is read again and compared.
+        write: ours → published entries, by default none. It need not check anything: what is written is read again and
+            compared.
     """
 
     read: Callable[[Published], Fields]
-    write: Callable[[Any], Fields]
+    write: Callable[[Any], Fields] = lambda config: {}
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,8 @@ class Family(Generic[C]):
         return next(iter(self.architectures.values()))
 
     def publish(self, config: C) -> Fields:
-        """Return the config.json of a configuration of ours.
-
-        Raises:
-            Inexpressible: the family cannot say all of it.
-        """
-        head = _head(config)
+        """Return the config.json of a configuration of ours; raises Inexpressible where it cannot say all of it."""
+        head: HeadKind = getattr(config, "head", "lm")
         named = [architecture for architecture, its in self.architectures.items() if its == head]
         if not named:
             raise Inexpressible(f"it has no model with the head {head!r}")
@@ -111,8 +108,7 @@ class Family(Generic[C]):
 def checked(fields: Fields) -> ModelConfig:
     """Build a configuration from fields that came from outside, with types and ranges checked before any use.
 
-    Raises:
-        Inexpressible: a wrong type, a value out of range, or fields that contradict.
+    Raises Inexpressible for a wrong type, a value out of range, or fields that contradict.
     """
     plain = {name: to_dict(value) if dataclasses.is_dataclass(value) else value for name, value in fields.items()}
     given = {name: value for name, value in plain.items() if value is not None}
@@ -123,11 +119,7 @@ def checked(fields: Fields) -> ModelConfig:
 
 
 def whole(published: Published, name: str, most: int = 2**31) -> int:
-    """Return a size that is calculated with before all others are checked.
-
-    Raises:
-        Inexpressible: it is missing, not a whole number, or out of range.
-    """
+    """Return a size that is calculated with before all others are checked; raises Inexpressible where it is none."""
     value = published.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise Inexpressible(f"{name} is {value!r}, which is no whole number from 1 to {most}")
@@ -136,7 +128,7 @@ def whole(published: Published, name: str, most: int = 2**31) -> int:
 
 def fixed(**ours: Any) -> Rule:
     """Set fields that all models of a family have in common."""
-    return Rule(lambda published: dict(ours), lambda config: {})
+    return Rule(lambda published: dict(ours))
 
 
 _REQUIRED = object()
@@ -170,10 +162,7 @@ def constant(**theirs: Any) -> Rule:
 
 
 def only(**theirs: Any) -> Rule:
-    """Refuse files in which an entry has another value than the one our blocks can do; absent or null is accepted.
-
-    Nothing is written.
-    """
+    """Refuse files in which an entry has another value than the one our blocks can do; absent or null is accepted."""
 
     def read(published: Published) -> Fields:
         for name, value in theirs.items():
@@ -181,7 +170,7 @@ def only(**theirs: Any) -> Rule:
                 raise Inexpressible(f"{name} is {published[name]!r}; only {value!r} is known here")
         return {}
 
-    return Rule(read, lambda config: {})
+    return Rule(read)
 
 
 def flag(theirs: str, *ours: str, default: bool = False) -> Rule:
@@ -214,7 +203,3 @@ def together(*rules: Rule) -> Rule:
         return {name: value for rule in rules for name, value in rule.write(config).items()}
 
     return Rule(read, write)
-
-
-def _head(config: AnyConfig) -> HeadKind:
-    return getattr(config, "head", "lm")

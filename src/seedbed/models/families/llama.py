@@ -4,17 +4,59 @@ share with them: pre-norm RMSNorm, rotary positions, a gated feed-forward layer,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, flag, same, together
-from seedbed.models.families.heads import DECODER, classes, decoder_head, decoder_head_rows, written_labels
+from seedbed.models.families.heads import DECODER, classes, decoder_head, written_labels
 from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.weight_mapping import SAME, STACKED, Conversion, Row, layers
 
-BLOCK, THEIRS = "blocks.{i}.", "model.layers.{i}."
-QKV = tuple(f"{BLOCK}mixer.{part}" for part in "qkv")
+BLOCK = "blocks.{i}."
+QKV = "mixer.q mixer.k mixer.v"
+
+
+@dataclass(frozen=True)
+class DecoderNames:
+    """The tensor names of a family of decoders: our layers → theirs, below the family's prefix.
+
+    Attributes:
+        outer: layers outside the blocks.
+        inner: those of a block, below ``block``; several of ours, with spaces between, may be one of theirs.
+        output, token: the output embedding and a classifier of tokens, which have no prefix.
+        alone, fused: the conversions in blocks, of one layer of ours and of several.
+    """
+
+    outer: dict[str, str]
+    inner: dict[str, str]
+    block: str = "layers.{i}."
+    output: str = "lm_head"
+    token: str = "score"
+    alone: Conversion = SAME
+    fused: Callable[[ModelConfig], Conversion] = lambda config: STACKED
+
+    def rows(self, config: ModelConfig, prefix: str) -> list[Row]:
+        """Return the table for a configuration of ours."""
+        head = {"output": self.output, "head.output": self.token if config.head == "token" else "score"}
+        inner = layers(self.inner, BLOCK, prefix + self.block, alone=self.alone, fused=self.fused(config))
+        return layers(self.outer, theirs=prefix) + layers(head) + inner
+
+
+OUTER = {"embedding": "embed_tokens", "norm": "norm"}
+NORMS = {"mixer_norm": "input_layernorm", "feedforward_norm": "post_attention_layernorm"}
+ATTENTION = {
+    "mixer.q": "self_attn.q_proj",
+    "mixer.k": "self_attn.k_proj",
+    "mixer.v": "self_attn.v_proj",
+    "mixer.out": "self_attn.o_proj",
+    "mixer.q_norm": "self_attn.q_norm",
+    "mixer.k_norm": "self_attn.k_norm",
+}
+MLP = {"feedforward.up": "mlp.up_proj", "feedforward.down": "mlp.down_proj", "feedforward.gate": "mlp.gate_proj"}
+LLAMA_NAMES = DecoderNames(OUTER, NORMS | ATTENTION | MLP)
 
 
 def decoder_rule(
@@ -41,7 +83,7 @@ def make_family(
     name: str,
     stem: str,
     rule: Rule,
-    rows: Callable[[ModelConfig], list[Row]] | None = None,
+    names: DecoderNames = LLAMA_NAMES,
     *,
     model_types: tuple[str, ...] = (),
     prefix: str = "model.",
@@ -54,7 +96,6 @@ def make_family(
 
     Args:
         stem: the beginning of its class names; ``lm`` and ``heads`` give their endings.
-        rows: makes the names; LLaMA's by default.
         older: other names of keys, and those that the rule reads.
     """
 
@@ -64,48 +105,16 @@ def make_family(
     def write(config: ModelConfig) -> Fields:
         return rule.write(config) | written_labels(config)
 
+    table = partial(names.rows, prefix=prefix)
     named: dict[str, HeadKind] = {f"{stem}{lm}": "lm"}
     named |= {name: head for name, head in classes(stem, heads or DECODER).items() if head != "lm"}
-    return Family(name, model_types or (name,), named, read, write, rows or llama_rows, prefix, **more)
+    return Family(name, model_types or (name,), named, read, write, table, prefix, **more)
 
 
 def renamed(published: Published, older: Mapping[str, str]) -> Published:
     """Return a configuration with older key names replaced, where the newer ones are absent."""
-    return {older[key]: value for key, value in published.items() if key in older} | {
-        key: value for key, value in published.items() if key not in older
-    }
-
-
-def llama_rows(config: ModelConfig) -> list[Row]:
-    """Return LLaMA's tensor names; layers that a configuration lacks are left out when the table is used."""
-    rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm", bias=True)
-    rows += decoder_head_rows(config) + attention_rows() + feedforward_rows()
-    return rows + norm_rows("input_layernorm", "post_attention_layernorm")
-
-
-def norm_rows(mixer: str, feedforward: str, theirs: str = THEIRS) -> list[Row]:
-    """Return the names of the norms before a block's two parts."""
-    first = layer(BLOCK + "mixer_norm", theirs + mixer, bias=True)
-    return first + layer(BLOCK + "feedforward_norm", theirs + feedforward, bias=True)
-
-
-def attention_rows(
-    theirs: str = THEIRS + "self_attn.", out: str = "o_proj", norm: str = "norm", qkv: str = "_proj"
-) -> list[Row]:
-    """Return the names of q, k, v, o, and of the norms of q and k."""
-    rows = layer(BLOCK + "mixer.out", theirs + out, bias=True)
-    for part in "qkv":
-        rows += layer(BLOCK + f"mixer.{part}", theirs + part + qkv, bias=True)
-    for part in "qk":
-        rows += layer(BLOCK + f"mixer.{part}_norm", theirs + f"{part}_{norm}", bias=True)
-    return rows
-
-
-def feedforward_rows(up: str = "mlp.up_proj", down: str = "mlp.down_proj", theirs: str = THEIRS) -> list[Row]:
-    """Return the names of gate, up and down."""
-    rows = layer(BLOCK + "feedforward.up", theirs + up, bias=True)
-    rows += layer(BLOCK + "feedforward.down", theirs + down, bias=True)
-    return rows + layer(BLOCK + "feedforward.gate", theirs + "mlp.gate_proj", bias=True)
+    replaced = {older[key]: value for key, value in published.items() if key in older}
+    return replaced | {key: value for key, value in published.items() if key not in older}
 
 
 _BIASES = (flag("attention_bias", "qkv_bias", "out_bias"), flag("mlp_bias", "mlp_bias"))
