@@ -17,8 +17,9 @@ from gguf_models import BASE, BERT, CONFIGS, FAMILIES, exported, random_model, r
 from seedbed.core.errors import CorruptError, SeedbedError, UsageError
 from seedbed.formats.gguf.architectures import ARCHITECTURES
 from seedbed.formats.gguf.file import GgufFile, open_gguf
-from seedbed.formats.gguf.model import gguf_metadata, read_gguf_model, read_shape, write_gguf_model, write_gguf_parts
+from seedbed.formats.gguf.model import gguf_metadata, read_gguf_model, read_shape, write_gguf_parts
 from seedbed.formats.gguf.rules import NAMES, VOCABULARY
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import write_gguf
 from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
@@ -83,7 +84,8 @@ def test_a_file_is_a_published_model(tmp_path: Path, tokenizer: Tokenizer, case:
     fields = {**fields, "d_ff": 192} if architecture == "bloom" else fields  # what its config.json has no word for
     model = random_model(ModelConfig(**BASE | fields | {"vocab_size": tokenizer.vocab_size + 6}))
     family = next(one.published for one in ARCHITECTURES if one.family.name == architecture)
-    write_gguf_model(path, model, tokenizer, "f16", family=family, name="tiny", licence="mit")
+    licensed = gguf_tokenizer(tokenizer, tokenizer.vocab_size + 6) | {"general.license": "mit"}
+    write_gguf_parts(path, model, licensed, "f16", family=family)
     found = open_published(path)
     assert family in (None, found.family.name)
     assert found.licence == "mit"

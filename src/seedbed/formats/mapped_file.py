@@ -24,10 +24,8 @@ from torch import Tensor
 
 from seedbed.core.errors import CorruptError
 
-_SMALL = 2**16
-"""Bytes below which a copy is cheaper than a mapping, of which a process may have about 65,000."""
-_READ_WRITE, _PRIVATE = 3, 2
-"""PROT_READ | PROT_WRITE and MAP_PRIVATE, the same on Linux and macOS."""
+_SMALL = 2**16  # bytes below which a copy is cheaper than a mapping, of which a process may have about 65,000
+_READ_WRITE, _PRIVATE = 3, 2  # PROT_READ | PROT_WRITE and MAP_PRIVATE, the same on Linux and macOS
 
 
 class MappedFile:

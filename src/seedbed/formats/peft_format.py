@@ -27,7 +27,7 @@ _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _TABLE_DOWN, _TABLE_UP = ".lora_embedding_A", ".lora_embedding_B"
 _HARMLESS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to begin training that leave the base model's weights as they are."""
-_REFUSED = {
+_REFUSED = {  # settings of PEFT that mean something else than ``W + scale · up · down``
     "use_dora": "it is a DoRA, which rescales each output's weights and is no low-rank addition",
     "lora_bias": "its low-rank parts have biases of their own",
     "layer_replication": "it repeats layers of the model",
@@ -39,7 +39,6 @@ _REFUSED = {
     "arrow_config": "it routes between several adapters",
     "ensure_weight_tying": "it ties an adapter of the embedding to one of the output layer",
 }
-"""Settings of PEFT that mean something else than ``W + scale · up · down``."""
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:

@@ -18,27 +18,20 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Published:
-    """The headers and configuration of a published folder or file.
-
-    Attributes:
-        family: its family. config: its config.json. shape: our configuration.
-        rows: names of its tensors. tokenizer: None where it has none.
-        generation: its generation_config.json. card: its README. licence: as the card states it.
-        precision: None keeps the file's. pooling: an encoder's settings; see ``huggingface/pooling.py``.
-    """
+    """The headers and configuration of a published folder or file."""
 
     origin: str
     family: Family[Any]
-    config: Mapping[str, Any]
-    shape: AnyConfig
+    config: Mapping[str, Any]  # its config.json
+    shape: AnyConfig  # our configuration
     checkpoint: Checkpoint
-    rows: Sequence[Row]
-    tokenizer: Tokenizer | None = None
-    generation: Mapping[str, Any] = field(default_factory=dict)
-    card: str = ""
-    licence: str = ""
-    precision: torch.dtype | None = None
-    pooling: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Row]  # names of its tensors
+    tokenizer: Tokenizer | None = None  # None where it has none
+    generation: Mapping[str, Any] = field(default_factory=dict)  # its generation_config.json
+    card: str = ""  # its README
+    licence: str = ""  # as the card states it
+    precision: torch.dtype | None = None  # None keeps the file's
+    pooling: Mapping[str, Any] = field(default_factory=dict)  # an encoder's settings; see ``huggingface/pooling.py``
 
 
 def load_published(published: Published, dtype: torch.dtype | None = None) -> tuple[AnyModel, tuple[str, ...]]:

@@ -12,8 +12,7 @@ from torch import Tensor
 class Checkpoint(Protocol):
     """Tensors by name. Opening one reads its headers only."""
 
-    origin: str
-    """The path, for messages."""
+    origin: str  # the path, for messages
 
     def names(self) -> Sequence[str]:
         """Return the names of all tensors, in the file's order."""

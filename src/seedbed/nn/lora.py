@@ -26,15 +26,10 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Adapter:
-    """All that training changed.
+    """All that training changed."""
 
-    Attributes:
-        additions: by the path of a linear layer or embedding (whose n are its rows).
-        replaced: whole tensors by parameter name: layers that were trained in full, biases.
-    """
-
-    additions: Mapping[str, LowRank]
-    replaced: Mapping[str, Tensor]
+    additions: Mapping[str, LowRank]  # by the path of a linear layer or embedding (whose n are its rows)
+    replaced: Mapping[str, Tensor]  # whole tensors by parameter name: layers that were trained in full, biases
 
 
 class LowRankLinear(nn.Module):

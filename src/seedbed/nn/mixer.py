@@ -13,25 +13,16 @@ from torch import Tensor
 
 from seedbed.nn.position import Rotation
 
-State = Any
-"""A mixer's memory of earlier positions: a KVCache, (h, c) of an LSTM, h of a GRU … or None at the start."""
+State = Any  # a mixer's memory of earlier positions: a KVCache, (h, c) of an LSTM, h of a GRU … or None at the start
 
 
 @dataclass(frozen=True)
 class Context:
-    """Tables and masks that are computed once per forward and kind of layer, outside the mixers.
+    """Tables and masks that are computed once per forward and kind of layer, outside the mixers."""
 
-    Attributes:
-        rotation: rotary tables of these positions, or None.
-        mask: what is seen (bool) or added to the scores (float), broadcast to (B, H, T, S); None where plain causal or
-            full attention is right.
-        causal: T positions attend causally among themselves and nothing came before.
-        memory: an encoder's output (B, S, D) for cross-attention; None once its keys and values are cached.
-        memory_mask: as ``mask``, for the memory.
-    """
-
-    rotation: Rotation | None = None
+    rotation: Rotation | None = None  # rotary tables of these positions
+    # what is seen (bool) or added to the scores (float), broadcast to (B, H, T, S); None: plainly causal, or everything
     mask: Tensor | None = None
-    causal: bool = True
-    memory: Tensor | None = None
-    memory_mask: Tensor | None = None
+    causal: bool = True  # T positions attend causally among themselves and nothing came before
+    memory: Tensor | None = None  # an encoder's output (B, S, D); None once its keys and values are cached
+    memory_mask: Tensor | None = None  # as ``mask``, for the memory

@@ -30,7 +30,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers.special import ASSISTANT, SYSTEM, USER
 
-DEFAULT_TEMPLATE = (
+DEFAULT_TEMPLATE = (  # every turn is a role token, the content as it is, and the end token: small models waste none
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ '" + SYSTEM + "' }}"
     "{% elif message['role'] == 'user' %}{{ '" + USER + "' }}"
@@ -39,7 +39,6 @@ DEFAULT_TEMPLATE = (
     "{{ message['content'] }}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}"
 )
-"""Every turn is a role token, the content as it is, and the end token: small models waste none."""
 _PRIVATE = range(0xF0000, 0xFFFFE)  # supplementary private use area A: no text means anything by it
 _WRITER = "assistant"
 _ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")

@@ -52,7 +52,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 """Expressions applied one after another, each to what the one before left or found."""
 
-SAME = {
+SAME = {  # other names for the same expressions
     "gpt-2": ("phi-2", "mpt", "olmo", "jais", "roberta-bpe", "jina-v2-code", "modern-bert", "exaone4"),
     "starcoder": ("refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"),
     "llama-bpe": ("llama3", "llama-v3", "falcon3", "pixtral", "lfm2"),
@@ -61,13 +61,11 @@ SAME = {
     "gpt-4o": ("llama4",),
     "bloom": ("poro-chat", "gpt3-finnish"),
 }
-"""Other names for the same expressions."""
 
 WHOLE_WORDS = {"llama-bpe", "tekken"}
 """Names whose words that are pieces are never built by merges (``ignore_merges``)."""
 
-COMPOSED = {"qwen2", "deepseek-r1-qwen"}
-"""Published with Unicode's normal form C, which llama.cpp leaves out."""
+COMPOSED = {"qwen2", "deepseek-r1-qwen"}  # published with Unicode's normal form C, which llama.cpp leaves out
 
 
 def canonical(name: str) -> str | None:

@@ -21,8 +21,7 @@ CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 ADDED_FILE = "added_tokens.json"
 _MAP_FILE, _TEMPLATE_FOLDER = "special_tokens_map.json", "additional_chat_templates"
-DEFAULT_NAME = "default"
-"""Of the chat template that is used where none is named."""
+DEFAULT_NAME = "default"  # of the chat template that is used where none is named
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 LISTED_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 

@@ -50,12 +50,9 @@ class PieceModel:
     scores: Sequence[float]
     types: Sequence[int]
     unk_id: int
-    charsmap: bytes = b""
-    """SentencePiece's compiled table of replacements; b"" replaces nothing."""
-    add_prefix: bool = True
-    """Put a space before the text (``add_dummy_prefix``)."""
-    trim: bool = False
-    """Drop spaces at both ends and all but one of a run (``remove_extra_whitespaces``)."""
+    charsmap: bytes = b""  # SentencePiece's compiled table of replacements; b"" replaces nothing
+    add_prefix: bool = True  # put a space before the text (``add_dummy_prefix``)
+    trim: bool = False  # drop spaces at both ends and all but one of a run (``remove_extra_whitespaces``)
     byte_fallback: bool = False
 
     def of_type(self, *types: PieceType) -> list[int]:

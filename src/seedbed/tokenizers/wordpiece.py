@@ -8,14 +8,13 @@ from typing import Any
 from seedbed.tokenizers import tokenizer_json
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
 
-BERT_TOKENS = {
+BERT_TOKENS = {  # default names of the special tokens by role
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
     "pad_token": "[PAD]",
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-"""Default names of the special tokens by role."""
 
 
 def wordpiece_tokenizer(

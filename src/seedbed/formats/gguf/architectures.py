@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from seedbed.formats.gguf.rules import (
     biases,
     epsilon,
     experts,
-    flag,
     number,
     periodic_windows,
     shape,
@@ -29,7 +27,8 @@ from seedbed.formats.gguf.rules import (
 from seedbed.formats.gguf.tensor_names import gguf_rows
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.factory import skeleton
-from seedbed.models.families.base import Family, Fields, Published, Rule, fixed, together
+from seedbed.models.families.base import Family, Fields, Published, Rule, choice, fixed, together
+from seedbed.models.families.rules import PLAIN
 from seedbed.models.families.weight_mapping import Row, expand
 
 _GELU = ("gelu", "gelu_tanh")
@@ -37,23 +36,14 @@ _GELU = ("gelu", "gelu_tanh")
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of llama.cpp's architectures.
+    """One of llama.cpp's architectures."""
 
-    Attributes:
-        family: its rules, under llama.cpp's name.
-        published: the Hugging Face family that is preferred for what is read; None where several fit.
-        activation: what a GELU in it is on Hugging Face's side.
-        windows: llama.cpp applies sliding windows.
-        scaled: the file leaves attention's scale to the architecture, but ours is given as a number.
-        own_output: llama.cpp wants an output embedding in the file, even if it is the input embedding.
-    """
-
-    family: Family[ModelConfig]
-    published: str | None
-    activation: str
-    windows: bool
-    scaled: bool
-    own_output: bool
+    family: Family[ModelConfig]  # its rules, under llama.cpp's name
+    published: str | None  # the Hugging Face family that is preferred for what is read; None where several fit
+    activation: str  # what a GELU in it is on Hugging Face's side
+    windows: bool  # llama.cpp applies sliding windows
+    scaled: bool  # the file leaves attention's scale to the architecture, but ours is given as a number
+    own_output: bool  # llama.cpp wants an output embedding in the file, even if it is the input embedding
 
     def expressed(self, config: ModelConfig) -> ModelConfig:
         """Return a configuration as this architecture expresses it, where another means the same to llama.cpp.
@@ -111,20 +101,15 @@ def _architecture(
     return Architecture(family, published, activation, windows, scaled, own_output)
 
 
-def _computed(ours: str, value: Callable[[Published], Any]) -> Rule:
-    """Map a field that llama.cpp computes."""
-    return Rule(lambda metadata: {ours: value(metadata)})
-
-
 def _scale(large: int) -> Rule:
-    """Map Gemma's attention scale: by the head's size, but by the width per head in the model with ``large`` layers."""
+    """Compute Gemma's attention scale: by the head's size, or the width per head in the model with ``large`` layers."""
 
-    def scale(metadata: Published) -> float:
+    def read(metadata: Published) -> Fields:
         by_width = metadata["embedding_length"] / metadata["attention.head_count"]
         size = by_width if metadata["block_count"] == large else metadata.get("attention.key_length", by_width)
-        return math.pow(size, -0.5)
+        return {"attention_scale": math.pow(size, -0.5)}
 
-    return _computed("attention_scale", scale)
+    return Rule(read)
 
 
 def _segments() -> Rule:
@@ -136,26 +121,19 @@ def _segments() -> Rule:
     return Rule(read, lambda config: {key: config.segments} if config.segments else {})
 
 
-_POOLS = {1: "mean", 2: "first", 3: "last"}
-
-
-def _pooling() -> Rule:
-    def write(config: ModelConfig) -> Fields:
-        return {"pooling_type": next(number for number, pool in _POOLS.items() if pool == config.pool)}
-
-    return Rule(lambda metadata: {"pool": _POOLS.get(metadata.get("pooling_type", 0), "first")}, write)
-
-
+_POOLS = ("none", "mean", "first", "last")  # by llama.cpp's number
+_POOLING = Rule(
+    lambda metadata: {"pool": dict(enumerate(_POOLS[1:], 1)).get(metadata.get("pooling_type", 0), "first")},
+    lambda config: {"pooling_type": _POOLS.index(config.pool)},
+)
 _RMS, _LAYER = epsilon("layer_norm_rms"), epsilon("layer_norm")
-_SCALED_EMBEDDING = _computed("embedding_scale", lambda metadata: metadata["embedding_length"] ** 0.5)
-_BIASED = {"qkv_bias": True, "out_bias": True, "mlp_bias": True}
-_PLAIN: dict[str, Any] = {"norm": "layer", "mlp": "plain", **_BIASED}
+_SCALED_EMBEDDING = Rule(lambda metadata: {"embedding_scale": metadata["embedding_length"] ** 0.5})
 _TENSOR_BIASES = biases(qkv_bias="blk.0.attn_q.bias", out_bias="blk.0.attn_output.bias", mlp_bias="blk.0.ffn_up.bias")
 _GEMMA: dict[str, Any] = {"norm": "rms1", "activation": "gelu_tanh", "tied": True}
 _ATTENTION_CAP = number("attention_cap", "attn_logit_softcapping")
 _LOGIT_CAP = number("logit_cap", "final_logit_softcapping")
 
-ARCHITECTURES: tuple[Architecture, ...] = (
+ARCHITECTURES: tuple[Architecture, ...] = (  # in the order in which one is sought for a model of ours
     _architecture(
         "llama",
         _RMS,
@@ -199,7 +177,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         norm_place="shared",
         head_bias=True,
         activation="gelu_tanh",
-        **_PLAIN,
+        **PLAIN,
     ),
     _architecture(
         "starcoder2",
@@ -211,12 +189,12 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
     _architecture(
         "gptneox",
-        *(_LAYER, rope(), flag("norm_place", "use_parallel_residual", {True: "parallel", False: "pre"})),
+        *(_LAYER, rope(), choice("norm_place", "use_parallel_residual", "parallel", "pre", default=True)),
         published="gpt_neox",
         own_output=True,
         rows={"fused_qkv": True},
         activation="gelu",
-        **_PLAIN,
+        **PLAIN,
     ),
     _architecture(
         "bloom",
@@ -226,14 +204,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         activation="gelu_tanh",
         position="alibi",
         embedding_norm=True,
-        **_PLAIN,
+        **PLAIN,
     ),
     _architecture(
-        "gpt2", _LAYER, published="gpt2", rows={"fused_qkv": True}, activation="gelu_tanh", position="learned", **_PLAIN
+        "gpt2", _LAYER, published="gpt2", rows={"fused_qkv": True}, activation="gelu_tanh", position="learned", **PLAIN
     ),
     _architecture(
         "bert",
-        *(_LAYER, _segments(), _pooling(), Rule(lambda metadata: {}, lambda config: {"attention.causal": False})),
+        *(_LAYER, _segments(), _POOLING, Rule(lambda metadata: {}, lambda config: {"attention.causal": False})),
         published="bert",
         head="none",
         activation="gelu",
@@ -242,7 +220,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         final_norm=False,
         position="learned",
         embedding_norm=True,
-        **_PLAIN,
+        **PLAIN,
     ),
 )
-"""In the order in which one is sought for a model of ours."""

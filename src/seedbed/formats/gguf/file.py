@@ -22,8 +22,7 @@ from seedbed.formats.mapped_file import MappedFile
 from seedbed.formats.safetensors.file import DTYPES
 
 _PLAIN = {GGMLQuantizationType[name]: DTYPES[name] for name in ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8")}
-_AT_ONCE = 2**18
-"""Weights dequantized at a time: the package's arithmetic takes several times their size meanwhile."""
+_AT_ONCE = 2**18  # weights dequantized at a time: the package's arithmetic takes several times their size meanwhile
 
 
 class GgufFile:

@@ -22,11 +22,9 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 from seedbed.core.errors import CorruptError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
-HEADER_LIMIT = 100_000_000
-"""Bytes before the tensors; the largest vocabularies take 20 MB."""
+HEADER_LIMIT = 100_000_000  # bytes before the tensors; the largest vocabularies take 20 MB
 KEYS_LIMIT, TENSORS_LIMIT, ARRAY_LIMIT, AXES_LIMIT = 2**16, 2**20, 2**24, 4
-ALIGNMENT = 32
-"""Of tensors, in bytes, where the metadata do not say."""
+ALIGNMENT = 32  # of tensors, in bytes, where the metadata do not say
 _SCALARS: dict[GGUFValueType, np.dtype[Any]] = {
     kind: np.dtype(kind.name.lower()).newbyteorder("<")
     for kind in GGUFValueType

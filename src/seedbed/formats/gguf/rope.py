@@ -15,8 +15,7 @@ from seedbed.nn.position import RopeScaling, llama3, longrope_gain
 
 ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 _LOCAL = "rope.freq_base_swa"
-_ORIGINAL = 8192
-"""Context of Llama 3's first training, which its GGUF files do not name."""
+_ORIGINAL = 8192  # context of Llama 3's first training, which its GGUF files do not name
 
 
 def rope(local: float | None = None) -> Rule:

@@ -6,9 +6,6 @@ facts about the tensors under names that no metadata have: ``@names``, ``@vocab_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from seedbed.models.config import ModelConfig
@@ -140,12 +137,3 @@ def experts(hidden: str) -> Rule:
         return {"expert_count": config.experts.count, "expert_used_count": config.experts.active, hidden: width}
 
     return Rule(read, write)
-
-
-def flag(ours: str, theirs: str, values: Mapping[bool, Any]) -> Rule:
-    """Map two values of a field to true and false."""
-
-    def write(config: ModelConfig) -> Fields:
-        return {theirs: next((told for told, value in values.items() if value == getattr(config, ours)), False)}
-
-    return Rule(lambda published: {ours: values[bool(published.get(theirs, True))]}, write)

@@ -28,7 +28,7 @@ from seedbed.tokenizers.sentencepiece_model import (
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
-ROLES = {
+ROLES = {  # our name of a special token's role, and the key of its id under ``tokenizer.ggml.``
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
@@ -37,7 +37,6 @@ ROLES = {
     "mask_token": "mask_token_id",
     "cls_token": "cls_token_id",
 }
-"""Our name of a special token's role, and the key of its id under ``tokenizer.ggml.``"""
 DEFAULT_IDS: dict[str, dict[str, int]] = {
     "gpt2": {},
     "llama": {"bos_token": 1, "eos_token": 2, "unk_token": 0},

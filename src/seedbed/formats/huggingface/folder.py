@@ -19,8 +19,7 @@ from seedbed.models.families.tied_embeddings import resolve_tied
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 CONFIG, GENERATION, CARD = "config.json", "generation_config.json", "README.md"
-_CARD_LIMIT = 20_000_000
-"""Bytes of a model card; larger ones are left unread."""
+_CARD_LIMIT = 20_000_000  # bytes of a model card; larger ones are left unread
 
 
 def read_folder(folder: Path) -> Published:

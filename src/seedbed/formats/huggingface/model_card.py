@@ -19,26 +19,21 @@ from seedbed.core.version import __version__
 
 CARD = "README.md"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
-_KNOWN_LICENCE = re.compile(
+_KNOWN_LICENCE = re.compile(  # values that the hub's field ``license`` may have
     r"apache-2\.0|mit|isc|zlib|unlicense|wtfpl|unknown|mpl-2\.0|epl-2\.0|artistic-2\.0|bsl-1\.0|odc-by|odbl|pddl|gemma"
     r"|bsd(-[23]-clause)?|cc0-1\.0|cc-by(-nc)?(-nd|-sa)?-[234]\.0|gpl(-[23]\.0)?|lgpl(-2\.1|-3\.0)?|agpl-3\.0"
     r"|((bigscience|bigcode)-)?openrail(-m)?|llama[234](\.[123])?"
 )
-"""Values that the hub's field ``license`` may have."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The exported model that a card describes.
-
-    ``form``: "hf" (a folder that transformers reads) or "gguf". ``file``: the GGUF file's name. ``quantization``: that
-    of the exported weights.
-    """
+    """The exported model that a card describes."""
 
     name: str
-    form: str = "hf"
-    file: str = ""
-    quantization: str = ""
+    form: str = "hf"  # a folder that transformers reads, or "gguf"
+    file: str = ""  # the GGUF file's name
+    quantization: str = ""  # of the exported weights
 
 
 def model_card(library: Library, artifact: Artifact, exported: Exported) -> str:

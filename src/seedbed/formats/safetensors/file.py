@@ -22,7 +22,7 @@ from torch import Tensor
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
-DTYPES = MappingProxyType(
+DTYPES = MappingProxyType(  # the format's names of element types, those that PyTorch has too
     {
         "F64": torch.float64,
         "F32": torch.float32,
@@ -42,7 +42,6 @@ DTYPES = MappingProxyType(
         "C64": torch.complex64,
     }
 )
-"""The format's names of element types, those that PyTorch has too."""
 
 
 @dataclass(frozen=True)

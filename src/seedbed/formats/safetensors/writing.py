@@ -18,8 +18,7 @@ from seedbed.formats.safetensors.file import DTYPES
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_COPY = 16 * 2**20
-"""Bytes copied at a time."""
+_COPY = 16 * 2**20  # bytes copied at a time
 
 
 def write_safetensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_bytes: float = 5e9) -> list[Path]:

@@ -19,20 +19,13 @@ from seedbed.models.families.base import (
     together,
 )
 from seedbed.models.families.llama import BLOCK
-from seedbed.models.families.rules import GELU, activation, tied
+from seedbed.models.families.rules import GELU, PLAIN, activation, tied
 from seedbed.models.families.weight_mapping import SAME, Conversion, Row, layers
 
 _SIZES = {"n_layers": "layers", "n_heads": "attention_heads", "d_ff": "ffn_dim"}
 _FLAT = Conversion(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
 """The output's bias is stored as (1, V)."""
-_SHAPE: dict[str, Any] = {
-    "norm": "layer",
-    "norm_eps": 1e-5,
-    "norm_place": "post",
-    "final_norm": False,
-    "mlp": "plain",
-    **dict.fromkeys(("qkv_bias", "out_bias", "mlp_bias", "head_bias"), True),
-}
+_SHAPE = PLAIN | {"norm_eps": 1e-5, "norm_place": "post", "final_norm": False, "head_bias": True}
 _OUTER = {"position": "embed_positions", "embedding_norm": "layernorm_embedding", "embedding": "embed_tokens"}
 _INNER = {
     **{f"mixer.{part}": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")},

@@ -15,8 +15,7 @@ from seedbed.models.config import AnyConfig, HeadKind, ModelConfig
 from seedbed.models.families.config_diff import differences
 from seedbed.models.families.weight_mapping import Row
 
-Published = Mapping[str, Any]
-"""The entries of a config.json."""
+Published = Mapping[str, Any]  # the entries of a config.json
 Fields = dict[str, Any]
 C = TypeVar("C", bound=AnyConfig)
 
@@ -29,43 +28,28 @@ class Inexpressible(ValueError):
 class Rule:
     """One correspondence between a published configuration and ours, in both directions.
 
-    Attributes:
-        read: published → fields of ours; raises Inexpressible for what our blocks cannot do.
-        write: ours → published entries, by default none. It need not check anything: what is written is read again and
-            compared.
+    Writing need not check anything: what is written is read again and compared.
     """
 
-    read: Callable[[Published], Fields]
-    write: Callable[[Any], Fields] = lambda config: {}
+    read: Callable[[Published], Fields]  # published → fields of ours; Inexpressible for what our blocks cannot do
+    write: Callable[[Any], Fields] = lambda config: {}  # ours → published entries
 
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
-    """A published family of models.
+    """A published family of models."""
 
-    Attributes:
-        name: as we call it.
-        model_types: what config.json calls it (``model_type``); the first is written.
-        architectures: published class → the head it puts on.
-        read, write: config.json ⇄ our configuration; see :func:`publish`.
-        table: names for a configuration of ours.
-        prefix: begins the names of all but the head; some files leave it out.
-        ignored: a pattern of tensors that carry nothing: tables that are computed, copies of others, heads of a
-            training task that is over.
-        prefixes: what stands in its place in files of larger models.
-        always_tied: a file without an output embedding shares the input's, whatever its config.json says.
-    """
-
-    name: str
-    model_types: tuple[str, ...]
-    architectures: Mapping[str, HeadKind]
-    read: Callable[[Published, HeadKind], C]
-    write: Callable[[C], Fields]
-    table: Callable[[C], list[Row]]
-    prefix: str = ""
+    name: str  # as we call it
+    model_types: tuple[str, ...]  # what config.json calls it (``model_type``); the first is written
+    architectures: Mapping[str, HeadKind]  # published class → the head it puts on
+    read: Callable[[Published, HeadKind], C]  # config.json → our configuration
+    write: Callable[[C], Fields]  # and back; see :meth:`publish`
+    table: Callable[[C], list[Row]]  # tensor names for a configuration of ours
+    prefix: str = ""  # begins the names of all but the head; some files leave it out
+    # a pattern of tensors that carry nothing: computed tables, copies of others, heads of a training task that is over
     ignored: str = r"\b(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids)$"
-    prefixes: tuple[str, ...] = ()
-    always_tied: bool = False
+    prefixes: tuple[str, ...] = ()  # what stands in the prefix's place in files of larger models
+    always_tied: bool = False  # a file without an output embedding shares the input's, whatever its config.json says
 
     def spellings(self, name: str) -> Sequence[str]:
         """Return the names a published tensor may have: with and without the prefix; gamma and beta in old norms."""

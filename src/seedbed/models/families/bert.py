@@ -25,20 +25,15 @@ from seedbed.models.families.base import (
 )
 from seedbed.models.families.heads import ENCODER, classes, labels, written_labels
 from seedbed.models.families.llama import BLOCK
-from seedbed.models.families.rules import GELU, activation, sizes, tied
+from seedbed.models.families.rules import GELU, PLAIN, activation, sizes, tied
 from seedbed.models.families.weight_mapping import SAME, Row, layers
 
-_SHAPE: dict[str, Any] = {
+_SHAPE = PLAIN | {
     "causal": False,
-    "norm": "layer",
     "norm_place": "post",
     "final_norm": False,
     "embedding_norm": True,
-    "mlp": "plain",
     "position": "learned",
-    "qkv_bias": True,
-    "out_bias": True,
-    "mlp_bias": True,
 }
 _PARTS = {
     "mixer.q": "attention.self.query",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from seedbed.models.families.base import Rule, constant, fixed, same, together, whole
+from seedbed.models.families.gpt_neox import MLP_4H
 from seedbed.models.families.llama import NORMS, QKV, DecoderNames, make_family
-from seedbed.models.families.rules import tied
+from seedbed.models.families.rules import PLAIN, tied
 from seedbed.models.families.weight_mapping import by_head
 
 _NAMES = DecoderNames(
     {"embedding": "word_embeddings", "embedding_norm": "word_embeddings_layernorm", "norm": "ln_f"},
-    NORMS
-    | {QKV: "self_attention.query_key_value", "mixer.out": "self_attention.dense"}
-    | {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"},
+    NORMS | {QKV: "self_attention.query_key_value", "mixer.out": "self_attention.dense"} | MLP_4H,
     block="h.{i}.",
     token="classifier",
     fused=lambda config: by_head(config.n_heads),
@@ -21,7 +20,6 @@ _LENGTH = Rule(
     lambda published: {"max_length": published.get("seq_length") or 2048},
     lambda config: {"seq_length": config.max_length},
 )
-_BIASED = {"qkv_bias": True, "out_bias": True, "mlp_bias": True}
 BLOOM = make_family(
     "bloom",
     "Bloom",
@@ -35,7 +33,7 @@ BLOOM = make_family(
         _LENGTH,
         tied(True),
         constant(apply_residual_connection_post_layernorm=False),
-        fixed(norm="layer", mlp="plain", activation="gelu_tanh", position="alibi", embedding_norm=True, **_BIASED),
+        fixed(activation="gelu_tanh", position="alibi", embedding_norm=True, **PLAIN),
     ),
     _NAMES,
     prefix="transformer.",

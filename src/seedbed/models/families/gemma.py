@@ -86,7 +86,7 @@ _GEMMA3_RULE = decoder_rule(
     fixed(qk_norm=True),
     tie=True,
 )
-_GEMMA3_DEFAULTS = {
+_GEMMA3_DEFAULTS = {  # sizes that files with images leave out of their text part
     "vocab_size": 262208,
     "hidden_size": 2304,
     "intermediate_size": 9216,
@@ -95,7 +95,6 @@ _GEMMA3_DEFAULTS = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 131072,
 }
-"""Sizes that files with images leave out of their text part."""
 _TEXT = make_family(
     "gemma3",
     "Gemma3",

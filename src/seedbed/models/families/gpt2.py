@@ -6,7 +6,7 @@ from typing import Any
 
 from seedbed.models.families.base import Rule, constant, fixed, same, together
 from seedbed.models.families.llama import QKV, DecoderNames, make_family
-from seedbed.models.families.rules import activation, hidden, tied
+from seedbed.models.families.rules import PLAIN, activation, hidden, tied
 from seedbed.models.families.weight_mapping import STACKED_TRANSPOSED, TRANSPOSED
 
 _SIZES = {"n_embd": "d_model", "n_layer": "n_layers", "n_head": "n_heads", "n_positions": "max_length"}
@@ -26,13 +26,12 @@ GPT2_NAMES = DecoderNames(
 
 def gpt_rule(*more: Rule, act: str = "gelu_new", **unlike: Any) -> Rule:
     """Combine the rules that GPT-2 shares with its relatives; ``act`` is the default activation of their files."""
-    shape = {"norm": "layer", "mlp": "plain", "position": "learned", "out_bias": True, "mlp_bias": True} | unlike
     return together(
         same("vocab_size", "vocab_size"),
         same("norm_eps", "layer_norm_epsilon", 1e-5),
         activation("activation_function", _ACTIVATIONS, act),
         tied(True),
-        fixed(**shape),
+        fixed(position="learned", **PLAIN | unlike),
         *more,
     )
 
@@ -44,7 +43,6 @@ GPT2 = make_family(
     gpt_rule(
         *GPT_SIZES,
         constant(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False),
-        qkv_bias=True,
     ),
     GPT2_NAMES,
     prefix="transformer.",

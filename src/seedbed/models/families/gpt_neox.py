@@ -9,11 +9,10 @@ from seedbed.models.families.rotary import rope
 from seedbed.models.families.rules import GELU, activation
 from seedbed.models.families.weight_mapping import by_head
 
+MLP_4H = {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"}
 _NAMES = DecoderNames(
     {"embedding": "embed_in", "norm": "final_layer_norm"},
-    NORMS
-    | {QKV: "attention.query_key_value", "mixer.out": "attention.dense"}
-    | {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"},
+    NORMS | {QKV: "attention.query_key_value", "mixer.out": "attention.dense"} | MLP_4H,
     output="embed_out",
     token="classifier",
     fused=lambda config: by_head(config.n_heads),

@@ -21,22 +21,15 @@ QKV = "mixer.q mixer.k mixer.v"
 
 @dataclass(frozen=True)
 class DecoderNames:
-    """The tensor names of a family of decoders: our layers → theirs, below the family's prefix.
+    """The tensor names of a family of decoders: our layers → theirs, below the family's prefix."""
 
-    Attributes:
-        outer: layers outside the blocks.
-        inner: those of a block, below ``block``; several of ours, with spaces between, may be one of theirs.
-        output, token: the output embedding and a classifier of tokens, which have no prefix.
-        alone, fused: the conversions in blocks, of one layer of ours and of several.
-    """
-
-    outer: dict[str, str]
-    inner: dict[str, str]
-    block: str = "layers.{i}."
-    output: str = "lm_head"
-    token: str = "score"
-    alone: Conversion = SAME
-    fused: Callable[[ModelConfig], Conversion] = lambda config: STACKED
+    outer: dict[str, str]  # layers outside the blocks
+    inner: dict[str, str]  # those of a block; several of ours, with spaces between, may be one of theirs
+    block: str = "layers.{i}."  # before the names of a block
+    output: str = "lm_head"  # the output embedding, which has no prefix
+    token: str = "score"  # a classifier of tokens, likewise
+    alone: Conversion = SAME  # of a block's layer
+    fused: Callable[[ModelConfig], Conversion] = lambda config: STACKED  # of one that is several of ours
 
     def rows(self, config: ModelConfig, prefix: str) -> list[Row]:
         """Return the table for a configuration of ours."""

@@ -7,7 +7,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Rule, same
 from seedbed.models.families.llama import ATTENTION, NORMS, OUTER, QKV, DecoderNames, decoder_rule, make_family
 from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.rules import GELU, PLAIN, activation, windows
 
 _GELU_NEW = {**GELU, "gelu_tanh": "gelu_new"}
 _PHI_NAMES = DecoderNames(
@@ -25,19 +25,14 @@ _PHI3_NAMES = DecoderNames(
 )
 
 
-def _original_length() -> Rule:
+def _original_length(config: ModelConfig) -> Fields:
     """Write the original length outside of the table of rotary settings, where it overrides the one inside."""
-
-    def write(config: ModelConfig) -> Fields:
-        scaling = config.rope_scaling
-        if scaling is not None and scaling.kind != "longrope":
-            raise Inexpressible(f"it has no rotary scaling {scaling.kind!r}")
-        return {"original_max_position_embeddings": config.max_length if scaling is None else scaling.original_length}
-
-    return Rule(lambda published: {}, write)
+    scaling = config.rope_scaling
+    if scaling is not None and scaling.kind != "longrope":
+        raise Inexpressible(f"it has no rotary scaling {scaling.kind!r}")
+    return {"original_max_position_embeddings": config.max_length if scaling is None else scaling.original_length}
 
 
-_BIASED = {"qkv_bias": True, "out_bias": True, "mlp_bias": True, "head_bias": True}
 PHI = make_family(
     "phi",
     "Phi",
@@ -47,10 +42,9 @@ PHI = make_family(
         same("qk_norm", "qk_layernorm", False),
         eps=("layer_norm_eps", 1e-5),
         head_dim=False,
-        norm="layer",
         norm_place="shared",
-        mlp="plain",
-        **_BIASED,
+        head_bias=True,
+        **PLAIN,
     ),
     _PHI_NAMES,
 )
@@ -61,7 +55,7 @@ PHI3 = make_family(
         activation("hidden_act", GELU),
         rope(share=1.0),
         windows(),
-        _original_length(),
+        Rule(lambda published: {}, _original_length),
         eps=("rms_norm_eps", 1e-5),
         head_dim=False,
     ),

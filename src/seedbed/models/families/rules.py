@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, same, whole
 
-ACTIVATIONS = {
+ACTIVATIONS = {  # published names of activations, and ours
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
@@ -19,7 +20,6 @@ ACTIVATIONS = {
     "relu2": "relu2",
     "tanh": "tanh",
 }
-"""Published names of activations, and ours."""
 
 
 def sizes(**other: str) -> list[Rule]:
@@ -82,6 +82,7 @@ def activation(theirs: str, written: Mapping[str, str], default: str = "silu") -
     return Rule(read, write)
 
 
+PLAIN: dict[str, Any] = {"norm": "layer", "mlp": "plain", "qkv_bias": True, "out_bias": True, "mlp_bias": True}
 GELU = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "silu": "silu", "relu": "relu", "relu2": "relu2"}
 
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from seedbed.models.families.base import choice, constant, same
+from seedbed.models.families.gpt_neox import MLP_4H
 from seedbed.models.families.llama import NORMS, OUTER, QKV, DecoderNames, decoder_rule, make_family
 from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation
+from seedbed.models.families.rules import GELU, PLAIN, activation
 from seedbed.models.families.weight_mapping import by_head
 
 _PERSIMMON_NAMES = DecoderNames(
@@ -14,7 +15,7 @@ _PERSIMMON_NAMES = DecoderNames(
     NORMS
     | {QKV: "self_attn.query_key_value", "mixer.out": "self_attn.dense"}
     | {"mixer.q_norm": "self_attn.q_layernorm", "mixer.k_norm": "self_attn.k_layernorm"}
-    | {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"},
+    | MLP_4H,
     fused=lambda config: by_head(config.n_heads),
 )
 STABLELM = make_family(
@@ -40,11 +41,7 @@ PERSIMMON = make_family(
         same("qk_norm", "qk_layernorm", True),
         eps=("layer_norm_eps", 1e-5),
         groups=False,
-        norm="layer",
-        mlp="plain",
-        qkv_bias=True,
-        out_bias=True,
-        mlp_bias=True,
+        **PLAIN,
     ),
     _PERSIMMON_NAMES,
 )

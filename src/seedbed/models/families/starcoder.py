@@ -34,7 +34,6 @@ GPT_BIGCODE = make_family(
         _one_head(),
         constant(scale_attn_weights=True, add_cross_attention=False),
         act="gelu_pytorch_tanh",
-        qkv_bias=True,
     ),
     replace(GPT2_NAMES, alone=SAME, fused=lambda config: STACKED if config.kv_heads == 1 else by_head(config.n_heads)),
     prefix="transformer.",

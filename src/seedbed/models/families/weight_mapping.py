@@ -53,8 +53,7 @@ def _transposed(theirs: Tensor) -> Tensor:
 
 SAME = Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0])
 TRANSPOSED = Conversion(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
-STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))
-"""Several of ours below each other."""
+STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))  # several of ours below each other
 STACKED_TRANSPOSED = Conversion(
     lambda theirs, shapes: _stacked(_transposed(theirs), shapes), lambda ours: _transposed(torch.cat(list(ours)))
 )
