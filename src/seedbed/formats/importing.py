@@ -22,24 +22,17 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 def import_model(
     library: Library,
-    path: Path,
+    path: Path,  # a Hugging Face folder or a .gguf file
     name: str,
     *,
-    source: Mapping[str, Any] | None = None,
-    licence: str = "",
-    tokenizer: Path | None = None,
-    dtype: torch.dtype | None = None,
+    source: Mapping[str, Any] | None = None,  # where it came from, for the manifest
+    licence: str = "",  # stated in the manifest; else the card's
+    tokenizer: Path | None = None,  # a folder or file, for a model that comes without one
+    dtype: torch.dtype | None = None,  # the precision to keep; None: the file's (float16 for quantized GGUF files)
 ) -> Artifact:
     """Store a published model under a name; every command then takes it as one of ours.
 
-    Args:
-        path: a Hugging Face folder or a .gguf file.
-        source: where it came from, for the manifest. licence: stated there; else the card's.
-        tokenizer: a folder or file, for a model that comes without one.
-        dtype: the precision to keep; None keeps the file's (float16 for quantized GGUF files).
-
-    Raises:
-        UsageError, CorruptError, NotFoundError: as :func:`open_published`; there is no tokenizer.
+    Raises as :func:`open_published`, and UsageError where there is no tokenizer.
     """
     published = open_published(path)
     chosen = _tokenizer(published, tokenizer)

@@ -28,8 +28,7 @@ class Published:
     rows: Sequence[Row]  # names of its tensors
     tokenizer: Tokenizer | None = None  # None where it has none
     generation: Mapping[str, Any] = field(default_factory=dict)  # its generation_config.json
-    card: str = ""  # its README
-    licence: str = ""  # as the card states it
+    licence: str = ""  # as its README states it
     precision: torch.dtype | None = None  # None keeps the file's
     pooling: Mapping[str, Any] = field(default_factory=dict)  # an encoder's settings; see ``huggingface/pooling.py``
 

@@ -15,16 +15,13 @@ def attention_mask(
     start: int,
     length: int,
     device: torch.device,
-    real: Tensor | None = None,
-    relative: nn.Module | None = None,
+    real: Tensor | None = None,  # (B, S) which positions are text and not padding
+    relative: nn.Module | None = None,  # T5's learned bias
 ) -> tuple[Tensor | None, bool]:
     """Return the mask of positions ``start … start + length - 1`` over all so far, and whether it is plainly causal.
 
     A mask is bool (True: seen) or float (added to scores), broadcast to (B, H, T, S); None where none is needed: then
     the kernel that knows causal attention is fastest.
-
-    Args:
-        real: (B, S) which positions are text and not padding. relative: T5's learned bias.
     """
     window = config.window if kind == "sliding" else None
     unlimited = window is None or window >= start + length

@@ -55,18 +55,12 @@ class Stack(nn.Module):
         ids: Tensor,
         states: list[State] | None = None,
         *,
-        real: Tensor | None = None,
-        segments: Tensor | None = None,
-        memory: Tensor | None = None,
-        memory_real: Tensor | None = None,
+        real: Tensor | None = None,  # (B, S) bool, which of all positions so far are text and not padding; None: all
+        segments: Tensor | None = None,  # (B, T) kind of segment; 0 where it is None
+        memory: Tensor | None = None,  # (B, M, D) an encoder's output
+        memory_real: Tensor | None = None,  # (B, M) which of it is text
     ) -> tuple[Tensor, list[State] | None]:
-        """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``.
-
-        Args:
-            real: (B, S) bool, which of all positions so far are text and not padding; None if all are.
-            segments: (B, T) kind of segment; 0 where it is None.
-            memory: (B, M, D) an encoder's output, and ``memory_real`` (B, M) which of it is text.
-        """
+        """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``."""
         start = _positions_before(states)
         x = self.dropout(self._embed(ids, start, segments))
         contexts = {kind: self._context(kind, start, ids, real, memory, memory_real) for kind in set(self.kinds)}

@@ -53,13 +53,12 @@ def save_model(
     folder: Path,
     model: AnyModel,
     tokenizer: Tokenizer,
-    quantization: str | None = None,
-    published: Mapping[str, Any] | None = None,
+    quantization: str | None = None,  # how ``transform.quantize`` has treated the model
+    published: Mapping[str, Any] | None = None,  # what is known of a model from elsewhere, kept for exports
 ) -> None:
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
 
-    ``quantization``: how ``transform.quantize`` has treated the model; ``published``: what is known of a model from
-    elsewhere, kept for exports. Raises UsageError where the tokenizer has more tokens than the model.
+    Raises UsageError where the tokenizer has more tokens than the model.
     """
     rows = vocabulary(model.config)
     if tokenizer.vocab_size > rows:

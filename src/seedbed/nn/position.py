@@ -39,22 +39,15 @@ class RopeScaling:
 
 
 def rotation(
-    start: int | Tensor,
+    start: int | Tensor,  # the same for all sequences, or (B, 1) one for each
     length: int,
-    size: int,
-    theta: float,
+    size: int,  # channels of a head that are rotated; even
+    theta: float,  # the base of the wavelengths, 10000 in the paper
     device: torch.device | None = None,
     scaling: RopeScaling | None = None,
-    context: int = 0,
+    context: int = 0,  # the model's longest context, by which longrope chooses its factors
 ) -> Rotation:
-    """Return the rotation of positions ``start … start + length - 1``.
-
-    Args:
-        start: the same for all sequences, or (B, 1) one for each.
-        size: channels of a head that are rotated; even.
-        theta: the base of the wavelengths, 10000 in the paper.
-        context: the model's longest context, by which longrope chooses its factors.
-    """
+    """Return the rotation of positions ``start … start + length - 1``."""
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float32, device=device) / size)  # (D/2,)
     gain = 1.0
     if scaling is not None:

@@ -90,7 +90,8 @@ class CharacterMap:
 
     def _longest(self, text: str, place: int) -> tuple[str, str]:
         """Return the longest key at a place with its replacement, or the character there without one."""
-        for size in range(min(self._sizes, len(text) - place), 0, -1):
+        longest = self._starts[2]
+        for size in range(min(longest, len(text) - place), 0, -1):
             if (key := text[place : place + size]) in self.mapping:
                 return key, self.mapping[key]
         return text[place], text[place]
@@ -100,7 +101,8 @@ class CharacterMap:
 
         A set of only the characters that are there is much faster to look for than the table's thousands.
         """
-        singles, seconds = self._firsts & alphabet, self._seconds & alphabet
+        firsts, seconds, _ = self._starts
+        singles, seconds = firsts & alphabet, seconds & alphabet
         if not singles and not seconds:
             return None
         kept = [f"(?P<kept>{'|'.join(map(re.escape, self._kept))})"] if self._kept else []
@@ -109,18 +111,10 @@ class CharacterMap:
         return re.compile("|".join([*kept, *single, *pair]), re.DOTALL)
 
     @cached_property
-    def _firsts(self) -> set[str]:
-        """Characters that are replaced on their own."""
-        return {key for key in self.mapping if len(key) == 1}
-
-    @cached_property
-    def _seconds(self) -> set[str]:
-        """Second characters of keys: few, as keys are mostly a character with marks."""
-        return {key[1] for key in self.mapping if len(key) > 1}
-
-    @cached_property
-    def _sizes(self) -> int:
-        return max(map(len, self.mapping), default=0)
+    def _starts(self) -> tuple[set[str], set[str], int]:
+        """Characters replaced on their own; second ones of longer keys (few: most are a mark); the longest key."""
+        singles = {key for key in self.mapping if len(key) == 1}
+        return singles, {key[1] for key in self.mapping if len(key) > 1}, max(map(len, self.mapping), default=0)
 
     @cached_property
     def mapping(self) -> dict[str, str]:

@@ -67,9 +67,9 @@ def split(pattern: Mapping[str, str], behavior: str = "Isolated") -> dict[str, A
     return {"type": "Split", "pattern": dict(pattern), "behavior": behavior, "invert": False}
 
 
-def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dict[str, Any]:
+def byte_level(*, use_regex: bool = True) -> dict[str, Any]:
     """Build GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
-    return {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": True, "use_regex": use_regex}
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
 
 
 def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:

@@ -19,19 +19,14 @@ BERT_TOKENS = {  # default names of the special tokens by role
 
 def wordpiece_tokenizer(
     pieces: Sequence[str],
-    names: Mapping[str, str],
+    names: Mapping[str, str],  # special tokens by role, such as ``unk_token``
     *,
     lower: bool,
-    strip_accents: bool | None,
-    chinese: bool,
+    strip_accents: bool | None,  # None does what ``lower`` does
+    chinese: bool,  # every Chinese character is a word
     origin: str,
 ) -> dict[str, Any]:
     """Build the ``tokenizer.json`` of pieces in the order of their ids.
-
-    Args:
-        names: special tokens by role, such as ``unk_token``.
-        strip_accents: None does what ``lower`` does.
-        chinese: every Chinese character is a word.
 
     Raises CorruptError where a piece is there twice, or a special token is not.
     """

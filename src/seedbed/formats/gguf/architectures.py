@@ -72,7 +72,7 @@ class Architecture:
 def _architecture(
     name: str,
     *rules: Rule,
-    published: str | None = None,
+    published: str | None = "",
     head: HeadKind = "lm",
     windows: bool = False,
     scaled: bool = False,
@@ -81,7 +81,10 @@ def _architecture(
     activation: str = "silu",
     **ours: Any,
 ) -> Architecture:
-    """Build an architecture from its rules, the fields that all its models share, and how its names differ."""
+    """Build an architecture from its rules, the fields that all its models share, and how its names differ.
+
+    ``published``: the family on Hugging Face's side, by default one of the same name; None where several fit.
+    """
     rule = together(shape(), fixed(head=head, activation=activation, **ours), *rules)
 
     def table(config: ModelConfig) -> list[Row]:
@@ -98,7 +101,7 @@ def _architecture(
         return rule.write(config) | {NAMES: names, VOCABULARY: config.vocab_size}
 
     family = Family(name, (name,), {name: head}, read, write, table, ignored=r"^rope_(freqs|factors_\w+)\.weight$")
-    return Architecture(family, published, activation, windows, scaled, own_output)
+    return Architecture(family, name if published == "" else published, activation, windows, scaled, own_output)
 
 
 def _scale(large: int) -> Rule:
@@ -130,45 +133,34 @@ _RMS, _LAYER = epsilon("layer_norm_rms"), epsilon("layer_norm")
 _SCALED_EMBEDDING = Rule(lambda metadata: {"embedding_scale": metadata["embedding_length"] ** 0.5})
 _TENSOR_BIASES = biases(qkv_bias="blk.0.attn_q.bias", out_bias="blk.0.attn_output.bias", mlp_bias="blk.0.ffn_up.bias")
 _GEMMA: dict[str, Any] = {"norm": "rms1", "activation": "gelu_tanh", "tied": True}
+_GEMMA_2 = _GEMMA | {"windows": True, "scaled": True, "norm_place": "sandwich"}
+_FUSED = {"fused_qkv": True}
 _ATTENTION_CAP = number("attention_cap", "attn_logit_softcapping")
 _LOGIT_CAP = number("logit_cap", "final_logit_softcapping")
 
 ARCHITECTURES: tuple[Architecture, ...] = (  # in the order in which one is sought for a model of ours
     _architecture(
         "llama",
-        _RMS,
-        rope(),
-        _TENSOR_BIASES,
-        experts("feed_forward_length"),
-        windows_unseen,
+        *(_RMS, rope(), _TENSOR_BIASES, experts("feed_forward_length"), windows_unseen),
+        published=None,
         rows={"interleaved": True},
     ),
-    _architecture("qwen3", _RMS, rope(), published="qwen3", qk_norm=True),
-    _architecture("qwen2", _RMS, rope(), published="qwen2", qkv_bias=True),
+    _architecture("qwen3", _RMS, rope(), qk_norm=True),
+    _architecture("qwen2", _RMS, rope(), qkv_bias=True),
     _architecture("qwen3moe", _RMS, rope(), experts("expert_feed_forward_length"), published="qwen3_moe", qk_norm=True),
-    _architecture("gemma", _RMS, rope(), _SCALED_EMBEDDING, published="gemma", **_GEMMA),
+    _architecture("gemma", _RMS, rope(), _SCALED_EMBEDDING, **_GEMMA),
     _architecture(
         "gemma2",
         *(_RMS, rope(), _SCALED_EMBEDDING, _scale(46), periodic_windows(2), _ATTENTION_CAP, _LOGIT_CAP),
-        published="gemma2",
-        windows=True,
-        scaled=True,
-        norm_place="sandwich",
-        **_GEMMA,
+        **_GEMMA_2,
     ),
     _architecture(
         "gemma3",
         *(_RMS, rope(10000.0), _SCALED_EMBEDDING, _scale(62), periodic_windows(6), _LOGIT_CAP),
-        published="gemma3",
-        windows=True,
-        scaled=True,
-        norm_place="sandwich",
         qk_norm=True,
-        **_GEMMA,
+        **_GEMMA_2,
     ),
-    _architecture(
-        "phi3", *(_RMS, rope(), windows_unseen), published="phi3", rows={"fused_qkv": True, "fused_gate": True}
-    ),
+    _architecture("phi3", _RMS, rope(), windows_unseen, rows={"fused_qkv": True, "fused_gate": True}),
     _architecture(
         "phi2",
         *(_LAYER, rope()),
@@ -182,7 +174,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (  # in the order in which one is soug
     _architecture(
         "starcoder2",
         *(_LAYER, rope(), _TENSOR_BIASES, windows_unseen),
-        published="starcoder2",
         norm="layer",
         mlp="plain",
         activation="gelu_tanh",
@@ -192,27 +183,15 @@ ARCHITECTURES: tuple[Architecture, ...] = (  # in the order in which one is soug
         *(_LAYER, rope(), choice("norm_place", "use_parallel_residual", "parallel", "pre", default=True)),
         published="gpt_neox",
         own_output=True,
-        rows={"fused_qkv": True},
+        rows=_FUSED,
         activation="gelu",
         **PLAIN,
     ),
-    _architecture(
-        "bloom",
-        _LAYER,
-        published="bloom",
-        rows={"fused_qkv": True},
-        activation="gelu_tanh",
-        position="alibi",
-        embedding_norm=True,
-        **PLAIN,
-    ),
-    _architecture(
-        "gpt2", _LAYER, published="gpt2", rows={"fused_qkv": True}, activation="gelu_tanh", position="learned", **PLAIN
-    ),
+    _architecture("bloom", _LAYER, rows=_FUSED, activation="gelu_tanh", position="alibi", embedding_norm=True, **PLAIN),
+    _architecture("gpt2", _LAYER, rows=_FUSED, activation="gelu_tanh", position="learned", **PLAIN),
     _architecture(
         "bert",
         *(_LAYER, _segments(), _POOLING, Rule(lambda metadata: {}, lambda config: {"attention.causal": False})),
-        published="bert",
         head="none",
         activation="gelu",
         causal=False,

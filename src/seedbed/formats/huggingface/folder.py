@@ -33,19 +33,11 @@ def read_folder(folder: Path) -> Published:
     shape, pooling = read_pooling(folder, shape)
     path = folder / CARD
     short = path.is_file() and path.stat().st_size <= _CARD_LIMIT
-    card = path.read_text(encoding="utf-8", errors="replace") if short else ""
+    licence = licence_of(path.read_text(encoding="utf-8", errors="replace")) if short else ""
+    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    rows, tokenizer = family.table(shape), _tokenizer(folder)
     return Published(
-        str(folder),
-        family,
-        config,
-        shape,
-        checkpoint,
-        family.table(shape),
-        _tokenizer(folder),
-        read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {},
-        card,
-        licence_of(card),
-        pooling=pooling,
+        str(folder), family, config, shape, checkpoint, rows, tokenizer, generation, licence, pooling=pooling
     )
 
 

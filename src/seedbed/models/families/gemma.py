@@ -9,8 +9,7 @@ from dataclasses import replace
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, nullable, only, same, whole
 from seedbed.models.families.llama import LLAMA_NAMES, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, known_activation, windows
+from seedbed.models.families.rules import GELU, activation, known_activation, rope, windows
 
 _SANDWICH_NORMS = {
     "mixer_norm": "input_layernorm",

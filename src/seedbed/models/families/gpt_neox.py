@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from seedbed.models.families.base import choice, constant, flag
 from seedbed.models.families.llama import NORMS, QKV, DecoderNames, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation
+from seedbed.models.families.rules import GELU, activation, rope
 from seedbed.models.families.weight_mapping import by_head
 
 MLP_4H = {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"}

@@ -11,8 +11,7 @@ from typing import Any
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, flag, same, together
 from seedbed.models.families.heads import DECODER, classes, decoder_head, written_labels
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
+from seedbed.models.families.rules import GELU, activation, grouped, rope, sizes, tied
 from seedbed.models.families.weight_mapping import SAME, STACKED, Conversion, Row, layers
 
 BLOCK = "blocks.{i}."
@@ -54,19 +53,13 @@ LLAMA_NAMES = DecoderNames(OUTER, NORMS | ATTENTION | MLP)
 
 def decoder_rule(
     *more: Rule,
-    tie: bool = False,
-    eps: tuple[str, float] = ("rms_norm_eps", 1e-6),
-    head_dim: bool = True,
-    groups: bool = True,
+    tie: bool = False,  # whether embeddings are shared where a file does not say so
+    eps: tuple[str, float] = ("rms_norm_eps", 1e-6),  # the family's name of the norms' epsilon, and its default
+    head_dim: bool = True,  # whether it can choose the size of heads
+    groups: bool = True,  # whether it can have fewer heads of keys than of queries
     **unlike: Any,
 ) -> Rule:
-    """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields.
-
-    Args:
-        tie: whether embeddings are shared where a file does not say so.
-        eps: the family's name of the norms' epsilon, and its default.
-        head_dim, groups: whether it can choose the size of heads, and have fewer of keys than of queries.
-    """
+    """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields."""
     shape = {"norm": "rms", "norm_place": "pre", "mlp": "gated", "position": "rope"} | unlike
     keys = [grouped(head_dim=head_dim)] if groups else []
     return together(*sizes(), *keys, same("norm_eps", *eps), tied(tie), fixed(**shape), *more)
@@ -74,23 +67,18 @@ def decoder_rule(
 
 def make_family(
     name: str,
-    stem: str,
+    stem: str,  # the beginning of its class names
     rule: Rule,
     names: DecoderNames = LLAMA_NAMES,
     *,
     model_types: tuple[str, ...] = (),
     prefix: str = "model.",
-    lm: str = "ForCausalLM",
-    heads: Mapping[str, HeadKind] | None = None,
-    older: Mapping[str, str] | None = None,
+    lm: str = "ForCausalLM",  # this and the endings of ``heads`` follow the stem
+    heads: Mapping[str, HeadKind] = DECODER,
+    older: Mapping[str, str] | None = None,  # other names of keys, and those that the rule reads
     **more: Any,
 ) -> Family[ModelConfig]:
-    """Build a family of decoders.
-
-    Args:
-        stem: the beginning of its class names; ``lm`` and ``heads`` give their endings.
-        older: other names of keys, and those that the rule reads.
-    """
+    """Build a family of decoders."""
 
     def read(published: Published, head: HeadKind) -> ModelConfig:
         return checked(rule.read(renamed(published, older or {})) | decoder_head(published, head))
@@ -100,7 +88,7 @@ def make_family(
 
     table = partial(names.rows, prefix=prefix)
     named: dict[str, HeadKind] = {f"{stem}{lm}": "lm"}
-    named |= {name: head for name, head in classes(stem, heads or DECODER).items() if head != "lm"}
+    named |= {name: head for name, head in classes(stem, heads).items() if head != "lm"}
     return Family(name, model_types or (name,), named, read, write, table, prefix, **more)
 
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, whole
 from seedbed.models.families.llama import ATTENTION, NORMS, OUTER, DecoderNames, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.rules import GELU, activation, rope, windows
 from seedbed.nn.experts import ExpertsConfig
 
 _EXPERTS = {

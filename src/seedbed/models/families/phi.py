@@ -6,8 +6,7 @@ from __future__ import annotations
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Rule, same
 from seedbed.models.families.llama import ATTENTION, NORMS, OUTER, QKV, DecoderNames, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, PLAIN, activation, windows
+from seedbed.models.families.rules import GELU, PLAIN, activation, rope, windows
 
 _GELU_NEW = {**GELU, "gelu_tanh": "gelu_new"}
 _PHI_NAMES = DecoderNames(

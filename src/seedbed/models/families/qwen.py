@@ -9,8 +9,7 @@ from typing import Any
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, whole
 from seedbed.models.families.llama import LLAMA_NAMES, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.rules import GELU, activation, rope, windows
 from seedbed.nn.experts import ExpertsConfig
 
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 from seedbed.models.families.base import choice, constant, same
 from seedbed.models.families.gpt_neox import MLP_4H
 from seedbed.models.families.llama import NORMS, OUTER, QKV, DecoderNames, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, PLAIN, activation
+from seedbed.models.families.rules import GELU, PLAIN, activation, rope
 from seedbed.models.families.weight_mapping import by_head
 
 _PERSIMMON_NAMES = DecoderNames(

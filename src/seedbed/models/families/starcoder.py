@@ -9,8 +9,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, flag
 from seedbed.models.families.gpt2 import GPT2_NAMES, GPT_SIZES, MLP, gpt_rule
 from seedbed.models.families.llama import LLAMA_NAMES, decoder_rule, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
+from seedbed.models.families.rules import GELU, activation, rope, windows
 from seedbed.models.families.weight_mapping import SAME, STACKED, by_head
 
 

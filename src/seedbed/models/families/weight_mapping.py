@@ -112,19 +112,14 @@ def fill(
     checkpoint: Checkpoint,
     rows: Sequence[Row],
     *,
-    dtype: torch.dtype | None = None,
-    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
-    ignored: str = r"(?!)",
+    dtype: torch.dtype | None = None,  # target precision; None keeps the file's
+    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),  # names a published tensor may have, best first
+    ignored: str = r"(?!)",  # a pattern of tensors that carry nothing (buffers, copies of shared tables)
 ) -> tuple[str, ...]:
     """Fill a model on the meta device with its weights, one tensor at a time; return published ones that are left over.
 
     So loading needs the model in its target precision and one tensor. Every parameter is filled exactly once; raises
     CorruptError where a tensor is missing or has another shape than the configuration says.
-
-    Args:
-        dtype: target precision; None keeps the file's.
-        spellings: further names that a published tensor may have, best first.
-        ignored: a pattern of tensors that carry nothing (buffers, copies of shared tables).
     """
     names, shared = set(checkpoint.names()), model.shared()
     wanted = dict(model.named_parameters(remove_duplicate=False))
