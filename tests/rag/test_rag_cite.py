@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from answering import Recorder, Scorer, chunks_of, long_document, random_model
+from answering import Recorder, Scorer, bare, chunks_of, long_document, random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +15,10 @@ from seedbed.chat.messages import Message
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Document, Heading
 from seedbed.documents.sentences import sentences
-from seedbed.rag.cite import Citation, cite
-from seedbed.rag.passages import Passage, bare, passages_of
+from seedbed.rag.passages import Citation, Passage, cite, passages_of
 from seedbed.rag.prompt_plan import fill
 from seedbed.rag.scoring import leave_one_out, mean_logprob
-from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
+from seedbed.vectors.words import TermWeights, common_subsequence, coverage, terms
 
 BRIDGES = "The bridge was opened in 1932. It is painted grey every year. Two towers carry it."
 FERRIES = "Ferries run twice an hour. The last one leaves at midnight."

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from answering import Recorder, chunks_of, long_document, random_model, said
+from answering import Recorder, bare, chunks_of, long_document, random_model, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +14,8 @@ from seedbed.chat.messages import Message
 from seedbed.core.errors import CapacityError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans, sentences
-from seedbed.rag.passages import bare, label, passages_of, quoted
-from seedbed.rag.prompt_plan import fill, fit, label_of, room_for_reply, shorten
+from seedbed.rag.passages import passages_of
+from seedbed.rag.prompt_plan import fill, fit, label, label_of, quoted, room_for_reply, shorten
 from seedbed.tokenizers.special import BOS, END
 
 ASK = (Message("user", "{context} Q {question}"),)

@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from seedbed.core.errors import SeedbedError
-from seedbed.documents.document import Document
+from seedbed.documents.document import Document, tidy
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.readers import Item, Skipped, load
-from seedbed.documents.readers.tidy import tidy
+from seedbed.documents.readers import Item, Skipped
+from seedbed.documents.reading import load
 
 
 def main(order_text: str) -> None:

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from seedbed.documents.document import Document
+from seedbed.documents.file_walk import STDLIB, source_files
+from seedbed.documents.headings import markdown_headings
+from seedbed.documents.readers import Item, Skipped
+
 Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _TILDES = re.compile(r"(?<=\w\n)~{3,}$", re.MULTILINE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -47,6 +52,20 @@ class _Docstring:
     owner: Owner
 
 
+def read_stdlib() -> Iterator[Item]:
+    """Yield the page of each module of this Python, as ``stdlib:json/decoder.py``; without docstrings it has none."""
+    for file in source_files(STDLIB):
+        source = f"{STDLIB}:{file.path}"
+        try:
+            found = list(module_documents(file.location.read_bytes(), file.path))
+        except (OSError, SyntaxError, UnicodeError) as error:
+            yield Skipped(source, str(error))
+            continue
+        for page in found:
+            if page.kind == "prose":
+                yield Document(source, page.text, page.group, (), markdown_headings(page.text))
+
+
 def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
     """Yield the page and the source of one module.
 
@@ -58,7 +77,8 @@ def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
         SyntaxError, UnicodeDecodeError: the bytes are in no known encoding.
     """
     name = module_name(path)
-    text = _decode(data)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     try:
         with warnings.catch_warnings():  # invalid escapes in old modules are none of the user's business
             warnings.simplefilter("ignore")
@@ -67,7 +87,8 @@ def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
         yield ModuleText(text, path, name, "code")
         return
     lines = text.split("\n")
-    entries = [entry for entry in _entries(tree, name) if _can_be_cut(entry.owner, lines)]
+    found = [_Docstring(f"# {name}", tree)] if _docstring(tree) is not None else []
+    entries = [entry for entry in (*found, *_members(tree.body, name)) if _can_be_cut(entry.owner, lines)]
     if entries:
         yield ModuleText(_page(name, entries), f"{path}#docs", name, "prose")
     code = _without_docstrings(lines, entries)
@@ -81,33 +102,19 @@ def module_name(path: str) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def _decode(data: bytes) -> str:
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _entries(tree: ast.Module, name: str) -> Iterator[_Docstring]:
-    if _docstring(tree) is not None:
-        yield _Docstring(f"# {name}", tree)
-    yield from _members(tree.body, name)
-
-
 def _members(body: list[ast.stmt], prefix: str) -> Iterator[_Docstring]:
     """Yield public definitions in source order; classes are entered, functions are not."""
     for node in body:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
             qualified = f"{prefix}.{node.name}"
             if _docstring(node) is not None:
-                yield _Docstring(f"## {qualified}{_signature(node)}", node)
+                signature = "" if isinstance(node, ast.ClassDef) else f"({ast.unparse(node.args)})"
+                yield _Docstring(f"## {qualified}{signature}", node)
             if isinstance(node, ast.ClassDef):
                 yield from _members(node.body, qualified)
         elif isinstance(node, (ast.If, ast.Try)):  # definitions that depend on the platform
             for block in (node.body, node.orelse):
                 yield from _members(block, prefix)
-
-
-def _signature(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    return "" if isinstance(node, ast.ClassDef) else f"({ast.unparse(node.args)})"
 
 
 def _docstring(owner: Owner) -> ast.Expr | None:
@@ -141,14 +148,10 @@ def _can_be_cut(owner: Owner, lines: list[str]) -> bool:
     """
     node = _docstring(owner)
     assert node is not None
-    if len(owner.body) > 1 and _string(owner.body[1]):
-        return False
-    return _on_own_lines(node, lines) or len(owner.body) == 1
-
-
-def _on_own_lines(node: ast.Expr, lines: list[str]) -> bool:
+    if len(owner.body) == 1:
+        return True
     before, after = _around(node, lines)
-    return not before.strip() and not after.strip()
+    return not (_string(owner.body[1]) or before.strip() or after.strip())
 
 
 def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:

@@ -123,11 +123,7 @@ class Collection:
         return self._model if self.settings.embedder != TFIDF else self._tfidf()
 
     def add(
-        self,
-        sources: Iterable[str],
-        limits: Limits | None = None,
-        *,
-        allow_private: bool = False,
+        self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
     ) -> ingest.IngestReport:
         """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``ingest.py``.
 
@@ -249,11 +245,7 @@ def names(library: Library) -> list[str]:
 
 
 def remove(library: Library, name: str) -> None:
-    """Remove a collection.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """Remove a collection. Raises NotFoundError: there is none."""
     folder = home(library) / check_name(name)
     if not (folder / SETTINGS).is_file():
         raise _missing(library, name)

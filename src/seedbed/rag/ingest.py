@@ -50,12 +50,7 @@ def read_changed(
 ) -> IngestReport:
     """Keep the documents of what is new or has changed, and forget what went from folders.
 
-    Args:
-        sources: files, folders, web addresses, or "stdlib".
-
-    Raises:
-        NotFoundError: a path does not exist; nothing was read.
-        CapacityError: the disk is full; what was read before that is kept.
+    Sources and errors are those of :meth:`seedbed.rag.collection.Collection.add`.
     """
     check_paths(sources)
     wanted = list(dict.fromkeys(_wanted(sources)))
@@ -106,7 +101,8 @@ def origins_of(store: Store, source: str) -> list[str]:
     """Return the origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
     known = store.origins()
     for name in names_of(source):
-        found = [one for one in known if one == name or _inside(one, name) or _row_of(one, name)]
+        is_query = name.startswith("sql:")  # whose rows are origins; see ``sql_ingest.py``
+        found = [one for one in known if one == name or _inside(one, name) or (is_query and one.startswith(f"{name}#"))]
         found = found or [one.origin for one in store.documents() if one.source == name]
         if found:
             return found
@@ -133,7 +129,8 @@ class _Adder:
             if digest == known:
                 report.unchanged.append(origin)
                 return
-            count = self._store.put(origin, digest, self._entries(documents))
+            entries = (Entry(one.source, self._split(one), one.title) for one in documents)
+            count = self._store.put(origin, digest, entries)
         except (_Unreadable, DataError) as error:  # DataError: a text that the store cannot keep
             cause = error.__cause__ if isinstance(error, _Unreadable) else error
             report.skipped.append(Skipped(origin, getattr(cause, "why", str(cause))))
@@ -153,10 +150,6 @@ class _Adder:
             return digest, (documents if size > _HELD else list(documents)), skips
         held = list(_guarded(reading))
         return sha256_text("\0".join(text for one in held for text in (one.source, one.text))), held, skips
-
-    def _entries(self, documents: Iterable[Document]) -> Iterator[Entry]:
-        for one in documents:
-            yield Entry(one.source, self._split(one), one.title)
 
 
 class _Unreadable(Exception):
@@ -203,11 +196,6 @@ def _absolute(source: str) -> Path:
 
 def _origin(source: str | Path) -> str:
     return name_of(source) if isinstance(source, Path) else source
-
-
-def _row_of(origin: str, query: str) -> bool:
-    """Return whether an origin is a row of a database's query; see ``sql_ingest.py``."""
-    return query.startswith("sql:") and origin.startswith(f"{query}#")
 
 
 def _inside(origin: str, folder: str) -> bool:

@@ -4,12 +4,16 @@ Passages are taken whole, in order, as long as the prompt fits; the first that d
 (of a word, if it is the only passage and its first sentence is too long). The rest is reported, never dropped silently:
 a chain that can show it in another prompt does. Every prompt is counted whole, as the model's template renders it;
 counts of parts are never added.
+
+A document may say anything, also text that looks like an instruction or like the end of its own block. Nothing makes a
+model immune to that, so a passage stands in the user's message and never in the system's, its block is labelled, and
+the marks of blocks, inside a passage or a label, lose their bracket. Braces in a passage stay text because templates
+insert values once (``chat.prompts``), and special tokens because the tokenizer reads contents as plain text.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,14 +22,23 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel
 from seedbed.chat.prompts import Prompt
 from seedbed.core.errors import CapacityError
+from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans
-from seedbed.rag.passages import Passage, Show, quoted
+from seedbed.documents.text_spans import most
+from seedbed.rag.passages import Passage
 
 Template = Sequence[Message]
 """Messages with ``{names}`` in their contents, which :func:`fill` replaces."""
+Show = Callable[[Passage], str]
+"""A function that writes a passage into a prompt."""
 REPLY_TOKENS = 256
 """Tokens of a reply unless ``max_tokens`` says otherwise."""
 _prompt = lru_cache(maxsize=64)(Prompt)
+_MARK = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
+_HARMLESS = "‹"  # U+2039: reads like the bracket, and opens no block
+_NOT_IN_LABELS = re.compile(r"[\s<>\u2028\u2029\x00-\x1f\x7f]+")
+_LABEL = 80
+"""Characters of a label; a heading can be a whole sentence."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,22 @@ class PromptPlan:
     left: tuple[Passage, ...]
     tokens: int
     room: int
+
+
+def quoted(passage: Passage) -> str:
+    """Write a passage as a labelled block that its text cannot close."""
+    text = _MARK.sub(_HARMLESS, passage.text)
+    return f"<passage {passage.number}: {label(passage.chunk)}>\n{text}\n</passage>"
+
+
+def label(chunk: Chunk) -> str:
+    """Return the origin of a chunk in one short line: the file's name, the page, the heading."""
+    name = re.split(r"[\\/]", chunk.source.rstrip("\\/"))[-1]
+    page = f", page {chunk.page}" if chunk.page is not None else ""
+    heading = f", {chunk.heading}" if chunk.heading else ""
+    # a heading's path reads "Install > On Linux": the bracket that would end the mark becomes a slash
+    line = " ".join(_NOT_IN_LABELS.sub(" ", f"{name}{page}{heading}".replace(" > ", " / ")).split())
+    return line if len(line) <= _LABEL else line[: _LABEL - 1] + "…"
 
 
 def fill(template: Template, **values: str) -> list[Message]:
@@ -89,7 +118,7 @@ def fit(
         return model.count_prompt(write(template, some, show, **values))
 
     allowed = model.context_window - room
-    whole = _most(len(passages), lambda number: count(passages[:number]) <= allowed)
+    whole = most(len(passages), lambda number: count(passages[:number]) <= allowed)
     if whole is None:
         raise _too_long(count(()), allowed, model.context_window)
     shown, left = list(passages[:whole]), list(passages[whole:])
@@ -139,22 +168,8 @@ def _word_ends(text: str) -> list[int]:
 
 def _last(stops: Sequence[int], fits: Callable[[int], bool]) -> int | None:
     """Return the last of the stops that fits, or None."""
-    found = _most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
+    found = most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
     return stops[found - 1] if found else None
-
-
-def _most(limit: int, fits: Callable[[int], bool]) -> int | None:
-    """Return the greatest number from 0 to ``limit`` that fits, or None; by doubling, then halving: counting is slow.
-
-    Longer texts have more tokens, but for one or two where pieces meet; the returned number was itself counted.
-    """
-    if not fits(0):
-        return None
-    high = 1
-    while high <= limit and fits(high):
-        high *= 2
-    low = high // 2
-    return low + bisect_left(range(low + 1, min(high, limit + 1)), True, key=lambda number: not fits(number))
 
 
 def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:

@@ -14,16 +14,12 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ScoringModel, scoring
 from seedbed.core.errors import UsageError
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import Passage, Show, quoted
-from seedbed.rag.prompt_plan import Template, fit, room_for_reply, write
+from seedbed.rag.passages import Passage
+from seedbed.rag.prompt_plan import Show, Template, fit, quoted, room_for_reply, write
 
 
 def scorer_of(model: ChatModel | None) -> ScoringModel:
-    """Return the model as one that scores.
-
-    Raises:
-        UsageError: it tells no probabilities.
-    """
+    """Return the model as one that scores. Raises UsageError: it tells no probabilities."""
     if (scorer := scoring(model)) is None:
         raise UsageError(
             "cannot tell how probable an answer is",

@@ -24,7 +24,7 @@ from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Filter
 from seedbed.search.filters import to_sql
 from seedbed.search.nearest import Rows
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import TOKENIZER
 
 MARK = 0x5EEDBED

@@ -21,7 +21,7 @@ from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries, Transport
 from seedbed.core.progress import say
 from seedbed.search.contracts import Embedder
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 
 if TYPE_CHECKING:
     from seedbed.chat.local import LocalModel

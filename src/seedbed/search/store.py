@@ -23,7 +23,7 @@ from seedbed.search.bm25 import WordIndex
 from seedbed.search.contracts import Filter, Hit
 from seedbed.search.database import COLUMNS, Database, to_chunk
 from seedbed.search.nearest import MEMORY, Ranked, VectorCache, nearest
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import stemmed, words
 
 _CONTENT = "CASE heading WHEN '' THEN text ELSE heading || char(10) || text END"
@@ -106,10 +106,6 @@ class Store:
         """Return the ``k`` chunks nearest to a vector (by cosine), best first."""
         return self.hits(self.nearest(vector, k, where))
 
-    def search_words(self, query: str, k: int, where: Filter | None = None) -> list[Hit]:
-        """Return the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words."""
-        return self.hits(self.matching(query, k, where))
-
     def nearest(self, vector: Vectors, k: int, where: Filter | None = None) -> Ranked:
         """Return rows and scores as :meth:`search`, without reading the chunks."""
         query = unit(np.asarray(vector, np.float32).reshape(-1))
@@ -122,7 +118,7 @@ class Store:
             return nearest(self._cache.blocks(connection, size, embedder, self._state()), query, k, allowed)
 
     def matching(self, query: str, k: int, where: Filter | None = None) -> Ranked:
-        """Return rows and scores as :meth:`search_words`, without reading the chunks."""
+        """Rank the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words."""
         stems = stemmed(dict.fromkeys(words(query)))
         with self._database.reading() as connection:
             if k <= 0 or not stems:
@@ -219,11 +215,7 @@ class Store:
             return found
 
     def bind(self, name: str, size: int) -> None:
-        """Take an embedder's vectors from now on.
-
-        Raises:
-            UsageError: vectors of another one are stored.
-        """
+        """Take an embedder's vectors from now on. Raises UsageError: vectors of another one are stored."""
         if self.embedder == (name, size):
             return
         with self.transaction() as connection:

@@ -26,9 +26,6 @@ class PgVector(ServerStore):
         columns = f"id text PRIMARY KEY, payload jsonb NOT NULL, vector vector({int(size)}) NOT NULL"
         self._run(f"CREATE TABLE IF NOT EXISTS {{}} ({columns})")
 
-    def delete(self, ids: Sequence[str]) -> int:
-        return int(self._run("DELETE FROM {} WHERE id = ANY(%s)", [list(ids)]).rowcount)
-
     def count(self) -> int:
         return int(self._run("SELECT count(*) FROM {}").fetchone()[0])
 
@@ -47,7 +44,7 @@ class PgVector(ServerStore):
         return {one: to_chunk(payload) for one, payload in found}
 
     def _remove(self, ids: Sequence[str]) -> None:
-        self.delete(ids)
+        self._run("DELETE FROM {} WHERE id = ANY(%s)", [list(ids)])
 
     def _nearest(self, vector: list[float], k: int, where: Sequence[Condition]) -> Iterable[tuple[Chunk, float]]:
         parts = [_condition(one) for one in where]
