@@ -94,9 +94,7 @@ class Collection:
         Raises:
             NotFoundError: there is none. CorruptError: its files are damaged.
         """
-        folder = home(library) / check_name(name)
-        if not (folder / SETTINGS).is_file():
-            raise _missing(library, name)
+        folder = _existing(library, name)
         return cls(folder, _read_settings(folder / SETTINGS), library, key)
 
     def close(self) -> None:
@@ -246,9 +244,7 @@ def names(library: Library) -> list[str]:
 
 def remove(library: Library, name: str) -> None:
     """Remove a collection. Raises NotFoundError: there is none."""
-    folder = home(library) / check_name(name)
-    if not (folder / SETTINGS).is_file():
-        raise _missing(library, name)
+    folder = _existing(library, name)
     grave = folder.with_name(f".removed-{os.urandom(4).hex()}")
     folder.rename(grave)
     shutil.rmtree(grave)
@@ -271,12 +267,16 @@ def _read_settings(path: Path) -> CollectionSettings:
         raise CorruptError("the settings of a collection cannot be read", why=f"{path}: {error}", fix=fix) from error
 
 
-def _missing(library: Library, name: str) -> NotFoundError:
-    return NotFoundError(
-        f"there is no collection {name!r}",
-        why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
-        fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
-    )
+def _existing(library: Library, name: str) -> Path:
+    """Return the folder of a collection. Raises NotFoundError: there is none."""
+    folder = home(library) / check_name(name)
+    if not (folder / SETTINGS).is_file():
+        raise NotFoundError(
+            f"there is no collection {name!r}",
+            why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
+            fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
+        )
+    return folder
 
 
 def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,14 +48,12 @@ class PromptPlan:
     Attributes:
         shown: the passages in it; the last one may be cut.
         left: the passages without room, and the rest of the one that was cut.
-        tokens: of the prompt.
         room: tokens for the reply.
     """
 
     messages: list[Message]
     shown: tuple[Passage, ...]
     left: tuple[Passage, ...]
-    tokens: int
     room: int
 
 
@@ -129,8 +127,7 @@ def fit(
             left[:1] = _rest(left[0], kept.end)
         elif not shown:
             raise _too_long(count(()), allowed, model.context_window)
-    messages = write(template, shown, show, **values)
-    return PromptPlan(messages, tuple(shown), tuple(left), model.count_prompt(messages), room)
+    return PromptPlan(write(template, shown, show, **values), tuple(shown), tuple(left), room)
 
 
 def shorten(model: ChatModel, text: str, limit: int) -> str:

@@ -87,14 +87,6 @@ class Database(Connection):
         with self._lock, self.errors():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
-    def verify(self) -> None:
-        """Read the whole file. Raises CorruptError if it is damaged."""
-        with self._lock, self.errors():
-            found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise self.damaged(str(found))
-            self._connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-
     def _prepare(self) -> None:
         run = self._connection.execute
         run("PRAGMA synchronous = NORMAL")  # with the log: a power cut may lose the last ones, never half

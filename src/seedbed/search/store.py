@@ -155,10 +155,6 @@ class Store:
         """Close the file."""
         self._database.close()
 
-    def verify(self) -> None:
-        """Read the whole file. Raises CorruptError if it is damaged."""
-        self._database.verify()
-
     def put(self, origin: str, sha256: str, entries: Iterable[Entry]) -> int:
         """Store an origin's documents in place of its old ones: all of them, or on an error none.
 

@@ -115,7 +115,10 @@ def split_tokens(
     text = document.text
     counted = lru_cache(maxsize=None)(lambda span: count(text[span[0] : span[1]]))
     found = list(cut(text, (0, len(text)), lambda span: counted(span) <= chunk_tokens, (sentences, words)))
-    sums = list(accumulate(_costs(text, found, counted), initial=0))
+    gaps = (text[before[1] : after[0]] for before, after in pairwise([(0, 0), *found]))
+    # a line break before a piece is one token more, a space is part of its first token
+    costs = (counted(span) + ("\n" in gap) for span, gap in zip(found, gaps, strict=True))
+    sums = list(accumulate(costs, initial=0))
     runs = _runs(found, sums, counted, chunk_tokens, overlap_tokens)
     return [document.chunk(found[first][0], found[last][1]) for first, last in runs]
 
@@ -134,9 +137,3 @@ def _runs(found: list[Span], sums: list[int], counted: Tokens, size: int, overla
         done = last
         fewest = max(sums[last + 1] - overlap, sums[min(last + 2, len(found))] - size)
         first = max(first + 1, bisect_left(sums, fewest, hi=last + 1))
-
-
-def _costs(text: str, found: list[Span], counted: Tokens) -> Iterator[int]:
-    """Yield tokens of each piece; a line break before it is one more, a space is part of its first token."""
-    gaps = (text[before[1] : after[0]] for before, after in pairwise([(0, 0), *found]))
-    return (counted(span) + ("\n" in gap) for span, gap in zip(found, gaps, strict=True))

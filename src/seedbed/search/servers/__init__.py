@@ -53,9 +53,7 @@ def synchronize(store: Store, server: VectorStore) -> None:
             chunks, vectors, gone = store.unsynced(_AT_ONCE)
             if not chunks and not gone:
                 return
-            if gone:
-                server.delete(gone)
-            if chunks:
-                server.add(chunks, vectors)
+            server.delete(gone)
+            server.add(chunks, vectors)
             store.mark_synced([chunk.id for chunk in chunks], gone)
             bar.advance(len(chunks) + len(gone))
