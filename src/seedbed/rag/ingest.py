@@ -17,7 +17,7 @@ from pathlib import Path
 
 from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
-from seedbed.core.progress import ProgressBar, progress
+from seedbed.core.progress import progress
 from seedbed.documents.document import Chunk, Document
 from seedbed.documents.file_walk import STDLIB, folder_files
 from seedbed.documents.limits import Limits
@@ -75,9 +75,10 @@ def check_paths(sources: Sequence[str]) -> None:
 
 
 def complete(store: Store, embedder: Embedder) -> None:
-    """Give every chunk that has no vector one by a model."""
+    """Give every chunk that has no vector one."""
     with progress("embedding", store.pending(), "chunks") as bar:
-        _advance(bar, store.complete(embedder.embed_documents))
+        for count in store.complete(embedder.embed_documents):
+            bar.advance(count)
 
 
 def complete_tfidf(store: Store) -> None:
@@ -93,8 +94,7 @@ def complete_tfidf(store: Store) -> None:
         if fitted is None or store.new_since(fitted.last_row) > (fitted.texts // 4 if fitted.texts >= _FEW else 0):
             fitted = Latent.fit(store.sample(FIT_TEXTS), texts=store.count(), last_row=store.last_row())
             store.remake(fitted.name, fitted.size, fitted.to_bytes())
-        with progress("embedding", store.pending(), "chunks") as bar:
-            _advance(bar, store.complete(fitted.embed_documents))
+        complete(store, fitted)
 
 
 def origins_of(store: Store, source: str) -> list[str]:
@@ -200,8 +200,3 @@ def _origin(source: str | Path) -> str:
 
 def _inside(origin: str, folder: str) -> bool:
     return origin.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _advance(bar: ProgressBar, counts: Iterable[int]) -> None:
-    for count in counts:
-        bar.advance(count)

@@ -14,7 +14,7 @@ insert values once (``chat.prompts``), and special tokens because the tokenizer 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -134,23 +134,17 @@ def shorten(model: ChatModel, text: str, limit: int) -> str:
     """Return the text's first sentences (or words) that have at most ``limit`` tokens."""
     if model.count_tokens(text) <= limit:
         return text
-    for stops in ([end for _, end in sentence_spans(text)], _word_ends(text)):
-        end = _last(stops, lambda stop: model.count_tokens(text[:stop]) <= limit)
-        if end is not None:
-            return text[:end]
-    return ""
+    kinds = ([end for _, end in sentence_spans(text)], _word_ends(text))
+    return text[: _last(kinds, lambda stop: model.count_tokens(text[:stop]) <= limit)]
 
 
 def _cut(passage: Passage, fits: Callable[[Passage], bool], must: bool) -> Passage | None:
     """Return the longest beginning that fits and ends a sentence; a word or character if there ``must`` be one."""
-    candidates: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
+    kinds: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
     if must:
-        candidates += [_word_ends(passage.text), range(1, len(passage.text))]
-    for stops in candidates:
-        end = _last(stops, lambda stop: fits(replace(passage, end=passage.start + stop)))
-        if end is not None:
-            return replace(passage, end=passage.start + end)
-    return None
+        kinds += [_word_ends(passage.text), range(1, len(passage.text))]
+    end = _last(kinds, lambda stop: fits(replace(passage, end=passage.start + stop)))
+    return replace(passage, end=passage.start + end) if end else None
 
 
 def _rest(passage: Passage, start: int) -> list[Passage]:
@@ -163,10 +157,14 @@ def _word_ends(text: str) -> list[int]:
     return [word.end() for word in re.finditer(r"\S+", text)]
 
 
-def _last(stops: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """Return the last of the stops that fits, or None."""
-    found = most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
-    return stops[found - 1] if found else None
+def _last(kinds: Iterable[Sequence[int]], fits: Callable[[int], bool]) -> int:
+    """Return the last stop that fits, of the first kind of stops of which one does; else 0."""
+
+    def fitting(stops: Sequence[int]) -> int:
+        found = most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
+        return stops[found - 1] if found else 0
+
+    return next(filter(None, map(fitting, kinds)), 0)
 
 
 def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:
