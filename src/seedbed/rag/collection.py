@@ -194,7 +194,8 @@ class Collection:
     ) -> list[Hit]:
         """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
         embedder = None if mode == "words" else self.embedder
-        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares=self.shares)
+        shares = TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
+        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares)
         return retriever.search(query, k, where, trace)
 
     @cached_property
@@ -203,11 +204,6 @@ class Collection:
         by_tokens = self.settings.split.by == "tokens"
         count = getattr(self.embedder, "count_tokens", None) if by_tokens else None
         return partial(split, settings=self.settings.split, count=count)
-
-    @property
-    def shares(self) -> HybridShares:
-        """The shares of words and vectors in a fused score: measured for TF-IDF, equal for a model's vectors."""
-        return TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
 
     def _tfidf(self) -> Latent | None:
         """Return the fitted TF-IDF, read again after another process has fitted it anew."""
