@@ -65,11 +65,7 @@ def _path_files(text: str) -> Iterator[SourceFile]:
 
 
 def folder_files(folder: Path, root: Path | None = None) -> Iterator[SourceFile]:
-    """Yield the files of a folder and of the folders in it, in the order of their names.
-
-    Args:
-        root: what their paths are relative to; by default the folder.
-    """
+    """Yield the files of a folder and of those in it, by name; paths are relative to ``root``, by default it."""
     root = root or folder
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

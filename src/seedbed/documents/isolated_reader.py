@@ -60,11 +60,7 @@ def _answer(format_name: str, source: str, limits: Limits) -> dict[str, Any]:
 
 
 def bounded(items: Iterable[Item], limits: Limits) -> Iterator[Item]:
-    """Yield items until their texts are too much.
-
-    Raises:
-        CapacityError: they have more characters than ``limits.text_chars``.
-    """
+    """Yield items. Raises CapacityError when their texts have more characters than ``limits.text_chars``."""
     total = 0
     for item in items:
         if isinstance(item, Document):

@@ -70,8 +70,7 @@ def words(text: str, span: Span) -> Iterator[Span]:
 def cut(text: str, span: Span, fits: Callable[[Span], bool], finders: Sequence[Find]) -> Iterator[Span]:
     """Yield pieces that fit, as whole as can be: a larger piece is cut by the next finder, at last by characters.
 
-    Raises:
-        CapacityError: a single character does not fit.
+    Raises CapacityError: a single character does not fit.
     """
     for found in finders[0](text, span):
         if fits(found):

@@ -45,12 +45,7 @@ class CollectionSettings:
 
 
 class Collection:
-    """A collection of documents to ask, opened by :meth:`open` or :meth:`create`.
-
-    Args:
-        folder: holds the settings and the store.
-        key: of the embedder's server.
-    """
+    """A collection of documents to ask, by :meth:`open` or :meth:`create`; ``key`` is of the embedder's server."""
 
     def __init__(self, folder: Path, settings: CollectionSettings, library: Library, key: str | None = None) -> None:
         self.folder, self.settings, self.name = folder, settings, folder.name
@@ -91,8 +86,7 @@ class Collection:
     def open(cls, library: Library, name: str, key: str | None = None) -> Collection:
         """Open the collection of that name.
 
-        Raises:
-            NotFoundError: there is none. CorruptError: its files are damaged.
+        Raises NotFoundError: there is none. CorruptError: its files are damaged.
         """
         folder = _existing(library, name)
         return cls(folder, _read_settings(folder / SETTINGS), library, key)
@@ -115,8 +109,7 @@ class Collection:
     def embedder(self) -> Embedder | None:
         """The embedder of the vectors; None before TF-IDF is fitted.
 
-        Raises:
-            UsageError: the model of that name is not the one that made them.
+        Raises UsageError: the model of that name is not the one that made them.
         """
         return self._model if self.settings.embedder != TFIDF else self._tfidf()
 
@@ -137,11 +130,7 @@ class Collection:
     def add_rows(
         self, database: str, query: str, column: str = "", limits: Limits | None = None
     ) -> ingest.IngestReport:
-        """Read what is new or has changed of a database query's rows, each a document; see ``sql_ingest.py``.
-
-        Raises:
-            UsageError, NotFoundError, DataError, CapacityError: as :func:`~seedbed.rag.sql_ingest.read_rows`.
-        """
+        """Read what is new or has changed of a database query's rows, each a document; see ``sql_ingest.py``."""
         report = sql_ingest.read_rows(self.store, self._split, database, query, column, limits)
         self.complete()
         return report
@@ -158,8 +147,7 @@ class Collection:
     def forget(self, source: str) -> int:
         """Delete a document, or all of a file, folder or address. Returns how many documents there were.
 
-        Raises:
-            NotFoundError: there is none of that name.
+        Raises NotFoundError: there is none of that name.
         """
         origins = ingest.origins_of(self.store, source)
         if not origins:
@@ -172,8 +160,7 @@ class Collection:
     def chunks_of(self, source: str) -> list[Chunk]:
         """Return a document's chunks, in its order; the path of a file may be relative.
 
-        Raises:
-            NotFoundError: there is no such document.
+        Raises NotFoundError: there is no such document.
         """
         names = ingest.names_of(source)
         chunks = next((found for name in names if (found := self.store.chunks_of(name))), None)

@@ -76,8 +76,7 @@ def label(chunk: Chunk) -> str:
 def fill(template: Template, **values: str) -> list[Message]:
     """Return the messages with every ``{name}`` replaced, once: braces in a value stay text.
 
-    Raises:
-        UsageError: a name in the template has no value.
+    Raises UsageError: a name in the template has no value.
     """
     prompts = [_prompt(message.text) for message in template]
     contents = [one.fill(**{name: values[name] for name in one.names if name in values}) for one in prompts]
@@ -108,8 +107,7 @@ def fit(
         passages: the most important first.
         values: replace the template's other names.
 
-    Raises:
-        CapacityError: the question alone, or with the first words of a passage, does not fit.
+    Raises CapacityError: the question alone, or with the first words of a passage, does not fit.
     """
 
     def count(some: Sequence[Passage]) -> int:

@@ -67,8 +67,7 @@ _INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata
 class Database(Connection):
     """The file at a path, made when there is none; ``":memory:"`` is not saved.
 
-    Raises:
-        CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
+    Raises CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
     """
 
     def __init__(self, path: Path | str) -> None:

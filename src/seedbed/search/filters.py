@@ -39,11 +39,7 @@ class Condition:
 
 
 def conditions(where: Filter | None) -> tuple[Condition, ...]:
-    """Read a filter; all of its conditions must hold.
-
-    Raises:
-        UsageError: an operator is unknown, or a field or value is not allowed.
-    """
+    """Read a filter. Raises UsageError: an operator is unknown, or a field or value is not allowed."""
     found: list[Condition] = []
     for field, wanted in (where or {}).items():
         if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:

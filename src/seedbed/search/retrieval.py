@@ -83,8 +83,7 @@ class Retriever:
     def search(self, query: str, k: int = 4, where: Filter | None = None, trace: Trace | None = None) -> list[Hit]:
         """Return the ``k`` best chunks for a question, best first.
 
-        Raises:
-            UsageError: ``k`` is below 1, or the filter is not valid.
+        Raises UsageError: ``k`` is below 1, or the filter is not valid.
         """
         if k < 1:
             raise UsageError(f"cannot search for {k} chunks", why="a search finds at least one", fix="give 1 or more")

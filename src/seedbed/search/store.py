@@ -70,8 +70,7 @@ class Store:
         path: of the file, made when there is none; ``":memory:"`` is not saved.
         memory: bytes of vectors to hold in memory; with more vectors than that, each search reads the file.
 
-    Raises:
-        CorruptError: the file is damaged, or is not a store.
+    Raises CorruptError: the file is damaged, or is not a store.
     """
 
     def __init__(self, path: Path | str = ":memory:", memory: int = MEMORY) -> None:

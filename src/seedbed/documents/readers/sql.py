@@ -89,8 +89,7 @@ def check_query(database: str, query: str) -> None:
 def name_of(database: str) -> str:
     """Return the name of a database in sources: an SQLite file's path; else kind, host and name, but nobody's password.
 
-    Raises:
-        UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
+    Raises UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
     """
     url = _address(_library(), database)
     if url.get_backend_name() == "sqlite":
@@ -100,11 +99,7 @@ def name_of(database: str) -> str:
 
 
 def require_select(query: str) -> None:
-    """Refuse whatever is not one SELECT. Words inside quotes and comments do not count.
-
-    Raises:
-        UsageError: it is not.
-    """
+    """Raise UsageError for whatever is not one SELECT. Words inside quotes and comments do not count."""
     words: list[str] = []
     ended = False
     for token in _TOKEN.finditer(query):

@@ -26,9 +26,6 @@ def split_characters(
 
     Args:
         keep: whether a separator belongs to the piece that it begins or ends, or to none.
-
-    Raises:
-        UsageError: a size below 1, an overlap below 0 or above the size.
     """
     check_sizes(chunk_size, chunk_overlap)
     pieces = list(_between(document.text, (0, len(document.text)), separator, keep, chunk_size, chunk_overlap))

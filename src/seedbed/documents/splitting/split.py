@@ -59,10 +59,11 @@ def split(
     """Return the chunks of a document, in order; none for one without text.
 
     Args:
-        count: tokens of a text for the model that will read the chunks; needed by ``by = "tokens"``.
+        count: tokens of a text for the model that will read the chunks, such as its ``count_tokens``; needed by
+            ``by = "tokens"``.
 
     Raises:
-        UsageError: tokens are asked for without ``count``.
+        UsageError: tokens are asked for without ``count``; or as :func:`check_sizes`.
         CapacityError: a chunk has no room for a single character.
     """
     settings = settings or SplitSettings()
@@ -84,11 +85,7 @@ def split(
 def split_pieces(
     document: Document, chunk_size: int = 1000, chunk_overlap: int = 0, by: By = "paragraph"
 ) -> list[Chunk]:
-    """Return chunks of as many whole paragraphs (or sentences) as fit; by heading, only those of one section.
-
-    Raises:
-        UsageError: a size below 1, an overlap below 0 or above the size.
-    """
+    """Return chunks of as many whole paragraphs (or sentences) as fit; by heading, only those of one section."""
     check_sizes(chunk_size, chunk_overlap)
     starts = [heading.start for heading in document.headings] if by == "heading" else []
     spans: list[Span] = []
@@ -103,13 +100,7 @@ def split_tokens(
 ) -> list[Chunk]:
     """Return chunks of whole sentences; a longer sentence is cut between words, a longer word anywhere.
 
-    Args:
-        count: how many tokens a text has, such as a model's ``count_tokens``.
-        overlap_tokens: a chunk begins with as many of the last one's sentences as have no more tokens than this.
-
-    Raises:
-        UsageError: a size below 1, an overlap below 0 or above the size.
-        CapacityError: a single character has more tokens than a chunk may.
+    A chunk begins with as many of the last one's sentences as have no more tokens than the overlap.
     """
     check_sizes(chunk_tokens, overlap_tokens)
     text = document.text

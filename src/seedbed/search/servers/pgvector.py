@@ -12,11 +12,7 @@ from seedbed.search.servers.base import Point, ServerStore, client, field, to_ch
 
 
 class PgVector(ServerStore):
-    """A table of vectors and JSON. Without an index, which only the database's owner can choose, search is exact.
-
-    Args:
-        place: ``postgresql://…``.
-    """
+    """A table of vectors and JSON. Without an index, which only the database's owner can choose, search is exact."""
 
     def __init__(self, place: str, name: str, size: int) -> None:
         psycopg, self._sql = client("psycopg", "pgvector"), client("psycopg.sql", "pgvector")
