@@ -20,12 +20,10 @@ quantization = options.choice(
 
 
 @click.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=options.PATH)
 @options.name("Name in the library. [default: the folder's or file's]")
 @click.option("--licence", default="", help="Licence of the weights (SPDX), where the files do not state it.")
-@click.option(
-    "--tokenizer", type=click.Path(path_type=Path), help="A folder or file of its tokenizer, where PATH has none."
-)
+@click.option("--tokenizer", type=options.PATH, help="A folder or file of its tokenizer, where PATH has none.")
 @options.common_flags
 def import_command(path: Path, name: str | None, licence: str, tokenizer: Path | None, as_json: bool) -> None:
     """Take a published model from this disk into the library.
@@ -33,10 +31,8 @@ def import_command(path: Path, name: str | None, licence: str, tokenizer: Path |
     PATH is a folder with config.json and safetensors, as transformers writes it, or a GGUF file. Pickle files (.bin,
     .pt) are refused: opening one runs code.
 
-    \b
-    Example:
-      seedbed import ./SmolLM2-135M --name smol
-      seedbed import model-q8_0.gguf
+    $ seedbed import ./SmolLM2-135M --name smol
+    $ seedbed import model-q8_0.gguf
     """
     from seedbed.app.transfer import import_published
 
@@ -61,10 +57,8 @@ def export_command(
     hf is a folder that transformers, vLLM and others read; gguf is a folder with one file for llama.cpp and what is
     made of it.
 
-    \b
-    Example:
-      seedbed export quickstart --to hf --output quickstart-hf
-      seedbed export quickstart --to gguf --quantization q8_0
+    $ seedbed export quickstart --to hf --output quickstart-hf
+    $ seedbed export quickstart --to gguf --quantization q8_0
     """
     from seedbed.app.transfer import export_published
 
