@@ -41,9 +41,8 @@ def import_published(
         SeedbedError: it is no model that can be read.
     """
     if not path.exists():
-        raise NotFoundError(
-            f"there is no {path}", why=f"{path.absolute()} does not exist", fix="check the path, or `seedbed pull` it"
-        )
+        why = f"{path.absolute()} does not exist"
+        raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
     stem = path.stem if path.is_file() else path.absolute().name
     called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
     return called, import_as(library, path, called, licence=licence, tokenizer=tokenizer, quantization=quantization)
@@ -77,9 +76,8 @@ def export_published(
     artifact = library.get(model, "model")
     target = folder or Path(f"{model}-{form}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            f"{target} exists already", why="an export would be written over it", fix="name another with --output"
-        )
+        why = "an export would be written over it"
+        raise UsageError(f"{target} exists already", why=why, fix="name another with --output")
     return write_published(library, artifact, model, form, target, quantization)
 
 

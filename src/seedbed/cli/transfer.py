@@ -25,9 +25,7 @@ quantization = options.choice(
 @options.name("Name in the library. [default: the folder's or file's]")
 @options.choice("--from", "program", of=Program, text="A model of another program's; without PATH they are listed.")
 @click.option("--licence", default="", help="Licence of the weights (SPDX), where the files do not state it.")
-@click.option(
-    "--tokenizer", type=click.Path(path_type=Path), help="A folder or file of its tokenizer, where PATH has none."
-)
+@click.option("--tokenizer", type=options.PATH, help="A folder or file of its tokenizer, where PATH has none.")
 @options.stored_as
 @options.common_flags
 def import_command(
@@ -45,12 +43,10 @@ def import_command(
     name of a model in Hugging Face's cache, LM Studio's folder or ollama's store, where it stays. Pickle files (.bin,
     .pt) are refused: opening one runs code.
 
-    \b
-    Example:
-      seedbed import ./SmolLM2-135M --name smol
-      seedbed import model-q8_0.gguf --quantization int8
-      seedbed import --from ollama
-      seedbed import --from ollama llama3.2:1b
+    $ seedbed import ./SmolLM2-135M --name smol
+    $ seedbed import model-q8_0.gguf --quantization int8
+    $ seedbed import --from ollama
+    $ seedbed import --from ollama llama3.2:1b
     """
     from seedbed.app.transfer import import_published
     from seedbed.hub.local_models import find_local, local_models
@@ -94,10 +90,8 @@ def export_command(
     hf is a folder that transformers, vLLM and others read; gguf is a folder with one file for llama.cpp and what is
     made of it.
 
-    \b
-    Example:
-      seedbed export quickstart --to hf --output quickstart-hf
-      seedbed export quickstart --to gguf --quantization q8_0
+    $ seedbed export quickstart --to hf --output quickstart-hf
+    $ seedbed export quickstart --to gguf --quantization q8_0
     """
     from seedbed.app.transfer import export_published
 
