@@ -33,16 +33,11 @@ FIRST_SAMPLE = 5.0
 
 @dataclass
 class Hooks:
-    """Plain functions at fixed points; they never touch gradients.
+    """Plain functions at fixed points; they never touch gradients."""
 
-    Attributes:
-        validation: batches whose average loss is the validation loss; always the same ones.
-        sample: writes a text with the model as it is now.
-        prepare: makes the objective's batch out of the source's, with a generator of its own for each step.
-    """
-
-    validation: Sequence[Batch] = ()
-    sample: Callable[[], str] | None = None
+    validation: Sequence[Batch] = ()  # their average loss is the validation loss; always the same ones
+    sample: Callable[[], str] | None = None  # writes a text with the model as it is now
+    # Makes the objective's batch out of the source's, with a generator of its own for each step.
     prepare: Callable[[Batch, np.random.Generator], Batch] = lambda batch, random: batch
 
 
