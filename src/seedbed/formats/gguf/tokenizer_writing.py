@@ -43,7 +43,6 @@ def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, A
 
 
 def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
-    """Return pieces and types by id."""
     pieces = [f"[PAD{index}]" for index in range(rows)]
     types = [int(PieceType.UNUSED)] * rows
     for piece, index in tokenizer.vocabulary.items():
