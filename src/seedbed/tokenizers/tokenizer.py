@@ -44,8 +44,8 @@ class Tokenizer:
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
         self.table: Mapping[str, Any] = json.loads(text)  # the whole ``tokenizer.json``; not to be changed
-        self.model_kind = str(self.table["model"]["type"])  # "BPE", "Unigram", "WordPiece" or "WordLevel"
         self._inner = library_tokenizer(text)
+        self.model_kind = str(self.table["model"]["type"])  # "BPE", "Unigram", "WordPiece" or "WordLevel"
         self._names = {key: published.token_name(config.get(key)) for key in published.NAMED_TOKENS}
         self._listed = published.listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
