@@ -28,9 +28,7 @@ def presets() -> Mapping[str, AnyConfig]:
 
 def preset(name: str) -> ModelConfig:
     """Return the shape of a published language model by name; raises UsageError if there is none."""
-    decoders = {
-        name: shape for name, shape in presets().items() if isinstance(shape, ModelConfig) and shape.head == "lm"
-    }
+    decoders = {name: one for name, one in presets().items() if isinstance(one, ModelConfig) and one.head == "lm"}
     if name not in decoders:
         raise UsageError(
             f"there is no preset {name!r}", why=f"they are {', '.join(decoders)}", fix="choose one of them"

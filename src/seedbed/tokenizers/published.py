@@ -47,13 +47,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | None:
     """Read a configuration's chat templates; newer folders keep them in files of their own."""
     named = templates_by_name(entry)
-    try:
-        if (path := folder / TEMPLATE_FILE).is_file():
-            named[DEFAULT_NAME] = path.read_text(encoding="utf-8")
-        for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
-            named[path.stem] = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged_tokenizer(str(path), str(error)) from error
+    if (path := folder / TEMPLATE_FILE).is_file():
+        named[DEFAULT_NAME] = read_text(path)
+    for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
+        named[path.stem] = read_text(path)
     return written_templates(named) or None
 
 
@@ -71,11 +68,19 @@ def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
     return [{"name": name, "template": text} for name, text in named.items()]
 
 
+def read_text(path: Path) -> str:
+    """Read a text file of a tokenizer; raises CorruptError where it cannot be read as UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged_tokenizer(str(path), str(error)) from error
+
+
 def read_table(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds a table; raises CorruptError where it does not."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        table = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise damaged_tokenizer(str(path), str(error)) from error
     if not isinstance(table, dict):
         raise damaged_tokenizer(str(path), f"it holds a {type(table).__name__}, not a table")

@@ -19,18 +19,9 @@ from typing import Any
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.tokenizers import published
 from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, MessageSpan, render_spans, segments
 from seedbed.tokenizers.plain import PlainText, library_tokenizer
-from seedbed.tokenizers.published import (
-    CONFIG_FILE,
-    DEFAULT_NAME,
-    NAMED_TOKENS,
-    listed_names,
-    read_templates,
-    templates_by_name,
-    token_name,
-    written_templates,
-)
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
 from seedbed.tokenizers.tokenizer_json import processor_ids, steps_of
@@ -52,16 +43,18 @@ class Tokenizer:
 
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
-        self._json: dict[str, Any] = json.loads(text)
+        self.table: Mapping[str, Any] = json.loads(text)  # the whole ``tokenizer.json``; not to be changed
         self._inner = library_tokenizer(text)
-        self._names = {key: token_name(config.get(key)) for key in NAMED_TOKENS}
-        self._listed = listed_names(config)
+        self.model_kind = str(self.table["model"]["type"])  # "BPE", "Unigram", "WordPiece" or "WordLevel"
+        self._names = {key: published.token_name(config.get(key)) for key in published.NAMED_TOKENS}
+        self._listed = published.listed_names(config)
         self._config = {key: config[key] for key in (*_KEPT, "clean_up_tokenization_spaces") if key in config}
-        self.chat_templates: dict[str, str] = templates_by_name(config.get("chat_template"))
-        self.chat_template: str = self.chat_templates.get(DEFAULT_NAME, DEFAULT_TEMPLATE)
+        self.chat_templates: dict[str, str] = published.templates_by_name(config.get("chat_template"))
+        self.chat_template: str = self.chat_templates.get(published.DEFAULT_NAME, DEFAULT_TEMPLATE)
         added = self._inner.get_added_tokens_decoder()
         self._added = {index: token.content for index, token in added.items()}
-        self._vocabulary = self._inner.get_vocab(with_added_tokens=True)
+        # ids by piece, as ``tokenizer.json`` spells them; not to be changed
+        self.vocabulary: Mapping[str, int] = self._inner.get_vocab(with_added_tokens=True)
         self.special_ids = frozenset(index for index, token in added.items() if token.special)
 
     @classmethod
@@ -110,9 +103,9 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             **self._config,
             **({"extra_special_tokens": self._listed} if self._listed else {}),
-            **({"chat_template": written_templates(self.chat_templates)} if self.chat_templates else {}),
+            **({"chat_template": published.written_templates(self.chat_templates)} if self.chat_templates else {}),
         }
-        files.write_json(folder / CONFIG_FILE, config)
+        files.write_json(folder / published.CONFIG_FILE, config)
 
     def store(
         self,
@@ -145,7 +138,7 @@ class Tokenizer:
     @cached_property
     def vocab_size(self) -> int:
         """Rows an embedding needs: the highest id plus one."""
-        return max(self._vocabulary.values()) + 1
+        return max(self.vocabulary.values()) + 1
 
     @cached_property
     def bos_id(self) -> int:
@@ -165,28 +158,23 @@ class Tokenizer:
     @cached_property
     def unk_id(self) -> int | None:
         """The token for text that the vocabulary lacks; None where nothing is lacking."""
-        model = self._json["model"]
+        model = self.table["model"]
         if model["type"] == "Unigram":
             found: int | None = model.get("unk_id")
             return found
-        return self._vocabulary.get(model.get("unk_token") or "")
+        return self.vocabulary.get(model.get("unk_token") or "")
 
     @cached_property
     def is_lossless(self) -> bool:
         """Return whether any text comes back exactly: all 256 bytes are pieces and nothing normalizes."""
-        splits = steps_of(self._json, "pre_tokenizer")
+        splits = steps_of(self.table, "pre_tokenizer")
         return (
-            self._json.get("normalizer") is None
+            self.table.get("normalizer") is None
             and any(step["type"] == "ByteLevel" for step in splits)
             and all(_keeps_text(step) for step in splits)
-            and any(step["type"] == "ByteLevel" for step in steps_of(self._json, "decoder"))
-            and all(character in self._vocabulary for character in BYTE_TO_CHARACTER.values())
+            and any(step["type"] == "ByteLevel" for step in steps_of(self.table, "decoder"))
+            and all(character in self.vocabulary for character in BYTE_TO_CHARACTER.values())
         )
-
-    @property
-    def model_kind(self) -> str:
-        """The library's name of the model: "BPE", "Unigram", "WordPiece" or "WordLevel"."""
-        return str(self._json["model"]["type"])
 
     @property
     def drops_first_space(self) -> bool:
@@ -222,31 +210,21 @@ class Tokenizer:
     def begins_with_bos(self) -> bool:
         """Return whether texts begin with the bos token by default: there is one, and it is not the eos token too."""
         bos, eos = self._names["bos_token"], self._names["eos_token"]
-        return "add_bos_token" not in self._config and bos != eos and bos in self._vocabulary
-
-    @property
-    def table(self) -> Mapping[str, Any]:
-        """The whole ``tokenizer.json``; not to be changed."""
-        return self._json
+        return "add_bos_token" not in self._config and bos != eos and bos in self.vocabulary
 
     @property
     def names(self) -> Mapping[str, str]:
         """Special tokens by their role, ``bos_token`` and so on, as far as they have one and are there."""
-        return {key: name for key, name in self._names.items() if name is not None and name in self._vocabulary}
-
-    @property
-    def vocabulary(self) -> Mapping[str, int]:
-        """Ids by piece, as ``tokenizer.json`` spells them; not to be changed."""
-        return self._vocabulary
+        return {key: name for key, name in self._names.items() if name is not None and name in self.vocabulary}
 
     @cached_property
     def wrap_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids that :meth:`wrap` puts before a text and after it."""
-        return processor_ids(self._json.get("post_processor"))
+        return processor_ids(self.table.get("post_processor"))
 
     @cached_property
     def _plain(self) -> PlainText:
-        return PlainText(self._json, self._inner)
+        return PlainText(self.table, self._inner)
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Return the text of ids; invalid UTF-8 becomes U+FFFD, special tokens are left out unless asked for."""
@@ -280,7 +258,7 @@ class Tokenizer:
         before = None
         for segment in segments(spans, self._special_pattern, self._names["eos_token"] or ""):
             if segment.special:
-                found = [self._vocabulary[segment.text]]
+                found = [self.vocabulary[segment.text]]
             else:
                 found = self._plain.encode_part(segment.text, first=before is None, after_text=before is False)
             before = segment.special
@@ -304,14 +282,14 @@ class Tokenizer:
 
     @cached_property
     def _spelling(self) -> Spelling:
-        return spelling_of(self._json)
+        return spelling_of(self.table)
 
     @cached_property
     def _bytes(self) -> dict[int, bytes]:
         """Bytes of every id; added tokens stand for their own text."""
         to_bytes = self._spelling.to_bytes
         holes = dict.fromkeys(range(self.vocab_size), b"")  # numbers that a published vocabulary left out
-        known = {index: to_bytes(piece) for piece, index in self._vocabulary.items() if index not in self._added}
+        known = {index: to_bytes(piece) for piece, index in self.vocabulary.items() if index not in self._added}
         return holes | known | {index: content.encode() for index, content in self._added.items()}
 
     def _spelled(self, token: int) -> bytes:
@@ -327,20 +305,20 @@ class Tokenizer:
     def _id_of(self, *keys: str) -> int:
         for key in keys:
             name = self._names[key]
-            if name is not None and name in self._vocabulary:
-                return self._vocabulary[name]
+            if name is not None and name in self.vocabulary:
+                return self.vocabulary[name]
         raise UsageError(
             f"this tokenizer has no {keys[0]}",
-            why=f"{CONFIG_FILE} names none that is in the vocabulary",
-            fix=f'add "{keys[-1]}": "…" to the {CONFIG_FILE} beside its {TOKENIZER_FILE}',
+            why=f"{published.CONFIG_FILE} names none that is in the vocabulary",
+            fix=f'add "{keys[-1]}": "…" to the {published.CONFIG_FILE} beside its {TOKENIZER_FILE}',
         )
 
 
 def _read_config(folder: Path) -> dict[str, Any] | None:
     """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
-    path = folder / CONFIG_FILE
+    path = folder / published.CONFIG_FILE
     config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
+    if config is not None and (templates := published.read_templates(folder, config.get("chat_template"))):
         config["chat_template"] = templates
     return config
 

@@ -95,9 +95,8 @@ def _architecture(
 
     def write(config: ModelConfig) -> Fields:
         model = skeleton(dataclasses.replace(config, n_layers=1, experts=None))  # tells which biases there are
-        names = frozenset(
-            row.theirs for row in expand(table(config), model) if not model.shared().keys() & set(row.ours)
-        )
+        tied = model.shared().keys()
+        names = frozenset(row.theirs for row in expand(table(config), model) if tied.isdisjoint(row.ours))
         return rule.write(config) | {NAMES: names, VOCABULARY: config.vocab_size}
 
     family = Family(name, (name,), {name: head}, read, write, table, ignored=r"^rope_(freqs|factors_\w+)\.weight$")

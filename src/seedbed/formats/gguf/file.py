@@ -17,7 +17,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor
 
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
-from seedbed.formats.gguf.header import Metadata, TensorInfo, read_header
+from seedbed.formats.gguf.header import read_header
 from seedbed.formats.mapped_file import MappedFile
 from seedbed.formats.safetensors.file import DTYPES
 
@@ -31,8 +31,6 @@ class GgufFile:
     def __init__(self, path: Path) -> None:
         self.origin = str(path)
         self._file = MappedFile(path)
-        self._tensors: dict[str, TensorInfo]
-        self.metadata: Metadata
         self.metadata, self._tensors = read_header(self._file)
 
     def names(self) -> Sequence[str]:

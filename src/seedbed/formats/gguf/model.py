@@ -43,17 +43,10 @@ def read_gguf_model(path: Path) -> Published:
     file = open_gguf(path)
     architecture, config = read_shape(file)
     family, written = publish(config, architecture.published)
-    return Published(
-        str(path),
-        family,
-        written,
-        config,
-        model_weights(file),
-        architecture.family.table(config),
-        tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None,
-        licence=str(file.metadata.get("general.license", "")),
-        precision=precision(file),
-    )
+    weights, rows = model_weights(file), architecture.family.table(config)
+    tokenizer = tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None
+    licence, kept = str(file.metadata.get("general.license", "")), precision(file)
+    return Published(str(path), family, written, config, weights, rows, tokenizer, licence=licence, precision=kept)
 
 
 def model_weights(file: GgufFile) -> CombinedCheckpoint:

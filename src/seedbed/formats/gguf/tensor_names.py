@@ -31,15 +31,13 @@ EXPERTS = Conversion(lambda theirs, shapes: theirs.unbind(0), lambda ours: torch
 
 
 def gguf_rows(
-    config: ModelConfig, *, interleaved: bool = False, fused_qkv: bool = False, fused_gate: bool = False
+    config: ModelConfig,
+    *,
+    interleaved: bool = False,  # rotary pairs are neighbours
+    fused_qkv: bool = False,  # q, k and v are one tensor; either way is read
+    fused_gate: bool = False,  # gate and up are one tensor
 ) -> list[Row]:
-    """Return the table of a decoder or encoder; rows without a parameter in the model are skipped when it is used.
-
-    Args:
-        interleaved: rotary pairs are neighbours.
-        fused_qkv: q, k and v are one tensor. Either way is read.
-        fused_gate: gate and up are one tensor.
-    """
+    """Return the table of a decoder or encoder; rows without a parameter in the model are skipped when it is used."""
     norm = PLUS_ONE if config.norm == "rms1" else SAME
     norms = _NORMS | (_POST_NORMS if config.norm_place == "post" else {})
     rows = layers({"norm": "output_norm", "embedding_norm": "token_embd_norm"}, alone=norm)

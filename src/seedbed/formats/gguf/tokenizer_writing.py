@@ -43,7 +43,6 @@ def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, A
 
 
 def _vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[int]]:
-    """Return pieces and types by id."""
     pieces = [f"[PAD{index}]" for index in range(rows)]
     types = [int(PieceType.UNUSED)] * rows
     for piece, index in tokenizer.vocabulary.items():
@@ -101,12 +100,9 @@ def _text(merge: str | list[str]) -> str:
 def _sentencepiece_bpe(tokenizer: Tokenizer, pieces: list[str], types: list[int]) -> dict[str, Any]:
     """Return scores from the order of merges; bytes get back their names and types."""
     model = tokenizer.table["model"]
-    kinds = {step["type"] for step in steps_of(tokenizer.table, "normalizer")}
-    if (
-        not model["byte_fallback"]
-        or kinds - {"Prepend", "Replace"}
-        or any(map(_collapses, steps_of(tokenizer.table, "normalizer")))
-    ):
+    steps = steps_of(tokenizer.table, "normalizer")
+    changed = any(step["type"] not in ("Prepend", "Replace") or _collapses(step) for step in steps)
+    if changed or not model["byte_fallback"]:
         raise _refused("its BPE works on bytes or falls back to them, and leaves the text as it is")
     merges = [_text(merge).split(" ", 1) for merge in model["merges"]]
     scores = [0.0] * len(pieces)

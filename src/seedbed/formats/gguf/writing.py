@@ -97,7 +97,6 @@ def _write_data(file: BinaryIO, rows: Tensor, kind: GGMLQuantizationType) -> int
 
 
 def _convert(rows: Tensor, kind: GGMLQuantizationType) -> np.ndarray:
-    """Return the bytes of some rows in another type."""
     if kind is GGMLQuantizationType.BF16:
         return rows.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
     if kind is GGMLQuantizationType.F16:

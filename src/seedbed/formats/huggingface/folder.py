@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from seedbed.formats.published import Published
 from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.families.registry import read_published
 from seedbed.models.families.tied_embeddings import resolve_tied
-from seedbed.tokenizers.tokenizer import Tokenizer
 
 CONFIG, GENERATION, CARD = "config.json", "generation_config.json", "README.md"
 _CARD_LIMIT = 20_000_000  # bytes of a model card; larger ones are left unread
@@ -35,7 +35,9 @@ def read_folder(folder: Path) -> Published:
     short = path.is_file() and path.stat().st_size <= _CARD_LIMIT
     licence = licence_of(path.read_text(encoding="utf-8", errors="replace")) if short else ""
     generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
-    rows, tokenizer = family.table(shape), _tokenizer(folder)
+    rows, tokenizer = family.table(shape), None
+    with suppress(NotFoundError):
+        tokenizer = open_tokenizer(folder)
     return Published(
         str(folder), family, config, shape, checkpoint, rows, tokenizer, generation, licence, pooling=pooling
     )
@@ -59,10 +61,3 @@ def licence_of(card: str) -> str:
     front = re.match(r"---\n(.*?)\n---", card, re.DOTALL)
     found = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
     return found[1] if found else ""
-
-
-def _tokenizer(folder: Path) -> Tokenizer | None:
-    try:
-        return open_tokenizer(folder)
-    except NotFoundError:
-        return None

@@ -75,7 +75,6 @@ def _front_matter(artifact: Artifact, ancestors: list[Artifact], exported: Expor
 
 
 def _repositories(artifacts: list[Artifact], prefix: str) -> list[str]:
-    """Return the hub repositories that artifacts were pulled from."""
     stated = (source.get("repository") for one in artifacts if isinstance(source := _source(one), Mapping))
     found = [str(name).removeprefix(prefix) for name in stated if str(name).startswith(prefix)]
     return list(dict.fromkeys(found))
@@ -121,7 +120,6 @@ def _data(ancestors: list[Artifact]) -> str:
 
 
 def _evaluation(library: Library, artifact: Artifact) -> str:
-    """Return the section with the model's own figures and those of its evaluations."""
     rows = [[key, _figure(value), "when it was made"] for key, value in _numbers(artifact.manifest.metrics)]
     for child in library.children(artifact):
         if child.kind == "evaluation":

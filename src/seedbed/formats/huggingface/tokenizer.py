@@ -15,17 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import NotFoundError
-from seedbed.tokenizers import pretokenizers, tokenizer_json
-from seedbed.tokenizers.published import (
-    NAMED_TOKENS,
-    check_added,
-    check_names,
-    complete_table,
-    read_config,
-    read_table,
-    token_name,
-    vocabulary_of,
-)
+from seedbed.tokenizers import pretokenizers, published, tokenizer_json
 from seedbed.tokenizers.sentencepiece_file import read_sentencepiece
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer, piece_tokenizer
 from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
@@ -35,19 +25,12 @@ MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sp
 _EXTRA_IDS = 100  # T5's sentinels
 _BEGIN = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer"}  # they put the bos token before a text
 _BOTH = {"RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "XLMRobertaTokenizer"}  # bos before, eos after
+_ENDS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 _DEFAULTS: dict[str, dict[str, str]] = {
     "GPT2Tokenizer": dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
     "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-    "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
-    "RobertaTokenizer": {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-        "cls_token": "<s>",
-        "sep_token": "</s>",
-    },
+    "LlamaTokenizer": _ENDS,
+    "RobertaTokenizer": _ENDS | {"pad_token": "<pad>", "mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>"},
     "BertTokenizer": BERT_TOKENS,
 }
 _LIKE = {
@@ -70,23 +53,25 @@ def open_tokenizer(folder: Path) -> Tokenizer:
             token that is named is not there.
         UsageError: it is of a kind that is not supported.
     """
-    config = read_config(folder)
+    config = published.read_config(folder)
     cls = str(config.get("tokenizer_class", "")).removesuffix("Fast")
     table, defaults = _table(folder, config, cls)
-    there = vocabulary_of(table) | {token_name(one): 0 for one in (config.get("added_tokens_decoder") or {}).values()}
+    there = published.vocabulary_of(table) | {
+        published.token_name(one): 0 for one in (config.get("added_tokens_decoder") or {}).values()
+    }
     for key, name in defaults.items():
         if name in there:
             config.setdefault(key, name)
     origin = str(folder)
-    table = complete_table(table, config, origin)
-    check_names(table, config, origin)
+    table = published.complete_table(table, config, origin)
+    published.check_names(table, config, origin)
     return Tokenizer.from_json(json.dumps(table), config, origin=origin)
 
 
 def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str, Any], Mapping[str, str]]:
     """Return a folder's ``tokenizer.json``, read or put together, and the default special tokens of its class."""
     if (path := folder / TOKENIZER_FILE).is_file():
-        return read_table(path), {}
+        return published.read_table(path), {}
     model = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if model is not None:
         table = _sentencepiece(model, cls)
@@ -95,11 +80,10 @@ def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str,
         return _byte_level(folder, config, cls), _names(cls, "GPT2Tokenizer")
     if (folder / "vocab.txt").is_file():
         return _word_pieces(folder / "vocab.txt", config), _names(cls, "BertTokenizer")
+    held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else ""
     raise NotFoundError(
         f"there is no tokenizer in {folder}",
-        why=f"it holds {', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}"
-        if folder.is_dir()
-        else "no such folder",
+        why=f"it holds {held or 'nothing'}" if folder.is_dir() else "no such folder",
         fix=f"fetch {TOKENIZER_FILE}, or vocab.json with merges.txt, vocab.txt or {MODEL_FILES[0]}",
     )
 
@@ -112,45 +96,37 @@ def _names(cls: str, otherwise: str) -> dict[str, str]:
 def _names_in(table: Mapping[str, Any]) -> dict[str, str]:
     """Return the special tokens that a SentencePiece model has under their usual names."""
     there = {token["content"] for token in table["added_tokens"] if token["special"]}
-    usual = {
-        "bos_token": ("<s>", "<bos>"),
-        "eos_token": ("</s>", "<eos>"),
-        "unk_token": ("<unk>",),
-        "pad_token": ("<pad>",),
-    }
-    return {role: name for role, names in usual.items() for name in names if name in there}
+    usual = {"bos": ("<s>", "<bos>"), "eos": ("</s>", "<eos>"), "unk": ("<unk>",), "pad": ("<pad>",)}
+    return {f"{role}_token": name for role, names in usual.items() for name in names if name in there}
 
 
 def _byte_level(folder: Path, config: Mapping[str, Any], cls: str) -> dict[str, Any]:
     origin = str(folder / "vocab.json")
-    vocabulary = read_table(folder / "vocab.json")
+    vocabulary = published.read_table(folder / "vocab.json")
     merges = list(_read_merges(folder / "merges.txt", vocabulary))
-    check_added(vocabulary, config, origin)
+    published.check_added(vocabulary, config, origin)
     kind = "qwen2" if cls == "Qwen2Tokenizer" else "gpt-2"
     cut = pretokenizers.pre_tokenizer(pretokenizers.SPLITS[kind])
     if kind == "gpt-2":
         cut["add_prefix_space"] = bool(config.get("add_prefix_space", False))
-    names = _names(cls, "GPT2Tokenizer") | {key: name for key in NAMED_TOKENS if (name := token_name(config.get(key)))}
+    names = _names(cls, "GPT2Tokenizer") | {
+        key: name for key in published.NAMED_TOKENS if (name := published.token_name(config.get(key)))
+    }
     ends = [
         (name, vocabulary[name]) for key in ("bos_token", "eos_token") if (name := names.get(key, "")) in vocabulary
     ]
+    both = cls in _BOTH and len(ends) == 2
     return tokenizer_json.tokenizer_table(
         tokenizer_json.bpe_model(vocabulary, merges),
         normalizer={"type": "NFC"} if kind == "qwen2" else None,
         pre_tokenizer=cut,
-        post_processor=tokenizer_json.template_processing(ends[:1], ends[1:])
-        if cls in _BOTH and len(ends) == 2
-        else None,
+        post_processor=tokenizer_json.template_processing(ends[:1], ends[1:]) if both else None,
         decoder=tokenizer_json.byte_level(),
     )
 
 
 def _read_merges(path: Path, vocabulary: Mapping[str, int]) -> Iterable[list[str]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged_tokenizer(str(path), str(error)) from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(published.read_text(path).splitlines(), 1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
         parts = line.split(" ")
@@ -208,13 +184,10 @@ def _shift(table: dict[str, Any], origin: str) -> None:
 
 
 def _word_pieces(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged_tokenizer(str(path), str(error)) from error
+    lines = published.read_text(path).split("\n")
     pieces = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
     names = dict(BERT_TOKENS)
-    names |= {key: name for key in names if (name := token_name(config.get(key)))}
+    names |= {key: name for key in names if (name := published.token_name(config.get(key)))}
     return wordpiece_tokenizer(
         pieces,
         names,

@@ -24,12 +24,9 @@ _NEEDS: dict[str, Callable[[ModelConfig], bool]] = {  # the condition under whic
     "dropout": lambda config: False,  # matters in training only
     "window": lambda config: "sliding" in config.mixers,
     "position_offset": lambda config: config.position == "learned",
-    "rope_theta": lambda config: config.position == "rope",
     "rope_theta_local": lambda config: config.position == "rope" and "sliding" in config.mixers,
-    "rope_share": lambda config: config.position == "rope",
-    "rope_scaling": lambda config: config.position == "rope",
-    "relative_buckets": lambda config: config.position == "relative",
-    "relative_distance": lambda config: config.position == "relative",
+    **dict.fromkeys(("rope_theta", "rope_share", "rope_scaling"), lambda config: config.position == "rope"),
+    **dict.fromkeys(("relative_buckets", "relative_distance"), lambda config: config.position == "relative"),
     "dense_layers": lambda config: config.experts is not None,
     "head_bias": lambda config: config.head != "none",
     "head_dense": lambda config: config.head in ("sequence", "token", "span"),
@@ -37,8 +34,7 @@ _NEEDS: dict[str, Callable[[ModelConfig], bool]] = {  # the condition under whic
     "labels": lambda config: config.head in ("sequence", "token"),
     "pool": lambda config: config.head == "sequence",
     "tied": lambda config: config.head in ("lm", "mlm"),
-    "logit_scale": lambda config: config.head == "lm",
-    "logit_cap": lambda config: config.head == "lm",
+    **dict.fromkeys(("logit_scale", "logit_cap"), lambda config: config.head == "lm"),
 }
 _MEANT = {"n_kv_heads": "kv_heads", "head_dim": "head_size", "d_ff": "hidden"}
 """Properties that fill in a field's default."""

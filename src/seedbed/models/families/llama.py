@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
@@ -75,13 +76,15 @@ def make_family(
     prefix: str = "model.",
     lm: str = "ForCausalLM",  # this and the endings of ``heads`` follow the stem
     heads: Mapping[str, HeadKind] = DECODER,
-    older: Mapping[str, str] | None = None,  # other names of keys, and those that the rule reads
+    older: Mapping[str, str] = MappingProxyType({}),  # other names of keys, and those that the rule reads
     **more: Any,
 ) -> Family[ModelConfig]:
     """Build a family of decoders."""
 
     def read(published: Published, head: HeadKind) -> ModelConfig:
-        return checked(rule.read(renamed(published, older or {})) | decoder_head(published, head))
+        newer = {key: value for key, value in published.items() if key not in older}
+        renamed = {older[key]: value for key, value in published.items() if key in older}
+        return checked(rule.read(renamed | newer) | decoder_head(published, head))
 
     def write(config: ModelConfig) -> Fields:
         return rule.write(config) | written_labels(config)
@@ -90,12 +93,6 @@ def make_family(
     named: dict[str, HeadKind] = {f"{stem}{lm}": "lm"}
     named |= {name: head for name, head in classes(stem, heads).items() if head != "lm"}
     return Family(name, model_types or (name,), named, read, write, table, prefix, **more)
-
-
-def renamed(published: Published, older: Mapping[str, str]) -> Published:
-    """Return a configuration with older key names replaced, where the newer ones are absent."""
-    replaced = {older[key]: value for key, value in published.items() if key in older}
-    return replaced | {key: value for key, value in published.items() if key not in older}
 
 
 _BIASES = (flag("attention_bias", "qkv_bias", "out_bias"), flag("mlp_bias", "mlp_bias"))

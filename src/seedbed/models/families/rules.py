@@ -89,16 +89,14 @@ GELU = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "silu": "silu", "relu"
 
 
 def windows(
-    *, kinds: Callable[[Published], Sequence[str]] | None = None, switch: str = "", default: int | None = None
+    *,
+    # each layer's "full_attention" or "sliding_attention", where a file has no ``layer_types``; without it, all layers
+    # have the window if ``sliding_window`` is set (Mistral)
+    kinds: Callable[[Published], Sequence[str]] | None = None,
+    switch: str = "",  # a key that must be true for windows to be used (Qwen)
+    default: int | None = None,  # the window that a file means by leaving it out
 ) -> Rule:
-    """Map the layers that see a sliding window only.
-
-    Args:
-        kinds: "full_attention" or "sliding_attention" for each layer where a file has no ``layer_types``; without it,
-            all layers have the window if ``sliding_window`` is set (Mistral).
-        switch: a key that must be true for windows to be used (Qwen).
-        default: the window that a file means by leaving it out.
-    """
+    """Map the layers that see a sliding window only."""
 
     def read(published: Published) -> Fields:
         window = published.get("sliding_window", default)
