@@ -90,6 +90,7 @@ def test_a_removed_corpus_is_gone(home: Path, capsys: pytest.CaptureFixture[str]
         (["build", "notes", "--weight", "notes=much"], 2, "is not a number"),
         (["build", "notes", "--weight", "notes=-1"], 2, "out of range"),
         (["build", "notes", "--set", "min_char=3"], 2, "did you mean `min_chars`?"),
+        (["build", "notes", "--set", "min_chars"], 2, "there is no '=' in it"),
         (["build", "notes", "--name", "../up"], 2, "cannot be a name"),
         (["build", "notes", "--pii", "hide"], 2, "hide"),
         (["rm", "nothing"], 4, "nothing"),

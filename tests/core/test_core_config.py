@@ -138,7 +138,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_flag_beats_environment_beats_recipe_beats_default(tmp_path: Path) -> None:
     text = "[train]\nsteps = 2"
-    assert config.load(Recipe, environment={}).train.steps == 0
+    assert config.load(Recipe, {}, environment={}).train.steps == 0
     assert read(tmp_path, text).train.steps == 2
     assert read(tmp_path, text, SEEDBED_TRAIN__STEPS="3").train.steps == 3
     assert read(tmp_path, text, "train.steps=4", SEEDBED_TRAIN__STEPS="3").train.steps == 4

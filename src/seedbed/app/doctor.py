@@ -51,12 +51,7 @@ def _finding(what: str, found: str, fix: str = "", state: State = "warn") -> Dia
 
 
 def diagnose(library: Library, *, verify: bool = False, offline: bool = False) -> list[Diagnosis]:
-    """Check this machine and a library.
-
-    Args:
-        verify: hash every file of every artifact.
-        offline: do not ask the hub.
-    """
+    """Check this machine and a library; ``verify`` hashes every file of every artifact, ``offline`` asks no hub."""
     machine = (_python(), _torch(), _kernel(), _memory(), _disk(library))
     stored = (_names(library), _artifacts(library, verify), _leftovers(library))
     return [finding for check in (*machine, *stored, _hub(offline), _extras()) for finding in check]

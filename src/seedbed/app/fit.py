@@ -23,7 +23,7 @@ from seedbed.formats.gguf.file import GgufFile
 from seedbed.hub.hub import Hub
 from seedbed.hub.model_files import choose_model_files
 from seedbed.hub.pulling import fetch_json
-from seedbed.hub.repository import Listing, read_address
+from seedbed.hub.repository import read_address
 from seedbed.models.config import AnyConfig
 from seedbed.models.families.registry import read_published
 from seedbed.models.parameter_counts import ParameterCounts, count_parameters
@@ -146,8 +146,7 @@ def find_needs(library: Library, model: str, revision: str | None, offline: bool
             why = f"{missing.why}; the published shapes are {', '.join(presets())}"
             fix = "for a repository on the hub write hf:OWNER/NAME"
             raise NotFoundError(f"there is no model {model!r}", why=why, fix=fix) from missing
-    hub = Hub(offline=offline)
-    return _hub_needs(hub, hub.listing(read_address(model), revision))
+    return _hub_needs(Hub(offline=offline), model, revision)
 
 
 def this_machine(root: Path) -> Machine:
@@ -194,12 +193,7 @@ def _gguf_needs(title: str, path: Path) -> Needs:
 
 
 def folder_needs(path: Path) -> Needs:
-    """Return the needs of a published folder or a GGUF file on this disk.
-
-    Raises:
-        UsageError: it is neither.
-        CorruptError: it cannot be read.
-    """
+    """Return the needs of a published folder or GGUF file. Raises UsageError: it is neither; CorruptError: damaged."""
     if path.suffix.lower() == ".gguf":
         return _gguf_needs(path.name, path)
     described = path / "config.json"
@@ -211,15 +205,15 @@ def folder_needs(path: Path) -> Needs:
     return published_needs(path.name, config, weights)
 
 
-def _hub_needs(hub: Hub, listing: Listing) -> Needs:
+def _hub_needs(hub: Hub, model: str, revision: str | None) -> Needs:
     """Return the needs of a repository, from its config.json and the sizes of its files; weights are not downloaded."""
+    listing = hub.listing(read_address(model), revision)
     choice = choose_model_files(listing, None)
     if choice.main:
-        raise UsageError(
-            f"{listing.address}: the size of {choice.main} is not known before it is pulled",
-            why=f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside the file",
-            fix="pull it and ask again, or count with about its size and half a gigabyte more of memory",
-        )
+        what = f"{listing.address}: the size of {choice.main} is not known before it is pulled"
+        why = f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside the file"
+        fix = "pull it and ask again, or count with about its size and half a gigabyte more of memory"
+        raise UsageError(what, why=why, fix=fix)
     config = fetch_json(hub, listing, "config.json")
     return published_needs(str(listing.address), config, choice.weights, choice.bytes)
 

@@ -94,11 +94,7 @@ def _sharing(artifact: Artifact) -> dict[str, Any]:
 
 
 def raw_files(artifact: Artifact) -> Sequence[Mapping[str, Any]]:
-    """Return the files that a corpus was read from; none for other kinds.
-
-    Raises:
-        CorruptError: their list cannot be read.
-    """
+    """Return the files that a corpus was read from, none for other kinds. Raises CorruptError: the list is damaged."""
     if artifact.kind != "corpus":
         return ()
     from seedbed.corpus.store import Corpus

@@ -65,13 +65,11 @@ def _merge_adapters(
     family = family_of(stored)
     adapters = [to_ours(read_peft(folder), stored.config, family) for folder in folders]
     config, tensors = merge_adapters(stored, adapters, weights)
-    record = {  # an adapter is no artifact: its hash identifies it
-        "adapters": [
-            {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
-            for folder, weight in zip(folders, weights, strict=True)
-        ]
-    }
-    with library.writing("model", parents=[artifact], config=record, name=name) as draft:
+    records = [  # an adapter is no artifact: its hash identifies it
+        {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
+        for folder, weight in zip(folders, weights, strict=True)
+    ]
+    with library.writing("model", parents=[artifact], config={"adapters": records}, name=name) as draft:
         draft.licence = artifact.manifest.licence
         write_derived(draft.path, stored, tensors, config)
     return draft.result

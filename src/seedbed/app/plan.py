@@ -69,11 +69,7 @@ def default_target(depth: int | None, vocab_size: int | None, context: int | Non
 
 
 def find_target(name: str) -> Target:
-    """Return a preset, a recipe (as `train` finds it), or a stored model, looked for in this order.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """Return a preset, a recipe (as `train` finds it), or a stored model, in this order. Raises NotFoundError."""
     if name in presets():
         return Target(name, presets()[name])
     try:

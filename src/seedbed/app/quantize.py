@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
@@ -16,20 +15,12 @@ from seedbed.models.store import load_model, save_model
 from seedbed.transform.quantize import quantize
 
 
-@dataclass(frozen=True)
-class QuantizedCopy:
-    """A stored copy; ``quality`` is None where it was not measured."""
-
-    name: str
-    quantization: str
-    artifact: Artifact
-    quality: Quality | None
-
-
 def quantized_copies(
     library: Library, model: str, quantizations: Sequence[str], name: str | None = None, *, measure: bool = True
-) -> list[QuantizedCopy]:
+) -> list[tuple[str, Artifact, Quality | None]]:
     """Make, store and measure a copy of a model for each quantization, called MODEL-QUANTIZATION unless named.
+
+    Returns their names, the copies, and their quality where it was measured.
 
     Raises:
         UsageError: there is no such quantization, or one name is given to several copies.
@@ -40,19 +31,22 @@ def quantized_copies(
         why = f"{len(quantizations)} quantizations"
         raise UsageError("one name cannot be given to several models", why=why, fix="omit --name")
     artifact = library.get(model, "model")
-    return [_copy(library, artifact, one, name or f"{model}-{one}", measure) for one in quantizations]
+    found = []
+    for one in quantizations:
+        called = name or f"{model}-{one}"
+        made = _copy(library, artifact, one, called)
+        found.append((called, made, _quality(library, artifact, made) if measure else None))
+    return found
 
 
-def _copy(library: Library, artifact: Artifact, quantization: str, name: str, measure: bool) -> QuantizedCopy:
+def _copy(library: Library, artifact: Artifact, quantization: str, name: str) -> Artifact:
     loaded = load_model(artifact, dtype="stored")  # mapped: one layer at a time becomes float32
     quantize(loaded.model, quantization)
     with library.writing("model", parents=[artifact], config={"quantization": quantization}, name=name) as draft:
         draft.licence = artifact.manifest.licence
         draft.metrics = dict(artifact.manifest.metrics)
         save_model(draft.path, loaded.model, loaded.tokenizer, quantization)
-    return QuantizedCopy(
-        name, quantization, draft.result, _quality(library, artifact, draft.result) if measure else None
-    )
+    return draft.result
 
 
 def _quality(library: Library, artifact: Artifact, copy: Artifact) -> Quality | None:

@@ -68,11 +68,7 @@ def import_as(library: Library, path: Path, name: str, *, quantization: str | No
 def export_published(
     library: Library, model: str, form: PublishedForm, folder: Path | None, quantization: GgufPrecision
 ) -> ExportedFolder:
-    """Write a model of the library into a new folder, by default ``MODEL-FORM``.
-
-    Raises:
-        UsageError: the folder is not empty, or no published family has the model's shape.
-    """
+    """Write a model into a new folder, by default ``MODEL-FORM``. Raises UsageError: not empty, or no family fits."""
     artifact = library.get(model, "model")
     target = folder or Path(f"{model}-{form}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

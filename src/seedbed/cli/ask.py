@@ -23,7 +23,7 @@ _EXCERPT = 120
 
 @click.command("ask")
 @click.argument("question")
-@click.option("--docs", "collection", type=options.CollectionName(), required=True, help="The collection to search.")
+@click.option("--docs", "collection", type=options.COLLECTION, required=True, help="The collection to search.")
 @click.option("--model", metavar="MODEL|URL", help="Writes the answer: a name, an id, URL or URL#NAME.")
 @options.choice("--chain", of=Chain, text="How to answer. [default: stuff; extract without a model]")
 @options.limit(5, "Passages to find.")

@@ -17,12 +17,7 @@ from seedbed.inference.parameters import Sampling
 def open_chat_model(
     reference: str, sampling: Sampling, context: int | None, as_json: bool
 ) -> tuple[ChatModel, ReplyOptions]:
-    """Return a model by name or URL, and the options of its replies.
-
-    Raises:
-        NotFoundError: there is none of that name.
-        UsageError: the URL is wrong, or beams are asked of a server.
-    """
+    """Return a model by name or URL, and the options of its replies. Raises NotFoundError; UsageError: a wrong URL."""
     if is_url(reference):
         if sampling.beams > 1:
             why = "a server's API has no such option"
@@ -47,11 +42,7 @@ def _remote_options(sampling: Sampling) -> ReplyOptions:
 
 
 def make_memory(kind: str, size: int | None, window: int, turns: int) -> Memory:
-    """Return the memory of that name; by default its size is so many turns, or a part of the model's window.
-
-    Raises:
-        UsageError: the size is out of range, or the memory has none.
-    """
+    """Return the memory of that name, by default of so many turns or a part of the window. Raises UsageError."""
     if kind == "window":
         return WindowMemory(turns if size is None else size)
     if kind == "tokens":

@@ -31,12 +31,9 @@ def list_chats(as_json: bool) -> None:
     """
     with Conversations.of(Library()) as saved:
         listed = saved.all()
-    found = [
-        asdict(one)
-        | {"created": iso_time(one.created), "updated": iso_time(one.updated)}
-        | {"tokens": one.usage.prompt_tokens + one.usage.completion_tokens}
-        for one in listed
-    ]
+    found = [asdict(one) | {"tokens": one.usage.prompt_tokens + one.usage.completion_tokens} for one in listed]
+    for one in found:
+        one |= {"created": iso_time(one["created"]), "updated": iso_time(one["updated"])}
     print_list(found, ("name", "messages", "tokens", "updated"), as_json)
 
 

@@ -73,11 +73,7 @@ def plain_line(text: str) -> str:
 
 
 def read_text(argument: str) -> str:
-    """Return the text itself, or all of standard input for ``-``.
-
-    Raises:
-        UsageError: standard input is not UTF-8 text.
-    """
+    """Return the text itself, or all of standard input for ``-``. Raises UsageError: it is not UTF-8 text."""
     if argument != "-":
         return argument
     try:
@@ -87,12 +83,7 @@ def read_text(argument: str) -> str:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on standard error, unless ``yes``.
-
-    Raises:
-        UsageError: standard input has no answer.
-        click.Abort: the answer is no.
-    """
+    """Ask on standard error, unless ``yes``. Raises UsageError: nobody answers; click.Abort: the answer is no."""
     if yes:
         return
     try:

@@ -34,13 +34,7 @@ Ctrl-C stops an answer; the part written so far stays in the conversation."""
 
 @dataclass
 class Conversation:
-    """The messages so far, and the way to answer the next question.
-
-    Attributes:
-        options: of every reply.
-        name: its name where it is saved, else empty.
-        system: the system message it begins with.
-    """
+    """The messages so far, and the way to answer the next question; ``name`` is empty where it is not saved."""
 
     model: ChatModel
     memory: Memory

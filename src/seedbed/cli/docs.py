@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +110,17 @@ def show_command(collection: str, source: str | None, as_json: bool) -> None:
     $ seedbed docs show guide docs/install.md
     """
     with _opened(collection) as found:
-        if source is None:
-            _show_documents(found, as_json)
-        else:
-            _show_chunks(found, source, as_json)
+        if source is not None:
+            _show_chunks(found.chunks_of(source), as_json)
+            return
+        about = _summary(found)
+        sources = [vars(one) | {"added": iso_time(one.added)} for one in found.store.documents()]
+    if as_json:
+        print_json(about | {"sources": sources})
+        return
+    print_list(sources, ("source", "title", "chunks", "added", "sha256"), as_json)
+    if pending := about["without_vector"]:
+        say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
 
 
 @docs_command.command("search")
@@ -243,18 +251,7 @@ def _print_report(collection: Collection, report: IngestReport) -> None:
     print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 
 
-def _show_documents(collection: Collection, as_json: bool) -> None:
-    sources = [vars(one) | {"added": iso_time(one.added)} for one in collection.store.documents()]
-    if as_json:
-        print_json(_summary(collection) | {"sources": sources})
-        return
-    print_list(sources, ("source", "title", "chunks", "added", "sha256"), as_json)
-    if pending := collection.store.pending():
-        say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
-
-
-def _show_chunks(collection: Collection, source: str, as_json: bool) -> None:
-    chunks = collection.chunks_of(source)
+def _show_chunks(chunks: Sequence[Chunk], as_json: bool) -> None:
     if as_json:
         print_json([{"id": chunk.id, **vars(chunk)} for chunk in chunks])
         return

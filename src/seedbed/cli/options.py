@@ -82,11 +82,7 @@ mode = choice("--mode", of=Mode, text="How to find passages.", default="hybrid",
 
 
 class StoredName(click.types.StringParamType):
-    """A name in the library, completed by the shell.
-
-    Args:
-        kind: only names of artifacts of this kind.
-    """
+    """A name in the library, completed by the shell: of artifacts of one kind or of any, or of collections."""
 
     def __init__(self, kind: str | None = None) -> None:
         self.kind = kind
@@ -97,18 +93,11 @@ class StoredName(click.types.StringParamType):
         try:
             held = {path.name: path.parent.name for path in library.root.glob("*/*")}
             names = [name for name, target in library.names().items() if self.kind in (None, held.get(target))]
+            if self.kind == "collection":
+                names = sorted(path.parent.name for path in library.root.glob("docs/*/collection.json"))
         except OSError:
             names = []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-class CollectionName(click.types.StringParamType):
-    """The name of a collection of documents, completed by the shell."""
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the names that begin like that."""
-        found = sorted(path.parent.name for path in Library().root.glob("docs/*/collection.json"))
-        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 def stored(argument: str, kind: str | None = None, **more: Any) -> Decorator[Any]:
@@ -116,5 +105,6 @@ def stored(argument: str, kind: str | None = None, **more: Any) -> Decorator[Any
     return click.argument(argument, type=StoredName(kind), **more)
 
 
+COLLECTION = StoredName("collection")
 model = stored("model", "model")
-collection = click.argument("collection", type=CollectionName())
+collection = click.argument("collection", type=COLLECTION)

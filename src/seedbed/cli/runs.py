@@ -107,13 +107,13 @@ def show_traces(identity: str | None, limit: int, as_json: bool) -> None:
     with TraceLog.of(Library()) as log:
         spans = log.latest(limit) if identity is None else log.tree(identity)
     if as_json:
-        print_json([asdict(one) | {"seconds": one.seconds} | _times(one) for one in spans])
+        print_json([_to_json(one) for one in spans])
     elif identity is None:
         headers = ["time", "name", "seconds", "read", "written", "status", "id"]
-        rows = [[iso_time(one.started), plain_line(one.name), *_cost(one), one.status, one.id[:8]] for one in spans]
+        rows = [[iso_time(one.started), _plain(one.name), *_cost(one), one.status, one.id[:8]] for one in spans]
         print_table(headers, rows, right=(2, 3, 4))
     else:
-        shown = [(f"{'  ' * depth}{one.what} {plain_line(one.name)}", one) for depth, one in _tree(spans)]
+        shown = [(f"{'  ' * depth}{one.what} {_plain(one.name)}", one) for depth, one in _tree(spans)]
         rows = [[name, *_cost(one), _told(one)] for name, one in shown]
         print_table(["what", "seconds", "read", "written", ""], rows, right=(1, 2, 3))
 
@@ -149,15 +149,21 @@ def _tree(spans: Sequence[LoggedSpan]) -> Iterator[tuple[int, LoggedSpan]]:
         waiting += [(depth + 1, part) for part in reversed(parts.get(one.id, []))]
 
 
+def _plain(text: str) -> str:
+    """Return one line without unprintable characters, which could steer a terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in plain_line(text))
+
+
 def _told(one: LoggedSpan) -> str:
     pairs = [*one.data.items(), *one.result.items()]  # contents may be in both
     told = [f"{name}={value}" for name, value in pairs if not name.endswith("_tokens")]
     status = [] if one.status == "ok" else [f"{one.status}: {one.error}" if one.error else one.status]
-    return plain_line(" ".join([*status, *told]))
+    return _plain(" ".join([*status, *told]))
 
 
-def _times(one: LoggedSpan) -> dict[str, str]:
-    return {"started": iso_time(one.started), "ended": "" if one.ended is None else iso_time(one.ended)}
+def _to_json(one: LoggedSpan) -> dict[str, Any]:
+    ended = "" if one.ended is None else iso_time(one.ended)
+    return {**asdict(one), "started": iso_time(one.started), "seconds": one.seconds, "ended": ended}
 
 
 def _cost(one: LoggedSpan) -> list[str]:

@@ -30,7 +30,19 @@ def show_of(kind: str | None, words: str) -> click.Command:
     @click.option("--verify", is_flag=True, help="Hash every file of the family again; exit 1 on damage.")
     @options.common_flags
     def show(reference: str, everything: bool, verify: bool, as_json: bool) -> None:
-        _show(reference, kind, everything, verify, as_json)
+        library = Library()
+        artifact = library.get(reference, kind)
+        root = family(library, artifact)
+        if verify:
+            count = verify_family(root)
+            say(f"verified {count} artifact{'s' if count > 1 else ''}: every file has the hash it was stored with")
+        if as_json:
+            print_json(_to_json(library, artifact) | {"family": family_json(root)})
+            return
+        _print_summary(library, artifact, everything)
+        print()
+        for line in tree_lines(root, lambda relative: list(_raw_files(relative, everything))):
+            print(line)
 
     return show
 
@@ -57,22 +69,10 @@ add_verbs(models_command, "model")
 models_command.add_command(show_of("model", "models show"))
 
 
-def _show(reference: str, kind: str | None, everything: bool, verify: bool, as_json: bool) -> None:
-    library = Library()
-    artifact = library.get(reference, kind)
-    root = family(library, artifact)
-    if verify:
-        count = verify_family(root)
-        say(f"verified {count} artifact{'s' if count > 1 else ''}: every file has the hash it was stored with")
-    if as_json:
-        about = {"kind": artifact.kind, "id": artifact.id, "names": library.names_of(artifact)}
-        stored = {"created": artifact.manifest.created, "bytes": artifact.size, "config": artifact.manifest.config}
-        print_json(about | stored | details(artifact) | model_facts(artifact) | {"family": family_json(root)})
-        return
-    _print_summary(library, artifact, everything)
-    print()
-    for line in tree_lines(root, lambda relative: list(_raw_files(relative, everything))):
-        print(line)
+def _to_json(library: Library, artifact: Artifact) -> dict[str, Any]:
+    about = {"kind": artifact.kind, "id": artifact.id, "names": library.names_of(artifact)}
+    stored = {"created": artifact.manifest.created, "bytes": artifact.size, "config": artifact.manifest.config}
+    return about | stored | details(artifact) | model_facts(artifact)
 
 
 def _print_summary(library: Library, artifact: Artifact, everything: bool) -> None:

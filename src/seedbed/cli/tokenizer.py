@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS = TokenizerSettings()
 _FIXED_SIZE = ("char", "byte")
+_YES = {True: "yes", False: "no"}
 
 
 @options.group("tokenizer")
@@ -90,7 +91,7 @@ def show(name: str, as_json: bool) -> None:
         return
     for key in ("kind", "vocab_size", "hash"):
         print(f"{key.replace('_', ' '):14}{page[key]}")
-    print(f"{'lossless':14}{_yes_or_no(page['lossless'])}")
+    print(f"{'lossless':14}{_YES[page['lossless']]}")
     print(f"{'special':14}" + ", ".join(f"{token} {index}" for token, index in page["special"].items()))
     for key in ("longest", "most_frequent"):
         if page[key]:
@@ -155,8 +156,7 @@ def compare(names: tuple[str, ...], path: Path | None, as_json: bool) -> None:
         print_json([{**about, "vocab_size": one.vocab_size, **fit_json(fit)} for about, one, fit in rows])
         return
     cells = [
-        [*about.values(), f"{one.vocab_size:,}", *_fit_cells(fit), _yes_or_no(one.is_lossless)]
-        for about, one, fit in rows
+        [*about.values(), f"{one.vocab_size:,}", *_fit_cells(fit), _YES[one.is_lossless]] for about, one, fit in rows
     ]
     print_table(["tokenizer", "kind", "pieces", *_FIT_HEADERS, "lossless"], cells, right=(2, 3, 4, 5))
 
@@ -169,10 +169,6 @@ _FIT_HEADERS = ["bytes per token", "tokens per word", "unknown"]
 
 def _fit_cells(fit: Fit) -> list[str]:
     return [f"{fit.bytes_per_token:.3f}", f"{fit.tokens_per_word:.3f}", f"{fit.unknown_share:.2%}"]
-
-
-def _yes_or_no(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def _quoted(piece: str) -> str:

@@ -46,9 +46,8 @@ def quantize_command(model: str, quantization: tuple[str, ...], name: str | None
     library = Library()
     original = library.get(model, "model")
     rows: list[dict[str, Any]] = [
-        {"name": one.name, "id": one.artifact.id, "quantization": one.quantization, "bytes": one.artifact.size}
-        | (vars(one.quality) if one.quality else {})
-        for one in quantized_copies(library, model, quantization, name, measure=measure)
+        {"name": called, "id": made.id, **made.manifest.config, "bytes": made.size} | (vars(quality) if quality else {})
+        for called, made, quality in quantized_copies(library, model, quantization, name, measure=measure)
     ]
     if as_json:
         print_json({"original": original.id, "bytes": original.size, "models": rows})

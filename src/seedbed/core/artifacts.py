@@ -108,11 +108,10 @@ class Artifact:
 
     def _seen(self) -> dict[str, Any]:
         """Return the states of files when they were last verified."""
-        try:
-            stored = files.read_json(self.path / VERIFIED)
-        except (OSError, ValueError):
-            return {}
-        return stored if isinstance(stored, dict) else {}
+        with suppress(OSError, ValueError):
+            if isinstance(stored := files.read_json(self.path / VERIFIED), dict):
+                return stored
+        return {}
 
 
 @dataclass

@@ -7,6 +7,7 @@ fields to the OpenAI error shape. Anything else that is raised is a bug in seedb
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 
 
@@ -37,17 +38,13 @@ class SeedbedError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all fields when the error crosses a process boundary."""
-        return _rebuild, (type(self), self.what, self.why, self.fix, self.paste)
+        return functools.partial(type(self), self.what, why=self.why, fix=self.fix, paste=self.paste), ()
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
     """Return the fix for a wrong name: the nearest of those known, or ``otherwise`` where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean `{near[0]}`?" if near else otherwise
-
-
-def _rebuild(kind: type[SeedbedError], what: str, why: str, fix: str, paste: str) -> SeedbedError:
-    return kind(what, why=why, fix=fix, paste=paste)
 
 
 class UsageError(SeedbedError):

@@ -41,11 +41,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_object(path: Path, *, fix: str, most: int = 20_000_000) -> dict[str, Any]:
-    """Read a JSON object that came from outside.
-
-    Raises:
-        CorruptError: it cannot be read, is no object, or has more than ``most`` bytes.
-    """
+    """Read a JSON object from outside. Raises CorruptError: unreadable, no object, or more than ``most`` bytes."""
     try:
         if (size := path.stat().st_size) > most:
             raise ValueError(f"it has {size} bytes, at most {most} are read")

@@ -16,12 +16,7 @@ from seedbed.core.progress import progress
 
 @dataclass(frozen=True)
 class Relative:
-    """An artifact in a family.
-
-    Attributes:
-        artifact: None where the library does not hold it any more.
-        repeated: its own parents were shown before.
-    """
+    """An artifact in a family, None where the library lost it; ``repeated`` where its parents were shown before."""
 
     id: str
     artifact: Artifact | None
@@ -65,11 +60,7 @@ def _held(library: Library, identity: str) -> Artifact | None:
 
 
 def tree_lines(root: Relative, details: Callable[[Artifact], Sequence[str]] = lambda artifact: ()) -> Iterator[str]:
-    """Yield the family as lines: kind, beginning of the id, names.
-
-    Args:
-        details: further lines below an artifact, such as a corpus's files.
-    """
+    """Yield the family as lines: kind, beginning of the id, names; ``details`` are further lines of an artifact."""
     yield _label(root)
     if root.artifact is None or root.repeated:
         return

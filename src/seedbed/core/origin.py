@@ -18,13 +18,7 @@ _LAST_PART = re.compile(r"(\[\d+\]|\.?[^.\[\]]+|.)\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Origin:
-    """The source of settings, to point an error at a line, a flag or a variable.
-
-    Attributes:
-        name: of the file.
-        text: of the file.
-        given: the keys that were set outside the file, and where.
-    """
+    """The source of settings: a file with its name and text; ``given`` has the keys set outside it, and where."""
 
     name: str
     text: str

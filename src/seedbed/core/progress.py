@@ -42,13 +42,7 @@ class ProgressBar:
 
 @contextmanager
 def progress(title: str, total: float | None = None, unit: str = "") -> Iterator[ProgressBar]:
-    """Show progress of work that may take over two seconds.
-
-    Args:
-        title: what is being done.
-        total: units of work in all, when known.
-        unit: what is counted, for the rate ("tokens", "documents").
-    """
+    """Show progress of work that may take over two seconds: of ``total`` units, where known, called ``unit``."""
     if _quiet.get():
         yield ProgressBar()
     elif sys.stderr.isatty():

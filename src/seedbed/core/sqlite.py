@@ -42,11 +42,7 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read one consistent state of the file throughout the block; no writer waits for it.
-
-        Raises:
-            CorruptError: the file is damaged.
-        """
+        """Read one consistent state throughout the block; no writer waits for it. Raises CorruptError: damaged."""
         with self._transaction("BEGIN"):
             yield self._connection
 
