@@ -97,7 +97,7 @@ def solo(runner: HashRunner, request: Request, ends: Sequence[int] = ()) -> list
     tokens: list[Token] = []
     while not (tokens and tokens[-1].finish):
         for start, cell in cells:
-            rows = fresh.forward([TokenChunk(cell, start, [], "last", 0, request.adapter)])
+            rows = fresh.forward([TokenChunk(cell, start, [], 1, 0, request.adapter)])
         logits, logsumexp = rows.logits[0], rows.logsumexp[0]
         chosen = sampler.choose(logits, prompt, reply, sampling)
         cells = [(len(prompt) + len(reply), [chosen])]

@@ -12,16 +12,11 @@ _TRANSIENT = {429, 500, 502, 503, 504}
 
 
 class RemoteError(SeedbedError):
-    """A server that did not answer, or answered that it cannot.
+    """A server that did not answer, or answered that it cannot."""
 
-    Attributes:
-        status: of HTTP, where there was an answer. transient: trying again may help.
-        retry_after: seconds that the server asks to wait.
-    """
-
-    status: int | None = None
-    transient: bool = False
-    retry_after: float | None = None
+    status: int | None = None  # of HTTP, where there was an answer
+    transient: bool = False  # trying again may help
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 def refused(status: int, text: str, url: str, retry_after: float | None = None) -> SeedbedError:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from seedbed.chat.remote import RemoteModel
     from seedbed.core.artifacts import Library
 
-KEY_VARIABLE = "SEEDBED_KEY"
-"""The environment variable that holds the key of servers named by URL."""
+KEY_VARIABLE = "SEEDBED_KEY"  # the environment variable that holds the key of servers named by URL
 
 
 def open_model(
@@ -26,7 +25,6 @@ def open_model(
     """The model that ``NAME``, an id, ``URL`` or ``URL#NAME`` names. A URL is not asked before it is needed.
 
     Args:
-        reference: a URL has ``://`` in it.
         library: where names are looked up.
         key: of the server; the environment's ``SEEDBED_KEY`` unless given.
         window: tokens of prompt and reply, for servers that do not say.
@@ -50,10 +48,7 @@ def is_url(reference: str) -> bool:
 
 
 def first_that_fits(models: Sequence[ChatModel], messages: Sequence[Message], room: int = 1) -> ChatModel:
-    """The first model whose window holds the messages and ``room`` tokens of a reply.
-
-    Args:
-        models: the preferred one first, for example from the smallest to the largest.
+    """The first model whose window holds the messages and ``room`` tokens of a reply; the preferred one comes first.
 
     Raises:
         CapacityError: there is none. UsageError: there are no models.

@@ -63,8 +63,7 @@ class Toolbox:
     def of(cls, tools: Sequence[Tool], choice: str | None, several: bool = False) -> Toolbox | None:
         """Choose among tools by "auto", "none", "required" or a tool's name. None: there is nothing to call.
 
-        Raises:
-            UsageError: a name cannot be one, is there twice, or is chosen and not there.
+        Raises UsageError for a name that cannot be one, is there twice, or is chosen and not there.
         """
         names = [tool.name for tool in tools]
         if wrong := [name for place, name in enumerate(names) if not _NAME.fullmatch(name) or name in names[:place]]:
@@ -80,10 +79,7 @@ class Toolbox:
 
     def describe(self, messages: PlainMessages) -> PlainMessages:
         """Return the messages, with the description of the tools in the system's."""
-        told = [
-            {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-            for tool in self.tools
-        ]
+        told = [tool.to_wire()["function"] for tool in self.tools]
         first = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
         system = {"role": "system", "content": first + describe_functions(told, self.several)}
         return [system, *(messages[1:] if messages[0]["role"] == "system" else messages)]
@@ -93,8 +89,7 @@ class Toolbox:
 class PromptEncoder:
     """Encodes conversations for one model, with the tools of one reply.
 
-    Attributes:
-        context_window: tokens that prompt and reply together may have.
+    Prompt and reply together may have ``context_window`` tokens.
     """
 
     tokenizer: Tokenizer
@@ -115,8 +110,7 @@ class PromptEncoder:
 def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar | None:
     """Return the grammar of a reply, from the caller's grammar and the tools it may call.
 
-    Raises:
-        UsageError: both are given, and the grammar is no JSON schema.
+    Raises UsageError where both are given, and the grammar is no JSON schema.
     """
     schema = None
     if grammar is not None and grammar.kind == "json_schema":

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 from torch import Tensor
 
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.inference.beam import beam_search
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.grammar import GrammarCompiler
@@ -36,9 +36,8 @@ Deliver = Callable[[Event], None]
 def make_client(loaded: LoadedModel, *, fast: bool = True) -> EngineClient:
     """Build an engine for a model and its client, for one thread. Keep it: it remembers what prompts begin with.
 
-    Args:
-        fast: on the kernel where there is one, which is built on first use and copies float weights into its own
-            order. False: with the model's own modules, for a model that is still changing.
+    A ``fast`` one is on the kernel where there is one, which is built on first use and copies float weights into its
+    own order; the other uses the model's own modules, for a model that is still changing.
     """
     runner = make_runner(loaded) if fast else TorchRunner(loaded.model, known=known_ids(loaded))
     engine = Engine(runner, end_ids(loaded.tokenizer), grammars=GrammarCompiler(loaded.tokenizer))
@@ -59,6 +58,7 @@ class EngineClient:
         salt: only requests with the same salt share cached prefixes.
         seconds: limit for all that is asked, from now on.
         decoder: the engine's model, for beam search, which keeps caches of its own; None refuses beams.
+        adapter: name of the LoRA adapter that replies are written with.
     """
 
     def __init__(
@@ -68,9 +68,10 @@ class EngineClient:
         salt: str = "",
         seconds: float | None = None,
         decoder: Decoder | None = None,
+        adapter: str | None = None,
     ) -> None:
         self._engine = SteppedEngine(engine) if isinstance(engine, Engine) else engine
-        self._salt, self._decoder = salt, decoder
+        self._salt, self._decoder, self._adapter = salt, decoder, adapter
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._open: dict[str, Deliver] = {}
         self._ended: SeedbedError | None = None
@@ -78,10 +79,7 @@ class EngineClient:
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield a reply's tokens as they are decided (with beams: all at the end). An unread rest is cancelled.
 
-        Raises:
-            UsageError: the prompt is empty, or holds an id that the model does not know.
-            CapacityError: it is longer than the model's window. QueueFull: too much is waiting. All of these come
-            now, not at the first token. SeedbedError: the work was ended.
+        Raises as :meth:`submit`, now and not at the first token; later SeedbedError where the work was ended.
         """
         if sampling.beams > 1 and self._decoder is not None:
             return iter(self._search(self._decoder, prompt_ids, sampling))
@@ -96,23 +94,27 @@ class EngineClient:
     def embed(self, tokens: Sequence[int]) -> Tensor:
         """Return the mean (D,) of a text's last hidden states.
 
-        Raises:
-            UsageError, CapacityError: the model cannot read the text.
+        Raises UsageError or CapacityError where the model cannot read the text, or works with an adapter.
         """
+        if self._adapter:
+            why = f"{self._adapter} is an adapter, and vectors are made without it"
+            raise UsageError("an adapter makes no vectors", why=why, fix="name its base model")
         return self._engine.embed(tokens)
 
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, deliver: Deliver, *, echo: bool = False) -> str:
         """Ask for a reply. Returns the id of the request; ``deliver`` gets its events, in the engine's thread.
 
         Raises:
-            UsageError, CapacityError, QueueFull: it is refused. SeedbedError: the work was ended.
+            UsageError: the prompt is empty or holds an id that the model does not know, or an option cannot be used.
+            CapacityError: the prompt is longer than the window. QueueFull: too much is waiting.
+            SeedbedError: the work was ended.
         """
         name = secrets.token_hex(12)
         self._open[name] = deliver
         try:
             if self._ended:
                 raise self._ended
-            request = Request(name, tuple(prompt_ids), sampling, self._salt, deadline=self._deadline, echo=echo)
+            request = Request(name, tuple(prompt_ids), sampling, self._salt, self._adapter, self._deadline, echo)
             self._engine.submit(request, deliver)
             if self._ended:  # meanwhile, in another thread
                 raise self._ended
@@ -140,11 +142,9 @@ class EngineClient:
 
     def _search(self, model: Decoder, prompt: Sequence[int], sampling: Sampling) -> list[Token]:
         engine, window = self._engine.engine, model.config.max_length
-        known = engine.runner.vocab_size
-        check_prompt(prompt, known, window)
+        check_prompt(prompt, engine.runner.vocab_size, window)
         limit = min(sampling.max_tokens, window - len(prompt) + 1)
-        beams, penalty = sampling.beams, sampling.length_penalty
-        return beam_search(model, prompt, engine.end_ids, limit, beams, penalty, known=known)
+        return beam_search(model, prompt, engine.end_ids, limit, sampling, engine.runner.vocab_size)
 
 
 class EventStream(Iterator[Event]):
@@ -199,7 +199,7 @@ class SteppedEngine:
         return inbox.get()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Return the mean (D,) of a text's last hidden states; raises as :meth:`EngineClient.embed`."""
+        """Return the mean (D,) of a text's last hidden states. Raises as :meth:`EngineClient.embed`."""
         return _mean_hidden(self.engine, tokens)
 
 
@@ -216,18 +216,14 @@ class EngineThread:
         self._jobs: deque[tuple[Future[Tensor], Sequence[int]]] = deque()
         self._routes: dict[str, Deliver] = {}
         self._arriving, self._arriving_tokens = 0, 0
-        self._open, self._running = True, True
+        self._running = True
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, deliver: Deliver) -> None:
         """Queue a request; ``deliver`` gets its events, in the owner thread, until a last token or an error.
 
-        The checks, and compiling a grammar, happen here and now.
-
-        Raises:
-            UsageError, CapacityError: it cannot be honoured. QueueFull: too much is waiting.
-            SeedbedError: the engine is shutting down.
+        The checks, and compiling a grammar, happen here and now; raises as :meth:`EngineClient.submit`.
         """
         sequence = self.engine.prepare(request)
         with self._changed:
@@ -251,11 +247,7 @@ class EngineThread:
         return inbox.get()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Return the mean (D,) of a text's last hidden states; waits for it.
-
-        Raises:
-            UsageError, CapacityError: the text cannot be read by the model.
-        """
+        """Return the mean (D,) of a text's last hidden states; waits for it. Raises as :meth:`EngineClient.embed`."""
         check_prompt(tokens, self.engine.runner.vocab_size, self.engine.runner.max_length)
         future: Future[Tensor] = Future()
         with self._changed:
@@ -268,21 +260,15 @@ class EngineThread:
         """Return the engine's state and counters."""
         return self.engine.stats()
 
-    def drain(self, seconds: float) -> bool:
-        """Take nothing new and wait for what is running. Returns whether all of it ended in time."""
-        with self._changed:
-            self._open = False
-            return self._changed.wait_for(lambda: not self._routes and not self._jobs, seconds)
-
     def close(self) -> None:
         """Stop the thread; what is still running ends with an error."""
         with self._changed:
-            self._open = self._running = False
+            self._running = False
             self._changed.notify_all()
         self._thread.join()
 
     def _require_open(self) -> None:
-        if not self._open:
+        if not self._running:
             raise _stopped()
 
     def _post(self, command: Callable[[], None]) -> None:
@@ -329,20 +315,15 @@ class EngineThread:
         with self._changed:
             self.engine.abort(request_id)
             self._routes.pop(request_id, None)
-            self._changed.notify_all()
 
     def _work(self) -> None:
         """Embed one text at a time, so that replies go on in between."""
-        if not self._jobs:
-            return
-        future, tokens = self._jobs[0]
-        try:
-            future.set_result(_mean_hidden(self.engine, tokens))
-        except Exception as error:
-            future.set_exception(error)
-        with self._changed:
-            self._jobs.popleft()
-            self._changed.notify_all()
+        if self._jobs:
+            future, tokens = self._jobs.popleft()
+            try:
+                future.set_result(_mean_hidden(self.engine, tokens))
+            except Exception as error:
+                future.set_exception(error)
 
 
 def _ignore(event: Event) -> None:

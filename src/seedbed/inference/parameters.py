@@ -17,14 +17,14 @@ from seedbed.core.errors import UsageError
 
 _SEEDS = 2**63 - 1
 _BIASES, _GRAMMAR_LENGTH = 300, 65_536
+_WITH_BEAMS = ("max_tokens", "stop", "seed", "beams", "length_penalty")  # settings that beam search has too
 
 
 @dataclass(frozen=True)
 class Grammar:
     """The form of a reply: a JSON schema, a regular expression, a Lark grammar, or a JSON list of texts.
 
-    Raises:
-        UsageError: it is too long.
+    Raises UsageError for one that is too long.
     """
 
     kind: Literal["json_schema", "regex", "lark", "choice"]
@@ -32,11 +32,8 @@ class Grammar:
 
     def __post_init__(self) -> None:
         if len(self.text) > _GRAMMAR_LENGTH:
-            raise UsageError(
-                f"the {self.kind} is too long",
-                why=f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed",
-                fix="simplify it",
-            )
+            why = f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed"
+            raise UsageError(f"the {self.kind} is too long", why=why, fix="simplify it")
 
 
 def _program(doc: str, at_least: float | None = None, at_most: float | None = None) -> dict[str, Any]:
@@ -48,8 +45,7 @@ def _program(doc: str, at_least: float | None = None, at_most: float | None = No
 class Sampling:
     """The settings of sampling. Temperature 0 is greedy; ``beams`` above 1 is beam search, which draws nothing.
 
-    Raises:
-        UsageError: a value is out of range, or beams are combined with a setting that only sampling knows.
+    Raises UsageError for a value out of range, and for beams combined with a setting that only sampling knows.
     """
 
     max_tokens: int = setting(256, "Generate at most this many tokens.", at_least=1, at_most=10_000_000)
@@ -81,14 +77,18 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            _check_range(one.name, getattr(self, one.name), one.metadata["at_least"], one.metadata["at_most"])
+            check_range(one.name, getattr(self, one.name), one.metadata["at_least"], one.metadata["at_most"])
         if any(not text for text in self.stop):
             raise UsageError("stop cannot be an empty text", why="every reply holds it", fix="leave it out")
         if self.beams > 1:
             self._check_beams()
         if self.grammar is not None and self.ignore_end:
             raise UsageError("a grammar needs the end token", why="it ends the reply", fix="leave out ignore_end")
-        self._check_biases()
+        if len(self.logit_bias) > _BIASES:
+            why = f"{len(self.logit_bias)} are given, {_BIASES} are allowed"
+            raise UsageError("logit_bias has too many entries", why=why, fix="leave some out")
+        for token, bias in self.logit_bias:
+            check_range(f"logit_bias of token {token}", bias, -100, 100)
 
     @property
     def greedy(self) -> bool:
@@ -99,43 +99,21 @@ class Sampling:
         """Return the same request with its seed fixed, chosen at random where there was none."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(2**31))
 
-    def _check_biases(self) -> None:
-        if len(self.logit_bias) > _BIASES:
-            why = f"{len(self.logit_bias)} are given, {_BIASES} are allowed"
-            raise UsageError("logit_bias has too many entries", why=why, fix="leave some out")
-        for token, bias in self.logit_bias:
-            _check_range(f"logit_bias of token {token}", bias, -100, 100)
-
     def _check_beams(self) -> None:
         """Refuse settings that change the distribution: beam search maximizes the model's own probability."""
-        neutral = {
-            "temperature": 0,
-            "top_k": 0,
-            "top_p": 1,
-            "min_p": 0,
-            "repetition_penalty": 1,
-            "frequency_penalty": 0,
-            "presence_penalty": 0,
-            "logit_bias": (),
-            "top_logprobs": 0,
-            "ignore_end": False,
-            "grammar": None,
-        }
-        for name, value in neutral.items():
-            if getattr(self, name) != value:
-                raise UsageError(
-                    f"beams = {self.beams} cannot be combined with {name} = {getattr(self, name)}",
-                    why="beam search looks for the most probable text and draws nothing",
-                    fix=f"set {name} = {value}, or beams = 1",
-                )
+        for one in dataclasses.fields(self):
+            value, neutral = getattr(self, one.name), 0 if one.name == "temperature" else one.default
+            if one.name not in _WITH_BEAMS and value != neutral:
+                what = f"beams = {self.beams} cannot be combined with {one.name} = {value}"
+                why = "beam search looks for the most probable text and draws nothing"
+                raise UsageError(what, why=why, fix=f"set {one.name} = {neutral}, or beams = 1")
 
 
-def _check_range(name: str, value: object, low: float | None, high: float | None) -> None:
+def check_range(name: str, value: object, low: float | None, high: float | None = None) -> None:
+    """Raises UsageError for a number outside of its range."""
     if not isinstance(value, (int, float)):
         return
     if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
         return
-    limits = " and ".join(
-        f"{word} {limit}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
-    )
+    limits = " and ".join(f"{word} {one}" for word, one in (("at least", low), ("at most", high)) if one is not None)
     raise UsageError(f"{name} = {value} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")

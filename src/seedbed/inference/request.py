@@ -18,12 +18,9 @@ class Token:
     """One generated token."""
 
     id: int
-    logprob: float
-    """Natural logarithm, under the model itself: before penalties, temperature and filters."""
-    finish: Finish | None = None
-    """Set on the last token. With ``"end"`` the token is the end token itself."""
-    top: tuple[tuple[int, float], ...] = ()
-    """The most probable ids here with their log-probabilities, best first, as many as were asked for."""
+    logprob: float  # natural, under the model itself: before penalties, temperature and filters
+    finish: Finish | None = None  # set on the last token; with "end" the token is the end token itself
+    top: tuple[tuple[int, float], ...] = ()  # the most probable ids here with their log-probabilities, best first
 
 
 def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:
@@ -35,33 +32,23 @@ def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> 
 
 @dataclass(frozen=True)
 class Request:
-    """One reply that is asked for.
+    """One reply that is asked for."""
 
-    Attributes:
-        id: names it while it is running.
-        sampling: with its seed fixed.
-        salt: only requests with the same salt share cached prefixes, and salts take turns in the queue.
-        adapter: name of a LoRA adapter of the runner.
-        deadline: ``time.monotonic()`` after which it ends with an error.
-        echo: the log-probabilities of the prompt's own tokens are wanted.
-    """
-
-    id: str
+    id: str  # names it while it is running
     prompt: tuple[int, ...]
-    sampling: Sampling
-    salt: str = ""
-    adapter: str | None = None
-    deadline: float | None = None
-    echo: bool = False
+    sampling: Sampling  # with its seed fixed
+    salt: str = ""  # only requests with the same salt share cached prefixes, and salts take turns in the queue
+    adapter: str | None = None  # name of a LoRA adapter of the runner
+    deadline: float | None = None  # ``time.monotonic()`` after which it ends with an error
+    echo: bool = False  # the log-probabilities of the prompt's own tokens are wanted
 
 
 @dataclass(frozen=True)
 class Event:
     """A token of a reply, or the error that ends it.
 
-    Attributes:
-        prompt_logprobs: with the first token of a request with ``echo``; None for the prompt's first token.
-        prompt_top: the most probable tokens at each of these places, as in :class:`Token`.
+    The first one of a request with ``echo`` has the prompt's log-probabilities, None for its first token, and the most
+    probable tokens at each place where they were asked for.
     """
 
     request_id: str
@@ -87,10 +74,7 @@ def in_use(request_id: str) -> UsageError:
 
 
 def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
-    """Refuse a prompt that a model cannot continue.
-
-    Args:
-        held: what holds ``max_length`` positions.
+    """Refuse a prompt that a model cannot continue; ``held`` is what holds ``max_length`` positions.
 
     Raises:
         UsageError: it is empty, or holds an id that the model does not know.
@@ -100,14 +84,9 @@ def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: 
         raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
     if min(prompt) < 0 or max(prompt) >= vocab_size:
         wrong = next(token for token in prompt if not 0 <= token < vocab_size)
-        raise UsageError(
-            f"token id {wrong} is not in the model's vocabulary",
-            why=f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer",
-            fix="encode the prompt with the model's own tokenizer",
-        )
+        why = f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer"
+        fix = "encode the prompt with the model's own tokenizer"
+        raise UsageError(f"token id {wrong} is not in the model's vocabulary", why=why, fix=fix)
     if len(prompt) > max_length:
-        raise CapacityError(
-            f"the prompt has {len(prompt)} tokens, {max_length} are allowed",
-            why=f"{held} holds {max_length} positions",
-            fix="shorten the prompt, or use a model with a longer window",
-        )
+        why, fix = f"{held} holds {max_length} positions", "shorten the prompt, or use a model with a longer window"
+        raise CapacityError(f"the prompt has {len(prompt)} tokens, {max_length} are allowed", why=why, fix=fix)

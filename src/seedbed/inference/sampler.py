@@ -32,7 +32,6 @@ def choose(
 
     Args:
         logits: (V,) the model's scores, unchanged by this.
-        prompt: ids given.
         reply: ids generated so far.
         sampling: with its seed fixed unless it is greedy.
         allowed: whether each token may come next; those beyond its end may not.
@@ -42,8 +41,7 @@ def choose(
         scores = mask(scores, allowed)
     if sampling.greedy:
         return int(scores.argmax())
-    position = len(prompt) + len(reply)
-    return draw(restrict(scores, sampling), sampling.seed or 0, position)
+    return draw(restrict(scores, sampling), sampling.seed or 0, position=len(prompt) + len(reply))
 
 
 def penalize(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> Tensor:

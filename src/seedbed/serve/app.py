@@ -6,6 +6,7 @@ import mimetypes
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -25,9 +26,8 @@ def create_app(server: Server) -> Gate:
         await server.pool.close()
         server.collections.close()
 
-    app = FastAPI(
-        title="seedbed", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
-    )
+    off: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    app = FastAPI(title="seedbed", version=__version__, lifespan=lifespan, **off)
     errors.install(app)
     for module in (chat, completions, responses, routes):
         app.include_router(module.router)
