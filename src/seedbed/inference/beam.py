@@ -21,8 +21,9 @@ from torch import Tensor
 
 from seedbed.core.progress import track
 from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Finish, Token, finish_of
+from seedbed.inference.request import Finish, Token
 from seedbed.inference.runner import BLOCK
+from seedbed.inference.sampler import finish_of
 from seedbed.models.decoder import Decoder
 from seedbed.nn.block import CrossState
 from seedbed.nn.cache import KVCache

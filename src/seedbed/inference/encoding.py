@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from seedbed.core.errors import UsageError
-from seedbed.inference.request import check_prompt
+from seedbed.inference.parameters import check_prompt
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of

@@ -19,8 +19,8 @@ from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, Usage
 from seedbed.inference import sampler
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.kv_blocks import BlockPool
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, Token, check_prompt, finish_of, in_use
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, Token, in_use
 from seedbed.inference.runner import BLOCK, LogitRows, Runner, TokenChunk
 from seedbed.inference.scheduler import Running, Scheduler
 from seedbed.inference.speculation import Speculator
@@ -270,7 +270,7 @@ class Engine:
             logit = float(logits[chosen])
             if sampling.top_logprobs:
                 top = sampler.top_logprobs(logits, rows.logsumexp[row], sampling.top_logprobs)
-        finish = finish_of(chosen, sequence.written + 1, sequence.ends, sequence.limit)
+        finish = sampler.finish_of(chosen, sequence.written + 1, sequence.ends, sequence.limit)
         if sequence.matcher and not finish:
             sequence.matcher.consume(chosen)
         sequence.tokens.append(chosen)

@@ -22,8 +22,8 @@ from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.inference.beam import beam_search
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.grammar import GrammarCompiler
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Event, Request, Token, check_prompt, in_use
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import Event, Request, Token, in_use
 from seedbed.inference.runners.making import known_ids, make_runner
 from seedbed.inference.runners.torch import TorchRunner
 from seedbed.models.decoder import Decoder

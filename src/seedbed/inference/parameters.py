@@ -1,4 +1,4 @@
-"""The typed, range-checked parameters of one generation request, parsed at the edge and never again inside.
+"""The typed, range-checked parameters of one generation request and its prompt, checked at the edge and not again.
 
 Each field carries its own documentation and range, from which the command line builds its options and this file its
 checks, so the two cannot drift apart. Imports nothing heavy: ``--help`` reads it.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seedbed.core.config import setting
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import CapacityError, UsageError
 
 _SEEDS = 2**63 - 1
 _BIASES, _GRAMMAR_LENGTH = 300, 65_536
@@ -117,3 +118,22 @@ def check_range(name: str, value: object, low: float | None, high: float | None 
         return
     limits = " and ".join(f"{word} {one}" for word, one in (("at least", low), ("at most", high)) if one is not None)
     raise UsageError(f"{name} = {value} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")
+
+
+def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
+    """Refuse a prompt that a model cannot continue; ``held`` is what holds ``max_length`` positions.
+
+    Raises:
+        UsageError: it is empty, or holds an id that the model does not know.
+        CapacityError: it is longer than the window.
+    """
+    if not prompt:
+        raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
+    if min(prompt) < 0 or max(prompt) >= vocab_size:
+        wrong = next(token for token in prompt if not 0 <= token < vocab_size)
+        why = f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer"
+        fix = "encode the prompt with the model's own tokenizer"
+        raise UsageError(f"token id {wrong} is not in the model's vocabulary", why=why, fix=fix)
+    if len(prompt) > max_length:
+        why, fix = f"{held} holds {max_length} positions", "shorten the prompt, or use a model with a longer window"
+        raise CapacityError(f"the prompt has {len(prompt)} tokens, {max_length} are allowed", why=why, fix=fix)

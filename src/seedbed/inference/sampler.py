@@ -13,13 +13,14 @@ stream that others advance: the same request draws the same tokens alone or in a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Finish
 
 _TINY = 1e-300
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -126,3 +127,10 @@ def top_logprobs(logits: Tensor, logsumexp: float, count: int) -> tuple[tuple[in
     best = logits.topk(min(count, logits.numel()))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return tuple((token, value - logsumexp) for token, value in pairs)
+
+
+def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:
+    """Return the reason that a reply of ``length`` tokens ends with ``token``; None where it goes on."""
+    if token in end_ids:
+        return "end"
+    return "length" if length >= limit else None

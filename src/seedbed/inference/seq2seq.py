@@ -21,9 +21,9 @@ from torch import Tensor
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.beam import search, spread
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Token, check_prompt, finish_of
-from seedbed.inference.sampler import choose, top_logprobs
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import Token
+from seedbed.inference.sampler import choose, finish_of, top_logprobs
 from seedbed.models.encoder_decoder import EncoderDecoder
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of

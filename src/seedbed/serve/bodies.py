@@ -226,11 +226,6 @@ class NamedTool(Strict):
     type: Literal["function"]
     function: FunctionName
 
-    @property
-    def name(self) -> str:
-        """The name, in the same place as in the flat form."""
-        return self.function.name
-
 
 class DocumentOptions(Strict):
     """Answer the last message from a collection of documents (an extension of ours)."""

@@ -13,7 +13,15 @@ from typing import Any
 from seedbed.chat.messages import Message, TextPart, Tool, ToolCall
 from seedbed.chat.rendering import Toolbox, reply_grammar
 from seedbed.inference.parameters import Grammar, Sampling
-from seedbed.serve.bodies import ChatMessage, ChatRequest, Function, JsonFormat, ResponseRequest
+from seedbed.serve.bodies import (
+    ChatMessage,
+    ChatRequest,
+    Function,
+    FunctionName,
+    JsonFormat,
+    NamedTool,
+    ResponseRequest,
+)
 from seedbed.serve.errors import refuse
 
 
@@ -113,9 +121,9 @@ def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:
 
 
 def _toolbox(functions: Sequence[Function], body: ChatRequest | ResponseRequest) -> Toolbox | None:
-    choice = body.tool_choice
+    choice = body.tool_choice.function if isinstance(body.tool_choice, NamedTool) else body.tool_choice
     tools = [Tool(one.name, one.description, one.parameters) for one in functions]
-    named = choice if isinstance(choice, str) or choice is None else choice.name
+    named = choice.name if isinstance(choice, FunctionName) else choice
     return Toolbox.of(tools, named, body.parallel_tool_calls)
 
 

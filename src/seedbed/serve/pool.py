@@ -18,7 +18,7 @@ from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.engine_client import EngineClient, EngineThread, end_ids
 from seedbed.inference.grammar import GrammarCompiler
-from seedbed.inference.request import check_prompt
+from seedbed.inference.parameters import check_prompt
 from seedbed.inference.runners.making import make_runner
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
