@@ -33,9 +33,8 @@ from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
 from seedbed.rag.answer import FOUND, Answer, ask, question_coverage
 from seedbed.rag.chains import CHAINS
-from seedbed.rag.cite import SUPPORTED, cite
 from seedbed.rag.collection import Collection
-from seedbed.rag.passages import passages_of
+from seedbed.rag.passages import SUPPORTED, cite, passages_of
 from seedbed.search.contracts import Hit
 
 SET = "tasks/qa/xquad_en_dev.jsonl.xz"

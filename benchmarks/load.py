@@ -97,7 +97,7 @@ def write_folder(shape: Shape, folder: Path) -> None:
 def _seedbed(folder: Path) -> Callable[[list[int]], Any]:
     import torch
 
-    from seedbed.formats.opening import open_published
+    from seedbed.formats.importing import open_published
     from seedbed.formats.published import load_published
 
     model, _ = load_published(open_published(folder), torch.bfloat16)

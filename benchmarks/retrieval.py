@@ -33,8 +33,7 @@ from seedbed.search.embedders import open_embedder
 from seedbed.search.modes import MODES
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
-from seedbed.vectors.lsa import SIZE, Latent
-from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.lsa import SIZE, Latent, Tfidf
 from seedbed.vectors.words import stem_counts, stemmed, words
 
 DEPTH = 100
@@ -120,9 +119,6 @@ def in_store(one: TestSet, name: str, embedder: Embedder) -> Iterator[tuple[str,
     for mode in MODES:
         if mode == "words" and name != "latent":
             continue
-        if mode == "hybrid":
-            ranks = Retriever(store, embedder, mode, fusion="ranks")
-            yield f"by ranks: BM25 + {name}", lambda query, found=ranks: places_of(found, query)
         if mode == "words":
             yield (
                 "FTS5's bm25()",

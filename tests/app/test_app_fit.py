@@ -61,10 +61,10 @@ def test_memory_and_speed_by_hand() -> None:
     needs = config_needs("small", ModelConfig(**SMALL))
     total, cache = needs.parts.total, 4 * 3 * 32 * 64
     row = fit(needs, Machine(10**12, 10**12, 10**12, 5e9), 64)[0]
-    assert row.weights == 4 * total
-    assert row.memory == 4 * total + cache + 4 * 32 * 100 + RUNTIME
+    assert row.weights_bytes == 4 * total
+    assert row.memory_bytes == 4 * total + cache + 4 * 32 * 100 + RUNTIME
     assert row.tokens == pytest.approx(5e9 / (4 * total + cache / 2))
-    assert fit(needs, Machine(10**12, 10**12, 10**12, 5e9), 64)[3].weights == total * 4.5 / 8
+    assert fit(needs, Machine(10**12, 10**12, 10**12, 5e9), 64)[3].weights_bytes == total * 4.5 / 8
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,20 @@ def test_recommendations() -> None:
     """The most exact one that writes ten tokens a second; else the fastest that fits; a GPU counts."""
     needs = config_needs("gpt2-xl", presets()["gpt2-xl"])  # 6.2, 3.1, 1.7, 0.9 GB
 
-    def best(**changes: float) -> str | None:
-        known = {"memory": 10**11, "available": 10**11, "disk": 10**12, "bandwidth": 1e12} | changes
-        row = recommend(fit(needs, Machine(**known), 1024))  # type: ignore[arg-type]
+    def best(
+        memory: int = 10**11, bandwidth: float = 1e12, gpu_memory: int = 0, gpu_bandwidth: float = 0.0
+    ) -> str | None:
+        machine = Machine(memory, memory, 10**12, bandwidth, gpu_memory, gpu_bandwidth)
+        row = recommend(fit(needs, machine, 1024))
         return row.precision if row else None
 
     assert best() == "float32"
     assert best(bandwidth=40e9) == "bfloat16"
     assert best(bandwidth=20e9) == "int8"
     assert best(bandwidth=1e9) == "int4"
-    assert best(memory=5 * 10**9, available=5 * 10**9) == "bfloat16"
-    assert best(memory=10**9, available=10**9) is None
-    assert best(memory=10**9, available=10**9, gpu_memory=8 * 10**9, gpu_bandwidth=1e12) == "float32"
+    assert best(memory=5 * 10**9) == "bfloat16"
+    assert best(memory=10**9) is None
+    assert best(memory=10**9, gpu_memory=8 * 10**9, gpu_bandwidth=1e12) == "float32"
 
 
 def test_an_unknown_family_is_estimated_from_the_size_of_its_weights() -> None:

@@ -157,6 +157,18 @@ def test_a_recipe_brings_its_shape_and_its_length(
     assert plan(seedbed, str(path), "--tokens", "5", "-q")["training"]["tokens"] == 5
 
 
+def test_a_recipe_is_planned_by_the_name_that_train_takes(seedbed: Run) -> None:
+    shipped = Path(__file__).parents[2] / "recipes" / "quickstart.toml"
+    by_name, by_path = plan(seedbed, "quickstart"), plan(seedbed, str(shipped))
+    assert by_name["target"] == "quickstart"
+    assert {name: by_name[name] for name in ("model", "parameters")} == {
+        name: by_path[name] for name in ("model", "parameters")
+    }
+    assert by_name["training"]["batch"] == by_path["training"]["batch"]
+    code, _, err = seedbed("lora")
+    assert (code, "no model called 'smol'" in err) == (4, True)  # the one that it fine-tunes
+
+
 def test_memory_in_flight_is_that_of_a_micro_batch(seedbed: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(recipe("depth = 4", "steps = 10\nbatch = 8\nmicro_batch = 2"))
@@ -184,6 +196,7 @@ def test_check_refuses_what_does_not_fit_after_showing_it(seedbed: Run) -> None:
         (["gpt2", "--context", "99"], 2, "gpt2 has a shape of its own"),
         (["gtp2"], 4, "did you mean `gpt2`?"),
         (["nothing.toml"], 4, "there is no recipe 'nothing.toml'"),
+        (["nothing"], 4, "there is no preset, recipe or model 'nothing'"),
         (["--depth", "2", "--batch", "0"], 2, "0 is not in the range"),
     ],
 )

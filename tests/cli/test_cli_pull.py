@@ -273,7 +273,7 @@ def test_search(invoke: Run, hub: Hub, tiny: dict[str, bytes]) -> None:
     code, out, _ = invoke("search", "tin")
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["team/tiny", "text"]
-    assert json.loads(invoke("search", "tin", "--json")[1])[0]["licence"] == "mit"
+    assert json.loads(invoke("search", "tin", "--json")[1])["hub"][0]["licence"] == "mit"
     assert "no repository has 'zzz'" in invoke("search", "zzz")[2]
 
 

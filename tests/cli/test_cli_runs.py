@@ -10,7 +10,7 @@ import pytest
 
 from seedbed.cli.recipes import load_with_corpus
 from seedbed.cli.runs import sparkline
-from seedbed.core.errors import NotFoundError
+from seedbed.core.errors import ConfigError, NotFoundError
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -75,6 +75,18 @@ def test_wrong_input_gives_three_lines_and_a_code(tmp_path: Path, arguments: lis
     assert [line.split(":")[0] for line in done.stderr.splitlines()[-3:]] == ["error", "why", "fix"]
     assert said in done.stderr
     assert done.stdout == ""
+
+
+def test_a_kind_is_set_by_the_name_of_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_with_corpus("quickstart", ["finetune.source.kind=chat"], None)
+    assert caught.value.why == "--set finetune.source.kind=chat"
+    assert caught.value.fix == "set the section itself to chat: --set finetune.source=chat"
+    assert load_with_corpus("quickstart", ["finetune.source=chat"], None).name == "quickstart"
+    monkeypatch.setenv("SEEDBED_FINETUNE__SOURCE__KIND", "chat")
+    with pytest.raises(ConfigError) as caught:
+        load_with_corpus("quickstart", [], None)
+    assert caught.value.fix.endswith("environment variable SEEDBED_FINETUNE__SOURCE")
 
 
 def test_a_model_is_called_after_its_text_unless_it_is_named(tmp_path: Path) -> None:

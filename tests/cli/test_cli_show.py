@@ -34,7 +34,7 @@ def text(tmp_path: Path) -> Path:
 
 def build(seedbed: Run, text: Path) -> None:
     assert seedbed("corpus", "build", str(text), "--name", "notes", "--licence", "MIT", "-q")[0] == 0
-    assert seedbed("tokenizer", "train", "notes", "--kind", "byte", "--name", "pieces", "-q")[0] == 0
+    assert seedbed("tokenizer", "train", "notes", "--algorithm", "byte", "--name", "pieces", "-q")[0] == 0
 
 
 def identity(seedbed: Run, name: str) -> str:

@@ -73,7 +73,7 @@ def test_train_show_encode_and_compare_on_a_corpus(corpus: Path, capsys: pytest.
         zip(encoded["ids"], encoded["pieces"], strict=True)
     )
 
-    assert Run(capsys, "train", "garden", "--kind", "byte", "--name", "bytes").code == 0
+    assert Run(capsys, "train", "garden", "--algorithm", "byte", "--name", "bytes").code == 0
     compared = json.loads(Run(capsys, "compare", "small", "bytes", "--json").out)
     assert [row["name"] for row in compared] == ["small", "bytes"]
     assert compared[1]["bytes_per_token"] == 1
@@ -98,7 +98,7 @@ def test_files_and_folders_serve_as_text(home: Path, capsys: pytest.CaptureFixtu
 def test_unknown_words_are_counted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "train.txt").write_text("ant bee cow\n" * 5, encoding="utf-8")
     (home / "test.txt").write_text("ant owl cow elk", encoding="utf-8")
-    Run(capsys, "train", str(home / "train.txt"), "--kind", "word", "--vocab-size", "11", "--name", "words")
+    Run(capsys, "train", str(home / "train.txt"), "--algorithm", "word", "--vocab-size", "11", "--name", "words")
     row = json.loads(Run(capsys, "compare", "words", "--text", str(home / "test.txt"), "--json").out)[0]
     assert (row["tokens"], row["unknown_share"], row["tokens_per_word"]) == (4, 0.5, 1)
 
@@ -110,8 +110,9 @@ def test_unknown_words_are_counted(home: Path, capsys: pytest.CaptureFixture[str
         (["train", "{home}/text.txt", "--vocab-size", "100000"], 1, "larger than the text supports"),
         (["train", "{home}/text.txt", "--vocab-size", "30"], 2, "too small"),
         (["train", "{home}/text.txt", "--vocab-size", "-3"], 2, "--vocab-size"),
-        (["train", "{home}/text.txt", "--kind", "bytes"], 2, "--kind"),
-        (["train", "{home}/text.txt", "--kind", "byte", "--vocab-size", "300"], 2, "does not apply"),
+        (["train", "{home}/text.txt", "--algorithm", "bytes"], 2, "--algorithm"),
+        (["train", "{home}/text.txt", "--kind", "byte"], 2, "No such option"),
+        (["train", "{home}/text.txt", "--algorithm", "byte", "--vocab-size", "300"], 2, "does not apply"),
         (["train", "{home}/text.txt", "--vocab-size", "300", "--name", "../x"], 2, "cannot be a name"),
         (["train", "{home}/empty"], 1, "holds no .txt file"),
         (["train", "{home}/empty.txt"], 1, "no text"),
@@ -130,7 +131,7 @@ def test_wrong_input_is_refused_in_three_lines_and_nothing_is_stored(
     (home / "empty").mkdir()
     (home / "empty.txt").touch()
     (home / "binary.txt").write_bytes(b"\xff\xfe\x00\x80" * 50)
-    Run(capsys, "train", str(home / "text.txt"), "--kind", "byte", "--name", "kept")
+    Run(capsys, "train", str(home / "text.txt"), "--algorithm", "byte", "--name", "kept")
     refused = Run(capsys, *(argument.format(home=home) for argument in arguments))
     lines = refused.err.splitlines()
     assert refused.code == code
@@ -140,7 +141,7 @@ def test_wrong_input_is_refused_in_three_lines_and_nothing_is_stored(
 
 
 def test_standard_input_is_read_for_a_dash(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Run(capsys, "train", str(home / "text.txt"), "--kind", "byte", "--name", "bytes")
+    Run(capsys, "train", str(home / "text.txt"), "--algorithm", "byte", "--name", "bytes")
     command = [sys.executable, "-m", "seedbed", "tokenizer", "encode", "bytes", "-", "--json"]
     done = subprocess.run(command, input="é".encode(), capture_output=True, check=True)
     assert json.loads(done.stdout)["ids"] == [6 + 0xC3, 6 + 0xA9]

@@ -164,8 +164,9 @@ def test_variables_without_a_section_are_not_settings(tmp_path: Path) -> None:
 )
 def test_a_flag_is_read_by_the_type_of_its_setting(tmp_path: Path, assignment: str, key: str, value: object) -> None:
     assert getattr(read(tmp_path, "", assignment), key) == value
-    name, _, text = assignment.partition("=")
-    assert getattr(config.override(Recipe(), name.strip(), text.strip(), origin="there"), key) == value
+    table = config.to_dict(Recipe())
+    assert getattr(config.load(Recipe, table, overrides=[assignment], environment={}), key) == value
+    assert table == config.to_dict(Recipe())
 
 
 @pytest.mark.parametrize(

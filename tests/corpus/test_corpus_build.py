@@ -80,7 +80,7 @@ def test_good_files_are_kept_and_bad_ones_reported(library: Library, notes: Path
     assert skipped["gone.txt"] == "no such file or directory"
     assert [row["documents"] for row in corpus.report["steps"]][:4] == [62, 62, 62, 61]
     assert {row["path"]: row.get("skipped") for row in corpus.raw_files()}["zip.bin"] == skipped["zip.bin"]
-    assert corpus.licences == {"notes": {"CC0-1.0": 61}}
+    assert [(row["source"], row["licences"]) for row in corpus.report["sources"]] == [("notes", {"CC0-1.0": 61})]
 
 
 def test_texts_come_back_as_they_were(library: Library, notes: Path) -> None:

@@ -7,28 +7,24 @@ import pytest
 
 from seedbed.core.errors import DataError
 from seedbed.corpus.document import CorpusDocument
-from seedbed.corpus.splitting import (
-    CUT,
-    TEST,
-    TRAIN,
-    VALID,
-    GroupCutter,
-    SplitShares,
-    assign_splits,
-    check_sizes,
-    join_groups,
-)
+from seedbed.corpus.settings import CorpusSettings
+from seedbed.corpus.splitting import CUT, TEST, TRAIN, VALID, GroupCutter, assign_splits, check_sizes, join_groups
 
-SHARES = SplitShares(0.1, 0.1, 0)
+
+def shares(valid: float, test: float, seed: int) -> CorpusSettings:
+    return CorpusSettings(valid_share=valid, test_share=test, seed=seed)
+
+
+SHARES = shares(0.1, 0.1, 0)
 
 
 def keys(count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(2**64, size=count, dtype=np.uint64)
 
 
-def assign(groups: np.ndarray, shares: SplitShares = SHARES, sizes: np.ndarray | None = None) -> np.ndarray:
+def assign(groups: np.ndarray, settings: CorpusSettings = SHARES, sizes: np.ndarray | None = None) -> np.ndarray:
     sizes = np.full(len(groups), 100) if sizes is None else sizes
-    return assign_splits(groups, sizes, np.ones(len(groups), dtype=bool), shares)
+    return assign_splits(groups, sizes, np.ones(len(groups), dtype=bool), settings)
 
 
 def test_shares_are_met_and_groups_stay_together() -> None:
@@ -44,7 +40,7 @@ def test_more_documents_move_none_and_another_seed_moves_many() -> None:
     groups = keys(2000)
     before = assign(groups[:1000])
     assert np.array_equal(assign(groups)[:1000], before)
-    assert (assign(groups[:1000], SplitShares(0.1, 0.1, 7)) != before).mean() > 0.2
+    assert (assign(groups[:1000], shares(0.1, 0.1, 7)) != before).mean() > 0.2
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,9 +51,9 @@ def test_few_groups_fill_every_split(count: int, seed: int) -> None:
 
 
 def test_no_validation_or_test_when_not_asked_for() -> None:
-    assert set(assign(keys(50), SplitShares(0, 0, 0)).tolist()) == {TRAIN}
-    assert set(assign(keys(1), SplitShares(0, 0, 0)).tolist()) == {TRAIN}
-    assert set(assign(keys(50), SplitShares(0.2, 0, 0)).tolist()) == {TRAIN, VALID}
+    assert set(assign(keys(50), shares(0, 0, 0)).tolist()) == {TRAIN}
+    assert set(assign(keys(1), shares(0, 0, 0)).tolist()) == {TRAIN}
+    assert set(assign(keys(50), shares(0.2, 0, 0)).tolist()) == {TRAIN, VALID}
 
 
 def test_a_group_of_half_the_text_is_cut() -> None:
@@ -98,7 +94,7 @@ def test_a_novel_is_cut_in_order_at_paragraphs(parts: int) -> None:
 
 def test_cutting_without_a_test_split_leaves_the_rest_to_validation() -> None:
     text = "One line.\n\n" * 100
-    pieces = list(GroupCutter(len(text), SplitShares(0.25, 0, 0)).cut(document(text)))
+    pieces = list(GroupCutter(len(text), shares(0.25, 0, 0)).cut(document(text)))
     assert [(split, len(piece.text)) for split, piece in pieces] == [("train", 825), ("valid", 275)]
 
 

@@ -30,10 +30,9 @@ from foreign_files import (
 from seedbed.core.errors import CapacityError, DataError, SeedbedError
 from seedbed.documents.document import Document
 from seedbed.documents.headings import markdown_headings
-from seedbed.documents.isolation import read_isolated
+from seedbed.documents.isolation import is_simple_page, read_isolated
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.readers.trust import is_simple_page
 from seedbed.documents.readers.zip_limits import check_zip
 from seedbed.documents.reading import read
 

@@ -21,7 +21,8 @@ from seedbed.documents.file_walk import folder_files
 from seedbed.documents.headings import markdown_headings, python_headings, rst_headings
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.readers.sql import read_sql, require_select
+from seedbed.documents.readers.sql import require_select, select
+from seedbed.documents.readers.table import row_text
 from seedbed.documents.reading import read
 
 REPOSITORY = Path(__file__).parents[2]
@@ -427,28 +428,29 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def test_rows_of_a_query_are_paragraphs(database: str) -> None:
+def rows_of(database: str, query: str, limits: Limits | None = None) -> list[str | Skipped]:
+    """The rows of a query as texts, and what was left out."""
+    found = select(database, query, limits or Limits())
+    return [one if isinstance(one, Skipped) else row_text(one.columns, one.values) for one in found]
+
+
+def test_rows_of_a_query_are_texts(database: str) -> None:
     query = "SELECT name, km, photo FROM rivers WHERE name LIKE '%e' OR name = 'Elbe' ORDER BY km"
-    [document] = read_sql(database, query)
-    assert isinstance(document, Document)
-    assert (document.source, document.text) == (query, "name: Elbe\nkm: 1094\n\nname: Nile\nkm: 6650")
-    [note] = read_sql(database, "SELECT body FROM notes WHERE notes MATCH 'flows'")
-    assert isinstance(note, Document)
-    assert note.text == "body: flows 100% north"
+    assert rows_of(database, query) == ["name: Elbe\nkm: 1094", "name: Nile\nkm: 6650"]
+    assert rows_of(database, "SELECT body FROM notes WHERE notes MATCH 'flows'") == ["body: flows 100% north"]
 
 
 def test_rows_are_capped_and_the_cut_is_reported(database: str) -> None:
-    document, skipped = read_sql(database, "SELECT name FROM rivers", Limits(rows=1))
-    assert isinstance(document, Document)
-    assert isinstance(skipped, Skipped)
-    assert (document.text, skipped.reason) == ("name: Elbe", "rows after the first 1 (limit `rows`)")
-    assert len(list(read_sql(database, "SELECT name FROM rivers", Limits(rows=2)))) == 1
+    query = "SELECT name FROM rivers"
+    left = Skipped(query, "rows after the first 1 (limit `rows`)")
+    assert rows_of(database, query, Limits(rows=1)) == ["name: Elbe", left]
+    assert rows_of(database, query, Limits(rows=2)) == ["name: Elbe", "name: Nile"]
 
 
 def test_an_endless_query_is_stopped(database: str) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     with pytest.raises(CapacityError):
-        list(read_sql(database, endless, Limits(query_seconds=0.2)))
+        rows_of(database, endless, Limits(query_seconds=0.2))
 
 
 @pytest.mark.parametrize(
@@ -456,7 +458,7 @@ def test_an_endless_query_is_stopped(database: str) -> None:
 )
 def test_what_the_database_refuses_is_an_error(database: str, query: str) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_sql(database, query))
+        rows_of(database, query)
 
 
 def test_the_connection_itself_cannot_write(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,7 +473,7 @@ def test_the_connection_itself_cannot_write(database: str, monkeypatch: pytest.M
         "UPDATE sqlite_master SET sql = ''",
     ):
         with pytest.raises(DataError):
-            list(read_sql(database, query))
+            rows_of(database, query)
     assert Path(database.removeprefix("sqlite:///")).read_bytes() == before
 
 
@@ -486,21 +488,19 @@ def test_the_connection_itself_cannot_write(database: str, monkeypatch: pytest.M
 )
 def test_databases_that_cannot_be_opened_read_only(database: str, address: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        list(read_sql(address, "SELECT 1"))
+        rows_of(address, "SELECT 1")
 
 
 def test_postgresql_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     address = os.environ.get("SEEDBED_TEST_POSTGRESQL")
     if not address:
         pytest.skip("SEEDBED_TEST_POSTGRESQL names no server")
-    [document] = read_sql(address, "SELECT 1 AS one")
-    assert isinstance(document, Document)
-    assert document.text == "one: 1"
+    assert rows_of(address, "SELECT 1 AS one") == ["one: 1"]
     monkeypatch.setattr("seedbed.documents.readers.sql.require_select", lambda query: None)
     with pytest.raises(DataError):
-        list(read_sql(address, "CREATE TABLE seedbed_test (x INTEGER)"))
+        rows_of(address, "CREATE TABLE seedbed_test (x INTEGER)")
     with pytest.raises(DataError) as caught:
-        list(read_sql(address, "SELECT lo_create(0)"))  # a SELECT, but one that writes
+        rows_of(address, "SELECT lo_create(0)")  # a SELECT, but one that writes
     assert "read-only" in caught.value.why
     with pytest.raises(CapacityError):
-        list(read_sql(address, "SELECT pg_sleep(60)", Limits(query_seconds=0.2)))
+        rows_of(address, "SELECT pg_sleep(60)", Limits(query_seconds=0.2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,12 @@ from seedbed.core.config import parse
 from seedbed.core.errors import CapacityError, ConfigError, UsageError
 from seedbed.documents.document import Chunk, Document, Heading
 from seedbed.documents.splitting.characters import split_characters, split_recursive
-from seedbed.documents.splitting.split import SplitSettings, split, split_headings, split_paragraphs, split_sentences
-from seedbed.documents.splitting.tokens import split_tokens
+from seedbed.documents.splitting.split import (
+    SplitSettings,
+    split,
+    split_pieces,
+    split_tokens,
+)
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
@@ -24,6 +29,9 @@ from seedbed.tokenizers.train import train_tokenizer
 TEXT = st.text(alphabet=st.sampled_from("ab.!? \n\tÄ。字-#1"), max_size=200)
 SIZES = st.tuples(st.integers(1, 40), st.integers(0, 40)).map(lambda pair: (pair[0], min(pair)))
 Splitter = Callable[[Document, int, int], list[Chunk]]
+split_headings = partial(split_pieces, by="heading")
+split_paragraphs = partial(split_pieces, by="paragraph")
+split_sentences = partial(split_pieces, by="sentence")
 EXACT: tuple[Splitter, ...] = (split_headings, split_paragraphs, split_sentences)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.core.artifacts import Artifact, Manifest
+from seedbed.core.lineage import Relative
 from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart, number, ticks
-from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, run_charts, write_report
+from seedbed.evaluation.report import Report, Sample, run_charts, write_report
 from seedbed.evaluation.table import Line
 
 HOSTILE = "<script>alert('x')</script><img src=https://example.org/a.png onerror=alert(1)> \"' {{ 7 * 7 }} &amp;"
@@ -46,6 +48,11 @@ class Page(HTMLParser):
         self.text += data
 
 
+def relative(kind: str, digit: str, names: tuple[str, ...], *parents: Relative, repeated: bool = False) -> Relative:
+    manifest = Manifest(kind, digit * 64, "", (), {}, {}, HOSTILE, "", {})
+    return Relative(digit * 64, Artifact(Path(digit), manifest), names, parents, repeated)
+
+
 def make_report() -> Report:
     metrics = [{"step": step, "tokens": 100 * step, "loss": 8 / step, "lr": 0.1, "seconds": 1.0} for step in (1, 2, 3)]
     metrics.append({"step": 2, "valid_loss": 4.5})
@@ -57,10 +64,10 @@ def make_report() -> Report:
         ],
         measured=HOSTILE,
         remarks=[HOSTILE],
-        runs=[RunSummary(HOSTILE, metrics), RunSummary("empty run", [])],
+        runs=[(HOSTILE, metrics), ("empty run", [])],
         samples=[Sample("the prompt", HOSTILE)],
         questions=[Sample(HOSTILE, "answer", HOSTILE)],
-        lineage=[Ancestor(0, "model", "a" * 64, (HOSTILE,), HOSTILE), Ancestor(1, "run", "b" * 64, first=False)],
+        lineage=relative("model", "a", (HOSTILE,), relative("run", "b", (), repeated=True)),
         corpus={HOSTILE: HOSTILE},
         machine={"processor": "one"},
         command=HOSTILE,
@@ -95,7 +102,7 @@ def test_the_page_shows_the_figures_and_leaves_out_what_is_empty(tmp_path: Path)
 
 
 def test_run_charts_place_validation_at_the_tokens_of_its_step() -> None:
-    loss = run_charts(make_report().runs[0].metrics)[0]
+    loss = run_charts(make_report().runs[0][1])[0]
     train, valid = (polyline.split() for polyline in re.findall(r'points="([^"]+)"', loss))
     assert len(train) == 3
     assert [point.split(",")[0] for point in valid] == [train[1].split(",")[0]]

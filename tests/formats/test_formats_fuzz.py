@@ -26,7 +26,7 @@ from safetensors.torch import save
 from seedbed.core.errors import SeedbedError
 from seedbed.formats.gguf.file import open_gguf
 from seedbed.formats.gguf.model import write_gguf_model
-from seedbed.formats.opening import open_published
+from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
 from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.config import ModelConfig

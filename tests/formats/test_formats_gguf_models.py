@@ -17,10 +17,11 @@ from gguf_models import BASE, BERT, CONFIGS, FAMILIES, exported, random_model, r
 from seedbed.core.errors import CorruptError, SeedbedError, UsageError
 from seedbed.formats.gguf.architectures import ARCHITECTURES
 from seedbed.formats.gguf.file import GgufFile, open_gguf
-from seedbed.formats.gguf.model import gguf_metadata, read_gguf_model, read_shape, write_gguf_model, write_gguf_parts
+from seedbed.formats.gguf.model import gguf_metadata, read_gguf_model, read_shape, write_gguf_parts
 from seedbed.formats.gguf.rules import NAMES, VOCABULARY
+from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import write_gguf
-from seedbed.formats.opening import open_published
+from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
 from seedbed.models.config import ModelConfig
 from seedbed.models.factory import skeleton
@@ -83,12 +84,13 @@ def test_a_file_is_a_published_model(tmp_path: Path, tokenizer: Tokenizer, case:
     fields = {**fields, "d_ff": 192} if architecture == "bloom" else fields  # what its config.json has no word for
     model = random_model(ModelConfig(**BASE | fields | {"vocab_size": tokenizer.vocab_size + 6}))
     family = next(one.published for one in ARCHITECTURES if one.family.name == architecture)
-    write_gguf_model(path, model, tokenizer, "f16", family=family, name="tiny", licence="mit")
+    licensed = gguf_tokenizer(tokenizer, tokenizer.vocab_size + 6) | {"general.license": "mit"}
+    write_gguf_parts(path, model, licensed, "f16", family=family)
     found = open_published(path)
     assert family in (None, found.family.name)
     assert found.licence == "mit"
     again, left = load_published(found)
-    assert left.unused == ()
+    assert left == ()
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float16}
     assert skeletons_alike(read_published(found.config)[1], found.shape)  # type: ignore[arg-type]
     assert found.tokenizer is not None
@@ -219,7 +221,7 @@ def read_without_vocabulary(path: Path) -> Any:
 def test_the_undamaged_file_opens(tmp_path: Path, whole: GgufFile) -> None:
     damaged(whole, tmp_path / "x.gguf", {})
     model, left = load_published(read_without_vocabulary(tmp_path / "x.gguf"))
-    assert left.unused == ()
+    assert left == ()
     assert next(model.parameters()).dtype == torch.float32
 
 

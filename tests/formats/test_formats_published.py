@@ -99,7 +99,7 @@ def test_a_model_without_a_tokenizer_needs_one(tmp_path: Path) -> None:
 _PEAK = """
 import sys, re, torch
 from pathlib import Path
-from seedbed.formats.opening import open_published
+from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024

@@ -57,9 +57,7 @@ def test_what_the_library_writes_opens_here(tmp_path: Path) -> None:
 
 def test_what_is_written_here_opens_with_the_library(tmp_path: Path) -> None:
     turned = {**many(), "turned": torch.arange(12.0).view(3, 4).T}
-    assert write_safetensors(tmp_path, turned.items(), metadata={"format": "pt", "by": "x"}) == [
-        tmp_path / "model.safetensors"
-    ]
+    assert write_safetensors(tmp_path, turned.items()) == [tmp_path / "model.safetensors"]
     found = load_file(tmp_path / "model.safetensors")
     assert found.keys() == turned.keys()
     assert all(equal(found[name], tensor) for name, tensor in turned.items())

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from seedbed.chat.local import continue_text
 from seedbed.core.artifacts import Library
-from seedbed.formats.opening import open_published
+from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
 from seedbed.inference.engine import Engine
 from seedbed.inference.engine_client import end_ids, make_client
@@ -214,7 +214,7 @@ def loaded(theirs: PreTrainedModel, folder: Path) -> Decoder:
     theirs.save_pretrained(folder)
     model, left = load_published(open_published(folder))
     assert isinstance(model, Decoder)
-    assert left.unused == ()
+    assert left == ()
     return model
 
 

@@ -16,10 +16,16 @@ from seedbed.documents.document import Chunk, Document
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import save_model
+from seedbed.rag.passages import Passage
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
 Answer = Callable[[str], str]
+
+
+def bare(passage: Passage) -> str:
+    """Write a passage as its text alone, as LangChain's chains do."""
+    return passage.text
 
 
 @dataclass

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from answering import Recorder, Scorer, chunks_of, long_document, random_model, said
+from answering import Recorder, Scorer, bare, chunks_of, long_document, random_model, said
 
 from seedbed.chat.messages import Message, Usage
 from seedbed.chat.tracing import TraceEvent
-from seedbed.core.errors import CapacityError, UsageError
+from seedbed.core.errors import CapacityError
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.extract import best_sentences, extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import NOT_FOUND, bare, is_refusal
+from seedbed.rag.passages import NOT_FOUND, best_sentences, extract, is_refusal
 
 ASK = (Message("user", "C {context} Q {question}"),)
 IMPROVE = (Message("user", "A {answer} C {context} Q {question}"),)
@@ -126,8 +125,6 @@ def test_map_rerank_takes_the_best_rated_answer_of_a_model_without_scores() -> N
     assert result.text == "beta!"
     assert [one.number for one in result.shown] == [2, 3, 1]
     assert "rate your answer" in said(model.prompts[0])
-    with pytest.raises(UsageError, match="how probable"):
-        map_rerank(model, "why", chunks_of(*TEXTS), by="probability")
 
 
 def test_map_rerank_takes_the_answer_that_its_passage_makes_most_probable() -> None:

@@ -11,15 +11,14 @@ from answering import Recorder, Scorer, chunks_of, long_document, random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.chat.messages import Message
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Document, Heading
 from seedbed.documents.sentences import sentences
-from seedbed.rag.cite import Citation, cite
-from seedbed.rag.passages import Passage, bare, passages_of
-from seedbed.rag.prompt_plan import fill
+from seedbed.rag.chains.stuff import STUFF
+from seedbed.rag.passages import Citation, Passage, cite, passages_of
+from seedbed.rag.prompt_plan import fill, quoted
 from seedbed.rag.scoring import leave_one_out, mean_logprob
-from seedbed.vectors.tfidf import TermWeights, common_subsequence, coverage, terms
+from seedbed.vectors.words import TermWeights, common_subsequence, coverage, terms
 
 BRIDGES = "The bridge was opened in 1932. It is painted grey every year. Two towers carry it."
 FERRIES = "Ferries run twice an hour. The last one leaves at midnight."
@@ -170,15 +169,14 @@ def test_evidence_is_of_the_passages_that_fit_with_the_answer() -> None:
 def test_a_real_model_tells_what_a_passage_adds(tmp_path: Path) -> None:
     model = random_model(tmp_path, 512, [long_document(1).text])
     passages = passages_of(chunks_of("Box 40 holds seed 1.", "Box 41 holds seed 2."))
-    template = (Message("user", "{context} {question}"),)
-    found = leave_one_out(model, "Which?", passages, "seed 2", template=template, show=bare)
+    found = leave_one_out(model, "Which?", passages, "seed 2")
 
-    def logprob(context: str) -> float:
-        return sum(model.score(fill(template, context=context, question="Which?"), "seed 2"))
+    def logprob(*some: Passage) -> float:
+        return sum(model.score(fill(STUFF, context="\n\n".join(map(quoted, some)), question="Which?"), "seed 2"))
 
-    whole = logprob("Box 40 holds seed 1.\n\nBox 41 holds seed 2.")
-    assert found[1] == pytest.approx(whole - logprob("Box 41 holds seed 2."), abs=1e-4)
-    assert found[2] == pytest.approx(whole - logprob("Box 40 holds seed 1."), abs=1e-4)
+    whole = logprob(*passages)
+    assert found[1] == pytest.approx(whole - logprob(passages[1]), abs=1e-4)
+    assert found[2] == pytest.approx(whole - logprob(passages[0]), abs=1e-4)
     assert found[1] != 0
 
 

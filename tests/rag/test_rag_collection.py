@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from serving import add_model
+from sound_store import verify
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NotFoundError, UsageError
@@ -173,7 +174,7 @@ def test_a_file_read_while_it_is_stored_is_whole_or_not_there(
     assert [one.source for one in report.skipped] == [str(folder / "sea.txt")]
     assert relative(report.updated, folder) == ["food.md"]
     assert collection.search("ships", 1)[0].chunk.text == SEA.strip()
-    collection.store.verify()
+    verify(collection.store)
 
 
 # TF-IDF
@@ -358,7 +359,7 @@ def test_a_full_disk_loses_nothing(collection: Collection, folder: Path, tmp_pat
     assert collection.search("ships", 1)[0].chunk.text == SEA.strip()
     report = collection.add([str(many)])
     assert len(report.read) + len(report.unchanged) == 40
-    collection.store.verify()
+    verify(collection.store)
 
 
 ADD = """
@@ -411,7 +412,7 @@ def test_a_killed_command_leaves_whole_documents(library: Library, tmp_path: Pat
         process.stdout.close()
         if names(library):
             found = Collection.open(library, "notes")
-            found.store.verify()
+            verify(found.store)
             for one in found.store.documents():
                 text, chunks = whole[Path(one.source).name], found.store.chunks_of(one.source)
                 assert one.chunks == len(chunks) > 0

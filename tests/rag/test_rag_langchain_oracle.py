@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from answering import Answer, Recorder, chunks_of
+from answering import Answer, Recorder, bare, chunks_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import ChainResult, bare
+from seedbed.rag.passages import ChainResult
 from seedbed.rag.prompt_plan import Template
 
 pytest.importorskip("langchain_classic", reason="the oracle is not installed: pip install langchain-classic")
@@ -172,4 +172,4 @@ def test_map_reduce_collapses_as_it_does(model: Any) -> None:
 def test_map_rerank(texts: list[str]) -> None:
     model = Completions()
     template = (Message("user", map_rerank_prompt.PROMPT.template),)
-    assert ours(map_rerank, texts, template=template, by="score") == theirs(model, "map_rerank", texts)
+    assert ours(map_rerank, texts, template=template) == theirs(model, "map_rerank", texts)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from answering import Recorder, chunks_of, long_document, random_model, said
+from answering import Recorder, bare, chunks_of, long_document, random_model, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +14,8 @@ from seedbed.chat.messages import Message
 from seedbed.core.errors import CapacityError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans, sentences
-from seedbed.rag.passages import bare, label, passages_of, quoted
-from seedbed.rag.prompt_plan import fill, fit, label_of, room_for_reply, shorten
+from seedbed.rag.passages import passages_of
+from seedbed.rag.prompt_plan import fill, fit, label, label_of, quoted, room_for_reply, shorten
 from seedbed.tokenizers.special import BOS, END
 
 ASK = (Message("user", "{context} Q {question}"),)
@@ -66,7 +66,7 @@ def test_what_fits_is_the_template_with_all_passages() -> None:
     model = Recorder(str, window=30)
     plan = fit(model, ASK, passages_of(chunks_of("a b c", "d e")), 10, bare, question="why now")
     assert plan.messages == [Message("user", "a b c\n\nd e Q why now")]
-    assert (plan.tokens, plan.left, plan.room) == (9, (), 10)
+    assert (model.count_prompt(plan.messages), plan.left, plan.room) == (9, (), 10)
 
 
 def test_passages_are_taken_whole_then_cut_at_a_sentence_and_the_rest_is_told() -> None:
@@ -79,7 +79,7 @@ def test_passages_are_taken_whole_then_cut_at_a_sentence_and_the_rest_is_told() 
     plan = fit(model, ASK, passages_of(chunks_of(*texts)), 10, bare, question="why now")
     assert [one.text for one in plan.shown] == [texts[0], "All be. Cats do eat."]
     assert [(one.number, one.text) for one in plan.left] == [(2, "For good he is just."), (3, "Never shown.")]
-    assert plan.tokens == 4 + 10 + 5
+    assert model.count_prompt(plan.messages) == 4 + 10 + 5
     assert plan.left[0].chunk.text[plan.left[0].start :] == "For good he is just."
 
 
@@ -113,12 +113,13 @@ def test_a_question_that_leaves_no_room_is_refused(question: str) -> None:
 )
 def test_no_plan_outgrows_its_window_and_none_loses_text(texts: list[str], window: int, room: int, block: bool) -> None:
     passages = passages_of(chunks_of(*texts))
+    model = Recorder(str, window=window)
     try:
-        plan = fit(Recorder(str, window=window), ASK, passages, room, quoted if block else bare, question="why")
+        plan = fit(model, ASK, passages, room, quoted if block else bare, question="why")
     except CapacityError:
         assert window - room < 4 + 8  # the question, and the shortest block of a passage with one word
         return
-    assert plan.tokens + room <= window
+    assert model.count_prompt(plan.messages) + room <= window
     for passage in passages:
         parts = [one for one in (*plan.shown, *plan.left) if one.number == passage.number]
         assert "".join("".join(one.text for one in parts).split()) == "".join(passage.text.split())

@@ -65,10 +65,10 @@ def test_only_what_changed_is_kept_anew(store: Store, plants: Callable[[Sequence
     after = {one.source: one.added for one in store.documents()}
     oak = f"{origin_of(address, QUERY)}#2"
     assert (after[oak], len(after)) == (before[oak], 3)
-    [hit] = store.search_words("prickles", 4)
+    [hit] = store.hits(store.matching("prickles", 4))
     assert hit.chunk.text == "id: 1\nname: rose\nabout: a shrub with prickles"
     assert dict(hit.chunk.metadata) == {"id": 1, "name": "rose", "about": "a shrub with prickles"}
-    assert store.search_words("thorns", 4) == []
+    assert store.hits(store.matching("thorns", 4)) == []
 
 
 def test_without_an_id_a_row_is_known_by_what_it_says(store: Store, plants: Callable[[Sequence[Row]], str]) -> None:

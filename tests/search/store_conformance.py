@@ -11,7 +11,7 @@ from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Scalar
 from seedbed.search.contracts import VectorStore
 from seedbed.search.filters import conditions, matches
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 
 SIZE = 8
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.search.retrieval import DEPTH, TFIDF_SHARES, HybridShares, Retriever, diversify, fuse_ranks, fuse_scores
+from seedbed.search.retrieval import DEPTH, TFIDF_SHARES, HybridShares, Retriever, diversify, fuse_scores
 from seedbed.search.store import Store
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 
 TEXTS = [f"passage {place} about {topic}" for place, topic in enumerate(["ships", "sails", "bread", "cheese", "ships"])]
 CHUNKS = [Chunk("a.txt", place, place + 1, text, None, "", {"place": place}) for place, text in enumerate(TEXTS)]
@@ -48,10 +48,20 @@ def places(hits: Sequence[object]) -> list[int]:
 
 
 @given(st.lists(st.lists(st.integers(0, 9), unique=True, max_size=10), min_size=1, max_size=4))
-def test_fusion_is_the_sum_of_reciprocal_ranks(rankings: list[list[int]]) -> None:
-    found = fuse_ranks([[(row, -float(place)) for place, row in enumerate(ranking)] for ranking in rankings])
+def test_fusion_is_the_sum_of_scaled_scores(rankings: list[list[int]]) -> None:
+    """Scores of equal distances: of n, the place p has 1 - p / (n - 1) when scaled."""
+    found = fuse_scores(
+        [
+            ([(row, -float(place)) for place, row in enumerate(ranking)], 1 + number)
+            for number, ranking in enumerate(rankings)
+        ]
+    )
     expected = {
-        row: sum(1 / (61 + ranking.index(row)) for ranking in rankings if row in ranking)
+        row: sum(
+            (1 + number) * (1 - ranking.index(row) / max(1, len(ranking) - 1))
+            for number, ranking in enumerate(rankings)
+            if row in ranking
+        )
         for row in {one for ranking in rankings for one in ranking}
     }
     assert dict(found) == pytest.approx(expected)
@@ -59,7 +69,7 @@ def test_fusion_is_the_sum_of_reciprocal_ranks(rankings: list[list[int]]) -> Non
 
 
 def test_equal_fused_scores_are_in_the_order_of_rows() -> None:
-    assert [row for row, _ in fuse_ranks([[(7, 1.0), (3, 0.5)], [(3, 1.0), (7, 0.5)]])] == [3, 7]
+    assert [row for row, _ in fuse_scores([([(7, 1.0), (3, 0.5)], 1), ([(3, 1.0), (7, 0.5)], 1)])] == [3, 7]
 
 
 @given(st.integers(1, 8), st.integers(1, 10), st.floats(0, 1), st.integers(0, 1000))
@@ -111,7 +121,6 @@ def test_hybrid_fuses_both_rankings(store: Store) -> None:
     for retriever, ranked in (
         (Retriever(store, Table()), expected),
         (Retriever(store, Table(), shares=HybridShares(0.3)), fuse_scores([(by_words, 0.7), (by_vector, 0.3)])),
-        (Retriever(store, Table(), fusion="ranks"), fuse_ranks([by_words, by_vector])),
     ):
         hits = retriever.search("sea ships", 5)
         assert [store.rows([hit.chunk.id])[hit.chunk.id] for hit in hits] == [row for row, _ in ranked[:5]]

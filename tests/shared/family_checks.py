@@ -35,7 +35,7 @@ def loaded(folder: Path) -> tuple[AnyModel, str, tuple[str, ...]]:
     model = skeleton(config)
     left = fill(model, checkpoint, family.table(config), spellings=family.spellings, ignored=family.ignored)
     assert not any(parameter.is_meta for parameter in model.parameters())
-    return model.eval(), family.name, left.unused
+    return model.eval(), family.name, left
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:

@@ -118,5 +118,5 @@ def reopened(path: Path, dtype: torch.dtype = torch.float32) -> AnyModel:
     file = open_gguf(path)
     architecture, config = read_shape(file)
     model = skeleton(config)
-    assert fill(model, model_weights(file), architecture.family.table(config), dtype=dtype).unused == ()
+    assert fill(model, model_weights(file), architecture.family.table(config), dtype=dtype) == ()
     return model.eval()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.lsa import Tfidf
 from seedbed.vectors.words import Stemmer, stem_counts, words
 
 TEXTS = [

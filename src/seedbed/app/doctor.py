@@ -45,6 +45,11 @@ class Diagnosis:
     fix: str = ""
 
 
+def _finding(what: str, found: str, fix: str = "", state: State = "warn") -> Diagnosis:
+    """Return a line that is ok where there is nothing to fix."""
+    return Diagnosis(state if fix else "ok", what, found, fix)
+
+
 def diagnose(library: Library, *, verify: bool = False, offline: bool = False) -> list[Diagnosis]:
     """Check this machine and a library.
 
@@ -52,18 +57,15 @@ def diagnose(library: Library, *, verify: bool = False, offline: bool = False) -
         verify: hash every file of every artifact.
         offline: do not ask the hub.
     """
-    checks = (
-        *(_python(), _torch(), _kernel(), _memory(), _disk(library), _names(library), _artifacts(library, verify)),
-        *(_leftovers(library), _hub(offline), _extras()),
-    )
-    return [finding for check in checks for finding in check]
+    machine = (_python(), _torch(), _kernel(), _memory(), _disk(library))
+    stored = (_names(library), _artifacts(library, verify), _leftovers(library))
+    return [finding for check in (*machine, *stored, _hub(offline), _extras()) for finding in check]
 
 
 def _python() -> Iterator[Diagnosis]:
-    yield Diagnosis("ok", "seedbed", __version__)
-    right = sys.version_info >= (3, 11)
-    found = f"{platform.python_version()} on {platform.platform()}"
-    yield Diagnosis("ok" if right else "problem", "Python", found, "" if right else "install Python 3.11 or newer")
+    yield _finding("seedbed", __version__)
+    fix = "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer"
+    yield _finding("Python", f"{platform.python_version()} on {platform.platform()}", fix, "problem")
 
 
 def _torch() -> Iterator[Diagnosis]:
@@ -72,58 +74,52 @@ def _torch() -> Iterator[Diagnosis]:
     except (ImportError, OSError) as error:
         yield Diagnosis("problem", "PyTorch", f"cannot be imported: {error}", "pip install --force-reinstall torch")
         return
-    yield Diagnosis("ok", "PyTorch", torch.__version__)
+    yield _finding("PyTorch", torch.__version__)
     for gpu in gpus():
         room = f"{bytes_text(gpu['free_bytes'])} of {bytes_text(gpu['memory_bytes'])} free"
-        yield Diagnosis("ok", "GPU", f"{gpu['name']}, {room}")
+        yield _finding("GPU", f"{gpu['name']}, {room}")
     if not torch.cuda.is_available():
         seen = shutil.which("nvidia-smi") is not None
         fix = "install a build of PyTorch with CUDA (pytorch.org/get-started)" if seen else ""
-        yield Diagnosis("warn" if seen else "ok", "GPU", "there, but not for this PyTorch" if seen else "none", fix)
+        yield _finding("GPU", "there, but not for this PyTorch" if seen else "none", fix)
 
 
 def _kernel() -> Iterator[Diagnosis]:
     sets = instruction_sets()
-    yield Diagnosis("ok", "processor", f"{processor()}, {cores()} cores")
-    quick = {"AVX2", "NEON"} & set(sets)
-    fix = "" if quick or not sets else "expect slow generation: the kernel is made for AVX2, AVX-512 or NEON"
-    yield Diagnosis("warn" if fix else "ok", "instruction sets", ", ".join(sets) or "unknown", fix)
+    yield _finding("processor", f"{processor()}, {cores()} cores")
+    slow = sets and not {"AVX2", "NEON"} & set(sets)
+    fix = "expect slow generation: the kernel is made for AVX2, AVX-512 or NEON" if slow else ""
+    yield _finding("instruction sets", ", ".join(sets) or "unknown", fix)
     if os.environ.get("SEEDBED_KERNEL", "") == "torch":
-        yield Diagnosis("warn", "kernel", "switched off by SEEDBED_KERNEL=torch", "unset it: generation is slower")
+        yield _finding("kernel", "switched off by SEEDBED_KERNEL=torch", "unset it: generation is slower")
         return
     from seedbed.kernel.library import library
 
     if library() is not None:
-        yield Diagnosis("ok", "kernel", "compiled for this processor")
+        yield _finding("kernel", "compiled for this processor")
         return
     compiler = next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
     why = f"{compiler} could not compile it" if compiler else "no C++ compiler"
     fix = "see what the compiler says; PyTorch computes instead, slower" if compiler else "install g++ or clang"
-    yield Diagnosis("warn", "kernel", f"none: {why}", fix)
+    yield _finding("kernel", f"none: {why}", fix)
 
 
 def _memory() -> Iterator[Diagnosis]:
     total, free = memory_bytes(), available_bytes()
-    little = total > 0 and free < _LITTLE_MEMORY
-    yield Diagnosis(
-        "warn" if little else "ok",
-        "memory",
-        f"{bytes_text(total)}, {bytes_text(free)} free" if total else "unknown",
-        "close other programs; `seedbed fit MODEL` says what fits" if little else "",
-    )
+    fix = "close other programs; `seedbed fit MODEL` says what fits" if total > 0 and free < _LITTLE_MEMORY else ""
+    yield _finding("memory", f"{bytes_text(total)}, {bytes_text(free)} free" if total else "unknown", fix)
 
 
 def _disk(library: Library) -> Iterator[Diagnosis]:
     existing = next(folder for folder in (library.root, *library.root.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        yield Diagnosis(
-            "problem", "library", f"{library.root} cannot be written", "set SEEDBED_HOME to a folder of yours"
-        )
+        fix = "set SEEDBED_HOME to a folder of yours"
+        yield Diagnosis("problem", "library", f"{library.root} cannot be written", fix)
         return
     free = shutil.disk_usage(existing).free
-    little = free < _LITTLE_DISK
-    fix = "free some (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk" if little else ""
-    yield Diagnosis("warn" if little else "ok", "library", f"{library.root}, {bytes_text(free)} free on its disk", fix)
+    remedy = "free some (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk"
+    found = f"{library.root}, {bytes_text(free)} free on its disk"
+    yield _finding("library", found, remedy if free < _LITTLE_DISK else "")
 
 
 def _names(library: Library) -> Iterator[Diagnosis]:
@@ -133,7 +129,7 @@ def _names(library: Library) -> Iterator[Diagnosis]:
         if target not in held:
             gone = f"{name} points to {target[:12]}, which is not there"
             yield Diagnosis("problem", "name", gone, f"delete {library.root / 'refs' / name}, or make it again")
-    yield Diagnosis("ok", "names", str(len(names)))
+    yield _finding("names", str(len(names)))
 
 
 def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
@@ -154,7 +150,7 @@ def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
                 yield Diagnosis("problem", "artifact", lost, fix or f"delete {path}")
             bar.advance()
     how = "hashed" if verify else "not hashed, see --verify"
-    yield Diagnosis("ok", "artifacts", f"{len(paths) - damaged} whole ({how})")
+    yield _finding("artifacts", f"{len(paths) - damaged} whole ({how})")
 
 
 def _leftovers(library: Library) -> Iterator[Diagnosis]:
@@ -164,10 +160,10 @@ def _leftovers(library: Library) -> Iterator[Diagnosis]:
     if left:
         size = bytes_text(sum(map(_size, left)))
         fix = "delete " + ", ".join(map(str, left[:3])) + " if no seedbed is running"
-        yield Diagnosis("warn", "leftovers", f"{len(left)} of stopped programs, {size}", fix)
+        yield _finding("leftovers", f"{len(left)} of stopped programs, {size}", fix)
     for path in pulls:
         fix = f"run `seedbed pull` again to finish it, or delete {path}"
-        yield Diagnosis("warn", "pull", f"{path.name} is not finished, {bytes_text(_size(path))}", fix)
+        yield _finding("pull", f"{path.name} is not finished, {bytes_text(_size(path))}", fix)
 
 
 def _size(folder: Path) -> int:
@@ -177,22 +173,20 @@ def _size(folder: Path) -> int:
 def _hub(offline: bool) -> Iterator[Diagnosis]:
     hub = Hub(offline=offline)
     if hub.offline:
-        yield Diagnosis("ok", "hub", "not asked (offline)")
-        return
-    error = hub.unreachable()
-    if error is None:
-        yield Diagnosis("ok", "hub", f"{hub.endpoint} answers; {'a token' if hub.token else 'no token'} is here")
+        yield _finding("hub", "not asked (offline)")
+    elif (error := hub.unreachable()) is None:
+        yield _finding("hub", f"{hub.endpoint} answers; {'a token' if hub.token else 'no token'} is here")
     else:
         fix = "only pull, search and push need it; behind a proxy set HTTPS_PROXY, for a mirror HF_ENDPOINT"
-        yield Diagnosis("warn", "hub", f"{hub.endpoint} does not answer: {error}", fix)
+        yield _finding("hub", f"{hub.endpoint} does not answer: {error}", fix)
 
 
 def _extras() -> Iterator[Diagnosis]:
     missing = []
     for extra, (package, purpose) in EXTRAS.items():
         try:
-            yield Diagnosis("ok", extra, f"{package} {metadata.version(package)}")
+            yield _finding(extra, f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             missing.append(f"{extra} ({purpose})")
     if missing:
-        yield Diagnosis("ok", "extras not installed", ", ".join(missing))
+        yield _finding("extras not installed", ", ".join(missing))

@@ -9,17 +9,26 @@ reached. Reading a prompt is bound by arithmetic instead and left out.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seedbed.core import files
-from seedbed.core.errors import SeedbedError, UsageError
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import NotFoundError, SeedbedError, UsageError
+from seedbed.core.machine import available_bytes, gpus, memory_bytes, read_bandwidth
+from seedbed.formats.gguf.file import GgufFile
 from seedbed.hub.hub import Hub
-from seedbed.hub.repository import Listing
+from seedbed.hub.model_files import choose_model_files
+from seedbed.hub.pulling import fetch_json
+from seedbed.hub.repository import Listing, read_address
 from seedbed.models.config import AnyConfig
+from seedbed.models.families.registry import read_published
 from seedbed.models.parameter_counts import ParameterCounts, count_parameters
+from seedbed.models.presets import presets
+from seedbed.models.store import read_config, read_description
 
 PRECISIONS = {"float32": 32.0, "bfloat16": 16.0, "int8": 8.5, "int4": 4.5}
 """Bits of a weight, the scales of groups of 32 included; most exact first."""
@@ -33,25 +42,19 @@ _DTYPES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "fl
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine's memory, disk and bandwidth, in bytes and bytes a second; 0 where unknown."""
+    """A machine's memory, disk and bandwidth; 0 where unknown."""
 
-    memory: int
-    available: int
-    disk: int
-    bandwidth: float
-    gpu_memory: int = 0
-    gpu_bandwidth: float = 0.0
+    memory_bytes: int
+    available_bytes: int
+    disk_bytes: int
+    bytes_per_second: float
+    gpu_memory_bytes: int = 0
+    gpu_bytes_per_second: float = 0.0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """The needs of a model.
-
-    Attributes:
-        parts: counts; estimated from sizes where the family is not known.
-        download: bytes to be downloaded; 0 for what is here.
-        note: a remark on the estimate.
-    """
+    """The needs of a model: its counts, estimated where the family is not known, bytes to download, and a remark."""
 
     title: str
     parts: ParameterCounts
@@ -64,9 +67,9 @@ class FitRow:
     """A model in one precision on a machine: bytes of weights, of memory in all, on the disk; tokens a second."""
 
     precision: str
-    weights: float
-    memory: float
-    disk: float
+    weights_bytes: float
+    memory_bytes: float
+    disk_bytes: float
     verdict: str
     tokens: float | None
     gpu: str = ""
@@ -101,19 +104,58 @@ def _row(needs: Needs, machine: Machine, context: int, precision: str) -> FitRow
     parts, bits = needs.parts, PRECISIONS[precision]
     weights, cache = parts.total * bits / 8, 4.0 * parts.cached(context)
     memory = weights + cache + 4.0 * parts.largest + RUNTIME
-    disk = weights + needs.download
-    verdict = "yes" if memory <= machine.available else "if other programs close" if memory <= machine.memory else "no"
-    if not machine.memory:
+    disk, there = weights + needs.download, machine.memory_bytes
+    verdict = "yes" if memory <= machine.available_bytes else "if other programs close" if memory <= there else "no"
+    if not there:
         verdict = "unknown"
-    if disk > machine.disk:
+    if disk > machine.disk_bytes:
         verdict = "no"
     per_token = parts.read * bits / 8 + cache / 2  # a reply fills half of the context on average
-    tokens = machine.bandwidth / per_token if parts.generates and machine.bandwidth else None
+
+    def speed(bandwidth: float) -> float | None:
+        return bandwidth / per_token if parts.generates and bandwidth else None
+
     gpu, gpu_tokens = "", None
-    if machine.gpu_memory and precision in ("float32", "bfloat16"):  # quantized layers compute on the processor
-        gpu = "yes" if memory <= machine.gpu_memory and disk <= machine.disk else "no"
-        gpu_tokens = machine.gpu_bandwidth / per_token if parts.generates and machine.gpu_bandwidth else None
-    return FitRow(precision, weights, memory, disk, verdict, tokens, gpu, gpu_tokens)
+    if machine.gpu_memory_bytes and precision in ("float32", "bfloat16"):  # quantized layers compute on the processor
+        gpu = "yes" if memory <= machine.gpu_memory_bytes and disk <= machine.disk_bytes else "no"
+        gpu_tokens = speed(machine.gpu_bytes_per_second)
+    return FitRow(precision, weights, memory, disk, verdict, speed(machine.bytes_per_second), gpu, gpu_tokens)
+
+
+def find_needs(library: Library, model: str, revision: str | None, offline: bool) -> Needs:
+    """Return the needs of a path, a name in the library, a preset, or a repository, looked for in this order.
+
+    Raises:
+        NotFoundError: there is none.
+        HubError: the hub does not answer.
+    """
+    path = Path(model).expanduser()
+    if (path.suffix.lower() == ".gguf" and path.is_file()) or (path / "config.json").is_file():
+        return folder_needs(path)
+    if not model.startswith("hf:"):
+        try:
+            artifact = library.get(model, "model")
+        except NotFoundError as error:
+            missing = error
+        else:
+            artifact.verify()
+            return config_needs(model, read_config(read_description(artifact)["model"]))
+        if model in presets():
+            return config_needs(model, presets()[model])
+        if "/" not in model:
+            why = f"{missing.why}; the published shapes are {', '.join(presets())}"
+            fix = "for a repository on the hub write hf:OWNER/NAME"
+            raise NotFoundError(f"there is no model {model!r}", why=why, fix=fix) from missing
+    hub = Hub(offline=offline)
+    return _hub_needs(hub, hub.listing(read_address(model), revision))
+
+
+def this_machine(root: Path) -> Machine:
+    """Measure this machine; ``root`` is on the disk to fill."""
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    disk, found = shutil.disk_usage(existing).free, gpus()
+    gpu = (found[0]["free_bytes"], read_bandwidth(2**30, "cuda")) if found else (0, 0.0)
+    return Machine(memory_bytes(), available_bytes(), disk, read_bandwidth(2**28), *gpu)
 
 
 def config_needs(title: str, config: AnyConfig, download: int = 0) -> Needs:
@@ -127,22 +169,14 @@ def published_needs(title: str, config: Mapping[str, Any], weights: int, downloa
     Raises:
         UsageError: neither the family nor the number of parameters can be told.
     """
-    from seedbed.models.families.registry import read_published
-
     try:
         return config_needs(title, read_published(config)[1], download)
     except SeedbedError as error:
         return _estimated(title, config, weights, download, error)
 
 
-def gguf_needs(title: str, path: Path) -> Needs:
-    """Return the needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes.
-
-    Raises:
-        CorruptError: it is damaged.
-    """
-    from seedbed.formats.gguf.file import GgufFile
-
+def _gguf_needs(title: str, path: Path) -> Needs:
+    """Return the needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes."""
     opened = GgufFile(path)
     sizes = {name: math.prod(opened.shape(name)) for name in opened.names()}
     meta, kind = opened.metadata, str(opened.metadata.get("general.architecture", ""))
@@ -164,31 +198,22 @@ def folder_needs(path: Path) -> Needs:
 
     Raises:
         UsageError: it is neither.
-        CorruptError: its config.json cannot be read.
+        CorruptError: it cannot be read.
     """
     if path.suffix.lower() == ".gguf":
-        return gguf_needs(path.name, path)
+        return _gguf_needs(path.name, path)
     described = path / "config.json"
     if not described.is_file():
-        raise UsageError(
-            f"{path} is no model", why="it has no config.json", fix="give a folder of a published model, or a GGUF file"
-        )
+        why = "it has no config.json"
+        raise UsageError(f"{path} is no model", why=why, fix="give a folder of a published model, or a GGUF file")
     config = files.read_json_object(described, fix="copy it again")
     weights = sum(one.stat().st_size for one in path.glob("*.safetensors"))
     return published_needs(path.name, config, weights)
 
 
-def hub_needs(hub: Hub, listing: Listing, gguf: str | None = None) -> Needs:
-    """Return the needs of a repository, from its config.json and the sizes of its files; weights are not downloaded.
-
-    Raises:
-        UsageError: it has no weights that can be read, or they say too little.
-        HubError: no answer.
-    """
-    from seedbed.hub.model_files import choose_model_files
-    from seedbed.hub.pulling import fetch_json
-
-    choice = choose_model_files(listing, gguf)
+def _hub_needs(hub: Hub, listing: Listing) -> Needs:
+    """Return the needs of a repository, from its config.json and the sizes of its files; weights are not downloaded."""
+    choice = choose_model_files(listing, None)
     if choice.main:
         raise UsageError(
             f"{listing.address}: the size of {choice.main} is not known before it is pulled",
@@ -203,9 +228,8 @@ def _estimated(title: str, config: Mapping[str, Any], weights: int, download: in
     """Estimate needs from the size of the weights and the usual keys of a config.json."""
     inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(inner, Mapping)
-    dtype = str(inner.get("dtype") or inner.get("torch_dtype") or config.get("torch_dtype") or "").removeprefix(
-        "torch."
-    )
+    written = inner.get("dtype") or inner.get("torch_dtype") or config.get("torch_dtype") or ""
+    dtype = str(written).removeprefix("torch.")
     if not weights or dtype not in _DTYPES:
         raise UsageError(f"the size of {title} cannot be told", why=error.why, fix=error.fix) from error
 

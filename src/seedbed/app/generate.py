@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from seedbed.chat.local import continue_text
 from seedbed.chat.messages import Delta
 from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
 from seedbed.core.artifacts import Artifact
-from seedbed.core.progress import track
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.seq2seq import Seq2Seq
 from seedbed.models.config import EncoderDecoderConfig
@@ -21,10 +18,9 @@ from seedbed.models.store import load_any, load_model, read_config, read_descrip
 
 @dataclass(frozen=True)
 class Generation:
-    """A model with a prompt.
+    """A model with a prompt of so many tokens.
 
     Attributes:
-        prompt_tokens: how many tokens the prompt has.
         write: yields the pieces of the reply.
         translates: whether it is an encoder–decoder, which writes another text.
     """
@@ -35,11 +31,7 @@ class Generation:
 
 
 def open_generation(artifact: Artifact, text: str) -> Generation:
-    """Load a model and read its prompt.
-
-    Raises:
-        UsageError: the model does not write text.
-    """
+    """Load a model and read its prompt. Raises UsageError where the model does not write text."""
     if isinstance(read_config(read_description(artifact)["model"]), EncoderDecoderConfig):
         writer = Seq2Seq(load_any(artifact))
         source = writer.source(text)
@@ -51,23 +43,3 @@ def open_generation(artifact: Artifact, text: str) -> Generation:
     loaded = load_model(artifact)
     ids = loaded.tokenizer.encode_prompt(text)
     return Generation(len(ids), partial(continue_text, loaded, ids))
-
-
-def generate_all(generation: Generation, sampling: Sampling) -> dict[str, Any]:
-    """Return a whole reply as JSON values; times in seconds."""
-    started, first, tokens, texts = time.perf_counter(), 0.0, [], []
-    for piece in track(generation.write(sampling), "generating", sampling.max_tokens, "tokens"):
-        first = first or time.perf_counter() - started
-        texts.append(piece.text)
-        tokens += [piece.token] if piece.token else []
-    seconds = time.perf_counter() - started
-    return {
-        "text": "".join(texts),
-        "finish": tokens[-1].finish,
-        "seed": sampling.seed,
-        "prompt_tokens": generation.prompt_tokens,
-        "tokens": [{"id": token.id, "logprob": token.logprob} for token in tokens],
-        "seconds_to_first_token": round(first, 4),
-        "seconds": round(seconds, 4),
-        "tokens_per_second": round(len(tokens) / seconds, 1),
-    }

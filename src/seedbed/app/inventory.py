@@ -1,19 +1,20 @@
-"""The library as a list: artifacts, and collections of documents, which change and so have no id."""
+"""The library as a list of artifacts and collections, and the facts of a stored artifact: parameters, files, family."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from os import stat_result
+from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError, did_you_mean
+from seedbed.core.lineage import Relative
 from seedbed.core.units import iso_time
 
 KINDS = ("corpus", "tokenizer", "tokens", "questions", "model", "adapter", "run", "evaluation")
 """What is stored as artifacts."""
 COLLECTION = "collection"
+"""Documents, which change and so have no id."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class InventoryEntry:
     """A line of the list; ``created`` is an ISO time (of a collection: when it last changed)."""
 
     kind: str
-    id: str
+    id: str | None
     names: list[str]
     created: str
     bytes: int
@@ -29,35 +30,97 @@ class InventoryEntry:
 
 
 def entries(library: Library, kind: str | None = None) -> list[InventoryEntry]:
-    """Return what the library holds, newest first.
-
-    Raises:
-        UsageError: there is no such kind.
-    """
+    """Return what the library holds, newest first. Raises UsageError where there is no such kind."""
     if kind not in (None, COLLECTION, *KINDS):
         raise unknown_kind(str(kind), (*KINDS, COLLECTION))
-    found = [] if kind == COLLECTION else [_artifact(library, one) for one in library.all(kind)]
+    found = [
+        InventoryEntry(one.kind, one.id, library.names_of(one), one.manifest.created, one.size, one)
+        for one in ([] if kind == COLLECTION else library.all(kind))
+    ]
     collections = _collections(library) if kind in (None, COLLECTION) else []
     return sorted([*found, *collections], key=lambda entry: entry.created, reverse=True)
 
 
 def unknown_kind(kind: str, known: Iterable[str]) -> UsageError:
     """Return the error for a kind that does not exist, with the nearest one."""
-    near = difflib.get_close_matches(kind, list(known), n=1)
-    fix = f"did you mean `{near[0]}`?" if near else "choose one of these"
+    fix = did_you_mean(kind, known, "choose one of these")
     return UsageError(f"there is no kind {kind!r}", why=f"the kinds are {', '.join(known)}", fix=fix)
-
-
-def _artifact(library: Library, found: Artifact) -> InventoryEntry:
-    return InventoryEntry(found.kind, found.id, library.names_of(found), found.manifest.created, found.size, found)
 
 
 def _collections(library: Library) -> list[InventoryEntry]:
     """Read without opening them, which would import what searches them."""
-    folders = sorted(path.parent for path in library.root.glob("docs/*/collection.json"))
-    return [_collection(folder.name, [one.stat() for one in folder.iterdir()]) for folder in folders]
+    found = []
+    for path in sorted(library.root.glob("docs/*/collection.json")):
+        files = [one.stat() for one in path.parent.iterdir()]
+        changed, size = max(one.st_mtime for one in files), sum(one.st_size for one in files)
+        found.append(InventoryEntry(COLLECTION, None, [path.parent.name], iso_time(changed), size))
+    return found
 
 
-def _collection(name: str, files: list[stat_result]) -> InventoryEntry:
-    changed, size = max(one.st_mtime for one in files), sum(one.st_size for one in files)
-    return InventoryEntry(COLLECTION, "", [name], iso_time(changed), size)
+def model_facts(artifact: Artifact) -> dict[str, Any]:
+    """Return a model's parameters by kind, tied tensors, quantization and origin; nothing for other kinds.
+
+    Raises:
+        CorruptError: its configuration cannot be read.
+    """
+    if artifact.kind != "model":
+        return {}
+    from seedbed.models.parameter_counts import count_parameters
+    from seedbed.models.store import CONFIG, read_config, read_description
+
+    try:
+        described = read_description(artifact)
+        parts = count_parameters(read_config(described["model"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(CONFIG, artifact, error) from error
+    return {
+        "parameters": {kind: count for kind, count in parts.parameters.items() if count} | {"total": parts.total},
+        "shared": parts.tied,
+        **_sharing(artifact),
+        "quantization": described.get("quantization"),
+        "source": artifact.manifest.config.get("source"),
+    }
+
+
+def _sharing(artifact: Artifact) -> dict[str, Any]:
+    """Return bytes that tied tensors save, and tensors stored twice; nothing where the weights cannot be read."""
+    from seedbed.formats.weight_sharing import stored_sharing
+
+    try:
+        found = stored_sharing(artifact)
+    except (CorruptError, NotFoundError):
+        return {}
+    return {"saved_bytes": found.saved, "equal": [list(group) for group in found.equal], "spare_bytes": found.spare}
+
+
+def raw_files(artifact: Artifact) -> Sequence[Mapping[str, Any]]:
+    """Return the files that a corpus was read from; none for other kinds.
+
+    Raises:
+        CorruptError: their list cannot be read.
+    """
+    if artifact.kind != "corpus":
+        return ()
+    from seedbed.corpus.store import Corpus
+
+    try:
+        return list(Corpus(artifact).raw_files())
+    except (OSError, ValueError) as error:
+        raise _unreadable("the list of raw files", artifact, error) from error
+
+
+def _unreadable(part: str, artifact: Artifact, error: Exception) -> CorruptError:
+    fix = f"see what is damaged with `seedbed show {artifact.id[:12]} --verify`"
+    return CorruptError(f"{part} of {artifact.kind} {artifact.id[:12]} cannot be read", why=str(error), fix=fix)
+
+
+def family_json(relative: Relative) -> dict[str, Any]:
+    """Return a family tree as JSON values."""
+    artifact = relative.artifact
+    return {
+        "id": relative.id,
+        "kind": None if artifact is None else artifact.kind,
+        "names": list(relative.names),
+        "raw_files": [] if artifact is None or relative.repeated else list(raw_files(artifact)),
+        "parents": [family_json(parent) for parent in relative.parents],
+    }

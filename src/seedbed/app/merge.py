@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
@@ -17,36 +15,31 @@ from seedbed.transform.merge import merge
 from seedbed.transform.methods import MergeMethod
 
 
-@dataclass(frozen=True)
-class MergeRequest:
-    """Models to merge with each other, or one with adapters (folders in PEFT's format).
+def merged(
+    library: Library,
+    name: str,
+    models: Sequence[str],
+    adapters: Sequence[Path] = (),
+    weights: Sequence[float] = (),
+    method: MergeMethod = "linear",
+    base: str | None = None,
+) -> Artifact:
+    """Merge models with each other, or one with adapters (folders in PEFT's format), and store the result.
 
-    Attributes:
+    Args:
         weights: one for each model or adapter; empty: each weighs 1.
         base: for "task": the model that the others were trained from.
-    """
-
-    models: Sequence[str]
-    adapters: Sequence[Path] = ()
-    weights: Sequence[float] = ()
-    method: MergeMethod = "linear"
-    base: str | None = None
-
-
-def merged(library: Library, wanted: MergeRequest, name: str) -> Artifact:
-    """Merge and store the result under a name.
 
     Raises:
         UsageError: these cannot be merged so.
         NotFoundError: there is no such model or adapter.
     """
-    _check(wanted.models, wanted.adapters, wanted.method, wanted.base)
-    names = [*([wanted.base] if wanted.base else []), *wanted.models]
-    artifacts = [library.get(reference, "model") for reference in names]
-    weights = list(wanted.weights) or [1.0] * len(wanted.adapters or wanted.models)
-    if wanted.adapters:
-        return _merge_adapters(library, artifacts[0], wanted.adapters, weights, name)
-    return _merge_models(library, artifacts, weights, wanted.method, name)
+    _check(models, adapters, method, base)
+    artifacts = [library.get(reference, "model") for reference in (*([base] if base else []), *models)]
+    weighed = list(weights) or [1.0] * len(adapters or models)
+    if adapters:
+        return _merge_adapters(library, artifacts[0], adapters, weighed, name)
+    return _merge_models(library, artifacts, weighed, method, name)
 
 
 def _check(models: Sequence[str], folders: Sequence[Path], method: MergeMethod, base: str | None) -> None:
@@ -65,25 +58,23 @@ def _merge_adapters(
     library: Library, artifact: Artifact, folders: Sequence[Path], weights: list[float], name: str
 ) -> Artifact:
     if len(weights) != len(folders):
-        raise UsageError(
-            "every adapter needs a weight",
-            why=f"there are {len(weights)} weights for {len(folders)} adapters",
-            fix="give --weights one number an adapter, or leave it out",
-        )
+        why = f"there are {len(weights)} weights for {len(folders)} adapters"
+        fix = "give --weights one number an adapter, or leave it out"
+        raise UsageError("every adapter needs a weight", why=why, fix=fix)
     stored = open_stored(artifact)
     family = family_of(stored)
     adapters = [to_ours(read_peft(folder), stored.config, family) for folder in folders]
     config, tensors = merge_adapters(stored, adapters, weights)
-    record = {"adapters": [_origin(*pair) for pair in zip(folders, weights, strict=True)]}
+    record = {  # an adapter is no artifact: its hash identifies it
+        "adapters": [
+            {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
+            for folder, weight in zip(folders, weights, strict=True)
+        ]
+    }
     with library.writing("model", parents=[artifact], config=record, name=name) as draft:
         draft.licence = artifact.manifest.licence
         write_derived(draft.path, stored, tensors, config)
     return draft.result
-
-
-def _origin(folder: Path, weight: float) -> dict[str, Any]:
-    """Return the record of an adapter, which is no artifact: its hash identifies it."""
-    return {"path": str(folder), "sha256": sha256_file(folder / WEIGHTS), "weight": weight}
 
 
 def _merge_models(

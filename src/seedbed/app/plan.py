@@ -7,15 +7,12 @@ is 20 tokens a parameter, about the best use of a fixed compute (Hoffmann et al.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from seedbed.core.artifacts import Library
 from seedbed.core.config import to_dict
-from seedbed.core.errors import CapacityError, NotFoundError, UsageError
+from seedbed.core.errors import CapacityError, NotFoundError, UsageError, did_you_mean
 from seedbed.core.machine import cores, matmul_flops, memory_bytes, processor
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
@@ -46,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A plan with its training memory in bytes by use, and its time on a machine of ``peak`` FLOP per second."""
+    """A plan with its training memory in bytes by use and in all, its time on a machine of ``peak`` FLOP a second."""
 
     target: Target
     plan: ParameterCounts
@@ -63,40 +60,41 @@ class Estimate:
 
 
 def default_target(depth: int | None, vocab_size: int | None, context: int | None) -> Target:
-    """Return our default shape with so many layers.
-
-    Raises:
-        UsageError: no depth is given.
-    """
+    """Return our default shape with so many layers. Raises UsageError where no depth is given."""
     if depth is None:
-        raise UsageError(
-            "there is nothing to plan",
-            why="neither a TARGET nor --depth is given",
-            fix="name a preset, recipe or model, or give --depth 4",
-        )
+        fix = "name a preset, recipe or model, or give --depth 4"
+        raise UsageError("there is nothing to plan", why="neither a TARGET nor --depth is given", fix=fix)
     config = default_model(depth, vocab_size or ModelConfig.vocab_size, context or ModelConfig.max_length)
     return Target(f"depth {depth}", config)
 
 
 def find_target(name: str) -> Target:
-    """Return a preset, a recipe, or a stored model, looked for in this order.
+    """Return a preset, a recipe (as `train` finds it), or a stored model, looked for in this order.
 
     Raises:
         NotFoundError: there is none.
     """
     if name in presets():
         return Target(name, presets()[name])
-    if name.endswith(".toml"):
-        return recipe_target(name, load_recipe(Path(name)))
-    return Target(name, _stored_shape(name, presets()))
+    try:
+        recipe = load_recipe(name)
+    except NotFoundError as no_recipe:
+        if name.endswith(".toml"):
+            raise
+        missing = no_recipe
+    else:
+        return recipe_target(name, recipe)
+    try:
+        return Target(name, _stored_shape(name))
+    except NotFoundError as error:
+        known = [*presets(), *Library().names()]
+        why = f"the presets are {', '.join(presets())}; recipe: {missing.why}; model: {error.why}"
+        fix = did_you_mean(name, known, "see `seedbed ls --kind model`, or plan with --depth")
+        raise NotFoundError(f"there is no preset, recipe or model {name!r}", why=why, fix=fix) from error
 
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
-    """Return a recipe's first model and length; a length in epochs depends on the text, which is not read here.
-
-    Raises:
-        UsageError: the recipe trains nothing.
-    """
+    """Return a recipe's first model and length; a length in epochs depends on the text, which is not read here."""
     stage = next((stage for stage in recipe.stage if isinstance(stage, TrainStage)), None)
     if stage is None:
         raise UsageError(f"{title} trains nothing", why="it has no stage of kind train", fix="plan another recipe")
@@ -113,23 +111,14 @@ def _recipe_shape(recipe: Recipe, stage: TrainStage) -> AnyConfig:
     if not stage.begin:
         sizes = [one.settings.vocab_size for one in recipe.stage if isinstance(one, TokenizerStage)]
         return stage.model.config(sizes[0] if sizes else ModelConfig.vocab_size)
-    config = _stored_shape(stage.begin, ())
+    config = _stored_shape(stage.begin)
     if not isinstance(config, ModelConfig):
         return config
     return replace(config, max_length=min(config.max_length, stage.context or config.max_length))
 
 
-def _stored_shape(name: str, presets: Iterable[str]) -> AnyConfig:
-    library = Library()
-    try:
-        artifact = library.get(name, "model")
-    except NotFoundError as error:
-        near = difflib.get_close_matches(name, [*presets, *library.names()], n=1)
-        raise NotFoundError(
-            f"there is no preset or model {name!r}",
-            why=f"the presets are {', '.join(presets)}; {error.why}",
-            fix=f"did you mean `{near[0]}`?" if near else "see `seedbed ls --kind model`, or plan with --depth",
-        ) from error
+def _stored_shape(name: str) -> AnyConfig:
+    artifact = Library().get(name, "model")
     artifact.verify()
     return read_config(read_description(artifact)["model"])
 
@@ -147,6 +136,7 @@ def estimate(target: Target, batch: int | None = None, tokens: int | None = None
         "optimizer (AdamW)": at_rest - 2 * made.weight_bytes("float32"),
         "activations": everything - at_rest,
     }
+    memory["total"] = sum(memory.values())
     peak = matmul_flops()
     rate = peak * UTILISATION / made.flops_per_token()
     wanted = tokens or target.tokens or round(60 * target.minutes * rate) or TOKENS_PER_PARAMETER * made.total
@@ -154,45 +144,33 @@ def estimate(target: Target, batch: int | None = None, tokens: int | None = None
 
 
 def check_memory(made: Estimate) -> None:
-    needed, here = sum(made.memory.values()), memory_bytes()
+    """Raise CapacityError where training needs more memory than this machine has."""
+    needed, here = made.memory["total"], memory_bytes()
     if not here:
         say("this machine does not tell how much memory it has; nothing was checked")
     elif needed > here:
-        raise CapacityError(
-            f"training {made.target.title} does not fit",
-            why=f"it needs {bytes_text(needed)} of memory with a batch of {made.batch}; here are {bytes_text(here)}",
-            fix="choose a smaller depth, context or batch",
-        )
+        why = f"it needs {bytes_text(needed)} of memory with a batch of {made.batch}; here are {bytes_text(here)}"
+        fix = "choose a smaller depth, context or batch"
+        raise CapacityError(f"training {made.target.title} does not fit", why=why, fix=fix)
 
 
 def weight_sizes(plan: ParameterCounts) -> dict[str, float]:
+    """Return the bytes of all weights by precision."""
     return {precision: plan.weight_bytes(precision) for precision in BYTES}
 
 
 def to_json(made: Estimate) -> dict[str, Any]:
     """Return an estimate as JSON values."""
-    plan = made.plan
+    plan, seconds = made.plan, made.seconds
+    machine = {"processor": processor(), "cores": cores(), "memory_bytes": memory_bytes(), "matmul_flops": made.peak}
+    time = {"tokens_per_second": made.tokens_per_second, "seconds": seconds, "days": seconds / 86400}
     return {
         "target": made.target.title,
         "model": to_dict(made.target.config),
         "parameters": {**plan.parameters, "total": plan.total},
         "weight_bytes": weight_sizes(plan),
-        "training": {
-            "batch": made.batch,
-            "tokens": made.tokens,
-            "memory_bytes": made.memory | {"total": sum(made.memory.values())},
-        },
+        "training": {"batch": made.batch, "tokens": made.tokens, "memory_bytes": made.memory},
         "flops_per_token": {"training": plan.flops_per_token(), "generation": plan.flops_per_token(training=False)},
-        "machine": {
-            "processor": processor(),
-            "cores": cores(),
-            "memory_bytes": memory_bytes(),
-            "matmul_flops": made.peak,
-        },
-        "time": {
-            "assumed_utilisation": UTILISATION,
-            "tokens_per_second": made.tokens_per_second,
-            "seconds": made.seconds,
-            "days": made.seconds / 86400,
-        },
+        "machine": machine,
+        "time": {"assumed_utilisation": UTILISATION, **time},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from seedbed.models.factory import AnyModel
 from seedbed.models.parameter_counts import count_parameters
 from seedbed.models.store import Loaded, LoadedModel, load_any
 from seedbed.transform.calibration import TOKENS
-from seedbed.transform.derived import StoredModel, open_stored, write_derived
+from seedbed.transform.derived import open_stored, write_derived
 from seedbed.transform.methods import PruneMethod
 from seedbed.transform.prune import prune
 from seedbed.transform.sparsity import zeros
@@ -26,79 +25,67 @@ Facts = dict[str, Any]
 Pair = tuple[Loaded[AnyModel], Loaded[AnyModel]]
 
 
-@dataclass(frozen=True)
-class Pruning:
-    """A method with the share it takes away.
-
-    Attributes:
-        everywhere: for "magnitude": compare the weights of all layers with each other.
-        text: a file to judge by and measure on; None for the start of the model's own corpus.
-    """
-
-    method: PruneMethod
-    share: float | None = None
-    everywhere: bool = False
-    text: Path | None = None
-
-
-@dataclass(frozen=True)
-class PrunedCopy:
-    """A stored copy, with the figures of the original and of the copy."""
-
-    artifact: Artifact
-    before: Facts
-    after: Facts
-
-
 def pruned_copy(
-    library: Library, model: str, wanted: Pruning, name: str | None = None, *, measure: bool = True, speed: bool = False
-) -> PrunedCopy:
-    """Make, store and measure a copy, called MODEL-METHOD unless named.
+    library: Library,
+    model: str,
+    method: PruneMethod,
+    share: float | None = None,
+    name: str | None = None,
+    *,
+    everywhere: bool = False,
+    text: Path | None = None,
+    measure: bool = True,
+    speed: bool = False,
+) -> tuple[Artifact, Facts, Facts]:
+    """Make and store a copy, called MODEL-METHOD unless named; returns it with the figures of original and copy.
 
     Args:
-        measure: quality on held-out text. speed: time both too.
+        share: taken away; None for "2:4".
+        everywhere: for "magnitude": compare the weights of all layers with each other.
+        text: a file to judge by and measure on; None for the start of the model's own corpus.
+        measure: quality on held-out text.
+        speed: time both too.
 
     Raises:
         UsageError: the share does not fit the method, or the text cannot be read.
     """
     artifact = library.get(model, "model")
-    share = check_share(wanted.method, wanted.share, wanted.everywhere)
-    _check_text(wanted.text)
+    share = _checked_share(method, share, everywhere)
+    if text is not None and not text.is_file():  # before a large model is loaded
+        raise UsageError(f"there is no text file {text}", why="no such file", fix="check the path")
     stored, loaded = open_stored(artifact), load_any(artifact)
-    held = _held_out(library, loaded, wanted.text)
-    called = name or f"{model}-{wanted.method.replace(':', '')}"
-    made = _pruned(library, stored, loaded, wanted, share, held, called)
+    held = _held_out(library, loaded, text)
+    calibration = None if held is None or method == "magnitude" else held.calibration
+    config, tensors = prune(stored, loaded.model, method, share, everywhere=everywhere, ids=calibration)
+    record = {"method": method, "share": share, "judged_on": held.origin if calibration and held else ""}
+    called = name or f"{model}-{method.replace(':', '')}"
+    with library.writing("model", parents=[artifact], config=record, name=called) as draft:
+        draft.licence = artifact.manifest.licence
+        write_derived(draft.path, stored, tensors, config)
+    made = draft.result
     pair = load_any(artifact), load_any(made)  # again: weights of the first may have been set to zero
     facts = [_facts(one) for one in pair]
     if measure:
         _measure(pair, held, facts)
     if speed:
         _time(pair, facts)
-    return PrunedCopy(made, *facts)
+    return made, facts[0], facts[1]
 
 
-def check_share(method: PruneMethod, share: float | None, everywhere: bool) -> float:
+def _checked_share(method: PruneMethod, share: float | None, everywhere: bool) -> float:
     """Return the share to take away. Raises UsageError where it does not fit the method."""
     if everywhere and method != "magnitude":
-        raise UsageError(
-            "--global is an option of --method magnitude", why=f"the method is {method}", fix="omit --global"
-        )
+        why = f"the method is {method}"
+        raise UsageError("--global is an option of --method magnitude", why=why, fix="omit --global")
     if method == "2:4":
         if share not in (None, 0.5):
-            raise UsageError(
-                f"--share {share:g} does not fit 2:4", why="it takes two of every four weights", fix="omit --share"
-            )
+            why = "it takes two of every four weights"
+            raise UsageError(f"--share {share:g} does not fit 2:4", why=why, fix="omit --share")
         return 0.5
     if share is None or not 0 < share < 1:
         given = "there is no --share" if share is None else f"--share is {share:g}"
         raise UsageError("--share is missing or out of range", why=given, fix="give a number between 0 and 1")
     return share
-
-
-def _check_text(text: Path | None) -> None:
-    """Refuse a missing file before a large model is loaded."""
-    if text is not None and not text.is_file():
-        raise UsageError(f"there is no text file {text}", why="no such file", fix="check the path")
 
 
 def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> HeldOut | None:
@@ -108,25 +95,6 @@ def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> 
         return from_text(text.read_text(encoding="utf-8"), loaded.tokenizer, str(text))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text} cannot be read", why=str(error), fix="give a UTF-8 text file") from error
-
-
-def _pruned(
-    library: Library,
-    stored: StoredModel,
-    loaded: Loaded[AnyModel],
-    wanted: Pruning,
-    share: float,
-    held: HeldOut | None,
-    name: str,
-) -> Artifact:
-    calibration = None if held is None or wanted.method == "magnitude" else held.calibration
-    config, tensors = prune(stored, loaded.model, wanted.method, share, everywhere=wanted.everywhere, ids=calibration)
-    judged_on = held.origin if calibration and held else ""
-    record = {"method": wanted.method, "share": share, "judged_on": judged_on}
-    with library.writing("model", parents=[stored.artifact], config=record, name=name) as draft:
-        draft.licence = stored.artifact.manifest.licence
-        write_derived(draft.path, stored, tensors, config)
-    return draft.result
 
 
 def _facts(loaded: Loaded[AnyModel]) -> Facts:

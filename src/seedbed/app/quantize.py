@@ -12,7 +12,7 @@ from seedbed.corpus.pack import TokenShards
 from seedbed.evaluation.quantization import Quality, compare
 from seedbed.evaluation.subject import find_subject
 from seedbed.models.quantized import scheme_by_name
-from seedbed.models.store import LoadedModel, load_model, save_model
+from seedbed.models.store import load_model, save_model
 from seedbed.transform.quantize import quantize
 
 
@@ -50,15 +50,16 @@ def _copy(library: Library, artifact: Artifact, quantization: str, name: str, me
         draft.licence = artifact.manifest.licence
         draft.metrics = dict(artifact.manifest.metrics)
         save_model(draft.path, loaded.model, loaded.tokenizer, quantization)
-    quality = _quality(library, artifact, load_model(draft.result)) if measure else None
-    return QuantizedCopy(name, quantization, draft.result, quality)
+    return QuantizedCopy(
+        name, quantization, draft.result, _quality(library, artifact, draft.result) if measure else None
+    )
 
 
-def _quality(library: Library, artifact: Artifact, quantized: LoadedModel) -> Quality | None:
+def _quality(library: Library, artifact: Artifact, copy: Artifact) -> Quality | None:
     """Compare with the float model on its test split; None for a model whose text is not in the library."""
     try:
         tokens = find_subject(artifact, library).tokens
     except NotFoundError as error:
         say(f"quality not measured: {error.why}")
         return None
-    return compare(load_model(artifact).model, quantized.model, TokenShards.open(tokens).split("test"))
+    return compare(load_model(artifact).model, load_model(copy).model, TokenShards.open(tokens).split("test"))

@@ -24,13 +24,8 @@ _SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 def training_text(library: Library, corpus: str) -> tuple[Artifact | None, Iterator[str]]:
     """Return the training split of a stored corpus, or the text of a file or folder (no artifact then)."""
-    try:
-        parent = library.get(corpus, "corpus")
-    except NotFoundError:
-        if not Path(corpus).exists():
-            raise
-        return None, _read_text(Path(corpus))
-    return parent, _split_text(parent, "train")
+    parent = _stored_unless_path(library, corpus, "corpus")
+    return parent, _split_text(parent, "train") if parent else _read_text(Path(corpus))
 
 
 def _split_text(corpus: Artifact, split: Split) -> Iterator[str]:
@@ -45,11 +40,8 @@ def _read_text(path: Path) -> Iterator[str]:
         raise NotFoundError(f"there is no text {path}", why="no such file or folder", fix="check the path")
     files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
     if not files:
-        raise DataError(
-            f"{path} holds no .txt file",
-            why="a folder is read for its .txt files only",
-            fix="build a corpus from it (`seedbed corpus build`), which reads many formats",
-        )
+        fix = "build a corpus from it (`seedbed corpus build`), which reads many formats"
+        raise DataError(f"{path} holds no .txt file", why="a folder is read for its .txt files only", fix=fix)
     for file in files:
         try:
             with file.open(encoding="utf-8") as stream:
@@ -65,29 +57,27 @@ def comparison_text(library: Library, first: Artifact | None, path: Path | None)
         return _read_text(path)
     corpus = _corpus_of(library, first)
     if corpus is None:
-        raise UsageError(
-            "there is no text to compare on",
-            why="the first tokenizer was not trained on a corpus of the library",
-            fix="name one with --text FILE",
-        )
+        why = "the first tokenizer was not trained on a corpus of the library"
+        raise UsageError("there is no text to compare on", why=why, fix="name one with --text FILE")
     return _split_text(corpus, "test")
 
 
 def open_tokenizer(library: Library, name: str) -> tuple[Tokenizer, Artifact | None]:
-    """Return a stored tokenizer with its artifact, or one in a file.
-
-    Raises:
-        NotFoundError: there is neither.
-    """
+    """Return a stored tokenizer with its artifact, or one in a file. Raises NotFoundError: there is neither."""
     from seedbed.tokenizers.tokenizer import Tokenizer
 
+    artifact = _stored_unless_path(library, name, "tokenizer")
+    return Tokenizer.open(artifact) if artifact else Tokenizer.from_file(Path(name)), artifact
+
+
+def _stored_unless_path(library: Library, name: str, kind: str) -> Artifact | None:
+    """Return an artifact, or None where the name is that of a path alone."""
     try:
-        artifact = library.get(name, "tokenizer")
+        return library.get(name, kind)
     except NotFoundError:
         if not Path(name).exists():
             raise
-        return Tokenizer.from_file(Path(name)), None
-    return Tokenizer.open(artifact), artifact
+        return None
 
 
 def _corpus_of(library: Library, artifact: Artifact | None) -> Artifact | None:
@@ -131,11 +121,5 @@ def facts(tokenizer: Tokenizer, artifact: Artifact | None, fits: dict[str, Fit])
 
 def fit_json(fit: Fit) -> dict[str, float]:
     """Return a fit as JSON values."""
-    return {
-        "bytes": fit.bytes,
-        "tokens": fit.tokens,
-        "bytes_per_token": fit.bytes_per_token,
-        "tokens_per_word": fit.tokens_per_word,
-        "unknown_share": fit.unknown_share,
-        "pieces_used": fit.used,
-    }
+    names = ("bytes", "tokens", "bytes_per_token", "tokens_per_word", "unknown_share")
+    return {name: getattr(fit, name) for name in names} | {"pieces_used": fit.used}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.formats.exporting import export_gguf, export_huggingface
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
-from seedbed.formats.importing import import_model
+from seedbed.formats.importing import Shrink, import_model
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
+from seedbed.models.quantized import scheme_by_name
+from seedbed.transform.quantize import quantize
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,12 @@ class ExportedFolder:
 
 
 def import_published(
-    library: Library, path: Path, name: str | None = None, licence: str = "", tokenizer: Path | None = None
+    library: Library,
+    path: Path,
+    name: str | None = None,
+    licence: str = "",
+    tokenizer: Path | None = None,
+    quantization: str | None = None,
 ) -> tuple[str, Artifact]:
     """Store a published folder or GGUF file as a model; returns its name, by default the path's.
 
@@ -33,12 +41,28 @@ def import_published(
         SeedbedError: it is no model that can be read.
     """
     if not path.exists():
-        raise NotFoundError(
-            f"there is no {path}", why=f"{path.absolute()} does not exist", fix="check the path, or `seedbed pull` it"
-        )
+        why = f"{path.absolute()} does not exist"
+        raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
     stem = path.stem if path.is_file() else path.absolute().name
     called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
-    return called, import_model(library, path, called, licence=licence, tokenizer=tokenizer)
+    return called, import_as(library, path, called, licence=licence, tokenizer=tokenizer, quantization=quantization)
+
+
+def import_as(library: Library, path: Path, name: str, *, quantization: str | None = None, **origin: Any) -> Artifact:
+    """Store a published model as it is, or as integers without its floats ever being written.
+
+    Args:
+        quantization: one of ``kernel.packed.SCHEMES``; None keeps floats (float16 for quantized GGUF files).
+        origin: as of :func:`~seedbed.formats.importing.import_model`.
+
+    Raises:
+        UsageError: there is no such quantization, or the model is no decoder.
+        SeedbedError: it is no model that can be read.
+    """
+    if quantization is None:
+        return import_model(library, path, name, **origin)
+    scheme_by_name(quantization)
+    return import_model(library, path, name, shrink=Shrink(quantization, quantize), **origin)
 
 
 def export_published(
@@ -52,9 +76,8 @@ def export_published(
     artifact = library.get(model, "model")
     target = folder or Path(f"{model}-{form}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            f"{target} exists already", why="an export would be written over it", fix="name another with --output"
-        )
+        why = "an export would be written over it"
+        raise UsageError(f"{target} exists already", why=why, fix="name another with --output")
     return write_published(library, artifact, model, form, target, quantization)
 
 

@@ -44,15 +44,13 @@ def ask_command(question: str, as_json: bool, **given: Any) -> None:
     Each sentence is linked to the sentence that supports it; one that none supports is marked [?]. If the documents
     do not answer it, that is said, with the nearest passages. Without a model the answer is the best sentence itself.
 
-    \b
-    Example:
-      seedbed docs add guide docs/
-      seedbed ask "How do I install it?" --docs guide
-      seedbed ask "How do I install it?" --docs guide --model quickstart --chain map-rerank
+    $ seedbed docs add guide docs/
+    $ seedbed ask "How do I install it?" --docs guide
+    $ seedbed ask "How do I install it?" --docs guide --model quickstart --chain map-rerank
     """
-    from seedbed.app.ask import Inquiry, answer_inquiry
+    from seedbed.app.ask import ask_documents
 
-    answer, trace = answer_inquiry(Library(), Inquiry(read_text(question).strip(), **given))
+    answer, trace = ask_documents(Library(), read_text(question).strip(), **given)
     if as_json:
         print_json(answer.to_json())
     else:
@@ -72,13 +70,19 @@ def answer_lines(answer: Answer) -> Iterator[str]:
         yield answer.text
         if answer.hits:
             yield "\nThe nearest passages:"
-        yield from (f"  {_place(hit.chunk)}: “{_short(hit.chunk.text)}”" for hit in answer.hits)
+        for hit in answer.hits:
+            line = " ".join(hit.chunk.text.split())
+            yield f"  {_place(hit.chunk)}: “{line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + '…'}”"
         return
     numbers: dict[tuple[str, int, int], int] = {}
     for citation in answer.citations:
         numbers.setdefault((citation.source, citation.source_start, citation.source_end), len(numbers) + 1)
     marks = {one.end: f" [{numbers[one.source, one.source_start, one.source_end]}]" for one in answer.citations}
-    yield _marked(answer.text, {**marks, **{end: " [?]" for _, end in answer.unsupported}})
+    marks |= {end: " [?]" for _, end in answer.unsupported}
+    text = answer.text
+    for end in sorted(marks, reverse=True):
+        text = text[:end] + marks[end] + text[end:]
+    yield text
     if numbers:
         yield ""
     for citation in answer.citations:
@@ -91,18 +95,6 @@ def answer_lines(answer: Answer) -> Iterator[str]:
         yield "[?] no passage says this"
 
 
-def _marked(text: str, marks: dict[int, str]) -> str:
-    """Return the text with a mark after each sentence that has one."""
-    for end in sorted(marks, reverse=True):
-        text = text[:end] + marks[end] + text[end:]
-    return text
-
-
 def _place(chunk: Chunk) -> str:
     page = f":{chunk.page}" if chunk.page is not None else ""
     return f"{chunk.source}{page}" + (f", {chunk.heading}" if chunk.heading else "")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

@@ -11,36 +11,28 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.sampling import sampling_options
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.progress import say
+from seedbed.inference.parameters import Sampling
 
 if TYPE_CHECKING:
-    from seedbed.chat.memory import Memory
-    from seedbed.chat.trace_log import TraceLog
     from seedbed.cli.conversation import Conversation
-    from seedbed.inference.parameters import Sampling
 
 TURNS = 4
 """Of a window whose size is not given."""
+_MEMORIES = ("buffer", "window", "tokens", "summary")
+_MEMORY = """Earlier turns that the model sees: all (buffer), the latest (window), as many as fit in a number of tokens,
+or these and a summary of those before. Default: buffer."""
+_SIZE = f"Turns of a window (default: {TURNS}), or tokens (default: half the model's window; summary: a quarter)."
 
 
 @click.command("chat")
-@options.stored("model", "model")
+@options.model
 @click.option("--once", metavar="QUESTION", help="Answer one question and leave.")
 @click.option("--system", metavar="TEXT", default="", help="The system message.")
-@click.option(
-    "--memory",
-    type=click.Choice(["buffer", "window", "tokens", "summary"]),
-    default="buffer",
-    help="Earlier turns that the model sees: all (buffer), the latest (window), as many as fit in a number of tokens, "
-    "or these and a summary of those before. Default: buffer.",
-)
-@click.option(
-    "--memory-size",
-    metavar="N",
-    type=int,
-    help=f"Turns of a window (default: {TURNS}), or tokens (default: half the model's window; summary: a quarter).",
-)
+@options.choice("--memory", of=_MEMORIES, text=_MEMORY, default="buffer")
+@click.option("--memory-size", metavar="N", type=int, help=_SIZE)
 @click.option("--save", metavar="NAME", help="Save the conversation under a new name.")
 @click.option("--continue", "saved", metavar="NAME", help="Go on with a saved conversation (`seedbed chats ls`).")
 @click.option("--trace", is_flag=True, help="Log what happens, without texts, for `seedbed runs traces`.")
@@ -69,27 +61,25 @@ def chat_command(
     Answers go to standard output, everything else to standard error. A conversation that outgrows the model's window
     loses its oldest turns, and a line says so. /help lists the commands.
 
-    \b
-    Example:
-      seedbed chat quickstart
-      seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
-      seedbed chat quickstart --save notes
-      seedbed chat http://127.0.0.1:8000 --continue notes --memory summary
+    $ seedbed chat quickstart
+    $ seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
+    $ seedbed chat quickstart --save notes
+    $ seedbed chat http://127.0.0.1:8000 --continue notes --memory summary
     """
     if saved is not None and (system or save is not None):
         other = "--system" if system else "--save"
         why = "a saved conversation has a system message and a name already"
         raise UsageError(f"--continue and {other} contradict each other", why=why, fix=f"leave out {other}")
-    from seedbed.cli.chat_model import open_chat_model
+    from seedbed.chat.trace_log import TraceLog
+    from seedbed.cli.chat_model import make_memory, open_chat_model
     from seedbed.cli.conversation import Conversation
 
     found, wanted = open_chat_model(model, sampling, context, as_json)
-    remembers = make_memory(memory, memory_size, found.context_window)
+    remembers = make_memory(memory, memory_size, found.context_window, TURNS)
     with contextlib.ExitStack() as opened:
-        log = opened.enter_context(trace_log(trace_content)) if trace or trace_content else None
-        conversation = Conversation(
-            found, remembers, wanted, sampling.max_tokens, sampling.seed, as_json, system=system, trace=log
-        )
+        traced = trace or trace_content
+        log = opened.enter_context(TraceLog.of(Library(), content=trace_content)) if traced else None
+        conversation = Conversation(found, remembers, wanted, sampling, as_json, system=system, trace=log)
         opened.callback(conversation.close)
         if save is not None:
             conversation.begin(save)
@@ -117,35 +107,6 @@ def talk(conversation: Conversation, once: str | None) -> None:
             if not terminal:
                 raise
             print(error, file=sys.stderr)  # the conversation is as it was before the turn
-
-
-def make_memory(kind: str, size: int | None, window: int) -> Memory:
-    """Return the memory of that name; by default its size is a part of the model's window.
-
-    Raises:
-        UsageError: the size is out of range, or the memory has none.
-    """
-    from seedbed.chat.memory import Buffer, TokenBudget, WindowMemory
-    from seedbed.chat.summary import SummaryMemory
-
-    if kind == "window":
-        return WindowMemory(TURNS if size is None else size)
-    if kind == "tokens":
-        return TokenBudget(window // 2 if size is None else size)
-    if kind == "summary":
-        return SummaryMemory(window // 4 if size is None else size, summary_tokens=max(1, window // 8))
-    if size is not None:
-        why = "a buffer holds everything"
-        raise UsageError("--memory-size does not apply", why=why, fix="choose another --memory, or leave it out")
-    return Buffer()
-
-
-def trace_log(content: bool) -> TraceLog:
-    """Open the library's log of traces."""
-    from seedbed.chat.trace_log import TraceLog
-    from seedbed.core.artifacts import Library
-
-    return TraceLog.of(Library(), content=content)
 
 
 def read_lines(terminal: bool) -> Iterator[str]:

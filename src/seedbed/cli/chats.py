@@ -7,32 +7,27 @@ from dataclasses import asdict
 import click
 
 from seedbed.chat.conversations import Conversations
+from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list, visible
-from seedbed.cli.groups import NearestGroup
-from seedbed.cli.options import common_flags, yes
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 from seedbed.core.units import iso_time
 
 
-@click.group("chats", cls=NearestGroup)
+@options.group("chats")
 def chats_command() -> None:
     """List, show and remove saved conversations; `seedbed chat MODEL --save NAME` begins one.
 
-    \b
-    Example:
-      seedbed chats ls
+    $ seedbed chats ls
     """
 
 
 @chats_command.command("ls")
-@common_flags
+@options.common_flags
 def list_chats(as_json: bool) -> None:
     """List saved conversations, the one used last first.
 
-    \b
-    Example:
-      seedbed chats ls
+    $ seedbed chats ls
     """
     with Conversations.of(Library()) as saved:
         listed = saved.all()
@@ -47,13 +42,11 @@ def list_chats(as_json: bool) -> None:
 
 @chats_command.command("show")
 @click.argument("name")
-@common_flags
+@options.common_flags
 def show_chat(name: str, as_json: bool) -> None:
     """Show the messages of a saved conversation.
 
-    \b
-    Example:
-      seedbed chats show notes
+    $ seedbed chats show notes
     """
     with Conversations.of(Library()) as saved:
         entries = saved.read(name)
@@ -66,14 +59,12 @@ def show_chat(name: str, as_json: bool) -> None:
 
 @chats_command.command("rm")
 @click.argument("name")
-@yes
-@common_flags
+@options.yes
+@options.common_flags
 def remove_chat(name: str, yes: bool, as_json: bool) -> None:
     """Remove a saved conversation; asks first.
 
-    \b
-    Example:
-      seedbed chats rm notes --yes
+    $ seedbed chats rm notes --yes
     """
     with Conversations.of(Library()) as saved:
         count = len(saved.read(name))

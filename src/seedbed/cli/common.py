@@ -98,19 +98,14 @@ def confirm(question: str, yes: bool) -> None:
     try:
         agreed = click.confirm(question, default=False, err=True)
     except click.Abort as error:
-        raise UsageError(
-            "Cannot ask: no terminal; add --yes", why=f"{question} has no answer on standard input", fix="add --yes"
-        ) from error
+        why = f"{question} has no answer on standard input"
+        raise UsageError("Cannot ask: no terminal; add --yes", why=why, fix="add --yes") from error
     if not agreed:
         raise click.Abort
 
 
 def copy_report(report: Path, target: Path) -> None:
-    """Copy a stored report to a file of the user's.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Copy a stored report to a file of the user's. Raises UsageError: the file cannot be written."""
     try:
         files.write_text(target, report.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,12 +13,12 @@ from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.summary import Summary, SummaryMemory
 from seedbed.chat.tracing import Trace, span
-from seedbed.cli.answer import StreamedAnswer
 from seedbed.cli.common import print_json
-from seedbed.cli.run import show
+from seedbed.cli.run import TimedReply, show
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
+from seedbed.inference.parameters import Sampling
 
 HELP = """\
 /help           this list
@@ -38,7 +38,6 @@ class Conversation:
 
     Attributes:
         options: of every reply.
-        room: tokens that a reply may have.
         name: its name where it is saved, else empty.
         system: the system message it begins with.
     """
@@ -46,8 +45,7 @@ class Conversation:
     model: ChatModel
     memory: Memory
     options: ReplyOptions
-    room: int
-    seed: int | None = None
+    sampling: Sampling
     as_json: bool = False
     system: str = ""
     trace: Trace | None = None
@@ -114,7 +112,7 @@ class Conversation:
         messages = [entry.message for entry in (*self.entries, asked)]
         with span(self.trace, "chain", "chat", conversation=self.name) as work:
             view = self.memory.view(messages, self.model, self.trace)
-            shown = fit_window(view.messages, self.model, self.room).messages
+            shown = fit_window(view.messages, self.model, self.sampling.max_tokens).messages
             kept = set(map(id, shown))
             left_out = sum(id(one) not in kept for one in messages)
             work.data["messages_left_out"] = left_out
@@ -135,20 +133,21 @@ class Conversation:
 
     def _answer(self, messages: Sequence[Message], left_out: int) -> Reply:
         """Print an answer: as it comes, where Ctrl-C ends it early, or as JSON."""
-        answer = StreamedAnswer()
-        options = self.options.copy()
+        answer, options = TimedReply(), self.options.copy()
         options["trace"] = self.trace
         with closing(answer.read(self.model.stream(messages, **options))) as pieces:
             if self.as_json:
-                for _ in track(pieces, "answering", self.room, "pieces"):
+                for _ in track(pieces, "answering", self.sampling.max_tokens, "pieces"):
                     pass
-                print_json({**answer.report(), "seed": self.seed, "messages_left_out": left_out})
             else:
                 try:
                     show(pieces)
                 except KeyboardInterrupt:
                     say("(stopped)")
-        return answer.reply or Reply("".join(answer.texts), model=self.model.name)
+        reply = answer.pieces[-1].reply if answer.pieces else None
+        if self.as_json and reply:
+            print_json(_report(answer, reply) | {"seed": self.sampling.seed, "messages_left_out": left_out})
+        return reply or Reply(answer.text, model=self.model.name)
 
     def _keep(self, turn: Sequence[ConversationEntry]) -> None:
         """Save a turn; the first one with what stands before it."""
@@ -190,3 +189,15 @@ class Conversation:
     def _remember(self, summary: Summary) -> None:
         if isinstance(self.memory, SummaryMemory):
             self.memory = replace(self.memory, summary=summary)
+
+
+def _report(answer: TimedReply, reply: Reply) -> dict[str, object]:
+    return {
+        "model": reply.model,
+        "text": reply.text,
+        "finish": reply.finish,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
+        "logprobs": reply.logprobs,
+        **answer.times(reply.usage.completion_tokens),
+    }

@@ -10,7 +10,6 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
-from seedbed.cli.groups import NearestGroup
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
@@ -19,14 +18,12 @@ from seedbed.core.units import bytes_text
 from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSettings
 
 
-@click.group(name="corpus", cls=NearestGroup)
+@options.group("corpus")
 def corpus_command() -> None:
     """Build, list, show and remove corpora.
 
-    \b
-    Example:
-      seedbed corpus build docs notes/*.md --name team
-      seedbed corpus show team
+    $ seedbed corpus build docs notes/*.md --name team
+    $ seedbed corpus show team
     """
 
 
@@ -39,36 +36,23 @@ def corpus_command() -> None:
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; every core when not given.")
 @options.settings
 @options.common_flags
-def build(
-    paths: tuple[str, ...],
-    name: str | None,
-    licences: tuple[str, ...],
-    weights: tuple[str, ...],
-    pii: str | None,
-    workers: int | None,
-    overrides: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json: bool, **given: Any) -> None:
     """Build a corpus from PATHs: `stdlib`, folders, globs or files.
 
     A source is named after its folder or file (`docs` for ./docs); that is the SOURCE of --weight and --licence.
     Without a PATH the source is `stdlib`, the running Python's own library.
 
-    \b
-    Example:
-      seedbed corpus build docs 'books/*.txt.gz' --name team --weight docs=3 --pii mask
-      seedbed corpus build stdlib --set near_duplicate=0.7
+    $ seedbed corpus build docs 'books/*.txt.gz' --name team --weight docs=3 --pii mask
+    $ seedbed corpus build stdlib --set near_duplicate=0.7
     """
     from seedbed.core import config
     from seedbed.corpus.build import build_corpus
 
-    table: dict[str, Any] = {"sources": [vars(source) for source in _sources(paths or ("stdlib",), licences, weights)]}
-    if pii is not None:
-        table["pii"] = pii
-    settings = config.parse(CorpusSettings, table, config.Origin("the command line", ""))
-    for assignment in overrides:
-        key, _, value = assignment.partition("=")
-        settings = config.override(settings, key, value, origin=f"--set {assignment}")
+    sources = _sources(paths or ("stdlib",), given["licences"], given["weights"])
+    table: dict[str, Any] = {"sources": [vars(source) for source in sources]}
+    if given["pii"] is not None:
+        table["pii"] = given["pii"]
+    settings = config.load(CorpusSettings, table, overrides=given["overrides"], environment={})
     artifact = build_corpus(settings, Library(), check_name(name or settings.sources[0].name), workers)
     say(f"stored corpus {artifact.id[:12]} as {name or settings.sources[0].name}")
     _show(artifact, as_json)
@@ -108,11 +92,9 @@ def _by_source(option: str, values: tuple[str, ...], names: list[str]) -> dict[s
     for value in values:
         source, equals, rest = value.partition("=")
         if equals and source not in names:
-            raise UsageError(
-                f"{option} {value}: there is no source {source!r}",
-                why=f"the sources are {', '.join(names)}",
-                fix=f"write `{option} {names[0]}=…`",
-            )
+            why = f"the sources are {', '.join(names)}"
+            fix = f"write `{option} {names[0]}=…`"
+            raise UsageError(f"{option} {value}: there is no source {source!r}", why=why, fix=fix)
         found.update({source: rest} if equals else dict.fromkeys(names, value))
     return found
 
@@ -121,9 +103,8 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise UsageError(
-            f"--weight {text} is not a number", why="a weight says how often a text is seen", fix="write SOURCE=2"
-        ) from error
+        why = "a weight says how often a text is seen"
+        raise UsageError(f"--weight {text} is not a number", why=why, fix="write SOURCE=2") from error
 
 
 @corpus_command.command(name="show")
@@ -132,9 +113,7 @@ def _number(text: str) -> float:
 def show(name: str, as_json: bool) -> None:
     """Show what was kept at each step, what was found, sources and splits.
 
-    \b
-    Example:
-      seedbed corpus show team
+    $ seedbed corpus show team
     """
     _show(Library().get(name, "corpus"), as_json)
 
@@ -151,7 +130,10 @@ def _show(artifact: Artifact, as_json: bool) -> None:
     _show_steps(report)
     _show_findings(report)
     _show_splits(report)
-    _show_skipped(report)
+    if report["skipped"]:
+        print("\nskipped")
+    for row in report["skipped"]:
+        print(f"  {row['path']}: {row['why']}")
 
 
 def _show_sources(report: Any) -> None:
@@ -210,13 +192,6 @@ def _show_splits(report: Any) -> None:
     leaks = report["leak_check"]
     near = f", {leaks['near']} near-duplicates (from {leaks['threshold']:g})" if leaks["threshold"] else ""
     print(f"  leak check: {leaks['exact']} exact duplicates{near} across splits")
-
-
-def _show_skipped(report: Any) -> None:
-    if report["skipped"]:
-        print("\nskipped")
-    for row in report["skipped"]:
-        print(f"  {row['path']}: {row['why']}")
 
 
 add_verbs(

@@ -28,10 +28,8 @@ def demo_command(
 ) -> None:
     """Train a small model on your text in minutes, measure it, talk to it, and get answers from the text with sources.
 
-    \b
-    Example:
-      seedbed demo --corpus path/to/folder
-      seedbed demo --no-serve --json
+    $ seedbed demo --corpus path/to/folder
+    $ seedbed demo --no-serve --json
     """
     from seedbed.core.allocator import keep_pages
 

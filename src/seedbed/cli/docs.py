@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list, visible
-from seedbed.cli.groups import NearestGroup
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say
@@ -29,15 +28,13 @@ _CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _SHOWN_SKIPS = 20
 
 
-@click.group("docs", cls=NearestGroup)
+@options.group("docs")
 def docs_command() -> None:
     """Collections of your own documents, to search and to ask.
 
-    \b
-    Example:
-      seedbed docs add guide docs/ notes.pdf
-      seedbed docs search guide "how to install"
-      seedbed ask "How do I install it?" --docs guide
+    $ seedbed docs add guide docs/ notes.pdf
+    $ seedbed docs search guide "how to install"
+    $ seedbed ask "How do I install it?" --docs guide
     """
 
 
@@ -54,40 +51,35 @@ def docs_command() -> None:
 @click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
 @click.option("--allow-private", is_flag=True, help="Read web pages from this machine and private networks too.")
 @options.common_flags
-def add_command(
-    collection: str,
-    sources: tuple[str, ...],
-    database: str | None,
-    query: str | None,
-    column: str | None,
-    allow_private: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, as_json: bool, **settings: Any) -> None:
     """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION; or a database's rows.
 
     What has not changed is not read again; files deleted from a folder, and rows that a query no longer gives, are
     removed from the collection. A new collection keeps its embedder, splitter and server.
 
-    \b
-    Example:
-      seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
-      seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
-      seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
+    $ seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
+    $ seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
+    $ seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
     from seedbed.rag.collection import Collection
 
+    database, query, column = (settings.pop(name) for name in ("database", "query", "column"))
     _check(sources, database, query, column)  # before a collection is made
     given = {key: value for key, value in settings.items() if value is not None}
     cut = {key: given.pop(key) for key in ("by", "chunk_size", "chunk_overlap") if key in given}
     with closing(Collection.create(Library(), collection, given | ({"split": cut} if cut else {}))) as made:
-        if database is None or query is None:
+        if database is None:
             report = made.add(sources, allow_private=allow_private)
         else:
             report = made.add_rows(database, query, column or "")
-        _print_report(made, report, as_json)
+        if as_json:
+            print_json({**_summary(made), **vars(report), "skipped": [vars(one) for one in report.skipped]})
+        else:
+            _print_report(made, report)
     if report.skipped and not (report.read or report.updated or report.unchanged or report.deleted):
-        raise _nothing_read(report)
+        first, more = report.skipped[0], len(report.skipped) - 1
+        why = f"skipped {first.source}: {first.reason}" + (f", and {more:,} more" if more else "")
+        raise DataError("nothing was read", why=why, fix="add what can be read, or convert these first")
 
 
 @docs_command.command("ls")
@@ -95,9 +87,7 @@ def add_command(
 def ls_command(as_json: bool) -> None:
     """List the collections.
 
-    \b
-    Example:
-      seedbed docs ls
+    $ seedbed docs ls
     """
     from seedbed.rag.collection import Collection, names
 
@@ -115,10 +105,8 @@ def ls_command(as_json: bool) -> None:
 def show_command(collection: str, source: str | None, as_json: bool) -> None:
     """Show what is in COLLECTION, or the chunks of one document, SOURCE.
 
-    \b
-    Example:
-      seedbed docs show guide
-      seedbed docs show guide docs/install.md
+    $ seedbed docs show guide
+    $ seedbed docs show guide docs/install.md
     """
     with _opened(collection) as found:
         if source is None:
@@ -143,10 +131,8 @@ def search_command(
     A VALUE is a number, true, false or a text ("2020" with quotes is a text). Fields are `source`, `page`, `heading`
     and those that the readers found, such as a mail's `from`.
 
-    \b
-    Example:
-      seedbed docs search guide "how to install" --limit 3
-      seedbed docs search mails "invoice" --where 'year>=2020' --mode words
+    $ seedbed docs search guide "how to install" --limit 3
+    $ seedbed docs search mails "invoice" --where 'year>=2020' --mode words
     """
     with _opened(collection) as found:
         hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity)
@@ -154,7 +140,10 @@ def search_command(
         print_json([{"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)} for hit in hits])
         return
     for rank, hit in enumerate(hits, start=1):
-        print(f"[{rank}] {place(hit.chunk)}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n")
+        heading = f", {hit.chunk.heading}" if hit.chunk.heading else ""
+        print(
+            f"[{rank}] {hit.chunk.source}{_page(hit.chunk)}{heading}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n"
+        )
     if not hits:
         say("nothing found")
 
@@ -167,10 +156,8 @@ def search_command(
 def rm_command(collection: str, source: str | None, yes: bool, as_json: bool) -> None:
     """Remove COLLECTION, or only SOURCE (a document, a file, all of a folder) from it; asks first. Your own files stay.
 
-    \b
-    Example:
-      seedbed docs rm guide docs/old.md
-      seedbed docs rm guide --yes
+    $ seedbed docs rm guide docs/old.md
+    $ seedbed docs rm guide --yes
     """
     from seedbed.rag.collection import names, remove
     from seedbed.rag.ingest import origins_of
@@ -224,16 +211,12 @@ def _filter(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         if not parts[3].strip():
             fix = f"""write a value after {parts[2]}, or "" for an empty text"""
             raise UsageError(f"--where {text} cannot be read", why="there is no value to compare with", fix=fix)
-        found.setdefault(parts[1].strip(), {})[_SIGNS[parts[2]]] = _value(parts[3].strip())
+        value: Any = parts[3].strip()
+        with suppress(ValueError):
+            read = json.loads(value)
+            value = read if isinstance(read, (str, int, float)) else value
+        found.setdefault(parts[1].strip(), {})[_SIGNS[parts[2]]] = value
     return found
-
-
-def _value(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, (str, int, float)) else text
 
 
 def _summary(collection: Collection) -> dict[str, Any]:
@@ -249,29 +232,15 @@ def _summary(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _print_report(collection: Collection, report: IngestReport, as_json: bool) -> None:
-    if as_json:
-        print_json({**_summary(collection), **vars(report), "skipped": [vars(one) for one in report.skipped]})
-        return
-    _tell(report)
-    facts = _summary(collection)
-    print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
-
-
-def _nothing_read(report: IngestReport) -> DataError:
-    first = report.skipped[0]
-    others = f", and {len(report.skipped) - 1:,} more" if len(report.skipped) > 1 else ""
-    fix = "add what can be read, or convert these first"
-    return DataError("nothing was read", why=f"skipped {first.source}: {first.reason}{others}", fix=fix)
-
-
-def _tell(report: IngestReport) -> None:
+def _print_report(collection: Collection, report: IngestReport) -> None:
     for one in report.skipped[:_SHOWN_SKIPS]:
         say(f"skipped {one.source}: {one.reason}")
     if len(report.skipped) > _SHOWN_SKIPS:
         say(f"skipped {len(report.skipped) - _SHOWN_SKIPS} more (--json lists them)")
     counts = {key: len(value) for key, value in vars(report).items()}
     say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count))
+    facts = _summary(collection)
+    print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 
 
 def _show_documents(collection: Collection, as_json: bool) -> None:
@@ -290,15 +259,12 @@ def _show_chunks(collection: Collection, source: str, as_json: bool) -> None:
         print_json([{"id": chunk.id, **vars(chunk)} for chunk in chunks])
         return
     for chunk in chunks:
-        page = f", page {chunk.page}" if chunk.page is not None else ""
         heading = f"  {chunk.heading}" if chunk.heading else ""
-        print(f"[{chunk.start}-{chunk.end}{page}]{heading}\n{_indented(chunk.text)}\n")
+        print(f"[{chunk.start}-{chunk.end}{_page(chunk)}]{heading}\n{_indented(chunk.text)}\n")
 
 
-def place(chunk: Chunk) -> str:
-    """Return source, page and heading of a chunk."""
-    page = f", page {chunk.page}" if chunk.page is not None else ""
-    return f"{chunk.source}{page}" + (f", {chunk.heading}" if chunk.heading else "")
+def _page(chunk: Chunk) -> str:
+    return f", page {chunk.page}" if chunk.page is not None else ""
 
 
 def _indented(text: str) -> str:

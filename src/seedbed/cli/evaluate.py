@@ -23,9 +23,7 @@ from seedbed.core.progress import say
 def eval_command(model: str, output: Path | None, baselines: bool, as_json: bool) -> None:
     """Measure bits per byte on held-out text beside baselines, and write a report.
 
-    \b
-    Example:
-      seedbed eval quickstart --output report.html
+    $ seedbed eval quickstart --output report.html
     """
     from seedbed.evaluation.evaluate import REPORT, RESULTS, evaluate_model
 

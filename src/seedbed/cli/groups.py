@@ -1,16 +1,27 @@
-"""A group of commands that names the nearest one where a name is wrong."""
+"""Groups of commands, whose error for a wrong name has the nearest one; and the help text of any command."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
+from typing import Any
 
 import click
 
 from seedbed.core.errors import UsageError
 
 
+def help_text(doc: str | None) -> str:
+    """Return a docstring as click's help: its last lines, ``$ seedbed …``, become the example."""
+    about, mark, lines = inspect.cleandoc(doc or "").partition("\n\n$ ")
+    return f"{about}\n\n\b\nExample:\n  {lines}".replace("\n$ ", "\n  ") if mark else about
+
+
 class NearestGroup(click.Group):
     """A click group whose error for an unknown command is ours."""
+
+    def __init__(self, *given: Any, help: str | None = None, **more: Any) -> None:
+        super().__init__(*given, help=help_text(help), **more)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

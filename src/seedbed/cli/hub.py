@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,39 +13,79 @@ from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_table
 from seedbed.cli.transfer import quantization, to_format
 from seedbed.core.artifacts import Library
+from seedbed.core.errors import SeedbedError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
+if TYPE_CHECKING:
+    from seedbed.hub.catalog import CatalogModel
+    from seedbed.hub.hub import Hub, SearchHit
+    from seedbed.hub.repository import RepoKind
+
 
 @click.command("search")
-@click.argument("text")
+@click.argument("text", default="")
 @options.limit(10, "Repositories shown.", 100)
 @click.option("--task", help="Only models for a task, such as text-generation or fill-mask.")
 @click.option("--datasets", is_flag=True, help="Data sets instead of models.")
 @options.common_flags
 def search_command(text: str, limit: int, task: str | None, datasets: bool, as_json: bool) -> None:
-    """Find models on the hub by words in their names, most downloaded first.
+    """Find models by words in their names: in the catalog, then on the hub, most downloaded first.
 
-    The formats are those that seedbed reads; a model without one of them cannot be pulled.
+    The catalog holds open models that package registries carry; without TEXT it is listed alone. The formats are those
+    that seedbed reads; a model without one of them cannot be pulled.
 
-    \b
-    Example:
-      seedbed search SmolLM2 --limit 5
+    $ seedbed search
+    $ seedbed search SmolLM2 --limit 5
     """
+    from seedbed.hub.catalog import search_catalog
     from seedbed.hub.hub import Hub
 
-    found = Hub().search(text, limit, task, "dataset" if datasets else "model")
+    catalog = [] if datasets or task else search_catalog(text)
+    found, failure = _on_hub(Hub(), text, limit, task, "dataset" if datasets else "model")
+    if failure is not None and not catalog:
+        raise failure
     if as_json:
-        print_json([asdict(hit) for hit in found])
-    elif found:
+        print_json({"catalog": [_catalog_row(one) for one in catalog], "hub": [asdict(hit) for hit in found]})
+        return
+    if catalog:
+        rows = [[one.name, one.title, one.purpose, one.licence, bytes_text(one.bytes), _fits(one)] for one in catalog]
+        print_table(["in the catalog", "model", "what for", "licence", "size", "fits here"], rows, right=(4,))
+    if failure is not None:
+        say(f"the hub was not searched: {failure.why}")
+    if found:
         rows = [
             [h.repo, h.task, ", ".join(h.formats), h.licence, count_text(h.downloads), str(h.likes), h.updated]
             for h in found
         ]
         print_table(["repository", "task", "formats", "licence", "downloads", "likes", "updated"], rows, right=(4, 5))
-    else:
+    elif text and failure is None:
         say(f"no repository has {text!r} in its name")
+
+
+def _on_hub(
+    hub: Hub, text: str, limit: int, task: str | None, kind: RepoKind
+) -> tuple[list[SearchHit], SeedbedError | None]:
+    """Search the hub, unless nothing is asked of it; where it does not answer, return why."""
+    if not (text or task):
+        return [], None
+    try:
+        return hub.search(text, limit, task, kind), None
+    except SeedbedError as error:
+        return [], error
+
+
+def _catalog_row(model: CatalogModel) -> dict[str, Any]:
+    return asdict(model) | {"fits": _fits(model) == "yes"}
+
+
+def _fits(model: CatalogModel) -> str:
+    """Return whether a model runs in the memory that is free here, at two bytes a weight."""
+    from seedbed.app.fit import RUNTIME
+    from seedbed.core.machine import available_bytes
+
+    return "yes" if 2 * model.parameters + RUNTIME < available_bytes() else "no"
 
 
 @click.command("push")
@@ -69,9 +110,7 @@ def push_command(
     The repository is made if there is none. Needs a token with write access in HF_TOKEN. Says what would be sent, and
     asks first; what has been published can be copied by others before it is removed again.
 
-    \b
-    Example:
-      seedbed push quickstart OWNER/quickstart --private
+    $ seedbed push quickstart OWNER/quickstart --private
     """
     from seedbed.app.transfer import write_published
     from seedbed.hub.hub import Hub

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list
-from seedbed.cli.groups import NearestGroup
-from seedbed.cli.options import common_flags, yes
+from seedbed.cli.serve import KEYS, home
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
-
-if TYPE_CHECKING:
-    from seedbed.serve.auth import Keys
+from seedbed.serve.auth import Keys
 
 
-@click.group("keys", cls=NearestGroup)
+@options.group("keys")
 def keys_command() -> None:
     """Create, list and remove API keys. Running servers see a change at once.
 
-    \b
-    Example:
-      seedbed keys create laptop
-      seedbed keys ls
-      seedbed keys rm laptop
+    $ seedbed keys create laptop
+    $ seedbed keys ls
+    $ seedbed keys rm laptop
     """
 
 
 @keys_command.command("create")
 @click.argument("name")
-@common_flags
+@options.common_flags
 def create_command(name: str, as_json: bool) -> None:
     """Create a key called NAME and print it. Only its hash is stored: the key cannot be shown again.
 
-    \b
-    Example:
-      seedbed keys create laptop
+    $ seedbed keys create laptop
     """
     key = _keys().create(name)
     if as_json:
@@ -47,13 +39,11 @@ def create_command(name: str, as_json: bool) -> None:
 
 
 @keys_command.command("ls")
-@common_flags
+@options.common_flags
 def ls_command(as_json: bool) -> None:
     """List names and ages of keys.
 
-    \b
-    Example:
-      seedbed keys ls
+    $ seedbed keys ls
     """
     entries = [{"name": entry["name"], "created": entry["created"]} for entry in _keys().entries()]
     print_list(entries, ("name", "created"), as_json)
@@ -61,14 +51,12 @@ def ls_command(as_json: bool) -> None:
 
 @keys_command.command("rm")
 @click.argument("name")
-@yes
-@common_flags
+@options.yes
+@options.common_flags
 def rm_command(name: str, yes: bool, as_json: bool) -> None:
     """Remove the key called NAME; asks first. Responses stored with it can no longer be read.
 
-    \b
-    Example:
-      seedbed keys rm laptop --yes
+    $ seedbed keys rm laptop --yes
     """
     keys = _keys()
     if any(entry["name"] == name for entry in keys.entries()):
@@ -80,7 +68,4 @@ def rm_command(name: str, yes: bool, as_json: bool) -> None:
 
 
 def _keys() -> Keys:
-    from seedbed.cli.serve import keys_path
-    from seedbed.serve.auth import Keys
-
-    return Keys(keys_path(Library()))
+    return Keys(home(Library()) / KEYS)

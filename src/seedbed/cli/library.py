@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from seedbed.app.inventory import COLLECTION, KINDS, InventoryEntry, entries, unknown_kind
+from seedbed.app.inventory import COLLECTION, KINDS, entries, unknown_kind
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list
+from seedbed.cli.groups import help_text
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
@@ -17,6 +18,7 @@ from seedbed.core.units import bytes_text
 
 Columns = Mapping[str, Callable[[Artifact], Any]]
 """Further columns of a list: title → value."""
+_force = click.option("--force", is_flag=True, help="Also when something else was made from it.")
 
 
 @click.command("ls")
@@ -25,9 +27,7 @@ Columns = Mapping[str, Callable[[Artifact], Any]]
 def ls_command(kind: str | None, as_json: bool) -> None:
     """List the library, newest first: artifacts, and collections of documents.
 
-    \b
-    Example:
-      seedbed ls --kind model
+    $ seedbed ls --kind model
     """
     _list(kind, {}, as_json)
 
@@ -42,18 +42,13 @@ def cp_command(reference: str, new: str, force: bool, as_json: bool) -> None:
 
     Nothing is copied: both names point to the same files.
 
-    \b
-    Example:
-      seedbed cp quickstart quickstart-monday
+    $ seedbed cp quickstart quickstart-monday
     """
     library = Library()
     artifact, taken = library.get(reference), library.names().get(check_name(new))
     if taken not in (None, artifact.id) and not force:
-        raise UsageError(
-            f"{new!r} is the name of something else",
-            why=f"it points to {str(taken)[:12]}",
-            fix="choose another name, or move this one with --force",
-        )
+        fix = "choose another name, or move this one with --force"
+        raise UsageError(f"{new!r} is the name of something else", why=f"it points to {str(taken)[:12]}", fix=fix)
     library.name(new, artifact)
     say(f"{new} is {artifact.kind} {artifact.id[:12]}")
     if as_json:
@@ -63,7 +58,7 @@ def cp_command(reference: str, new: str, force: bool, as_json: bool) -> None:
 @click.command("rm")
 @options.stored("reference", metavar="NAME")
 @options.yes
-@click.option("--force", is_flag=True, help="Also when something else was made from it.")
+@_force
 @click.option("--kind", help="Only if it is of this kind.")
 @options.common_flags
 def rm_command(reference: str, yes: bool, force: bool, kind: str | None, as_json: bool) -> None:
@@ -72,49 +67,42 @@ def rm_command(reference: str, yes: bool, force: bool, kind: str | None, as_json
     A name of several that point to one artifact is removed alone. The last name, and an id or the first six or more
     digits of one, are removed with the artifact and its files. Asks first, with the bytes that it frees.
 
-    \b
-    Example:
-      seedbed rm quickstart-int4 --yes
+    $ seedbed rm quickstart-int4 --yes
     """
     _remove(reference, kind, yes, force, as_json)
 
 
 def add_verbs(group: click.Group, kind: str, columns: Columns | None = None, *, ls: bool = True) -> None:
-    """Add `ls` (unless the noun has its own), `show` (likewise) and `rm` of one kind of artifact to a group."""
-    noun = group.name
+    """Add `ls` (unless the noun has its own) and `rm` of one kind of artifact to a group."""
+    if ls:
 
-    @options.common_flags
-    def list_them(as_json: bool) -> None:
-        _list(kind, columns or {}, as_json)
+        @group.command("ls", help=help_text(f"List them, newest first.\n\n$ seedbed {group.name} ls"))
+        @options.common_flags
+        def list_them(as_json: bool) -> None:
+            _list(kind, columns or {}, as_json)
 
+    text = f"Remove one, or one of its names; asks first.\n\n$ seedbed {group.name} rm NAME"
+
+    @group.command("rm", help=help_text(text))
     @options.stored("name", kind)
     @options.yes
-    @click.option("--force", is_flag=True, help="Also when something else was made from it.")
+    @_force
     @options.common_flags
     def remove(name: str, yes: bool, force: bool, as_json: bool) -> None:
         _remove(name, kind, yes, force, as_json)
 
-    if ls:
-        group.command("ls", help=f"List them, newest first.\n\n\b\nExample:\n  seedbed {noun} ls")(list_them)
-    text = f"Remove one, or one of its names; asks first.\n\n\b\nExample:\n  seedbed {noun} rm NAME"
-    group.command("rm", help=text)(remove)
-
 
 def _list(kind: str | None, columns: Columns, as_json: bool) -> None:
-    library = Library()
-    found = [
-        _json(entry) | {title: of(entry.artifact) for title, of in columns.items() if entry.artifact}
-        for entry in entries(library, kind)
-    ]
+    library, found = Library(), []
+    for entry in entries(library, kind):
+        record = {name: value for name, value in vars(entry).items() if name != "artifact"}
+        if entry.artifact is not None:
+            record |= details(entry.artifact) | {title: of(entry.artifact) for title, of in columns.items()}
+        found.append(record)
     if found or as_json:
         print_list(found, ("kind", "id", "names", *columns, "created", "bytes"), as_json)
     else:
         say(f"{library.root} holds no {kind or 'artifacts'} yet")
-
-
-def _json(entry: InventoryEntry) -> dict[str, Any]:
-    about = {"kind": entry.kind, "id": entry.id or None, "names": entry.names, "created": entry.created}
-    return about | {"bytes": entry.bytes} | (details(entry.artifact) if entry.artifact else {})
 
 
 def details(artifact: Artifact) -> dict[str, Any]:
@@ -149,17 +137,12 @@ def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: b
 
 
 def _delete(library: Library, artifact: Artifact, reference: str, others: list[str], yes: bool, force: bool) -> None:
-    children = library.children(artifact)
-    if children and not force:
-        raise UsageError(
-            f"{artifact.kind} {reference} is still needed",
-            why=", ".join(f"{child.kind} {child.id[:12]}" for child in children[:4]) + " was made from it",
-            fix="remove those first, or leave a gap in their families with --force",
-        )
+    if not force:
+        library.check_unneeded(artifact, reference)
     say(f"{artifact.kind} {artifact.id[:12]}: {bytes_text(artifact.size)} in {len(artifact.manifest.files)} files")
     if others:
         say(f"its other names are removed too: {', '.join(others)}")
-    if children:
+    if children := library.children(artifact):
         say(f"{len(children)} artifacts were made from it and stay, with a gap in their families")
     confirm(f"remove {reference}?", yes)
     library.remove(artifact.id, force=force)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from seedbed.cli.groups import NearestGroup, help_text
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import set_quiet
 from seedbed.search.modes import Mode
@@ -18,8 +19,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
 
+def group(name: str) -> Callable[[Callable[..., None]], NearestGroup]:
+    """Make a group of commands."""
+    return click.group(name, cls=NearestGroup)
+
+
 def common_flags(function: Function) -> Function:
-    """Add `--json` (passed on as ``as_json``), `-q/--quiet` and `--debug` to a command."""
+    """Add `--json` (passed on as ``as_json``), `-q/--quiet`, `--debug` and the help text to a command."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on standard error.")
@@ -29,13 +35,18 @@ def common_flags(function: Function) -> Function:
         set_quiet(quiet)
         return function(*args, **kwargs)
 
+    wrapped.__doc__ = help_text(function.__doc__)
     return wrapped  # type: ignore[return-value]
 
 
+PATH = click.Path(path_type=Path)
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 offline = click.option("--offline", is_flag=True, help="Use no network.")
 revision = click.option("--revision", help="On the hub: a branch, tag or commit. [default: main]")
 settings = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+stored_as = click.option(
+    "--quantization", help="Store a decoder as integers: int8, int4, int8-row … [default: as the file; GGUF's: float16]"
+)
 measure = click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure quality on held-out text."
 )
@@ -58,7 +69,7 @@ def context(text: str) -> Decorator[Any]:
 
 def output(text: str, default: str | None = None) -> Decorator[Any]:
     """Add `--output`: the file or folder to write."""
-    return click.option("--output", type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+    return click.option("--output", type=PATH, default=default, show_default=True, help=text)
 
 
 def choice(*flags: str, of: Any, text: str, **more: Any) -> Decorator[Any]:

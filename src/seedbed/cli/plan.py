@@ -26,38 +26,26 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Exit 5 if training needs more memory than this machine has.")
 @options.common_flags
 def plan_command(
-    target: str | None,
-    depth: int | None,
-    vocab_size: int | None,
-    context: int | None,
-    batch: int | None,
-    tokens: int | None,
-    check: bool,
-    as_json: bool,
+    target: str | None, batch: int | None, tokens: int | None, check: bool, as_json: bool, **shape: int | None
 ) -> None:
     """Count a model's cost before training it.
 
-    TARGET is a published shape (gpt1, gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt3, llama-7b), a recipe (.toml), or a
-    model of the library. Without one, --depth is the one dial.
+    TARGET is a published shape (gpt1, gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt3, llama-7b), a recipe (a .toml file
+    or the name of one that comes with seedbed), or a model of the library. Without one, --depth is the one dial.
 
-    \b
-    Example:
-      seedbed plan gpt3
-      seedbed plan --depth 6 --vocab-size 8192 --tokens 100000000
-      seedbed plan recipes/quickstart.toml --check
+    $ seedbed plan gpt3
+    $ seedbed plan --depth 6 --vocab-size 8192 --tokens 100000000
+    $ seedbed plan quickstart --check
     """
     from seedbed.app.plan import check_memory, default_target, estimate, find_target, to_json
 
     if target is None:
-        chosen = default_target(depth, vocab_size, context)
-    elif (depth, vocab_size, context) == (None, None, None):
+        chosen = default_target(**shape)
+    elif all(value is None for value in shape.values()):
         chosen = find_target(target)
     else:
-        raise UsageError(
-            f"{target} has a shape of its own",
-            why="--depth, --vocab-size and --context describe a model that is not named",
-            fix="leave out either the name or these options",
-        )
+        why = "--depth, --vocab-size and --context describe a model that is not named"
+        raise UsageError(f"{target} has a shape of its own", why=why, fix="leave out either the name or these options")
     made = estimate(chosen, batch, tokens)
     if as_json:
         print_json(to_json(made))
@@ -80,24 +68,19 @@ def _print(made: Estimate) -> None:
     counts = {kind: count for kind, count in plan.parameters.items() if count} | {"total": plan.total}
     rows = [[kind, f"{count:,}", f"{count / plan.total:.1%}"] for kind, count in counts.items()]
     print_table(["parameters", "count", "share"], rows, right=(1, 2))
-    print()
-    print_table(
-        ["weights in", "size"], [[name, bytes_text(size)] for name, size in weight_sizes(plan).items()], right=(1,)
-    )
-    print()
-    used = made.memory | {"total": sum(made.memory.values())}
-    title = f"training memory (float32, batch {made.batch})"
-    print_table([title, "size"], [[name, bytes_text(size)] for name, size in used.items()], right=(1,))
+    for title, sizes in (
+        ("weights in", weight_sizes(plan)),
+        (f"training memory (float32, batch {made.batch})", made.memory),
+    ):
+        print()
+        print_table([title, "size"], [[name, bytes_text(size)] for name, size in sizes.items()], right=(1,))
     print()
     training, generation = (plan.flops_per_token(training=kind) for kind in (True, False))
     print(f"FLOPs per token: training {training:.3g}, generation {generation:.3g}")
+    rate = f"{made.tokens_per_second:,.0f}" if made.tokens_per_second >= 10 else f"{made.tokens_per_second:.2g}"
     print(
         f"on this machine: {made.peak / 1e9:,.0f} GFLOP/s in matrix products (float32, measured); at an assumed "
-        f"{UTILISATION:.0%} of it {_rate(made.tokens_per_second)} tokens/s"
+        f"{UTILISATION:.0%} of it {rate} tokens/s"
     )
     per_parameter = f"{made.tokens / plan.total:.3g} a parameter"
     print(f"training on {count_text(made.tokens)} tokens ({per_parameter}): {duration(made.seconds)}")
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

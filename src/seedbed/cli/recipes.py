@@ -8,12 +8,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from seedbed.core.artifacts import Library
-    from seedbed.pipeline.recipe import Recipe
-    from seedbed.pipeline.run import Outcome
+from seedbed.cli.common import print_table
+from seedbed.core.artifacts import Library
+from seedbed.core.files import read_json
+from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
+from seedbed.documents.file_walk import STDLIB
+from seedbed.pipeline.recipe import Recipe, load_recipe
+from seedbed.pipeline.run import Outcome, run_recipe
+from seedbed.pipeline.stages.corpus import CorpusStage
 
 
 def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) -> Recipe:
@@ -21,44 +25,29 @@ def load_with_corpus(name: str, overrides: Sequence[str], corpus: str | None) ->
 
     The model is then called after the text, unless an override names it.
     """
-    from seedbed.pipeline.recipe import load_recipe
-
     recipe = load_recipe(name, overrides)
     if corpus is None:
         return recipe
-    changed = _with_corpus(recipe, corpus)
-    named = any(override.partition("=")[0].strip() == "name" for override in overrides)
-    return replace(changed, name=recipe.name) if named else changed
-
-
-def _with_corpus(recipe: Recipe, corpus: str) -> Recipe:
-    from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
-    from seedbed.documents.file_walk import STDLIB
-    from seedbed.pipeline.stages.corpus import CorpusStage
-
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(corpus).resolve().stem).strip("-") or "text"
-    source = STDLIB_SOURCE if corpus == STDLIB else SourceSettings(name=name, path=corpus)
+    title = re.sub(r"[^A-Za-z0-9]+", "-", Path(corpus).resolve().stem).strip("-") or "text"
+    source = STDLIB_SOURCE if corpus == STDLIB else SourceSettings(name=title, path=corpus)
     stages = tuple(
         replace(stage, use="", settings=replace(stage.settings, sources=(source,)))
         if isinstance(stage, CorpusStage)
         else stage
         for stage in recipe.stage
     )
-    return replace(recipe, name=recipe.name if corpus == STDLIB else f"{recipe.name}-{name}", stage=stages)
+    named = corpus == STDLIB or any(override.partition("=")[0].strip() == "name" for override in overrides)
+    return replace(recipe, name=recipe.name if named else f"{recipe.name}-{title}", stage=stages)
 
 
 def execute(recipe: Recipe, library: Library, *, resume: bool = False, restart: bool = False) -> Outcome:
     """Run a recipe; the command line is kept for the report."""
-    from seedbed.pipeline.run import run_recipe
-
     command = shlex.join(["seedbed", *sys.argv[1:]])
     return run_recipe(recipe, library, resume=resume, restart=restart, command=command)
 
 
 def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
     """Return the result, for `--json` and for people."""
-    from seedbed.core.files import read_json
-
     found = {"model": recipe.name, "id": outcome.model.id}
     if not any(artifact.kind == "evaluation" for artifact in outcome.made.values()):
         return found | {"valid_loss": outcome.model.manifest.metrics.get("valid_loss")}
@@ -72,8 +61,6 @@ def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
 
 def show_summary(result: dict[str, Any]) -> None:
     """Print the table of a finished recipe, or, where it has no evaluation, the last validation loss."""
-    from seedbed.cli.common import print_table
-
     if "table" not in result:
         print(f"model   {result['model']}  ({result['id'][:12]})\nvalidation loss  {result['valid_loss']}")
         return

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from seedbed.chat.trace_log import LoggedSpan, TraceLog
 from seedbed.cli import options
-from seedbed.cli.common import cell, print_json, print_list, print_table
-from seedbed.cli.groups import NearestGroup
+from seedbed.cli.common import cell, plain_line, print_json, print_list, print_table
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.units import iso_time
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-@click.group("runs", cls=NearestGroup)
+@options.group("runs")
 def runs_command() -> None:
     """List, show, compare and remove training runs; show traces of chats and answers.
 
-    \b
-    Example:
-      seedbed runs ls
-      seedbed runs compare quickstart-pretrain-run other-base-run
-      seedbed runs traces
+    $ seedbed runs ls
+    $ seedbed runs compare quickstart-pretrain-run other-base-run
+    $ seedbed runs traces
     """
 
 
@@ -32,9 +33,7 @@ def runs_command() -> None:
 def list_runs(as_json: bool) -> None:
     """List finished runs, and unfinished ones with their last checkpoint.
 
-    \b
-    Example:
-      seedbed runs ls
+    $ seedbed runs ls
     """
     from seedbed.pipeline.workspace import unfinished
 
@@ -53,9 +52,7 @@ def list_runs(as_json: bool) -> None:
 def show_run(name: str, as_json: bool) -> None:
     """Show a run: its figures, its loss curve, its recipe.
 
-    \b
-    Example:
-      seedbed runs show quickstart-pretrain-run
+    $ seedbed runs show quickstart-pretrain-run
     """
     from seedbed.train.metrics import read_metrics
 
@@ -78,9 +75,7 @@ def show_run(name: str, as_json: bool) -> None:
 def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: figures side by side, and the settings in which they differ.
 
-    \b
-    Example:
-      seedbed runs compare quickstart-pretrain-run other-base-run
+    $ seedbed runs compare quickstart-pretrain-run other-base-run
     """
     from seedbed.pipeline.recipe import differences, flat
 
@@ -106,19 +101,21 @@ def compare_runs(names: tuple[str, ...], as_json: bool) -> None:
 def show_traces(identity: str | None, limit: int, as_json: bool) -> None:
     """List the latest traces, or show one as a tree. `--trace` of chat and ask makes them.
 
-    \b
-    Example:
-      seedbed runs traces
-      seedbed runs traces 3f2a
+    $ seedbed runs traces
+    $ seedbed runs traces 3f2a
     """
-    from seedbed.chat.trace_log import TraceLog
-    from seedbed.cli.traces import print_traces, print_tree
-
     with TraceLog.of(Library()) as log:
-        if identity is None:
-            print_traces(log.latest(limit), as_json)
-        else:
-            print_tree(log.tree(identity), as_json)
+        spans = log.latest(limit) if identity is None else log.tree(identity)
+    if as_json:
+        print_json([asdict(one) | {"seconds": one.seconds} | _times(one) for one in spans])
+    elif identity is None:
+        headers = ["time", "name", "seconds", "read", "written", "status", "id"]
+        rows = [[iso_time(one.started), plain_line(one.name), *_cost(one), one.status, one.id[:8]] for one in spans]
+        print_table(headers, rows, right=(2, 3, 4))
+    else:
+        shown = [(f"{'  ' * depth}{one.what} {plain_line(one.name)}", one) for depth, one in _tree(spans)]
+        rows = [[name, *_cost(one), _told(one)] for name, one in shown]
+        print_table(["what", "seconds", "read", "written", ""], rows, right=(1, 2, 3))
 
 
 add_verbs(runs_command, "run", ls=False)
@@ -138,3 +135,32 @@ def _row(run: Artifact, library: Library) -> dict[str, Any]:
     stage = run.manifest.config.get("stage", "")
     facts = {"created": run.manifest.created, "bytes": run.size, **run.manifest.metrics}
     return {"name": names[0], "stage": stage, **facts, "state": "finished", "id": run.id}
+
+
+def _tree(spans: Sequence[LoggedSpan]) -> Iterator[tuple[int, LoggedSpan]]:
+    """Yield each span before its parts, with its depth; one without its parent is a root."""
+    known, parts = {one.id for one in spans}, dict[str | None, list[LoggedSpan]]()
+    for one in spans:
+        parts.setdefault(one.parent if one.parent in known else None, []).append(one)
+    waiting = [(0, one) for one in reversed(parts.get(None, []))]
+    while waiting:
+        depth, one = waiting.pop()
+        yield depth, one
+        waiting += [(depth + 1, part) for part in reversed(parts.get(one.id, []))]
+
+
+def _told(one: LoggedSpan) -> str:
+    pairs = [*one.data.items(), *one.result.items()]  # contents may be in both
+    told = [f"{name}={value}" for name, value in pairs if not name.endswith("_tokens")]
+    status = [] if one.status == "ok" else [f"{one.status}: {one.error}" if one.error else one.status]
+    return plain_line(" ".join([*status, *told]))
+
+
+def _times(one: LoggedSpan) -> dict[str, str]:
+    return {"started": iso_time(one.started), "ended": "" if one.ended is None else iso_time(one.ended)}
+
+
+def _cost(one: LoggedSpan) -> list[str]:
+    """Return the cells of seconds and of tokens read and written."""
+    tokens = [f"{count:,}" if count else "" for count in (one.prompt_tokens, one.completion_tokens)]
+    return ["" if one.seconds is None else f"{one.seconds:.3f}", *tokens]

@@ -11,9 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +22,7 @@ from seedbed.core import files
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, NotFoundError, SeedbedError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.units import iso_time
 
 if TYPE_CHECKING:
     from seedbed.serve.context import Server
@@ -31,6 +31,9 @@ CURL = """curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Co
      -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
 CURL_ENCODER = """curl {url}/v1/embeddings -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
      -d '{{"model": "{model}", "input": "Hello"}}'"""
+
+
+KEYS, _SILENT = "keys.json", "no answer"
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,14 @@ class RunningServer:
 @click.option("--drain", type=click.FloatRange(0), default=30.0, help="Seconds for running replies at the end.")
 @options.common_flags
 def serve_command(
-    models: tuple[str, ...],
-    adapters: tuple[str, ...],
-    host: str,
-    port: int,
-    memory_gb: float | None,
-    cache_gb: float,
-    allow_host: tuple[str, ...],
-    no_auth: bool,
-    drain: float,
-    as_json: bool,
+    models: tuple[str, ...], adapters: tuple[str, ...], host: str, port: int, no_auth: bool, as_json: bool, **given: Any
 ) -> None:
     """Serve MODELs, or all in the library, with an OpenAI-compatible API and a chat page.
 
     Without keys (`seedbed keys`) one is made that is good until the server ends. Encoders answer /v1/embeddings only.
 
-    \b
-    Example:
-      seedbed serve quickstart
-      seedbed serve --port 8080 --memory-gb 4
+    $ seedbed serve quickstart
+    $ seedbed serve --port 8080 --memory-gb 4
     """
     import asyncio
 
@@ -96,17 +88,17 @@ def serve_command(
         raise UsageError("--no-auth is for loopback addresses", why=why, fix="leave it out, or listen on 127.0.0.1")
     library = Library()
     settings = ServeSettings(
-        memory_bytes=int(memory_gb * 1e9) if memory_gb else int(0.6 * memory_bytes()) or 4 << 30,
-        cache_bytes=int(cache_gb * 1e9),
-        hosts=tuple(name.lower() for name in (*allow_host, host)),
-        drain_seconds=drain,
+        memory_bytes=int((given["memory_gb"] or 0) * 1e9) or int(0.6 * memory_bytes()) or 4 << 30,
+        cache_bytes=int(given["cache_gb"] * 1e9),
+        hosts=tuple(name.lower() for name in (*given["allow_host"], host)),
+        drain_seconds=given["drain"],
     )
     pool = ModelPool(library, models, settings, _named(adapters))
     served = pool.models()
     names = list(served)
     if not names:
         raise NotFoundError("there is no model to serve", why=f"{library.root} has none", fix="train one")
-    keys = None if no_auth else Keys(keys_path(library))
+    keys = None if no_auth else Keys(home(library) / KEYS)
     key = keys.for_session() if keys and not keys.entries() else ""
     example = CURL_ENCODER if embeds(read_config(read_description(served[names[0]])["model"])) else CURL
     stored = ResponseStore(home(library) / "responses.sqlite3", settings.stored_bytes, settings.stored_seconds)
@@ -123,14 +115,9 @@ def serve_command(
 def ps_command(as_json: bool) -> None:
     """List running servers.
 
-    \b
-    Example:
-      seedbed ps
+    $ seedbed ps
     """
-    found = []
-    for one in running_servers(Library()):
-        status, busy = _health(one)
-        found.append({**asdict(one), "status": status, "in_flight": busy})
+    found = [asdict(one) | _health(one) for one in _running(Library())]
     print_list(found, ("pid", "url", "models", "status", "in_flight"), as_json)
 
 
@@ -142,24 +129,21 @@ def stop_command(pid: int | None, as_json: bool) -> None:
 
     Replies that are being written end first.
 
-    \b
-    Example:
-      seedbed stop
+    $ seedbed stop
     """
-    found = [one for one in running_servers(Library()) if pid in (None, one.pid)]
+    found = [one for one in _running(Library()) if pid in (None, one.pid)]
     if not found:
-        raise NotFoundError(
-            "no such server is running", why="`seedbed ps` lists none", fix="`seedbed serve` starts one"
-        )
+        fix = "`seedbed serve` starts one"
+        raise NotFoundError("no such server is running", why="`seedbed ps` lists none", fix=fix)
     if len(found) > 1:
         why = ", ".join(f"{one.pid} ({one.url})" for one in found)
         raise UsageError("several servers are running", why=why, fix="name one by its pid")
     [running] = found
-    if _health(running)[0] == "no answer":  # its pid may belong to another program by now
+    if _health(running)["status"] == _SILENT:  # its pid may belong to another program by now
         fix = f"look at process {running.pid}, and end it yourself"
         raise SeedbedError(f"{running.url} does not answer", why="it may be another program's pid", fix=fix)
     os.kill(running.pid, signal.SIGTERM)
-    while _alive(running.pid) and _run_file(Library(), running.pid).exists():
+    while _alive(running.pid) and _file_of(running.pid, Library()).exists():
         time.sleep(0.1)
     if as_json:
         print_json(asdict(running))
@@ -184,12 +168,7 @@ def home(library: Library) -> Path:
     return library.root / "serve"
 
 
-def keys_path(library: Library) -> Path:
-    """Return the file of API keys."""
-    return home(library) / "keys.json"
-
-
-def running_servers(library: Library) -> list[RunningServer]:
+def _running(library: Library) -> list[RunningServer]:
     """Return a library's running servers; files of killed ones are removed."""
     found = []
     for path in sorted(home(library).glob("running/*.json")):
@@ -202,7 +181,7 @@ def running_servers(library: Library) -> list[RunningServer]:
     return found
 
 
-def _run_file(library: Library, pid: int) -> Path:
+def _file_of(pid: int, library: Library) -> Path:
     return home(library) / "running" / f"{pid}.json"
 
 
@@ -212,12 +191,10 @@ def _announced(
 ) -> Iterator[RunningServer]:
     """Keep a file about this server for as long as it runs."""
     port = listening.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    shown = f"[{shown}]" if ":" in shown else shown
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    started = iso_time(time.time())
     running = RunningServer(os.getpid(), f"http://{shown}:{port}", tuple(names), server.instance, started)
-    path = _run_file(library, running.pid)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _file_of(running.pid, library)
     files.write_json(path, asdict(running))
     try:
         yield running
@@ -236,24 +213,22 @@ def _greet(running: RunningServer, locked: bool, key: str, example: str, as_json
     sys.stdout.flush()
 
 
-def _health(running: RunningServer) -> tuple[str, str]:
+def _health(running: RunningServer) -> dict[str, str]:
     """Ask for status and requests in flight; another server's answer does not count."""
     import httpx
 
     with contextlib.suppress(httpx.HTTPError, ValueError):
         told = httpx.get(f"{running.url}/health", timeout=5, trust_env=False).json()
         if told.get("instance") == running.instance:
-            return str(told["status"]), str(told["in_flight"])
-    return "no answer", ""
+            return {name: str(told[name]) for name in ("status", "in_flight")}
+    return {"status": _SILENT, "in_flight": ""}
 
 
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # it runs, for another user
     return True
 
 

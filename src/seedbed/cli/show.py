@@ -1,4 +1,4 @@
-"""`seedbed show`: an artifact with its family down to the corpus's files."""
+"""`seedbed show`: an artifact with its family down to the corpus's files; and `seedbed models`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from seedbed.app.inspect import family_json, model_facts, raw_files
+from seedbed.app.inventory import family_json, model_facts, raw_files
 from seedbed.cli import options
 from seedbed.cli.common import print_json
-from seedbed.cli.library import details
+from seedbed.cli.groups import help_text
+from seedbed.cli.library import add_verbs, details
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.lineage import family, tree_lines, verify_family
 from seedbed.core.progress import say
@@ -20,10 +21,10 @@ from seedbed.core.units import bytes_text, minute_text
 _SETTINGS, _FILES, _WIDTH = 16, 3, 100  # settings and raw files shown without --all; columns of a setting
 
 
-def add_show(group: click.Group, kind: str | None = None) -> click.Command:
-    """Add `show` of one kind of artifact, or of any, to a group."""
+def show_of(kind: str | None, words: str) -> click.Command:
+    """Return the command that shows artifacts of one kind, or of any."""
 
-    @group.command("show", help=_HELP.format(words="show" if kind is None else f"{group.name} show"))
+    @click.command("show", help=help_text(_HELP.replace("WORDS", words)))
     @options.stored("reference", kind)
     @click.option("--all", "everything", is_flag=True, help="Every setting and every raw file.")
     @click.option("--verify", is_flag=True, help="Hash every file of the family again; exit 1 on damage.")
@@ -38,12 +39,22 @@ _HELP = """Show an artifact and its family tree.
 
 REFERENCE is a name, an id, or the first six or more digits of one.
 
-\b
-Example:
-  seedbed {words} quickstart
-  seedbed {words} 3f9a1c --verify
+$ seedbed WORDS quickstart
+$ seedbed WORDS 3f9a1c --verify
 """
-show_command = add_show(click.Group())
+show_command = show_of(None, "show")
+
+
+@options.group("models")
+def models_command() -> None:
+    """List, show and remove models.
+
+    $ seedbed models ls
+    """
+
+
+add_verbs(models_command, "model")
+models_command.add_command(show_of("model", "models show"))
 
 
 def _show(reference: str, kind: str | None, everything: bool, verify: bool, as_json: bool) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seedbed.app.tokenizers import comparison_text, facts, fit_json, fits_of, kind_of, open_tokenizer, training_text
 from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
-from seedbed.cli.groups import NearestGroup
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Library, check_name
 from seedbed.core.errors import DataError, UsageError
@@ -26,58 +25,48 @@ _DEFAULTS = TokenizerSettings()
 _FIXED_SIZE = ("char", "byte")
 
 
-@click.group("tokenizer", cls=NearestGroup)
+@options.group("tokenizer")
 def tokenizer_command() -> None:
     """Train, list, show, remove, try and compare tokenizers.
 
-    \b
-    Example:
-      seedbed tokenizer train notes --vocab-size 1024 --name notes-1k
+    $ seedbed tokenizer train notes --vocab-size 1024 --name notes-1k
     """
 
 
 @tokenizer_command.command("train")
 @options.stored("corpus", "corpus")
-@options.choice("--kind", of=Kind, text="Algorithm.", default=_DEFAULTS.kind, show_default=True)
+@options.choice("--algorithm", of=Kind, text="How text is cut into pieces.", default=_DEFAULTS.kind, show_default=True)
 @click.option("--vocab-size", type=click.IntRange(8), help=f"Tokens in all. [default: {_DEFAULTS.vocab_size}]")
 @click.option("--min-frequency", type=click.IntRange(1), default=_DEFAULTS.min_frequency, show_default=True)
 @click.option("--max-bytes", type=click.IntRange(0), default=_DEFAULTS.max_bytes, show_default=True, help="0: all.")
 @options.name()
 @options.common_flags
 def train(
-    corpus: str, kind: Kind, vocab_size: int | None, min_frequency: int, max_bytes: int, name: str | None, as_json: bool
+    corpus: str, algorithm: Kind, vocab_size: int | None, name: str | None, as_json: bool, **settings: Any
 ) -> None:
     """Train a tokenizer.
 
     CORPUS is a stored corpus, a text file, or a folder whose .txt files are read.
 
-    \b
-    Example:
-      seedbed tokenizer train notes --kind bpe --vocab-size 1024 --name notes-1k
+    $ seedbed tokenizer train notes --algorithm bpe --vocab-size 1024 --name notes-1k
     """
     from seedbed.core.config import to_dict
     from seedbed.tokenizers.train import train_tokenizer
 
-    if vocab_size is not None and kind in _FIXED_SIZE:
-        raise UsageError(
-            f"--vocab-size does not apply to {kind}",
-            why="such a tokenizer has as many tokens as there are characters or bytes",
-            fix="leave it out",
-        )
+    if vocab_size is not None and algorithm in _FIXED_SIZE:
+        why = "such a tokenizer has as many tokens as there are characters or bytes"
+        raise UsageError(f"--vocab-size does not apply to {algorithm}", why=why, fix="leave it out")
     if name is not None:
         check_name(name)
     library = Library()
     parent, texts = training_text(library, corpus)
-    settings = TokenizerSettings(
-        kind, vocab_size or _DEFAULTS.vocab_size, min_frequency=min_frequency, max_bytes=max_bytes
-    )
-    made = train_tokenizer(texts, settings)
-    parents = [] if parent is None else [parent]
-    stored = made.store(library, parents, {**to_dict(settings), "corpus": corpus}, name)
+    wanted = TokenizerSettings(algorithm, vocab_size or _DEFAULTS.vocab_size, **settings)
+    made = train_tokenizer(texts, wanted)
+    stored = made.store(library, [parent] if parent else [], {**to_dict(wanted), "corpus": corpus}, name)
     if as_json:
-        print_json({"id": stored.id, "name": name, "kind": kind, "vocab_size": made.vocab_size, "hash": made.hash})
+        print_json({"id": stored.id, "name": name, "kind": algorithm, "vocab_size": made.vocab_size, "hash": made.hash})
     else:
-        print(f"tokenizer {name or stored.id[:12]}: {kind}, {made.vocab_size:,} pieces, hash {made.hash[:12]}")
+        print(f"tokenizer {name or stored.id[:12]}: {algorithm}, {made.vocab_size:,} pieces, hash {made.hash[:12]}")
         say(f"look at it with `seedbed tokenizer show {name or stored.id[:12]}`")
 
 
@@ -90,9 +79,7 @@ def show(name: str, as_json: bool) -> None:
     NAME is a stored tokenizer or the path of a tokenizer.json. The fit is measured on at most 8 MB of every split of
     the corpus it was trained on.
 
-    \b
-    Example:
-      seedbed tokenizer show notes-1k
+    $ seedbed tokenizer show notes-1k
     """
     library = Library()
     tokenizer, artifact = open_tokenizer(library, name)
@@ -123,9 +110,7 @@ def encode(name: str, text: str, as_json: bool) -> None:
 
     Shows ids and pieces. TEXT `-` reads standard input; special tokens spelled in the text are plain text.
 
-    \b
-    Example:
-      seedbed tokenizer encode notes-1k "def parse(text): return 42"
+    $ seedbed tokenizer encode notes-1k "def parse(text): return 42"
     """
     tokenizer, _ = open_tokenizer(Library(), name)
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
@@ -145,7 +130,7 @@ def encode(name: str, text: str, as_json: bool) -> None:
 
 @tokenizer_command.command("compare")
 @options.stored("names", "tokenizer", nargs=-1, required=True)
-@click.option("--text", "path", type=click.Path(path_type=Path), help="Text to compare on: a file or folder of .txt.")
+@click.option("--text", "path", type=options.PATH, help="Text to compare on: a file or folder of .txt.")
 @options.common_flags
 def compare(names: tuple[str, ...], path: Path | None, as_json: bool) -> None:
     """Compare tokenizers on one text.
@@ -154,9 +139,7 @@ def compare(names: tuple[str, ...], path: Path | None, as_json: bool) -> None:
     tokenizer.json files. Without --text they are compared on the test split of the first tokenizer's corpus, which
     none of them was trained on.
 
-    \b
-    Example:
-      seedbed tokenizer compare notes-1k notes-words --text README.md
+    $ seedbed tokenizer compare notes-1k notes-words --text README.md
     """
     from seedbed.tokenizers.measure import Fit
 
@@ -167,20 +150,15 @@ def compare(names: tuple[str, ...], path: Path | None, as_json: bool) -> None:
         fit = Fit(tokenizer, comparison_text(library, opened[names[0]][1], path))
         if not fit.bytes:
             raise DataError("there is no text to compare on", why="it is empty", fix="name another text with --text")
-        rows.append((name, kind_of(tokenizer, artifact), tokenizer, fit))
+        rows.append(({"name": name, "kind": kind_of(tokenizer, artifact)}, tokenizer, fit))
     if as_json:
-        print_json(
-            [
-                {"name": name, "kind": kind, "vocab_size": tokenizer.vocab_size, **fit_json(fit)}
-                for name, kind, tokenizer, fit in rows
-            ]
-        )
-    else:
-        cells = [
-            [name, kind, f"{tokenizer.vocab_size:,}", *_fit_cells(fit), _yes_or_no(tokenizer.is_lossless)]
-            for name, kind, tokenizer, fit in rows
-        ]
-        print_table(["tokenizer", "kind", "pieces", *_FIT_HEADERS, "lossless"], cells, right=(2, 3, 4, 5))
+        print_json([{**about, "vocab_size": one.vocab_size, **fit_json(fit)} for about, one, fit in rows])
+        return
+    cells = [
+        [*about.values(), f"{one.vocab_size:,}", *_fit_cells(fit), _yes_or_no(one.is_lossless)]
+        for about, one, fit in rows
+    ]
+    print_table(["tokenizer", "kind", "pieces", *_FIT_HEADERS, "lossless"], cells, right=(2, 3, 4, 5))
 
 
 add_verbs(tokenizer_command, "tokenizer", {"vocab_size": lambda found: found.manifest.metrics.get("vocab_size", 0)})

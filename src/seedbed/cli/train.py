@@ -8,6 +8,11 @@ import click
 
 from seedbed.cli.common import print_json, print_table
 from seedbed.cli.options import common_flags, settings
+from seedbed.core.allocator import keep_pages
+from seedbed.core.artifacts import Library
+from seedbed.core.config import describe, to_dict
+from seedbed.core.errors import UsageError
+from seedbed.core.progress import duration
 from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -23,37 +28,25 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Begin again although there is an unfinished run of this name.")
 @common_flags
 def train_command(
-    recipe: str,
-    overrides: tuple[str, ...],
-    corpus: str | None,
-    dry_run: bool,
-    resume: bool,
-    restart: bool,
-    as_json: bool,
+    recipe: str, overrides: tuple[str, ...], corpus: str | None, dry_run: bool, as_json: bool, **begin: bool
 ) -> None:
     """Run RECIPE, a .toml file or the name of one that comes with seedbed, from text to a measured model.
 
     Ctrl-C saves a checkpoint and exits with 130; --resume goes on from it bit for bit.
 
-    \b
-    Example:
-      seedbed train quickstart --set pretrain.minutes=10
-      seedbed train quickstart --corpus path/to/folder --dry-run
+    $ seedbed train quickstart --set pretrain.minutes=10
+    $ seedbed train quickstart --corpus path/to/folder --dry-run
     """
-    from seedbed.core.allocator import keep_pages
-
     keep_pages()  # before torch allocates
     from seedbed.cli.recipes import execute, load_with_corpus, show_summary, summary
-    from seedbed.core.artifacts import Library
-    from seedbed.core.errors import UsageError
 
-    if resume and restart:
+    if begin["resume"] and begin["restart"]:
         raise UsageError("--resume and --restart", why="they contradict each other", fix="give one of them")
     resolved = load_with_corpus(recipe, overrides, corpus)
     if dry_run:
         _dry_run(resolved, as_json)
         return
-    result = summary(resolved, execute(resolved, Library(), resume=resume, restart=restart))
+    result = summary(resolved, execute(resolved, Library(), **begin))
     if as_json:
         print_json(result)
     else:
@@ -62,8 +55,6 @@ def train_command(
 
 def _dry_run(recipe: Recipe, as_json: bool) -> None:
     from seedbed.app.plan import estimate, recipe_target, to_json
-    from seedbed.core.config import describe, to_dict
-    from seedbed.core.progress import duration
 
     cost = estimate(recipe_target(recipe.name, recipe))
     if as_json:
@@ -71,7 +62,5 @@ def _dry_run(recipe: Recipe, as_json: bool) -> None:
         return
     rows = [[one.key, str(one.value), one.unit, one.doc] for one in describe(recipe)]
     print_table(["setting", "value", "unit", "meaning"], rows)
-    print(
-        f"\n{count_text(cost.plan.total)} parameters, {bytes_text(sum(cost.memory.values()))} to train, "
-        f"pretraining about {duration(cost.seconds)} on this machine"
-    )
+    size, memory = count_text(cost.plan.total), bytes_text(cost.memory["total"])
+    print(f"\n{size} parameters, {memory} to train, pretraining about {duration(cost.seconds)} on this machine")

@@ -8,7 +8,6 @@ time, the machine, metrics) stays out of the id.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -24,7 +23,7 @@ from typing import Any
 import platformdirs
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError, did_you_mean
 from seedbed.core.version import __version__
 
 MANIFEST, VERIFIED = "manifest.json", "verified.json"
@@ -70,17 +69,11 @@ class Artifact:
         return sum(int(entry["bytes"]) for entry in self.manifest.files.values())
 
     def file(self, name: str) -> Path:
-        """Return the path of one of its files.
-
-        Raises:
-            NotFoundError: it has no such file.
-        """
+        """Return the path of one of its files. Raises NotFoundError: it has no such file."""
         if name not in self.manifest.files:
-            raise NotFoundError(
-                f"{self.kind} {self.id[:12]} has no file {name!r}",
-                why=f"it holds {', '.join(sorted(self.manifest.files)) or 'nothing'}",
-                fix="check the kind of the artifact with `seedbed show`",
-            )
+            why = f"it holds {', '.join(sorted(self.manifest.files)) or 'nothing'}"
+            fix = "check the kind of the artifact with `seedbed show`"
+            raise NotFoundError(f"{self.kind} {self.id[:12]} has no file {name!r}", why=why, fix=fix)
         return self.path / name
 
     def verify(self) -> None:
@@ -175,7 +168,7 @@ class Library:
             draft = Draft(path)
             yield draft
             manifest = _describe(draft, kind, parent_ids, config or {})
-            files.write_json(path / MANIFEST, _to_json(manifest))
+            files.write_json(path / MANIFEST, vars(manifest))
         draft.artifact = self._adopt(staging, home / manifest.id)
         if name is not None:
             self.name(name, draft.artifact)
@@ -203,26 +196,21 @@ class Library:
             UsageError: the beginning fits several.
         """
         wanted = self.names().get(reference)
-        found = [path for path in self._paths() if (path.name == wanted if wanted else _begins(path.name, reference))]
+        start = wanted or reference
+        found = [path for path in self._paths() if path.name.startswith(start)] if _ID.fullmatch(start) else []
         if len(found) > 1:
-            raise UsageError(
-                f"{reference!r} fits {len(found)} artifacts",
-                why=", ".join(f"{path.parent.name} {path.name[:16]}" for path in found[:4]),
-                fix="give more digits of the id",
-            )
+            why = ", ".join(f"{path.parent.name} {path.name[:16]}" for path in found[:4])
+            raise UsageError(f"{reference!r} fits {len(found)} artifacts", why=why, fix="give more digits of the id")
         if not found:
-            known = [name for name, target in self.names().items() if kind is None or self._kind_of(target) == kind]
-            near = difflib.get_close_matches(reference, known, n=1)
-            raise NotFoundError(
-                f"no {kind or 'artifact'} called {reference!r}",
-                why=f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}",
-                fix=f"did you mean `{near[0]}`?" if near else "list them with `seedbed ls`, or check SEEDBED_HOME",
-            )
+            kinds = {path.name: path.parent.name for path in self._paths()}
+            known = [name for name, target in self.names().items() if kind in (None, kinds.get(target))]
+            why = f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}"
+            fix = did_you_mean(reference, known, "list them with `seedbed ls`, or check SEEDBED_HOME")
+            raise NotFoundError(f"no {kind or 'artifact'} called {reference!r}", why=why, fix=fix)
         artifact = _read(found[0])
         if kind is not None and artifact.kind != kind:
-            raise NotFoundError(
-                f"{reference!r} is not a {kind}", why=f"it is a {artifact.kind}", fix=f"name a {kind} (`seedbed ls`)"
-            )
+            why = f"it is a {artifact.kind}"
+            raise NotFoundError(f"{reference!r} is not a {kind}", why=why, fix=f"name a {kind} (`seedbed ls`)")
         return artifact
 
     def all(self, kind: str | None = None) -> list[Artifact]:
@@ -257,23 +245,22 @@ class Library:
         """Return the artifacts that were made from it."""
         return [other for other in self.all() if artifact.id in other.manifest.parents]
 
+    def check_unneeded(self, artifact: Artifact, reference: str) -> None:
+        """Raise UsageError where something else was made from an artifact."""
+        if children := self.children(artifact):
+            why = ", ".join(f"{child.kind} {child.id[:12]}" for child in children[:4]) + " was made from it"
+            fix = "remove those first, or leave a gap in their families with --force"
+            raise UsageError(f"{artifact.kind} {reference} is still needed", why=why, fix=fix)
+
     def remove(self, reference: str, kind: str | None = None, *, force: bool = False) -> Artifact:
         """Delete an artifact and the names that point to it.
 
         Args:
             force: also when something else was made from it, whose family then has a gap.
-
-        Raises:
-            UsageError: something else was made from it.
         """
         artifact = self.get(reference, kind)
-        children = self.children(artifact)
-        if children and not force:
-            raise UsageError(
-                f"{artifact.kind} {reference} is still needed",
-                why=", ".join(f"{child.kind} {child.id[:12]}" for child in children[:4]) + " was made from it",
-                fix="remove those first",
-            )
+        if not force:
+            self.check_unneeded(artifact, reference)
         for name in self.names_of(artifact):
             (self.root / "refs" / name).unlink()
         grave = artifact.path.with_name(f".removed-{os.urandom(4).hex()}")
@@ -287,27 +274,13 @@ class Library:
                 if len(path.name) == 64 and _ID.fullmatch(path.name) and (path / MANIFEST).is_file():
                     yield path
 
-    def _kind_of(self, identity: str) -> str:
-        return next((path.parent.name for path in self._paths() if path.name == identity), "")
-
 
 def check_name(name: str) -> str:
-    """Return a name that is safe as a file name.
-
-    Raises:
-        UsageError: it holds other characters, or looks like an id.
-    """
+    """Return a name that is safe as a file name. Raises UsageError: it holds other characters, or looks like an id."""
     if not _NAME.fullmatch(name) or len(name) > 100 or (_ID.fullmatch(name) and len(name) == 64):
-        raise UsageError(
-            f"{name!r} cannot be a name",
-            why="a name has letters, digits, '.', '_' and '-', and starts with a letter or digit",
-            fix="choose a name such as 'my-notes'",
-        )
+        why = "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
+        raise UsageError(f"{name!r} cannot be a name", why=why, fix="choose a name such as 'my-notes'")
     return name
-
-
-def _begins(identity: str, reference: str) -> bool:
-    return bool(_ID.fullmatch(reference)) and identity.startswith(reference)
 
 
 def _describe(draft: Draft, kind: str, parents: tuple[str, ...], config: Mapping[str, Any]) -> Manifest:
@@ -325,10 +298,6 @@ def _identity(kind: str, parents: tuple[str, ...], content: Mapping[str, Mapping
     return files.sha256_text(files.canonical_json({"kind": kind, "parents": parents, "files": digests}))
 
 
-def _to_json(manifest: Manifest) -> dict[str, Any]:
-    return {**vars(manifest), "parents": list(manifest.parents)}
-
-
 def _read(path: Path) -> Artifact:
     try:
         fields = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -342,8 +311,5 @@ def _read(path: Path) -> Artifact:
 
 
 def _corrupt(artifact: Artifact, why: str) -> CorruptError:
-    return CorruptError(
-        f"{artifact.kind} {artifact.id[:12]} is damaged",
-        why=why,
-        fix=f"delete {artifact.path} and run the command that made it again",
-    )
+    fix = f"delete {artifact.path} and run the command that made it again"
+    return CorruptError(f"{artifact.kind} {artifact.id[:12]} is damaged", why=why, fix=fix)

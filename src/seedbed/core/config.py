@@ -14,6 +14,7 @@ import importlib
 import math
 import os
 import pkgutil
+import re
 import tomllib
 import types
 import typing
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from seedbed.core.errors import ConfigError, NotFoundError
+from seedbed.core.errors import ConfigError, NotFoundError, did_you_mean
 from seedbed.core.origin import Origin as Origin
 
 T = TypeVar("T")
@@ -30,12 +31,7 @@ _ENVIRONMENT = "SEEDBED_"
 
 
 def setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str = "",
-    at_least: float | None = None,
-    at_most: float | None = None,
+    default: Any, doc: str, *, unit: str = "", at_least: float | None = None, at_most: float | None = None
 ) -> Any:
     """Declare one setting: its default, one sentence on what it does, its unit and its range.
 
@@ -89,12 +85,12 @@ class SettingDoc:
 
 def load(
     kind: type[T],
-    path: Path | None = None,
+    source: Path | Mapping[str, Any],
     *,
     overrides: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> T:
-    """Read settings of class ``kind`` from a TOML file, the environment and ``key=value`` overrides.
+    """Read settings of class ``kind`` from a TOML file or a table, the environment and ``key=value`` overrides.
 
     All three are put together before anything is checked, so that two flags may be right only together.
 
@@ -102,16 +98,16 @@ def load(
         NotFoundError: no such file.
         ConfigError: bad TOML, an unknown key, a wrong type, or a value out of range.
     """
-    text = _read(path) if path is not None else ""
+    name, text = ("the command line", "") if isinstance(source, Mapping) else (str(source), _read(source))
     try:
-        table: dict[str, Any] = tomllib.loads(text)
+        table = dict(source) if isinstance(source, Mapping) else tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML", why=str(error), fix="correct the file at that place") from error
+        raise ConfigError(f"{name} is not valid TOML", why=str(error), fix="correct the file at that place") from error
     given: dict[str, str] = {}
     variables = _from_environment(os.environ if environment is None else environment)
-    for key, value, source in (*variables, *map(_from_flag, overrides)):
-        given[_assign(kind, table, key, value, source)] = source
-    return parse(kind, table, Origin(str(path) if path is not None else "the settings", text, given))
+    for key, value, place in (*variables, *map(_from_flag, overrides)):
+        given[_assign(kind, table, key, value, place)] = place
+    return parse(kind, table, Origin(name, text, given))
 
 
 def parse(kind: type[T], table: Mapping[str, Any], origin: Origin | None = None, prefix: str = "") -> T:
@@ -125,33 +121,15 @@ def parse(kind: type[T], table: Mapping[str, Any], origin: Origin | None = None,
         if key not in fields:
             raise _unknown_key(full, key, list(fields), origin)
         values[key] = _convert(value, hints[key], full, fields[key].metadata, origin)
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(
-            f"{origin.name} has no {prefix}{missing[0]}",
-            why="this key has no default",
-            fix=f"add `{missing[0]} = …`: {fields[missing[0]].metadata.get('doc', '')}",
-        )
+    for field in fields.values():
+        if field.name not in values and field.default is field.default_factory:  # both are MISSING
+            fix = f"add `{field.name} = …`: {field.metadata.get('doc', '')}"
+            raise ConfigError(f"{origin.name} has no {prefix}{field.name}", why="this key has no default", fix=fix)
     try:
         return kind(**values)
     except ValueError as error:  # a settings class's own check of values against each other
         place = f"[{prefix.rstrip('.')}] in " if prefix else ""
         raise ConfigError(f"{place}{origin.name} cannot be used", why=str(error), fix="change one of them") from error
-
-
-def override(settings: T, key: str, text: str, *, origin: str) -> T:
-    """Replace one setting by its dotted key; ``text`` is read as a TOML value, else as a string.
-
-    Raises:
-        ConfigError: an unknown key, a wrong type, or a value out of range.
-    """
-    table = to_dict(settings)
-    _assign(type(settings), table, key, text, origin)
-    return parse(type(settings), table, Origin(origin, ""))
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -191,9 +169,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFoundError(
-            f"there is no recipe {path}", why="the file does not exist", fix="check the path; see `recipes/`"
-        ) from error
+        fix = "check the path; see `recipes/`"
+        raise NotFoundError(f"there is no recipe {path}", why="the file does not exist", fix=fix) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read", why=str(error), fix="give a UTF-8 TOML file") from error
 
@@ -228,6 +205,9 @@ def _assign(kind: type[Any], table: dict[str, Any], key: str, text: str, source:
         return head
     section = table.setdefault(head, _section_default(fields[head]))
     if _is_variant(hint):
+        if rest == "kind":
+            name = re.sub(r"(\.|__)kind\b", "", source, flags=re.IGNORECASE)
+            raise ConfigError(f"`{key}` is not a setting", why=source, fix=f"set the section itself to {text}: {name}")
         section = table[head] = {"kind": section} if isinstance(section, str) else section
         hint = _variant_class(hint, section, head, Origin(source, ""))
     if not dataclasses.is_dataclass(hint):
@@ -292,8 +272,7 @@ def _toml_value(text: str, hint: Any) -> Any:
 
 
 def _unknown_key(full: str, key: str, known: Sequence[str], origin: Origin) -> ConfigError:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    fix = f"did you mean `{near[0]}`?" if near else f"the keys here are {', '.join(known)}"
+    fix = did_you_mean(key, known, f"the keys here are {', '.join(known)}", cutoff=0.5)
     return ConfigError(f"unknown key `{full}`", why=origin.place(full), fix=fix)
 
 
@@ -307,15 +286,13 @@ def _convert(value: Any, hint: Any, key: str, meta: Mapping[str, Any], origin: O
         if not isinstance(value, (list, tuple)):
             raise _wrong_type(value, hint, key, origin)
         return tuple(_convert(item, arguments[0], f"{key}[{index}]", meta, origin) for index, item in enumerate(value))
-    if _is_variant(hint):
-        value = {"kind": value} if isinstance(value, str) else value
+    if _is_variant(hint) or dataclasses.is_dataclass(hint):
+        value = {"kind": value} if _is_variant(hint) and isinstance(value, str) else value
         if not isinstance(value, Mapping):
             raise _wrong_type(value, hint, key, origin)
-        rest = {name: inner for name, inner in value.items() if name != "kind"}
-        return parse(_variant_class(hint, value, key, origin), rest, origin, f"{key}.")
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise _wrong_type(value, hint, key, origin)
+        if _is_variant(hint):
+            hint = _variant_class(hint, value, key, origin)
+            value = {name: inner for name, inner in value.items() if name != "kind"}
         return parse(cast(type[Any], hint), value, origin, f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -329,12 +306,8 @@ def _choice(value: Any, choices: Sequence[Any], key: str, origin: Origin) -> Any
     if value in choices:
         return value
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(
-        f"`{key}` cannot be {value!r}",
-        why=origin.place(key),
-        fix=f"{hint}choose one of {', '.join(map(repr, choices))}",
-    )
+    fix = (f"did you mean {near[0]!r}? " if near else "") + f"choose one of {', '.join(map(repr, choices))}"
+    raise ConfigError(f"`{key}` cannot be {value!r}", why=origin.place(key), fix=fix)
 
 
 def _check_range(value: Any, key: str, meta: Mapping[str, Any], origin: Origin) -> None:
@@ -349,11 +322,9 @@ def _check_range(value: Any, key: str, meta: Mapping[str, Any], origin: Origin) 
 
 def _wrong_type(value: Any, hint: Any, key: str, origin: Origin) -> ConfigError:
     name = key.rpartition(".")[2]
-    return ConfigError(
-        f"`{key}` must be {_type_name(hint)}, not {type(value).__name__}",
-        why=f"{origin.place(key)}: {value!r}",
-        fix=f"write `{_example(hint)}` there" if key.endswith("]") else f"write `{name} = {_example(hint)}`",
-    )
+    why = f"{origin.place(key)}: {value!r}"
+    fix = f"write `{_example(hint)}` there" if key.endswith("]") else f"write `{name} = {_example(hint)}`"
+    return ConfigError(f"`{key}` must be {_type_name(hint)}, not {type(value).__name__}", why=why, fix=fix)
 
 
 def _type_name(hint: Any) -> str:

@@ -6,6 +6,9 @@ fields to the OpenAI error shape. Anything else that is raised is a bug in seedb
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SeedbedError(Exception):
     """A failure with its reason and its remedy.
@@ -35,6 +38,12 @@ class SeedbedError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all fields when the error crosses a process boundary."""
         return _rebuild, (type(self), self.what, self.why, self.fix, self.paste)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """Return the fix for a wrong name: the nearest of those known, or ``otherwise`` where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean `{near[0]}`?" if near else otherwise
 
 
 def _rebuild(kind: type[SeedbedError], what: str, why: str, fix: str, paste: str) -> SeedbedError:

@@ -63,11 +63,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's text atomically.
-
-    Raises:
-        CapacityError: the disk is full; the old file is untouched.
-    """
+    """Replace a file's text atomically. Raises CapacityError: the disk is full; the old file is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(path.parent):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -149,20 +145,11 @@ def disk_errors(where: Path) -> Iterator[None]:
         yield
     except CapacityError:
         raise
-    except Exception as error:
-        if _error_number(error) in _NO_ROOM:
+    except Exception as error:  # writers in Rust (safetensors) have the system's number in their text
+        written = re.search(r"os error (\d+)", str(error))
+        if (error.errno if isinstance(error, OSError) else int(written[1]) if written else None) in _NO_ROOM:
             free = shutil.disk_usage(where).free
-            raise CapacityError(
-                "the disk is full",
-                why=f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost",
-                fix="free some space (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk",
-            ) from error
+            why = f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost"
+            fix = "free some space (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk"
+            raise CapacityError("the disk is full", why=why, fix=fix) from error
         raise
-
-
-def _error_number(error: Exception) -> int | None:
-    """Return the operating system's number of an error; writers in Rust (safetensors) have it in their text."""
-    if isinstance(error, OSError):
-        return error.errno
-    written = re.search(r"os error (\d+)", str(error))
-    return int(written.group(1)) if written else None

@@ -41,11 +41,7 @@ class Relative:
 
 
 def family(library: Library, artifact: Artifact) -> Relative:
-    """Return an artifact with all its ancestors.
-
-    Raises:
-        CorruptError: an ancestor's manifest cannot be read.
-    """
+    """Return an artifact with all its ancestors. Raises CorruptError: an ancestor's manifest cannot be read."""
     named: dict[str, list[str]] = {}
     for name, target in library.names().items():
         named.setdefault(target, []).append(name)
@@ -101,27 +97,17 @@ def verify_family(root: Relative) -> int:
     damage: list[CorruptError] = []
     with progress("verifying", total / 1e6, "MB") as bar:
         for relative in relatives:
+            if relative.artifact is None:
+                why = "something was made from it, but the library does not hold it"
+                fix = "copy it from where it was made, or make it again"
+                damage.append(CorruptError(f"{relative.id[:12]} is missing", why=why, fix=fix))
+                continue
             try:
-                _verify(relative)
+                relative.artifact.verify()
             except CorruptError as error:
                 damage.append(error)
-            bar.advance(relative.artifact.size / 1e6 if relative.artifact is not None else 0)
-    if len(damage) > 1:
-        raise CorruptError(
-            f"{len(damage)} of {len(relatives)} artifacts are damaged",
-            why="; ".join(error.why for error in damage),
-            fix="; ".join(error.fix for error in damage),
-        )
-    if damage:
-        raise damage[0]
-    return len(relatives)
-
-
-def _verify(relative: Relative) -> None:
-    if relative.artifact is None:
-        raise CorruptError(
-            f"{relative.id[:12]} is missing",
-            why="something was made from it, but the library does not hold it",
-            fix="copy it from where it was made, or make it again",
-        )
-    relative.artifact.verify()
+            bar.advance(relative.artifact.size / 1e6)
+    if not damage:
+        return len(relatives)
+    what = damage[0].what if len(damage) == 1 else f"{len(damage)} of {len(relatives)} artifacts are damaged"
+    raise CorruptError(what, why="; ".join(one.why for one in damage), fix="; ".join(one.fix for one in damage))

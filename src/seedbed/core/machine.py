@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,6 @@ def processor() -> str:
 
 def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
     """Measure the peak of float32 matrix products on the CPU, in FLOP per second (best of several)."""
-    import time
-
     import torch
 
     generator = torch.Generator().manual_seed(0)  # leaves the global random state as it is
@@ -66,19 +65,8 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
     return 2 * size**3 / best
 
 
-def read_bandwidth(bytes_read: int = 2**29) -> float:
-    """Measure the bytes a second that all threads read from memory (best of several sums)."""
-    return _sum_bandwidth("cpu", bytes_read)
-
-
-def gpu_bandwidth(bytes_read: int = 2**30) -> float:
-    """Measure the bytes a second that the first GPU reads from its memory (best of several sums)."""
-    return _sum_bandwidth("cuda", bytes_read)
-
-
-def _sum_bandwidth(device: str, bytes_read: int) -> float:
-    import time
-
+def read_bandwidth(bytes_read: int = 2**29, device: str = "cpu") -> float:
+    """Measure the bytes a second that all threads, or a GPU ("cuda"), read from memory (best of several sums)."""
     import torch
 
     values, best = torch.ones(bytes_read // 4, device=device), float("inf")

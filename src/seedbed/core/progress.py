@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from seedbed.core.units import count_text
 
@@ -30,8 +30,8 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-class ProgressBar(Protocol):
-    """The display that a running piece of work reports to."""
+class ProgressBar:
+    """The display that a running piece of work reports to; this one shows nothing."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         """Count ``amount`` more units; ``note`` is shown beside the bar."""
@@ -50,7 +50,7 @@ def progress(title: str, total: float | None = None, unit: str = "") -> Iterator
         unit: what is counted, for the rate ("tokens", "documents").
     """
     if _quiet.get():
-        yield _Silent()
+        yield ProgressBar()
     elif sys.stderr.isatty():
         with _rich_bar(title, total, unit) as bar:
             yield bar
@@ -68,15 +68,7 @@ def track(items: Iterable[T], title: str, total: float | None = None, unit: str 
             bar.advance()
 
 
-class _Silent:
-    def advance(self, amount: float = 1, note: str = "") -> None:
-        pass
-
-    def say(self, message: str) -> None:
-        pass
-
-
-class _Plain:
+class _Plain(ProgressBar):
     def __init__(self, title: str, total: float | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.said, self.note = 0.0, -1.0, ""
@@ -129,7 +121,7 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
     with Progress(name, *bar, percent, Rate(), TimeRemainingColumn(), note, console=console) as live:
         task = live.add_task(title, total=total, note="")
 
-        class Live:
+        class Live(ProgressBar):
             def advance(self, amount: float = 1, note: str = "") -> None:
                 live.advance(task, amount)
                 if note:

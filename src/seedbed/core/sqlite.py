@@ -166,10 +166,8 @@ class File(Connection):
         run("PRAGMA secure_delete=ON")  # what is deleted is overwritten
         found = run("PRAGMA user_version").fetchone()[0]
         if found not in (0, version):
-            raise UsageError(
-                f"{self.path} was written by another version of seedbed",
-                why=f"its form is {found}, this version knows {version}",
-                fix="use that version, or move the file aside",
-            )
+            why = f"its form is {found}, this version knows {version}"
+            fix = "use that version, or move the file aside"
+            raise UsageError(f"{self.path} was written by another version of seedbed", why=why, fix=fix)
         if found == 0:
             self.run(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")

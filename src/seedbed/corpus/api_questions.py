@@ -47,10 +47,7 @@ def is_api_page(text: str, path: str) -> bool:
 def api_conversations(text: str, limit: int, follow_up_share: float) -> Iterator[tuple[Pair, ...]]:
     """Yield conversations about a page; in some of them a question on the purpose is followed by one on the signature.
 
-    Args:
-        text: the page.
-        limit: characters of an answer.
-        follow_up_share: share of functions that are asked about in two turns.
+    ``limit``: characters of an answer; ``follow_up_share``: of functions, those that are asked about in two turns.
     """
     module, *entries = _entries(text)
     if answer := _first_paragraph(module.text, limit):

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,18 @@ from seedbed.core.config import to_dict
 from seedbed.core.errors import DataError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.machine import cores
-from seedbed.core.progress import ProgressBar, progress
+from seedbed.core.progress import ProgressBar, progress, track
 from seedbed.corpus.boilerplate import LineCounts
-from seedbed.corpus.document import SPLITS, Kind, from_line
+from seedbed.corpus.document import SPLITS, Kind, Split, chunk_lines, from_line
 from seedbed.corpus.duplicates import Flags, NearIndex, SignatureWriter, near_clusters, remove_near, repeated
 from seedbed.corpus.minhash import Keys
 from seedbed.corpus.parallel import Workers
 from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines
-from seedbed.corpus.refining import RefineResult, RefineTask, refine_chunk
+from seedbed.corpus.refining import RefineResult, refine_chunk
 from seedbed.corpus.report import MAX_SKIPPED, SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
-from seedbed.corpus.splitting import CUT, GroupCutter, SplitShares, assign_splits, check_sizes, join_groups
-from seedbed.corpus.spool import chunk_lines
-from seedbed.corpus.store import REPORT, SOURCES, SplitWriter
+from seedbed.corpus.splitting import CUT, GroupCutter, assign_splits, check_sizes, join_groups
+from seedbed.corpus.store import REPORT, SOURCES, split_writers
 from seedbed.documents.file_walk import source_files
 
 _SMALL = 4_000_000
@@ -53,8 +54,6 @@ def build_corpus(
     """Build a corpus and store it.
 
     Args:
-        settings: the sources and what to do with them.
-        library: where it is stored.
         name: a reference to move to it.
         workers: processes; every core when not given.
         source: where the files came from, for the manifest.
@@ -66,19 +65,16 @@ def build_corpus(
     """
     sizes = {source.name: sum(_bytes(source)) for source in settings.sources}
     count = workers if workers is not None else (1 if sum(sizes.values()) < _SMALL else cores())
+    stated = {} if source is None else {"source": dict(source)}
     library.root.mkdir(parents=True, exist_ok=True)
     with (
-        library.writing("corpus", config=to_dict(settings) | _stated(source), name=name) as draft,
+        library.writing("corpus", config=to_dict(settings) | stated, name=name) as draft,
         disk_errors(library.root),
         tempfile.TemporaryDirectory(prefix=".building-", dir=library.root) as folder,
         Workers(count) as pool,
     ):
         _Build(settings, pool, Path(folder), draft).run(sizes)
     return draft.result
-
-
-def _stated(source: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {} if source is None else {"source": dict(source)}
 
 
 def _bytes(source: SourceSettings) -> Iterator[int]:
@@ -105,6 +101,12 @@ class _Columns:
             [(source, result.chunk) for source, result in results],
         )
 
+    def lines(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the source and the line of every document; each chunk is deleted when it has been read."""
+        for source, chunk in track(self.chunks, "writing", len(self.chunks), "chunks"):
+            yield from ((source, line) for line in chunk_lines(chunk))
+            chunk.unlink()
+
 
 @dataclass
 class _Build:
@@ -122,22 +124,19 @@ class _Build:
     def run(self, sizes: dict[str, int]) -> None:
         """Run all passes; the draft holds the corpus afterwards."""
         refined: list[tuple[str, RefineResult]] = []
-        index = None
-        if self.settings.near_duplicate > 0:
-            with SignatureWriter(self.folder, self.settings.near_duplicate) as signatures:
-                for source, result in self._refined(sizes):
+        near = self.settings.near_duplicate
+        with SignatureWriter(self.folder, near) if near > 0 else nullcontext() as signatures:
+            for source, result in self._refined(sizes):
+                if signatures is not None:
                     signatures.add(result.signatures)
-                    result.signatures = result.signatures[:0]
-                    refined.append((source, result))
-            index = signatures.index
-        else:
-            refined = list(self._refined(sizes))
+                result.signatures = result.signatures[:0]  # they are on disk
+                refined.append((source, result))
+        index = None if signatures is None else signatures.index
         columns = _Columns.gather(refined)
         kept, groups = self._deduplicate(columns, index)
-        shares = SplitShares(self.settings.valid_share, self.settings.test_share, self.settings.seed)
-        splits = assign_splits(groups, columns.sizes, kept, shares)
+        splits = assign_splits(groups, columns.sizes, kept, self.settings)
         self.totals.leaks = check_leaks(columns.hashes, index, kept, splits)
-        self._write(columns, kept, splits, shares)
+        self._write(columns, kept, splits)
         self._describe()
 
     def _refined(self, sizes: dict[str, int]) -> Iterator[tuple[str, RefineResult]]:
@@ -153,12 +152,13 @@ class _Build:
                 self._check_read(source)
                 frequent = ((kind, counts.frequent(self.settings.boilerplate_share)) for kind, counts in lines.items())
                 boilerplate = {kind: found for kind, found in frequent if found is not None}
-                tasks = (RefineTask(chunk, boilerplate, self.settings) for chunk in chunks)
-                with progress(f"refining {source.name}", len(chunks), "chunks") as bar:
-                    for refined in self.pool.map(refine_chunk, tasks):
-                        self._count_refined(source, refined)
-                        bar.advance()
-                        yield source.name, refined
+                refine = partial(refine_chunk, boilerplate=boilerplate, settings=self.settings)
+                for refined in track(self.pool.map(refine, chunks), f"refining {source.name}", len(chunks), "chunks"):
+                    self.totals.counts += refined.counts
+                    self.totals.counts["bytes after masking"] += int(refined.sizes.sum())
+                    self.totals.findings.add(refined.findings)
+                    self.totals.sources[source.name].licences += refined.licences
+                    yield source.name, refined
 
     def _read(self, source: SourceSettings, bar: ProgressBar) -> Iterator[ReadResult]:
         for result in self.pool.map(read_task, plan(source, source_files(source.path), self.folder)):
@@ -191,12 +191,6 @@ class _Build:
                 fix="give text, PDF, Word, mail, tables, HTML, source code or JSON",
             )
 
-    def _count_refined(self, source: SourceSettings, result: RefineResult) -> None:
-        self.totals.counts += result.counts
-        self.totals.counts["bytes after masking"] += int(result.sizes.sum())
-        self.totals.findings.add(result.findings)
-        self.totals.sources[source.name].licences += result.licences
-
     def _deduplicate(self, columns: _Columns, index: NearIndex | None) -> tuple[Flags, Keys]:
         """Return a flag for every document that is kept, and each one's group."""
         counts, groups = self.totals.counts, columns.groups
@@ -218,33 +212,18 @@ class _Build:
         counts["documents kept"], counts["bytes kept"] = int(kept.sum()), int(columns.sizes[kept].sum())
         return kept, groups
 
-    def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8], shares: SplitShares) -> None:
+    def _write(self, columns: _Columns, kept: Flags, splits: NDArray[np.int8]) -> None:
         """Run pass three: write the kept lines into their split's file."""
-        cutter = GroupCutter(int(columns.sizes[kept & (splits == CUT)].sum()), shares)
-        at = 0
-        with SplitWriter(self.draft.path) as writer, progress("writing", len(columns.chunks), "chunks") as bar:
-            for source, chunk in columns.chunks:
+        cutter = GroupCutter(int(columns.sizes[kept & (splits == CUT)].sum()), self.settings)
+        rows = zip(columns.lines(), kept, splits, columns.sizes, strict=True)
+        with split_writers(self.draft.path) as files:
+            for (source, line), keep, split, size in rows:
                 totals = self.totals.sources[source]
-                for line in chunk_lines(chunk):
-                    if kept[at]:
-                        self._write_line(line, int(splits[at]), int(columns.sizes[at]), cutter, writer, totals)
-                    at += 1
-                chunk.unlink()
-                bar.advance()
-        check_sizes(writer.bytes, shares)
-
-    def _write_line(
-        self, line: bytes, split: int, size: int, cutter: GroupCutter, writer: SplitWriter, totals: SourceTotals
-    ) -> None:
-        pieces = (
-            [(SPLITS[split], line, size)]
-            if split != CUT
-            else [(name, piece.to_line(), piece.bytes) for name, piece in cutter.cut(from_line(line))]
-        )
-        for name, text, length in pieces:
-            writer.write(name, text, length)
-            totals.documents[name] += 1
-            totals.bytes[name] += length
+                for name, text, length in _pieces(line, int(split), int(size), cutter) if keep else ():
+                    files[name].write(text)
+                    totals.documents[name] += 1
+                    totals.bytes[name] += length
+        check_sizes({split: self.totals.bytes(split) for split in SPLITS}, self.settings)
 
     def _describe(self) -> None:
         """Write the report, and fill in the manifest."""
@@ -259,6 +238,13 @@ class _Build:
         }
 
 
+def _pieces(line: bytes, split: int, size: int, cutter: GroupCutter) -> list[tuple[Split, bytes, int]]:
+    """Return split, line and bytes of text of a document, or of each piece of one that is cut."""
+    if split != CUT:
+        return [(SPLITS[split], line, size)]
+    return [(name, piece.to_line(), piece.bytes) for name, piece in cutter.cut(from_line(line))]
+
+
 def _count_lines(chunks: Iterable[Path], counts: dict[Kind, LineCounts]) -> None:
     for chunk in chunks:
         for kind, counter in counts.items():
@@ -270,12 +256,9 @@ def _count_lines(chunks: Iterable[Path], counts: dict[Kind, LineCounts]) -> None
 def check_leaks(
     hashes: Keys, index: NearIndex | None, kept: Flags, splits: NDArray[np.int8]
 ) -> dict[str, int | float | None]:
-    """Look for duplicates between the splits once more, on the outcome.
+    """Look for duplicates between the splits once more, on the outcome; DataError where there are some.
 
     Documents of a group that is cut are not compared: the pieces are one text.
-
-    Raises:
-        DataError: there are some.
     """
     present = kept & (splits != CUT)
     order = np.argsort(hashes[present], kind="stable")

@@ -28,17 +28,13 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; "" where there is none.
-
-    Attributes:
-        context: what belongs to a prompt besides it, as Alpaca's ``input``.
-    """
+    """Names of columns; "" where there is none."""
 
     text: str = ""
     messages: str = ""
     prompt: str = ""
     reply: str = ""
-    context: str = ""
+    context: str = ""  # what belongs to a prompt besides it, as Alpaca's ``input``
     system: str = ""
 
     @property
@@ -48,11 +44,7 @@ class Columns:
 
 
 def find_columns(names: Iterable[str], told: Columns = Columns()) -> Columns:
-    """Return the columns by what was told, else by their names (the case of letters does not count).
-
-    Raises:
-        UsageError: a column that was told does not exist.
-    """
+    """Return the columns by what was told (UsageError where there is none), else by their names in any case."""
     known = {name.lower(): name for name in names}
     for field in fields(told):
         name = getattr(told, field.name)

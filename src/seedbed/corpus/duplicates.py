@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,24 +59,14 @@ def repeated(hashes: Keys) -> Flags:
     return flags
 
 
-class SignatureWriter:
-    """Appends signatures and their band keys to files in a folder."""
+class SignatureWriter(ExitStack):
+    """Appends signatures and their band keys to files in a folder, which are open until the block ends."""
 
     def __init__(self, folder: Path, threshold: float) -> None:
+        super().__init__()
         self.index = NearIndex(folder, threshold, bands_for(threshold))
-        self._stack = ExitStack()
-        self._signatures = self._stack.enter_context(self.index.signature_file.open("wb"))
-        self._bands = [
-            self._stack.enter_context(self.index.band_file(b).open("wb")) for b in range(self.index.bands.count)
-        ]
-
-    def __enter__(self) -> SignatureWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        self._signatures = self.enter_context(self.index.signature_file.open("wb"))
+        self._bands = [self.enter_context(self.index.band_file(b).open("wb")) for b in range(self.index.bands.count)]
 
     def add(self, signatures: NDArray[np.uint32]) -> None:
         """Append the signatures (documents, PERMUTATIONS) of some documents."""

@@ -8,40 +8,38 @@ source's decision.
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
-from seedbed.core.files import disk_errors, write_json
+from seedbed.core.files import disk_errors, read_json, write_json
 from seedbed.core.progress import ProgressBar, progress
-from seedbed.corpus.document import SPLITS, CorpusDocument, Split
+from seedbed.corpus.document import SPLITS, Split
 from seedbed.corpus.store import Corpus
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 Tokens = NDArray[np.unsignedinteger[Any]]
+Item = TypeVar("Item")
 
 INDEX = "index.json"
 SHARD_TOKENS = 2**26
 """Tokens in one shard file: 128 MiB of 16-bit tokens."""
-_BATCH_BYTES = 1_000_000
+_BATCH_CHARS = 1_000_000
 
 
 def pack_corpus(corpus: Artifact, tokenizer: Artifact, library: Library, name: str | None = None) -> Artifact:
     """Encode every document of a corpus and store the tokens.
 
-    Raises:
-        CorruptError: the corpus or the tokenizer no longer matches its hashes.
-        NotFoundError: one of them is of another kind.
-        CapacityError: the disk is full.
+    Raises CorruptError or NotFoundError as opening the two does, and CapacityError where the disk is full.
     """
     opened, encoder = Corpus.open(corpus), Tokenizer.open(tokenizer)
     total = sum(row["bytes"] for row in opened.report["splits"].values())
@@ -52,8 +50,10 @@ def pack_corpus(corpus: Artifact, tokenizer: Artifact, library: Library, name: s
     ):
         index = _pack(opened, encoder, draft.path, bar)
         write_json(draft.path / INDEX, index)
+        tokens = {split: sum(row["tokens"] for row in rows.values()) for split, rows in index["splits"].items()}
+        size = sum(row["bytes"] for rows in index["splits"].values() for row in rows.values())
         draft.licence = corpus.manifest.licence
-        draft.metrics = _metrics(index)
+        draft.metrics = {"tokens": tokens, "bytes_per_token": size / max(1, sum(tokens.values()))}
     return draft.result
 
 
@@ -62,7 +62,7 @@ def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: ProgressBar) ->
     splits: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
         writers = {source: TokenWriter(folder, f"{split}-{source}", dtype) for source in corpus.sources}
-        for batch in _batches(corpus.documents(split)):
+        for batch in runs_of_size(corpus.documents(split), lambda one: len(one.text), _BATCH_CHARS):
             for document, ids in zip(batch, encoder.encode_batch([item.text for item in batch]), strict=True):
                 writers[document.source].add([encoder.bos_id, *ids, encoder.end_id], document.bytes)
             bar.advance(sum(document.bytes for document in batch) / 1e6)
@@ -78,13 +78,14 @@ def _pack(corpus: Corpus, encoder: Tokenizer, folder: Path, bar: ProgressBar) ->
     }
 
 
-def _batches(documents: Iterable[CorpusDocument]) -> Iterator[list[CorpusDocument]]:
-    batch: list[CorpusDocument] = []
+def runs_of_size(items: Iterable[Item], size_of: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """Yield runs of items, each ended by the item that brings its size to ``limit``."""
+    batch: list[Item] = []
     size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if size >= _BATCH_BYTES:
+    for item in items:
+        batch.append(item)
+        size += size_of(item)
+        if size >= limit:
             yield batch
             batch, size = [], 0
     if batch:
@@ -98,13 +99,6 @@ def _shares(weights: Mapping[str, float], train: Mapping[str, Mapping[str, int]]
     return {source: amount / total if total else 0.0 for source, amount in pull.items()}
 
 
-def _metrics(index: Mapping[str, Any]) -> dict[str, Any]:
-    rows = {split: list(index["splits"][split].values()) for split in SPLITS}
-    tokens = {split: sum(row["tokens"] for row in rows[split]) for split in SPLITS}
-    size = sum(row["bytes"] for split in SPLITS for row in rows[split])
-    return {"tokens": tokens, "bytes_per_token": size / max(1, sum(tokens.values()))}
-
-
 class TokenWriter:
     """Writes the tokens of one split and source, a new file whenever a shard is full."""
 
@@ -113,7 +107,7 @@ class TokenWriter:
         self._starts, self._bytes = array("q"), array("q")
         self._tokens = self._room = 0
         self._shards: list[str] = []
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO = BytesIO()  # nothing is written to it: the first token opens a shard
 
     def add(self, ids: Sequence[int], size: int) -> None:
         """Append one document's tokens; ``size`` is the UTF-8 bytes of its text."""
@@ -122,25 +116,17 @@ class TokenWriter:
         rest = np.array(ids, dtype=self._dtype)
         self._tokens += len(rest)
         while len(rest):
-            file = self._open_shard()
+            if not self._room:
+                self._file.close()
+                self._shards.append(f"{self._stem}-{len(self._shards):05}.bin")
+                self._file, self._room = (self._folder / self._shards[-1]).open("wb"), self._shard_tokens
             part, rest = rest[: self._room], rest[self._room :]
-            file.write(part.tobytes())
+            self._file.write(part.tobytes())
             self._room -= len(part)
-
-    def _open_shard(self) -> BinaryIO:
-        if self._file is None or not self._room:
-            self._close_shard()
-            self._shards.append(f"{self._stem}-{len(self._shards):05}.bin")
-            self._file, self._room = (self._folder / self._shards[-1]).open("wb"), self._shard_tokens
-        return self._file
-
-    def _close_shard(self) -> None:
-        if self._file is not None:
-            self._file.close()
 
     def close(self) -> dict[str, Any]:
         """Write the boundaries. Returns this part of the index."""
-        self._close_shard()
+        self._file.close()
         np.save(self._folder / f"{self._stem}-starts.npy", np.array(self._starts, dtype="<i8"))
         np.save(self._folder / f"{self._stem}-bytes.npy", np.array(self._bytes, dtype="<i8"))
         counts = {"documents": len(self._starts), "bytes": sum(self._bytes), "tokens": self._tokens}
@@ -199,7 +185,7 @@ class TokenShards:
                 fix="pack a corpus with a tokenizer first",
             )
         artifact.verify()
-        return cls(artifact, json.loads(artifact.file(INDEX).read_text(encoding="utf-8")))
+        return cls(artifact, read_json(artifact.file(INDEX)))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -222,11 +208,7 @@ class TokenShards:
         return str(self.index["tokenizer"])
 
     def split(self, split: Split, source: str | None = None) -> TokenSplit:
-        """Return the tokens of a split: of one source, or of all in order.
-
-        Raises:
-            NotFoundError: there is no such source.
-        """
+        """Return the tokens of a split: of one source (NotFoundError where it is not there), or of all in order."""
         table = self.index["splits"][split]
         if source is not None and source not in table:
             raise NotFoundError(

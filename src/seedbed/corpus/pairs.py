@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import DataError
 from seedbed.core.files import canonical_json, disk_errors
-from seedbed.core.progress import progress
+from seedbed.core.progress import track
 from seedbed.corpus.answers import fraction
 from seedbed.corpus.columns import Columns, Message, conversation
 from seedbed.corpus.document import SPLITS
@@ -68,10 +69,9 @@ def _gather(rows: Iterable[tuple[str, Row]], columns: Columns, path: Path) -> tu
     seen: set[bytes] = set()
     asked: set[float] = set()
     counts = {"rows": 0, "unusable": 0, "repeated": 0}
-    with path.open("w", encoding="utf-8") as file, progress("reading rows", unit="rows") as bar:
-        for place, row in rows:
+    with path.open("w", encoding="utf-8") as file:
+        for place, row in track(rows, "reading rows", unit="rows"):
             counts["rows"] += 1
-            bar.advance()
             messages = conversation(row, columns)
             if messages is None:
                 counts["unusable"] += 1
@@ -92,17 +92,14 @@ def _divide(candidates: Path, folder: Path, places: list[float]) -> dict[str, in
     held = max(1, round(len(places) * HELD_OUT))
     limits = (places[held - 1], places[2 * held - 1])
     counts = dict.fromkeys(SPLITS, 0)
-    files = {split: (folder / f"{split}.jsonl").open("w", encoding="utf-8") for split in SPLITS}
-    try:
-        with candidates.open(encoding="utf-8") as lines:
-            for line in lines:
-                place = _place(json.loads(line)["messages"])
-                split = SPLITS[1] if place <= limits[0] else SPLITS[2] if place <= limits[1] else SPLITS[0]
-                files[split].write(line)
-                counts[split] += 1
-    finally:
-        for file in files.values():
-            file.close()
+    paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
+    with ExitStack() as stack, candidates.open(encoding="utf-8") as lines:
+        files = {split: stack.enter_context(path.open("w", encoding="utf-8")) for split, path in paths.items()}
+        for line in lines:
+            place = _place(json.loads(line)["messages"])
+            split = SPLITS[1] if place <= limits[0] else SPLITS[2] if place <= limits[1] else SPLITS[0]
+            files[split].write(line)
+            counts[split] += 1
     return {str(split): count for split, count in counts.items()}
 
 

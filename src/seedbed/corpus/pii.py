@@ -29,7 +29,11 @@ def find_pii(text: str) -> list[Finding]:
     """Return everything found in a text, in order, none overlapping."""
     taken: list[Finding] = []
     for detector in _DETECTORS:
-        taken += [finding for finding in detector.find(text) if not _overlaps(finding, taken)]
+        taken += [
+            finding
+            for finding in detector.find(text)
+            if not any(finding.start < other.end and other.start < finding.end for other in taken)
+        ]
     return sorted(taken, key=lambda finding: finding.start)
 
 
@@ -46,10 +50,6 @@ def excerpt(text: str, finding: Finding) -> str:
     """Return a finding as it may be shown: its first and last two characters, never enough to use it."""
     value = text[finding.start : finding.end]
     return f"{value[:2]}…{value[-2:]} ({len(value)} characters)"
-
-
-def _overlaps(finding: Finding, taken: list[Finding]) -> bool:
-    return any(finding.start < other.end and other.start < finding.end for other in taken)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,7 @@ _SENTENCE = range(30, 220)
 def prose_conversations(text: str, path: str, limit: int) -> Iterator[tuple[Pair, ...]]:
     """Yield one-turn conversations about a document; passages to continue where sections give fewer than three.
 
-    Args:
-        text: the document.
-        path: of the document; its suffix tells Markdown from reStructuredText.
-        limit: characters of an answer.
+    The suffix of ``path`` tells Markdown from reStructuredText; ``limit`` is the characters of an answer.
     """
     headings = () if path.endswith(".rst") else markdown_headings(text)
     found = sections(text, headings or rst_headings(text))
@@ -47,7 +44,7 @@ def _section_pairs(found: Sequence[tuple[str, str]], limit: int) -> Iterator[Pai
     for position, (name, body) in enumerate(found):
         heading = _plain(name).rstrip(" .:?")
         title = title if position else heading
-        answer = _opening(body, limit)
+        answer = next((shortened(paragraph, limit) for paragraph in _paragraphs(body)), "")
         if not answer:
             continue
         if position == 0:
@@ -57,12 +54,8 @@ def _section_pairs(found: Sequence[tuple[str, str]], limit: int) -> Iterator[Pai
             yield Pair("section", question, answer)
 
 
-def _opening(text: str, limit: int) -> str:
-    """Return the first paragraph that is prose."""
-    return next((shortened(paragraph, limit) for paragraph in _paragraphs(text)), "")
-
-
 def _paragraphs(text: str) -> Iterator[str]:
+    """Yield the paragraphs that are prose."""
     for block in re.split(r"\n[ \t]*\n", _FENCE.sub("", text)):
         if block.strip() and not _NOT_PROSE.match(block.strip("\n")):
             yield _plain(block)

@@ -20,7 +20,7 @@ from typing import Any
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.config import setting, to_dict
 from seedbed.core.errors import DataError
-from seedbed.core.progress import progress
+from seedbed.core.progress import track
 from seedbed.corpus.answers import Pair, fraction, is_useful
 from seedbed.corpus.api_questions import api_conversations, is_api_page
 from seedbed.corpus.document import SPLITS, CorpusDocument, Split
@@ -69,11 +69,7 @@ def build_questions(
 
 
 def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]:
-    """Yield the conversations of one split, in order.
-
-    Raises:
-        CorruptError: a file no longer has the hash it was stored with.
-    """
+    """Yield the conversations of one split, in order; CorruptError where a file no longer has its hash."""
     artifact.verify()
     with artifact.file(f"{split}.jsonl").open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
@@ -98,12 +94,11 @@ def conversations(document: CorpusDocument, settings: QuestionSettings) -> list[
 def _write_candidates(path: Path, documents: Iterable[CorpusDocument], settings: QuestionSettings) -> Counter[bytes]:
     """Write the conversations of a split; return the number of times each question (its digest) is asked."""
     asked: Counter[bytes] = Counter()
-    with path.open("w", encoding="utf-8") as file, progress("questions", unit="documents") as bar:
-        for document in documents:
+    with path.open("w", encoding="utf-8") as file:
+        for document in track(documents, "questions", unit="documents"):
             for conversation in conversations(document, settings):
                 asked.update(_digest(pair.question) for pair in conversation)
                 file.write(json.dumps(_record(conversation, document.path), ensure_ascii=False) + "\n")
-            bar.advance()
     return asked
 
 
@@ -122,11 +117,9 @@ def _keep_unique(candidates: Path, target: Path, asked: Mapping[bytes, int]) -> 
 
 
 def _record(conversation: tuple[Pair, ...], source: str) -> dict[str, Any]:
-    messages = [
-        message
-        for pair in conversation
-        for message in ({"role": "user", "content": pair.question}, {"role": "assistant", "content": pair.answer})
-    ]
+    messages = []
+    for pair in conversation:
+        messages += [{"role": "user", "content": pair.question}, {"role": "assistant", "content": pair.answer}]
     return {"messages": messages, "source": source, "type": "+".join(pair.type for pair in conversation)}
 
 

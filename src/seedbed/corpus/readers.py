@@ -46,7 +46,8 @@ def read_documents(
         elif kind in RECORDS:
             yield _record(item, source)
         else:
-            yield _text(item, file, source, "code" if kind in CODE else "prose")
+            found: Kind = "code" if kind in CODE else "prose"
+            yield CorpusDocument(item.text, source.name, item.source, file.path, found, source.licence)
 
 
 def _module(file: SourceFile, source: SourceSettings) -> Iterator[CorpusDocument]:
@@ -58,19 +59,14 @@ def _module(file: SourceFile, source: SourceSettings) -> Iterator[CorpusDocument
         raise unreadable(file.path, f"it is damaged: {error}") from error
 
 
-def _text(found: Document, file: SourceFile, source: SourceSettings, kind: Kind) -> CorpusDocument:
-    return CorpusDocument(found.text, source.name, found.source, file.path, kind, source.licence)
-
-
 def _record(found: Document, source: SourceSettings) -> CorpusDocument:
     """Return a record's document, which begins with its title."""
     text = found.text
     if found.title and not text.lstrip("# \n").startswith(found.title):
         text = f"# {found.title}\n\n{text}"
     group = _stated(found, "path", "url", "id") or found.source
-    return CorpusDocument(
-        text, source.name, found.source, group, "prose", _stated(found, "licence", "license") or source.licence
-    )
+    licence = _stated(found, "licence", "license") or source.licence
+    return CorpusDocument(text, source.name, found.source, group, "prose", licence)
 
 
 def _stated(found: Document, *keys: str) -> str:

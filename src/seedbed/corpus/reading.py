@@ -18,10 +18,9 @@ from seedbed.core.errors import SeedbedError
 from seedbed.core.files import sha256_file
 from seedbed.corpus.boilerplate import Hashes, document_lines
 from seedbed.corpus.clean import clean_text
-from seedbed.corpus.document import CorpusDocument, Kind
+from seedbed.corpus.document import CHUNK_CHARS, CorpusDocument, Kind, write_chunk
 from seedbed.corpus.readers import read_documents
 from seedbed.corpus.settings import SourceSettings
-from seedbed.corpus.spool import CHUNK_CHARS, write_chunk
 from seedbed.documents.compression import is_compressed
 from seedbed.documents.file_walk import SourceFile
 from seedbed.documents.readers import Skipped

@@ -12,23 +12,13 @@ from numpy.typing import NDArray
 
 from seedbed.corpus.boilerplate import Boilerplate
 from seedbed.corpus.clean import squeeze_blank_lines
-from seedbed.corpus.document import CorpusDocument, Kind
+from seedbed.corpus.document import CorpusDocument, Kind, read_chunk, write_chunk
 from seedbed.corpus.minhash import PERMUTATIONS, Keys, signature
 from seedbed.corpus.pii import excerpt, find_pii, mask_pii
 from seedbed.corpus.settings import CorpusSettings
-from seedbed.corpus.spool import read_chunk, write_chunk
 
 EXAMPLES = 5
 """Examples of each kind of finding that the report shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefineTask:
-    """One chunk of the first stage, and the boilerplate of its source."""
-
-    chunk: Path
-    boilerplate: dict[Kind, Boilerplate]
-    settings: CorpusSettings
 
 
 @dataclass
@@ -61,21 +51,32 @@ class RefineResult:
     findings: Findings
 
 
-def refine_chunk(task: RefineTask) -> RefineResult:
-    """Take a chunk through this stage."""
+def refine_chunk(chunk: Path, boilerplate: dict[Kind, Boilerplate], settings: CorpusSettings) -> RefineResult:
+    """Take a chunk of the first stage through this one, given the boilerplate of its source."""
     counts, findings = Counter[str](), Findings()
     documents = []
-    for document in read_chunk(task.chunk):
+    for document in read_chunk(chunk):
         counts["bytes cleaned"] += document.bytes
-        text = _without_boilerplate(document, task.boilerplate, counts)
+        text = _without_boilerplate(document, boilerplate, counts)
         counts["bytes without boilerplate"] += len(text.encode())
-        if len(text.strip()) < task.settings.min_chars:
+        if len(text.strip()) < settings.min_chars:
             counts["documents too short"] += 1
             continue
         counts["bytes long enough"] += len(text.encode())
-        documents.append(replace(document, text=_protect(replace(document, text=text), task.settings, findings)))
-    write_chunk(task.chunk, documents)
-    return _columns(task, documents, counts, findings)
+        documents.append(replace(document, text=_protect(replace(document, text=text), settings, findings)))
+    write_chunk(chunk, documents)
+    texts = [document.text for document in documents]
+    signatures = [signature(text) for text in texts] if settings.near_duplicate > 0 else []
+    return RefineResult(
+        chunk=chunk,
+        hashes=_hash64(texts),
+        groups=_hash64([f"{document.source}\0{document.group}" for document in documents]),
+        sizes=np.array([document.bytes for document in documents], dtype=np.int64),
+        signatures=np.array(signatures, dtype=np.uint32).reshape(-1, PERMUTATIONS),
+        licences=Counter(document.licence for document in documents),
+        counts=counts,
+        findings=findings,
+    )
 
 
 def _without_boilerplate(document: CorpusDocument, boilerplate: dict[Kind, Boilerplate], counts: Counter[str]) -> str:
@@ -93,31 +94,13 @@ def _protect(document: CorpusDocument, settings: CorpusSettings, findings: Findi
     if settings.pii == "off":
         return document.text
     found = find_pii(document.text)
-    for kind in {finding.kind for finding in found}:
-        findings.documents[kind] += 1
+    findings.documents.update({finding.kind for finding in found})
+    findings.count.update(finding.kind for finding in found)
     for finding in found:
-        findings.count[finding.kind] += 1
         examples = findings.examples[finding.kind]
         if len(examples) < EXAMPLES:
             examples.append({"path": document.path, "excerpt": excerpt(document.text, finding)})
     return mask_pii(document.text, found) if settings.pii == "mask" else document.text
-
-
-def _columns(
-    task: RefineTask, documents: list[CorpusDocument], counts: Counter[str], findings: Findings
-) -> RefineResult:
-    texts = [document.text for document in documents] if task.settings.near_duplicate > 0 else []
-    signatures = [signature(text) for text in texts]
-    return RefineResult(
-        chunk=task.chunk,
-        hashes=_hash64([document.text for document in documents]),
-        groups=_hash64([f"{document.source}\0{document.group}" for document in documents]),
-        sizes=np.array([document.bytes for document in documents], dtype=np.int64),
-        signatures=np.array(signatures, dtype=np.uint32).reshape(-1, PERMUTATIONS),
-        licences=Counter(document.licence for document in documents),
-        counts=counts,
-        findings=findings,
-    )
 
 
 def _hash64(texts: list[str]) -> Keys:

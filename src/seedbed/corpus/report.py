@@ -42,6 +42,14 @@ class Totals:
     skipped: list[dict[str, str]] = field(default_factory=list)
     leaks: dict[str, Any] = field(default_factory=dict)
 
+    def documents(self, split: Split) -> int:
+        """Return the documents of a split."""
+        return sum(source.documents[split] for source in self.sources.values())
+
+    def bytes(self, split: Split) -> int:
+        """Return the bytes of a split."""
+        return sum(source.bytes[split] for source in self.sources.values())
+
 
 def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
     """Return the report as JSON values."""
@@ -92,26 +100,17 @@ def _steps(counts: Counter[str]) -> list[dict[str, Any]]:
 
 def _findings(findings: Findings, action: str) -> dict[str, Any]:
     kinds = {
-        kind: {
-            "count": count,
-            "documents": findings.documents[kind],
-            "examples": findings.examples[kind],
-        }
+        kind: {"count": count, "documents": findings.documents[kind], "examples": findings.examples[kind]}
         for kind, count in sorted(findings.count.items())
     }
     return {"action": action, "kinds": kinds}
 
 
 def _splits(totals: Totals) -> dict[str, dict[str, Any]]:
-    documents = {split: sum(source.documents[split] for source in totals.sources.values()) for split in SPLITS}
-    sizes = {split: sum(source.bytes[split] for source in totals.sources.values()) for split in SPLITS}
+    sizes = {split: totals.bytes(split) for split in SPLITS}
     return {
-        split: {
-            "documents": documents[split],
-            "bytes": sizes[split],
-            "bytes_share": _share(sizes[split], sum(sizes.values())),
-        }
-        for split in SPLITS
+        split: {"documents": totals.documents(split), "bytes": size, "bytes_share": _share(size, sum(sizes.values()))}
+        for split, size in sizes.items()
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from seedbed.core.config import setting
+from seedbed.corpus.document import Split
 from seedbed.documents.file_walk import STDLIB
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,6 +49,11 @@ class CorpusSettings:
     valid_share: float = setting(0.1, "share of the documents for validation", at_least=0, at_most=0.5)
     test_share: float = setting(0.1, "share of the documents for testing", at_least=0, at_most=0.5)
     seed: int = setting(0, "another seed is another split", at_least=0)
+
+    @property
+    def shares(self) -> dict[Split, float]:
+        """Return the share of each split."""
+        return {"train": 1 - self.valid_share - self.test_share, "valid": self.valid_share, "test": self.test_share}
 
     def __post_init__(self) -> None:
         names = [source.name for source in self.sources]

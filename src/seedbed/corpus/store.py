@@ -10,17 +10,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import zstandard
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import NotFoundError
+from seedbed.core.files import read_json
 from seedbed.corpus.document import SPLITS, CorpusDocument, Split, from_line
 
 SOURCES, REPORT = "sources.jsonl", "report.json"
@@ -32,35 +32,15 @@ def split_file(split: Split) -> str:
     return f"{split}.jsonl.zst"
 
 
-class SplitWriter:
-    """Writes documents into their splits' files and counts them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.documents: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-        self.bytes: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-        self._stack = ExitStack()
-        self._files = {
-            split: self._stack.enter_context(
-                zstandard.ZstdCompressor(level=_LEVEL).stream_writer(
-                    self._stack.enter_context((folder / split_file(split)).open("wb"))
-                )
-            )
-            for split in SPLITS
-        }
-
-    def __enter__(self) -> SplitWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def write(self, split: Split, line: bytes, size: int) -> None:
-        """Append a document's line; ``size`` is the UTF-8 bytes of its text."""
-        self._files[split].write(line)
-        self.documents[split] += 1
-        self.bytes[split] += size
+@contextmanager
+def split_writers(folder: Path) -> Iterator[dict[Split, BinaryIO]]:
+    """Open a compressed file in a folder for the documents of each split."""
+    with ExitStack() as stack:
+        files = {}
+        for split in SPLITS:
+            compressor = zstandard.ZstdCompressor(level=_LEVEL)  # one has room for one file at a time
+            files[split] = stack.enter_context(zstandard.open(folder / split_file(split), "wb", compressor))
+        yield files
 
 
 @dataclass(frozen=True)
@@ -89,18 +69,13 @@ class Corpus:
     @cached_property
     def report(self) -> Mapping[str, Any]:
         """Return the counts of its building: steps, findings, sources, splits, mix (``docs/corpus.md``)."""
-        loaded: Mapping[str, Any] = json.loads(self.artifact.file(REPORT).read_text(encoding="utf-8"))
-        return loaded
+        report: Mapping[str, Any] = read_json(self.artifact.file(REPORT))
+        return report
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Return the names of its sources, in the order of the settings."""
         return tuple(row["source"] for row in self.report["mix"])
-
-    @property
-    def licences(self) -> dict[str, dict[str, int]]:
-        """Return, for every source, the number of documents under each licence."""
-        return {row["source"]: dict(row["licences"]) for row in self.report["sources"]}
 
     @property
     def weights(self) -> dict[str, float]:
@@ -109,10 +84,7 @@ class Corpus:
 
     def documents(self, split: Split) -> Iterator[CorpusDocument]:
         """Yield the documents of a split, in the order of the sources' files."""
-        with (
-            self.artifact.file(split_file(split)).open("rb") as file,
-            zstandard.ZstdDecompressor().stream_reader(file) as stream,
-        ):
+        with zstandard.open(self.artifact.file(split_file(split))) as stream:
             yield from map(from_line, io.BufferedReader(stream))
 
     def raw_files(self) -> Iterator[Mapping[str, Any]]:

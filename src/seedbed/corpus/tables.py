@@ -52,11 +52,7 @@ class TableRows:
 
 
 def require_parquet() -> None:
-    """Stop before a download that could not be read.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-    """
+    """Raise UsageError where pyarrow is not installed, before a download that could not be read."""
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError(
             "Parquet files cannot be read here",

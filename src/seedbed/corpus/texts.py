@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seedbed.core.errors import DataError
 from seedbed.core.files import disk_errors
-from seedbed.core.progress import progress
+from seedbed.core.progress import track
 from seedbed.corpus.tables import Row
 
 _KEPT = ("title", "licence", "license", "path", "url", "id")
@@ -26,14 +26,9 @@ def write_texts(rows: Iterable[tuple[str, Row]], column: str, path: Path) -> int
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     written = seen = 0
-    with (
-        disk_errors(path.parent),
-        path.open("w", encoding="utf-8") as file,
-        progress("reading rows", unit="rows") as bar,
-    ):
-        for _, row in rows:
+    with disk_errors(path.parent), path.open("w", encoding="utf-8") as file:
+        for _, row in track(rows, "reading rows", unit="rows"):
             seen += 1
-            bar.advance()
             text = row.get(column)
             if isinstance(text, str) and text.strip():
                 kept = {key: row[key] for key in _KEPT if isinstance(row.get(key), str)}

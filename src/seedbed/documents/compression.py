@@ -66,13 +66,9 @@ def damage_reported(source: str) -> Iterator[None]:
 
 
 def open_seekable(path: Path, source: str, limits: Limits, scratch: Path | None = None) -> BinaryIO:
-    """Open a file, or a temporary one with what it unpacks to.
+    """Open a file, or a temporary one (in the folder ``scratch``, or the system's) with what it unpacks to.
 
-    Args:
-        scratch: the folder for temporary files; the system's when not given.
-
-    Raises:
-        CapacityError: it unpacks to more than ``limits.unpacked_bytes``.
+    Raises CapacityError: it unpacks to more than ``limits.unpacked_bytes``.
     """
     if not is_compressed(path):
         return path.open("rb")

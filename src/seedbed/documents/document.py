@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar]
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,16 @@ class Chunk:
         """Return a hash: the same part of the same source with the same text has the same id."""
         content = "\0".join((self.source, str(self.start), str(self.end), self.text))
         return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def tidy(document: Document) -> Document:
+    """Return the document with U+FFFD for what can be neither stored nor encoded; see :func:`clean`."""
+    data = {clean(key): clean(one) if isinstance(one, str) else one for key, one in document.metadata.items()}
+    headings = tuple(replace(one, text=clean(one.text)) for one in document.headings)
+    source, text, title = map(clean, (document.source, document.text, document.title))
+    return replace(document, source=source, text=text, title=title, headings=headings, metadata=data)
+
+
+def clean(text: str) -> str:
+    """Return the text with U+FFFD for NUL and halves of surrogate pairs, one for one, so that spans stay right."""
+    return _NO_TEXT.sub("\ufffd", text)

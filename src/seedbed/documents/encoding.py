@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import charset_normalizer
@@ -57,26 +56,20 @@ def open_text(
 
 def detect_encoding(stream: BinaryIO) -> str | None:
     """Return the encoding of a stream, which is read to its end; None for binary data."""
+    block = stream.read(_BLOCK)
+    for mark, encoding in _MARKS:
+        if block.startswith(mark):
+            return encoding
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
-    first, sample = True, b""
-    for block in _blocks(stream):
-        if first:
-            for mark, encoding in _MARKS:
-                if block.startswith(mark):
-                    return encoding
-        first = False
+    while block:
         if looks_binary(block):
             return None
         try:
             decoder.decode(block)
         except UnicodeDecodeError as error:
-            sample = block[max(0, error.start - _SAMPLE) : error.start + _SAMPLE]
-            return _guess(sample)
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:  # the last character is cut off
-        return "utf-8"
-    return "utf-8"
+            return _guess(block[max(0, error.start - _SAMPLE) : error.start + _SAMPLE])
+        block = stream.read(_BLOCK)
+    return "utf-8"  # even if the last character is cut off
 
 
 def looks_binary(block: bytes) -> bool:
@@ -95,8 +88,3 @@ def _guess(sample: bytes) -> str | None:
         return "utf-8"
     best = charset_normalizer.from_bytes(sample).best()
     return best.encoding if best is not None else "cp1252"
-
-
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    while block := stream.read(_BLOCK):
-        yield block

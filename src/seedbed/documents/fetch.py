@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -54,11 +54,10 @@ _METADATA = frozenset(
 
 @dataclass(frozen=True)
 class Fetched:
-    """A page: its address after redirects, its type without parameters, the encoding it says, and its bytes."""
+    """A page: its address after redirects, its type without parameters, and its bytes."""
 
     url: str
     content_type: str
-    charset: str | None
     data: bytes
 
 
@@ -179,10 +178,8 @@ class _Watch:
 
     def _cut(self) -> None:
         for one in self._sockets:
-            try:
+            with suppress(OSError):  # closed already, or handed on to its encrypted twin
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:  # closed already, or handed on to its encrypted twin
-                continue
 
 
 def _content(response: httpx.Response, address: httpx.URL, limits: Limits, deadline: float) -> Fetched:
@@ -203,7 +200,7 @@ def _content(response: httpx.Response, address: httpx.URL, limits: Limits, deadl
             raise too_large(url, f"it has more than {limits.download_bytes:,} bytes", "download_bytes")
     if time.monotonic() >= deadline:  # cut off, which without a declared length looks like a good end
         raise _too_slow(address, limits)
-    return Fetched(url, content_type, response.charset_encoding, bytes(data))
+    return Fetched(url, content_type, bytes(data))
 
 
 def _too_slow(address: httpx.URL, limits: Limits) -> DataError:

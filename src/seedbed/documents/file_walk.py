@@ -36,17 +36,19 @@ def source_files(path: str) -> Iterator[SourceFile]:
         NotFoundError: the path does not exist, or the glob fits nothing.
         DataError: the folder holds no files.
     """
-    found = _stdlib_files() if path == STDLIB else _path_files(path)
-    empty = True
-    for file in found:
-        empty = False
-        yield file
-    if empty:
+    if path == STDLIB:
+        found: Iterator[SourceFile] = filter(_is_library_module, folder_files(Path(sysconfig.get_paths()["stdlib"])))
+    else:
+        found = _path_files(path)
+    first = next(found, None)
+    if first is None:
         raise DataError(
             f"the folder {path} has no files",
             why="it is empty, or holds only hidden files",
             fix="put text files into it, or give another folder",
         )
+    yield first
+    yield from found
 
 
 def _path_files(text: str) -> Iterator[SourceFile]:
@@ -62,12 +64,9 @@ def _path_files(text: str) -> Iterator[SourceFile]:
     )
 
 
-def folder_files(folder: Path) -> Iterator[SourceFile]:
-    """Yield the files of a folder and of the folders in it, in the order of their names."""
-    return _folder_files(folder, folder)
-
-
-def _folder_files(folder: Path, root: Path) -> Iterator[SourceFile]:
+def folder_files(folder: Path, root: Path | None = None) -> Iterator[SourceFile]:
+    """Yield the files of a folder and of those in it, by name; paths are relative to ``root``, by default it."""
+    root = root or folder
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:  # reported in the place of what it holds
@@ -77,7 +76,7 @@ def _folder_files(folder: Path, root: Path) -> Iterator[SourceFile]:
         if entry.name.startswith(".") or entry.name in _IGNORED:
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _folder_files(Path(entry.path), root)
+            yield from folder_files(Path(entry.path), root)
         elif not _is_folder(entry):
             yield SourceFile(Path(entry.path), _relative(Path(entry.path), root))
 
@@ -100,27 +99,20 @@ def _glob_files(pattern: str) -> Iterator[SourceFile]:
     return (SourceFile(path, _relative(path, root)) for path in paths)
 
 
-def _stdlib_files() -> Iterator[SourceFile]:
-    """Yield the library's own modules: no tests, no installed packages, nothing generated for this machine."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    return (file for file in folder_files(root) if _is_library_module(file))
-
-
 def _is_library_module(file: SourceFile) -> bool:
-    """Return whether a file is a module: no test, no pydoc topics, in a package (not site-packages, config-3.11-…)."""
+    """Return whether a file is one of the standard library's own modules, written by hand.
+
+    That is no test, no pydoc topics, in a package (not site-packages, config-3.11-…), and no codec that is a character
+    table of gencodec.py.
+    """
     *folders, name = file.path.split("/")
     stem, _, suffix = name.rpartition(".")
     if suffix != "py" or not all(part.isidentifier() for part in (*folders, stem)):
         return False
     if _TESTS & set(folders) or folders[:1] in (["pydoc_data"], ["__phello__"]):
         return False
-    return not (folders == ["encodings"] and _is_generated(file.location))
-
-
-def _is_generated(path: Path) -> bool:
-    """Return whether a codec is a character table written by gencodec.py."""
-    head = path.read_bytes()[:2000]
-    return b"gencodec.py" in head or b"generated from" in head
+    head = file.location.read_bytes()[:2000] if folders == ["encodings"] else b""
+    return b"gencodec.py" not in head and b"generated from" not in head
 
 
 def _relative(path: Path, root: Path) -> str:

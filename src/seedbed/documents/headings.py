@@ -19,12 +19,8 @@ _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 _NO_PARAGRAPH = re.compile(r"\s*$|( {4}|\t)| {0,3}([>#]|[-*+][ \t]|1[.)][ \t]|<|(?:[-*_][ \t]*){3,}$)")
 _RST_LINE = re.compile(r"([!-/:-@\[-`{-~])\1*\s*")
-_PYTHON = re.compile(
-    r'"""[\s\S]*?"""|'
-    r"'''[\s\S]*?'''|"
-    r"^([ \t]*)(?:async[ \t]+)?(def|class)[ \t]+(\w+)",
-    re.MULTILINE,
-)
+_STRING = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\''
+_PYTHON = re.compile(rf"{_STRING}|^([ \t]*)(?:async[ \t]+)?(def|class)[ \t]+(\w+)", re.MULTILINE)
 
 
 def markdown_headings(text: str) -> tuple[Heading, ...]:
@@ -33,9 +29,9 @@ def markdown_headings(text: str) -> tuple[Heading, ...]:
 
 
 def _markdown(text: str) -> Iterator[Heading]:
-    fence = ""
+    front, fence = _FRONT_MATTER.match(text), ""
     paragraph: int | None = None  # where the paragraph begins that an underline would make a heading
-    for start, line in _lines(text, _front_matter(text)):
+    for start, line in _lines(text, front.end() if front else 0):
         opened = _FENCE.fullmatch(line)
         if fence:
             if opened and opened[1].startswith(fence) and not opened[2].strip():
@@ -63,12 +59,6 @@ def _without_closing(title: str) -> str:
     return open_title if not open_title or open_title[-1] in " \t" else bare
 
 
-def _front_matter(text: str) -> int:
-    """Return the place where the text begins after a block of metadata."""
-    found = _FRONT_MATTER.match(text)
-    return found.end() if found else 0
-
-
 def _plain(text: str) -> str:
     return " ".join(text.split())
 
@@ -91,18 +81,16 @@ def rst_headings(text: str) -> tuple[Heading, ...]:
 
 
 def _is_rst_title(lines: list[tuple[int, str]], index: int) -> bool:
-    """Return whether a line is underlined at its whole length, and not the second line of a paragraph."""
+    """Return whether a line is underlined at its whole width, and not the second line of a paragraph."""
     title, under = lines[index][1].rstrip(), lines[index + 1][1].rstrip()
-    if not title or not _RST_LINE.fullmatch(under) or len(under) < _columns(title.strip()):
+    if not title or not _RST_LINE.fullmatch(under):
+        return False
+    columns = sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in title.strip())  # on a screen
+    if len(under) < columns:
         return False
     before = lines[index - 1][1].rstrip() if index else ""
     overlined = before == under
     return (not before or overlined) and not _RST_LINE.fullmatch(title) and (overlined or not title[0].isspace())
-
-
-def _columns(text: str) -> int:
-    """Return the width on a screen: East Asian characters are two columns wide."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def python_headings(text: str) -> tuple[Heading, ...]:

@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from seedbed.core.errors import SeedbedError
-from seedbed.documents.document import Document
+from seedbed.documents.document import Document, tidy
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.readers import Item, Skipped, load
-from seedbed.documents.readers.tidy import tidy
+from seedbed.documents.readers import Item, Skipped
+from seedbed.documents.reading import load
 
 
 def main(order_text: str) -> None:
@@ -60,11 +60,7 @@ def _answer(format_name: str, source: str, limits: Limits) -> dict[str, Any]:
 
 
 def bounded(items: Iterable[Item], limits: Limits) -> Iterator[Item]:
-    """Yield items until their texts are too much.
-
-    Raises:
-        CapacityError: they have more characters than ``limits.text_chars``.
-    """
+    """Yield items. Raises CapacityError when their texts have more characters than ``limits.text_chars``."""
     total = 0
     for item in items:
         if isinstance(item, Document):

@@ -4,6 +4,10 @@ The child gets the open file as its standard input, the name that the documents 
 with JSON on its standard output, which is a temporary file. A fresh process for each file costs about a fifth of a
 second, and one bad file can neither slow down nor taint the next. It is a fence against bombs and crashes, not a
 sandbox: the child has the rights of the user. On systems without ``resource`` (Windows) only time is capped.
+
+Small pages and mails may be parsed in our own process, if they are simple. The parsers of both take time that grows
+with the square of what is nested or broken in them: 16 kB of ``<p>`` keep Beautiful Soup busy for seconds. Whether a
+page has few tags, hardly nested and hardly broken, is counted by bytes, in linear time.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +30,12 @@ from seedbed.documents.limits import Limits, too_large, unreadable
 from seedbed.documents.readers import Item, Skipped
 
 _CHILD = "seedbed.documents.isolated_reader"
+_TAG = re.compile(rb"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*>")
+_VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
+_MAX_TAGS, _MAX_DEPTH, _MAX_BROKEN = 5_000, 300, 200
+_HEADER = re.compile(rb"\r?\n(?![ \t])")
+_MAX_HEADER = 2_000
+"""Bytes of a line of a mail, folded ones counted as one: headers are parsed by recursion."""
 
 
 def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
@@ -56,6 +67,27 @@ def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limit
     yield from _items(json.loads(answer))
 
 
+def is_simple(format_name: str, data: bytes) -> bool:
+    """Return whether parsing a small file in our own process cannot take long."""
+    if format_name == "mail:read":  # no long header; a page inside it is looked at when it is read
+        return all(len(line) <= _MAX_HEADER for line in _HEADER.split(data))
+    return format_name != "html:read" or is_simple_page(data)
+
+
+def is_simple_page(data: bytes) -> bool:
+    """Return whether a page has few tags, and few of them inside each other or broken."""
+    depth = tags = 0
+    for tag in _TAG.finditer(data):
+        tags += 1
+        if tag[1]:
+            depth -= depth > 0
+        elif tag[2].lower() not in _VOID and not tag[0].endswith(b"/>"):
+            depth += 1
+        if depth > _MAX_DEPTH or tags > _MAX_TAGS:
+            return False
+    return data.count(b"<") - tags <= _MAX_BROKEN
+
+
 def _environment() -> dict[str, str]:
     """Return our environment with this process's import folders; one thread is enough, and threads reserve memory."""
     folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109
@@ -75,11 +107,8 @@ def _items(found: dict[str, Any]) -> Iterator[Item]:
         kind, what, why, fix = found["error"]
         raise getattr(errors, kind)(what, why=why, fix=fix)
     for item in found["items"]:
-        yield _item(item)
-
-
-def _item(found: dict[str, Any]) -> Item:
-    if "reason" in found:
-        return Skipped(**found)
-    headings = tuple(Heading(*heading) for heading in found.pop("headings"))
-    return Document(pages=tuple(found.pop("pages")), headings=headings, **found)
+        if "reason" in item:
+            yield Skipped(**item)
+        else:
+            headings = tuple(Heading(*heading) for heading in item.pop("headings"))
+            yield Document(pages=tuple(item.pop("pages")), headings=headings, **item)

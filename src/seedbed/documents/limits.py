@@ -52,11 +52,7 @@ def too_large(source: str, why: str, knob_name: str) -> CapacityError:
 
 
 def read_whole(stream: BinaryIO, source: str, limits: Limits) -> bytes:
-    """Return all bytes of a stream.
-
-    Raises:
-        CapacityError: they are more than ``limits.file_bytes``.
-    """
+    """Return all bytes of a stream. Raises CapacityError: they are more than ``limits.file_bytes``."""
     data = stream.read(limits.file_bytes + 1)
     if len(data) > limits.file_bytes:
         raise too_large(source, f"it has more than {limits.file_bytes:,} bytes", "file_bytes")

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from seedbed.documents.document import Document
+from seedbed.documents.file_walk import STDLIB, source_files
+from seedbed.documents.headings import markdown_headings
+from seedbed.documents.readers import Item, Skipped
+
 Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _TILDES = re.compile(r"(?<=\w\n)~{3,}$", re.MULTILINE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -41,24 +46,36 @@ class ModuleText:
 
 @dataclass(frozen=True)
 class _Docstring:
-    """A public docstring: the heading it stands under, and the node that owns it."""
+    """A public docstring: the heading it stands under, the node that owns it, and its own."""
 
     heading: str
     owner: Owner
+    node: ast.Expr
+
+
+def read_stdlib() -> Iterator[Item]:
+    """Yield the page of each module of this Python, as ``stdlib:json/decoder.py``; without docstrings it has none."""
+    for file in source_files(STDLIB):
+        source = f"{STDLIB}:{file.path}"
+        try:
+            found = list(module_documents(file.location.read_bytes(), file.path))
+        except (OSError, SyntaxError, UnicodeError) as error:
+            yield Skipped(source, str(error))
+            continue
+        for page in found:
+            if page.kind == "prose":
+                yield Document(source, page.text, page.group, (), markdown_headings(page.text))
 
 
 def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
-    """Yield the page and the source of one module.
-
-    Args:
-        data: the module's bytes.
-        path: relative to the library, such as ``json/encoder.py``.
+    """Yield the page and the source of one module; ``path`` is relative to the library: ``json/encoder.py``.
 
     Raises:
         SyntaxError, UnicodeDecodeError: the bytes are in no known encoding.
     """
     name = module_name(path)
-    text = _decode(data)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     try:
         with warnings.catch_warnings():  # invalid escapes in old modules are none of the user's business
             warnings.simplefilter("ignore")
@@ -67,7 +84,7 @@ def module_documents(data: bytes, path: str) -> Iterator[ModuleText]:
         yield ModuleText(text, path, name, "code")
         return
     lines = text.split("\n")
-    entries = [entry for entry in _entries(tree, name) if _can_be_cut(entry.owner, lines)]
+    entries = [one for one in _docstrings(tree, f"# {name}", name) if _can_be_cut(one, lines)]
     if entries:
         yield ModuleText(_page(name, entries), f"{path}#docs", name, "prose")
     code = _without_docstrings(lines, entries)
@@ -81,38 +98,24 @@ def module_name(path: str) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def _decode(data: bytes) -> str:
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _entries(tree: ast.Module, name: str) -> Iterator[_Docstring]:
-    if _docstring(tree) is not None:
-        yield _Docstring(f"# {name}", tree)
-    yield from _members(tree.body, name)
+def _docstrings(owner: Owner, heading: str, name: str) -> Iterator[_Docstring]:
+    """Yield public docstrings in source order; classes are entered, functions are not."""
+    first = owner.body[0] if owner.body else None
+    if isinstance(first, ast.Expr) and _string(first).strip():
+        yield _Docstring(heading, owner, first)
+    if not isinstance(owner, _FUNCTIONS):
+        yield from _members(owner.body, name)
 
 
 def _members(body: list[ast.stmt], prefix: str) -> Iterator[_Docstring]:
-    """Yield public definitions in source order; classes are entered, functions are not."""
     for node in body:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
-            qualified = f"{prefix}.{node.name}"
-            if _docstring(node) is not None:
-                yield _Docstring(f"## {qualified}{_signature(node)}", node)
-            if isinstance(node, ast.ClassDef):
-                yield from _members(node.body, qualified)
+            name = f"{prefix}.{node.name}"
+            signature = "" if isinstance(node, ast.ClassDef) else f"({ast.unparse(node.args)})"
+            yield from _docstrings(node, f"## {name}{signature}", name)
         elif isinstance(node, (ast.If, ast.Try)):  # definitions that depend on the platform
             for block in (node.body, node.orelse):
                 yield from _members(block, prefix)
-
-
-def _signature(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    return "" if isinstance(node, ast.ClassDef) else f"({ast.unparse(node.args)})"
-
-
-def _docstring(owner: Owner) -> ast.Expr | None:
-    first = owner.body[0] if owner.body else None
-    return first if isinstance(first, ast.Expr) and _string(first).strip() else None
 
 
 def _string(node: ast.stmt) -> str:
@@ -124,31 +127,21 @@ def _string(node: ast.stmt) -> str:
 
 def _page(name: str, entries: list[_Docstring]) -> str:
     blocks = [] if isinstance(entries[0].owner, ast.Module) else [f"# {name}"]
-    blocks += [f"{entry.heading}\n\n{_markdown(_string(entry.owner.body[0]))}" for entry in entries]
+    for entry in entries:
+        text = inspect.cleandoc(_string(entry.node)).strip()
+        text = _TILDES.sub(lambda line: "-" * len(line[0]), text)  # in Markdown they would open a fence
+        blocks.append(f"{entry.heading}\n\n{text}")
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown(docstring: str) -> str:
-    """Return a docstring without its indentation; ``~~~`` under a title would open a fence in Markdown."""
-    text = inspect.cleandoc(docstring).strip()
-    return _TILDES.sub(lambda line: "-" * len(line[0]), text)
-
-
-def _can_be_cut(owner: Owner, lines: list[str]) -> bool:
+def _can_be_cut(entry: _Docstring, lines: list[str]) -> bool:
     """Return whether a docstring stands on lines of its own, or is all of its body; others share a line with code.
 
     Where another string follows it, that would become the docstring.
     """
-    node = _docstring(owner)
-    assert node is not None
-    if len(owner.body) > 1 and _string(owner.body[1]):
-        return False
-    return _on_own_lines(node, lines) or len(owner.body) == 1
-
-
-def _on_own_lines(node: ast.Expr, lines: list[str]) -> bool:
-    before, after = _around(node, lines)
-    return not before.strip() and not after.strip()
+    body = entry.owner.body
+    before, after = _around(entry.node, lines)
+    return len(body) == 1 or not (_string(body[1]) or before.strip() or after.strip())
 
 
 def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:
@@ -163,12 +156,9 @@ def _around(node: ast.Expr, lines: list[str]) -> tuple[str, str]:
 def _without_docstrings(lines: list[str], entries: list[_Docstring]) -> str:
     """Return the source without those docstrings; a body that would be empty keeps ``...``."""
     lines = list(lines)
-    for owner in sorted((entry.owner for entry in entries), key=lambda owner: -owner.body[0].lineno):
-        node = _docstring(owner)
-        assert node is not None
-        assert node.end_lineno is not None
-        before, after = _around(node, lines)
-        needs_body = len(owner.body) == 1 and not isinstance(owner, ast.Module)
+    for entry in sorted(entries, key=lambda entry: -entry.node.lineno):
+        before, after = _around(entry.node, lines)
+        needs_body = len(entry.owner.body) == 1 and not isinstance(entry.owner, ast.Module)
         kept = [f"{before}...{after}"] if needs_body else [after] if after.strip() else []
-        lines[node.lineno - 1 : node.end_lineno] = kept
+        lines[entry.node.lineno - 1 : entry.node.end_lineno] = kept
     return "\n".join(lines).strip("\n") + "\n"

@@ -7,6 +7,7 @@ through this file, so that a model is trained on the same text that answers come
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,22 +16,21 @@ from typing import BinaryIO, cast
 
 from seedbed.core.errors import NotFoundError, SeedbedError
 from seedbed.core.progress import say
-from seedbed.documents import formats
 from seedbed.documents.compression import damage_reported, kind_of, open_seekable
-from seedbed.documents.document import Document
-from seedbed.documents.fetch import fetch
+from seedbed.documents.document import Document, clean, tidy
+from seedbed.documents.encoding import looks_binary
 from seedbed.documents.file_walk import STDLIB, folder_files
-from seedbed.documents.isolation import read_isolated
+from seedbed.documents.formats import FORMATS, ISOLATED, TYPES, WHOLE
+from seedbed.documents.isolation import is_simple, read_isolated
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.readers import Item, Skipped, load
-from seedbed.documents.readers.stdlib import read_stdlib
-from seedbed.documents.readers.tidy import clean, tidy
-from seedbed.documents.readers.trust import is_simple_mail, is_simple_page
+from seedbed.documents.python_modules import read_stdlib
+from seedbed.documents.readers import Item, Reader, Skipped
 
+_HEAD = 4096  # bytes of a file's beginning, to tell its format
 OnSkip = Callable[[Skipped], None]
 IN_PROCESS_BYTES = 256_000
 """A page, mail or JSON file larger than this is parsed in a process of its own, like everything from the web and
-everything that ``trust`` finds not to be simple."""
+everything that is not simple (see ``isolation``)."""
 
 
 def say_skipped(skipped: Skipped) -> None:
@@ -118,10 +118,22 @@ def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iter
             raise unreadable(source, "it is no regular file", "give a file or a folder")
         raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
-        name = formats.format_of(kind_of(path), stream.read(formats.HEAD_BYTES))
+        name = FORMATS.get(kind_of(path)) or _by_content(stream.read(_HEAD))
         if name is None:
             raise unreadable(source, "binary, and of no known kind", "convert it to text, PDF or docx")
         yield from read_stream(stream, name, source, limits)
+
+
+def _by_content(head: bytes) -> str | None:
+    """Return the format of a file that begins so; None if unknown."""
+    if head.startswith(b"%PDF-"):
+        return FORMATS[".pdf"]
+    if head.startswith(b"PK\x03\x04"):
+        return FORMATS[".docx"] if b"word/" in head or b"[Content_Types].xml" in head else None
+    if looks_binary(head) and not head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return None
+    beginning = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return FORMATS[".html" if beginning.startswith((b"<!doctype html", b"<html")) else ".txt"]
 
 
 def read_stream(
@@ -130,30 +142,32 @@ def read_stream(
     """Yield the items of an open real file; what is complicated, large or not trusted is parsed in its own process."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    whole = formats.is_whole(format_name)
+    kind = format_name.partition(":")[0]
+    whole = kind in WHOLE or format_name == "records:read_json"
     if whole and size > limits.file_bytes:
         raise too_large(source, f"it has more than {limits.file_bytes:,} bytes", "file_bytes")
-    small = not whole or (size <= IN_PROCESS_BYTES and _is_simple(stream, format_name))
-    if formats.is_isolated(format_name) or not trusted or not small:
+    small = not whole or (size <= IN_PROCESS_BYTES and is_simple(format_name, stream.read()))
+    stream.seek(0)
+    if kind in ISOLATED or not trusted or not small:
         yield from read_isolated(format_name, stream, source, limits)
     else:
         yield from load(format_name)(stream, source, limits)
 
 
-def _is_simple(stream: BinaryIO, format_name: str) -> bool:
-    """Return whether parsing a small file here cannot take long; the stream is rewound."""
-    check = {"html:read": is_simple_page, "mail:read": is_simple_mail}.get(format_name)
-    simple = check is None or check(stream.read())
-    stream.seek(0)
-    return simple
+def load(name: str) -> Reader:
+    """Return the reader of a format."""
+    module, _, function = name.partition(":")
+    return cast(Reader, getattr(importlib.import_module(f"seedbed.documents.readers.{module}"), function))
 
 
 def _page(url: str, limits: Limits, allow_private: bool) -> Iterator[Item]:
+    from seedbed.documents.fetch import fetch  # httpx: not before a page is read
+
     page = fetch(url, limits, allow_private=allow_private)
-    name = formats.format_of_type(page.content_type)
-    if name is None:
+    suffix = TYPES.get(page.content_type, ".txt" if page.content_type.startswith("text/") else "")
+    if not suffix:
         raise unreadable(url, f"it is {page.content_type}, which is not read", "download it and convert it to text")
     with tempfile.TemporaryFile() as stream:
         stream.write(page.data)
         stream.flush()
-        yield from read_stream(cast(BinaryIO, stream), name, page.url, limits, trusted=False)
+        yield from read_stream(cast(BinaryIO, stream), FORMATS[suffix], page.url, limits, trusted=False)

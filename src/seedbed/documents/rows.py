@@ -37,12 +37,7 @@ class BadRow:
 def json_lines(stream: BinaryIO, source: str, limits: Limits, encoding: str = "") -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of every line that is not blank; a :class:`BadRow` for one that is no JSON.
 
-    Args:
-        encoding: as for :func:`open_text`.
-
-    Raises:
-        DataError: it is binary.
-        CapacityError: it has more bytes than ``limits.text_bytes``.
+    Encoding and errors are those of :func:`open_text`.
     """
     with open_text(stream, source, limits, encoding=encoding) as text:
         for number, line in enumerate(_records(text), 1):
@@ -75,12 +70,7 @@ def is_json_lines(stream: BinaryIO) -> bool:
 
 
 def json_value(stream: BinaryIO, source: str, limits: Limits) -> Any:
-    """Return the value of a JSON file.
-
-    Raises:
-        DataError: it is not JSON.
-        CapacityError: it has more bytes than ``limits.file_bytes``.
-    """
+    """Return the value of a JSON file. Raises DataError if it is none, CapacityError above ``limits.file_bytes``."""
     with open_text(io.BytesIO(read_whole(stream, source, limits)), source, limits) as text:
         try:
             return json.load(text)
@@ -93,11 +83,7 @@ def table_rows(
 ) -> Iterator[list[str]]:
     """Yield the rows of a table, the first of which names the columns.
 
-    Args:
-        strict: a quotation mark in the wrong place is an error.
-
-    Raises:
-        DataError: a row cannot be read; a line or field is too long.
+    Raises DataError: a row cannot be read, a line or field is too long, or (``strict``) a quotation mark is misplaced.
     """
     rows = csv.reader(_lines(text, source), delimiter=delimiter, strict=strict)
     try:

@@ -6,15 +6,26 @@ Between two pieces there is only white space, so pieces that follow each other a
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
-from seedbed.core.errors import CapacityError
+from seedbed.core.errors import CapacityError, UsageError
 from seedbed.documents.sentences import Span, sentence_spans, trim
 
 Find = Callable[[str, Span], Iterator[Span]]
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _RUN = re.compile(r"\s{100,}|[.!?…]{100,}")
 _WORD = re.compile(r"\S+")
+
+
+def check_sizes(chunk_size: int, chunk_overlap: int) -> None:
+    """Raise UsageError for a size below 1, or an overlap below 0 or above the size."""
+    if chunk_size < 1 or not 0 <= chunk_overlap <= chunk_size:
+        raise UsageError(
+            f"chunks of {chunk_size} that overlap by {chunk_overlap} cannot be made",
+            why="a chunk needs at least 1, and its overlap at least 0 and at most the chunk's size",
+            fix="give other sizes, such as 1000 and 0",
+        )
 
 
 def paragraphs(text: str, span: Span) -> Iterator[Span]:
@@ -59,8 +70,7 @@ def words(text: str, span: Span) -> Iterator[Span]:
 def cut(text: str, span: Span, fits: Callable[[Span], bool], finders: Sequence[Find]) -> Iterator[Span]:
     """Yield pieces that fit, as whole as can be: a larger piece is cut by the next finder, at last by characters.
 
-    Raises:
-        CapacityError: a single character does not fit.
+    Raises CapacityError: a single character does not fit.
     """
     for found in finders[0](text, span):
         if fits(found):
@@ -73,48 +83,50 @@ def cut(text: str, span: Span, fits: Callable[[Span], bool], finders: Sequence[F
 
 def _characters(span: Span, fits: Callable[[Span], bool]) -> Iterator[Span]:
     start, end = span
+
+    def longest(start: int) -> int:
+        return most(end - start, lambda count: count == 0 or fits((start, start + count))) or 0
+
     while start < end:
-        length = _longest(start, end, fits)
+        if not (length := longest(start)):
+            raise CapacityError(
+                "a chunk has no room for one character",
+                why="the chunk size is smaller than the tokens of a single character",
+                fix="give a larger chunk size",
+            )
         yield start, start + length
         start += length
 
 
-def _longest(start: int, end: int, fits: Callable[[Span], bool]) -> int:
-    """Return the number of characters from ``start`` that fit, found by doubling, then by bisection."""
-    if not fits((start, start + 1)):
-        raise CapacityError(
-            "a chunk has no room for one character",
-            why="the chunk size is smaller than the tokens of a single character",
-            fix="give a larger chunk size",
-        )
-    good, bad = 1, 2
-    while start + bad <= end and fits((start, start + bad)):
-        good, bad = bad, 2 * bad
-    bad = min(bad, end - start + 1)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if fits((start, start + middle)) else (good, middle)
-    return good
+def most(limit: int, fits: Callable[[int], bool]) -> int | None:
+    """Return the greatest number from 0 to ``limit`` that fits, or None; by doubling, then halving: counting is slow.
+
+    Longer texts have more tokens, but for one or two where pieces meet; the returned number was itself counted.
+    """
+    if not fits(0):
+        return None
+    high = 1
+    while high <= limit and fits(high):
+        high *= 2
+    low = high // 2
+    return low + bisect_left(range(low + 1, min(high, limit + 1)), True, key=lambda number: not fits(number))
 
 
-def merge(count: int, size: int, overlap: int, length: Callable[[int, int], int]) -> Iterator[tuple[int, int]]:
-    """Yield runs of ``count`` pieces, as long as fits: the first and the last piece of each.
+def merge(pieces: Sequence[Span], size: int, overlap: int) -> Iterator[Span]:
+    """Yield runs of pieces, as long as fits in ``size`` characters.
 
     A run begins with as many of the last run's pieces as fit in ``overlap`` and leave room for a new one. A piece that
     is too large is a run of its own.
-
-    Args:
-        size: what a run may have at most.
-        length: what the run from one piece to another has.
     """
     first = 0
-    for piece in range(count):
-        if piece > first and length(first, piece) > size:
-            yield first, piece - 1
-            while first < piece and (length(first, piece - 1) > overlap or length(first, piece) > size):
+    for place, (_, end) in enumerate(pieces):
+        if place > first and end - pieces[first][0] > size:
+            before = pieces[place - 1][1]
+            yield pieces[first][0], before
+            while first < place and (before - pieces[first][0] > overlap or end - pieces[first][0] > size):
                 first += 1
-    if count:
-        yield first, count - 1
+    if pieces:
+        yield pieces[first][0], pieces[-1][1]
 
 
 def cut_place(text: str, wanted: int) -> int:

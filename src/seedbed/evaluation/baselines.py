@@ -11,6 +11,7 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,18 +32,20 @@ def token_rows(train: TokenSplit, test: TokenSplit, vocab_size: int) -> list[Res
     tokens = test.read(0, len(test))
     uniform = np.full(len(tokens), np.log2(vocab_size))
     uniform[test.starts] = 0.0
+    unigram = _unigram_costs(train, tokens, test, vocab_size)
     return [
         _token_row("uniform over tokens", uniform, test, f"log2 of {vocab_size:,} for every token"),
-        _token_row(
-            "unigram over tokens", _unigram_costs(train, tokens, test, vocab_size), test, "add-one, training split"
-        ),
+        _token_row("unigram over tokens", unigram, test, "add-one, training split"),
         _kneser_ney_row(train, tokens, test, vocab_size),
     ]
 
 
 def _token_row(name: str, costs: Floats, test: TokenSplit, note: str) -> ResultRow:
-    bits = np.add.reduceat(costs, test.starts)
-    return ResultRow(name, float(bits.sum() / test.bytes.sum()), note, bits)
+    return _row(name, np.add.reduceat(costs, test.starts), test.bytes, note)
+
+
+def _row(name: str, bits: Floats, sizes: NDArray[Any], note: str) -> ResultRow:
+    return ResultRow(name, float(bits.sum() / sizes.sum()), note, bits)
 
 
 def _unigram_costs(train: TokenSplit, tokens: Tokens, test: TokenSplit, vocab_size: int) -> Floats:
@@ -82,12 +85,7 @@ def _sample(split: TokenSplit, limit: int) -> tuple[Tokens, NDArray[np.int64]]:
 
 
 def text_rows(train: Iterable[str], test: Iterable[str]) -> list[ResultRow]:
-    """Return the rows of uniform and unigram models over bytes, ``gzip -9`` and ``xz -9``.
-
-    Args:
-        train: the training documents, to count bytes in.
-        test: the documents to code.
-    """
+    """Return the rows of uniform and unigram models over bytes, ``gzip -9`` and ``xz -9``."""
     byte_costs = _byte_costs(train)
     gzip_whole, xz_whole = zlib.compressobj(9, wbits=31), lzma.LZMACompressor(preset=9)
     whole = {"gzip -9, whole split": 0, "xz -9, whole split": 0}
@@ -102,16 +100,12 @@ def text_rows(train: Iterable[str], test: Iterable[str]) -> list[ResultRow]:
     whole["xz -9, whole split"] += len(xz_whole.flush())
     sizes, unigrams, gzips, xzs = np.array(costs).T
     return [
-        _byte_row("uniform over bytes", 8.0 * sizes, sizes, "8 bits for every byte"),
-        _byte_row("unigram over bytes", unigrams, sizes, "add-one, training split, with an end mark"),
-        _byte_row("gzip -9", gzips, sizes, "each document on its own"),
-        _byte_row("xz -9", xzs, sizes, "each document on its own"),
+        _row("uniform over bytes", 8.0 * sizes, sizes, "8 bits for every byte"),
+        _row("unigram over bytes", unigrams, sizes, "add-one, training split, with an end mark"),
+        _row("gzip -9", gzips, sizes, "each document on its own"),
+        _row("xz -9", xzs, sizes, "each document on its own"),
         *(ResultRow(name, 8 * size / sizes.sum(), "all documents as one file") for name, size in whole.items()),
     ]
-
-
-def _byte_row(name: str, bits: Floats, sizes: Floats, note: str) -> ResultRow:
-    return ResultRow(name, float(bits.sum() / sizes.sum()), note, bits)
 
 
 def _byte_costs(train: Iterable[str]) -> Floats:

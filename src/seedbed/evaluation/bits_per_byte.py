@@ -14,7 +14,7 @@ The error bar is over documents, the unit that was split: by the delta method fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,6 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
 
     Args:
         model: a causal model, on any device; measured without dropout.
-        split: tokenized documents.
         context: the tokens it was trained to see at once.
         stride: how far a window moves on, in tokens; half the context unless given.
 
@@ -105,15 +104,11 @@ def measure(model: Decoder, split: TokenSplit, *, context: int, stride: int | No
         raise DataError("there is no text to measure", why="the split has no document", fix="build a larger corpus")
     windows = plan_windows(split.starts, len(split), context, stride)
     bits = np.zeros(len(split.starts))
-    with (
-        progress("bits per byte", sum(window.length for window in windows), "tokens") as bar,
-        torch.inference_mode(),
-        _evaluating(model),
-    ):
-        for batch in batches(windows):
-            documents, costs = _batch_bits(model, split, batch)
-            np.add.at(bits, documents, costs)
-            bar.advance(sum(window.length for window in batch))
+    with torch.inference_mode(), ExitStack() as afterwards:
+        afterwards.callback(model.train, model.training)
+        model.eval()
+        for documents, (hidden,), targets in predictions("bits per byte", [model], split, windows):
+            np.add.at(bits, documents, _cross_entropy(model, hidden, targets) / np.log(2))
     return BitsPerByte(bits, split.bytes, len(split) - len(split.starts))
 
 
@@ -135,16 +130,6 @@ def plan_windows(starts: NDArray[np.int64], length: int, context: int, stride: i
     return windows
 
 
-@contextmanager
-def _evaluating(model: Decoder) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
 def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
     """Yield batches of windows of like length, the longest first, of at most ``BATCH_TOKENS`` with padding."""
     ordered = sorted(windows, key=lambda window: -window.length)
@@ -155,21 +140,23 @@ def batches(windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
         at += size
 
 
-def _batch_bits(
-    model: Decoder, split: TokenSplit, batch: Sequence[TokenWindow]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return, for every new prediction of a batch, its document and its cost in bits.
+def predictions(
+    title: str, models: Sequence[Decoder], split: TokenSplit, windows: Sequence[TokenWindow]
+) -> Iterator[tuple[NDArray[np.int64], list[Tensor], Tensor]]:
+    """Yield, for the N new predictions of each batch, documents (N,), hidden (N, D) of every model, and targets (N,).
 
     Short windows are padded on the right, which a causal model cannot see.
     """
-    ids, chosen = batch_tokens(split, batch, next(model.parameters()).device)
-    hidden = model.hidden(ids[:, :-1])[0][chosen]  # (new predictions, D)
-    costs = _cross_entropy(model, hidden, ids[:, 1:][chosen])
-    documents = np.repeat(np.array([window.document for window in batch]), chosen.sum(1).cpu().numpy())
-    return documents, costs / np.log(2)
+    device = next(models[0].parameters()).device
+    with progress(title, sum(window.length for window in windows), "tokens") as bar:
+        for batch in batches(windows):
+            ids, chosen = _batch_tokens(split, batch, device)
+            documents = np.repeat(np.array([window.document for window in batch]), chosen.sum(1).cpu().numpy())
+            yield documents, [model.hidden(ids[:, :-1])[0][chosen] for model in models], ids[:, 1:][chosen]
+            bar.advance(sum(window.length for window in batch))
 
 
-def batch_tokens(split: TokenSplit, batch: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:
+def _batch_tokens(split: TokenSplit, batch: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the ids of a batch of windows (B, T + 1), and a mask of its new predictions (B, T)."""
     width = batch[0].length
     rows = np.zeros((len(batch), width + 1), dtype=np.int64)

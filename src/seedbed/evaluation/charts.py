@@ -53,7 +53,8 @@ def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
     across = _Scale(min(xs), max(xs), _LEFT, WIDTH - _RIGHT)
     up = _Scale(min(y_ticks[0], *ys), max(y_ticks[-1], *ys), HEIGHT - _BOTTOM, _TOP)
     body = [_y_tick(up(tick), number(tick)) for tick in y_ticks]
-    body += [_x_tick(across(tick), number(tick)) for tick in x_ticks if min(xs) <= tick <= max(xs)]
+    below = HEIGHT - _BOTTOM + 16
+    body += [_text(across(tick), below, number(tick), "middle") for tick in x_ticks if min(xs) <= tick <= max(xs)]
     body.append(_text(WIDTH - _RIGHT, HEIGHT - 4, x_label, "end"))
     for index, (_, points) in enumerate(lines):
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
@@ -111,10 +112,6 @@ class _Scale:
 def _y_tick(y: float, label: str) -> Markup:
     grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, WIDTH - _RIGHT, y, y)
     return grid + _text(_LEFT - 6, y + 4, label, "end")
-
-
-def _x_tick(x: float, label: str) -> Markup:
-    return _text(x, HEIGHT - _BOTTOM + 16, label, "middle")
 
 
 def _text(x: float, y: float, text: str, anchor: str, more: str = "") -> Markup:

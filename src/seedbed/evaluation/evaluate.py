@@ -6,8 +6,8 @@ The result is an artifact of kind "evaluation" whose parents are the model and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -27,23 +27,14 @@ from seedbed.corpus.store import Corpus
 from seedbed.evaluation import samples
 from seedbed.evaluation.baselines import text_rows, token_rows
 from seedbed.evaluation.bits_per_byte import BitsPerByte, measure
-from seedbed.evaluation.report import Ancestor, Report, RunSummary, Sample, write_report
+from seedbed.evaluation.report import Report, write_report
 from seedbed.evaluation.subject import Subject, find_subject
 from seedbed.evaluation.table import Line, ResultRow, compare, known
 from seedbed.models.store import LoadedModel, load_model
 from seedbed.train.metrics import read_metrics
 
 RESULTS, REPORT = "results.json", "report.html"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The numbers of an evaluation."""
-
-    model: BitsPerByte
-    lines: Sequence[Line]
-    context: int
-    lossless: bool
+LOSSY = "This tokenizer cannot spell every text, and what it drops costs nothing: the figure flatters the model."
 
 
 def evaluate_model(
@@ -58,9 +49,7 @@ def evaluate_model(
     """Measure a model on the test split of the corpus it comes from, and store results and report.
 
     Args:
-        model: an artifact of kind "model".
         subject: its tokens, corpus and relatives, where the caller knows them; found through the lineage otherwise.
-        baselines: whether the table holds baselines.
         command: the command line that makes the report again.
         name: a reference to move to the evaluation.
 
@@ -71,18 +60,39 @@ def evaluate_model(
     """
     subject = subject or find_subject(model, library)
     loaded, corpus = load_model(model), Corpus.open(subject.corpus)
-    measured = measure_subject(subject, loaded, corpus, baselines=baselines)
-    report = _report(subject, loaded, corpus, measured, library, command)
+    found, lines = measure_subject(subject, loaded, corpus, baselines=baselines)
+    say("writing samples")
+    asked = list(read_questions(subject.questions, "test")) if subject.questions else []
+    report = Report(
+        title=f"Model {(library.names_of(model) or [model.id[:12]])[0]}",
+        lines=lines,
+        measured=f"Measured on the whole test split, which the model was not trained on: {len(found.document_bits):,}"
+        f" documents, {found.bytes:,} bytes, {found.tokens:,} predicted tokens, each document on its own, its end"
+        " included.",
+        remarks=[] if loaded.tokenizer.is_lossless else [LOSSY],
+        runs=[
+            (str(run.manifest.config.get("stage", f"run {run.id[:12]}")), read_metrics(run.file("metrics.jsonl")))
+            for run in subject.runs
+        ],
+        samples=samples.continuations(loaded, corpus.documents("test"), len(found.document_bits)),
+        questions=samples.answers(loaded, asked),
+        lineage=family(library, model),
+        corpus=_corpus_facts(subject.corpus, corpus),
+        machine=_machine_facts(),
+        command=command,
+    )
     with library.writing("evaluation", parents=(model, subject.tokens), name=name) as draft:
         draft.licence = model.manifest.licence
-        draft.metrics = {"bits_per_byte": measured.model.value, "standard_error": known(measured.model.standard_error)}
-        files.write_json(draft.path / RESULTS, _results(subject, measured, report))
+        draft.metrics = {"bits_per_byte": found.value, "standard_error": known(found.standard_error)}
+        files.write_json(draft.path / RESULTS, {"model": model.id} | _results(loaded, found, report))
         write_report(draft.path / REPORT, report)
     return draft.result
 
 
-def measure_subject(subject: Subject, loaded: LoadedModel, corpus: Corpus, *, baselines: bool) -> Measured:
-    """Measure everything: the model, the model it was fine-tuned from, and baselines.
+def measure_subject(
+    subject: Subject, loaded: LoadedModel, corpus: Corpus, *, baselines: bool
+) -> tuple[BitsPerByte, list[Line]]:
+    """Measure the model (returned first), the model it was fine-tuned from, and baselines (returned with it as lines).
 
     Raises:
         UsageError: the tokens were made with another tokenizer.
@@ -100,7 +110,7 @@ def measure_subject(subject: Subject, loaded: LoadedModel, corpus: Corpus, *, ba
     if baselines:
         rows += token_rows(shards.split("train"), test, shards.vocab_size)
         rows += [_reordered(row, order) for row in text_rows(_texts(corpus, "train"), _texts(corpus, "test"))]
-    return Measured(found, compare(found, rows, kinds), context, loaded.tokenizer.is_lossless)
+    return found, compare(found, rows, kinds)
 
 
 def _measure(loaded: LoadedModel, shards: TokenShards) -> BitsPerByte:
@@ -130,55 +140,6 @@ def _reordered(row: ResultRow, order: NDArray[np.int64]) -> ResultRow:
     return row if row.document_bits is None else replace(row, document_bits=row.document_bits[order])
 
 
-def _report(
-    subject: Subject, loaded: LoadedModel, corpus: Corpus, measured: Measured, library: Library, command: str
-) -> Report:
-    total = len(measured.model.document_bits)
-    names = library.names_of(subject.model) or [subject.model.id[:12]]
-    say("writing samples")
-    return Report(
-        title=f"Model {names[0]}",
-        lines=measured.lines,
-        measured=_sentence(measured),
-        remarks=_remarks(measured),
-        runs=[RunSummary(_title(run), read_metrics(run.file("metrics.jsonl"))) for run in subject.runs],
-        samples=samples.continuations(loaded, corpus.documents("test"), total),
-        questions=_answers(subject, loaded),
-        lineage=[
-            Ancestor(depth, one.artifact.kind, one.id, one.names, one.artifact.manifest.licence, not one.repeated)
-            for depth, one in family(library, subject.model).walk()
-            if one.artifact is not None
-        ],
-        corpus=_corpus_facts(subject.corpus, corpus),
-        machine=_machine_facts(),
-        command=command,
-    )
-
-
-def _title(run: Artifact) -> str:
-    return str(run.manifest.config.get("stage", f"run {run.id[:12]}"))
-
-
-def _answers(subject: Subject, loaded: LoadedModel) -> list[Sample]:
-    if subject.questions is None:
-        return []
-    return samples.answers(loaded, list(read_questions(subject.questions, "test")))
-
-
-def _sentence(measured: Measured) -> str:
-    found = measured.model
-    return (
-        f"Measured on the whole test split, which the model was not trained on: {len(found.document_bits):,} documents,"
-        f" {found.bytes:,} bytes, {found.tokens:,} predicted tokens, each document on its own, its end included."
-    )
-
-
-def _remarks(measured: Measured) -> list[str]:
-    if measured.lossless:
-        return []
-    return ["This tokenizer cannot spell every text, and what it drops costs nothing: the figure flatters the model."]
-
-
 def _corpus_facts(artifact: Artifact, corpus: Corpus) -> dict[str, str]:
     facts = {"id": artifact.id, "licence": artifact.manifest.licence or "unknown"}
     for split, counts in corpus.report["splits"].items():
@@ -197,20 +158,18 @@ def _plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _results(subject: Subject, measured: Measured, report: Report) -> dict[str, Any]:
-    found = measured.model
+def _results(loaded: LoadedModel, found: BitsPerByte, report: Report) -> dict[str, Any]:
     return {
-        "model": subject.model.id,
         "split": "test",
-        "context": measured.context,
+        "context": loaded.model.config.max_length,
         "documents": len(found.document_bits),
         "bytes": found.bytes,
         "tokens": found.tokens,
         "bits": found.bits,
         "bits_per_byte": found.value,
         "standard_error": known(found.standard_error),
-        "lossless": measured.lossless,
-        "table": [asdict(line) for line in measured.lines],
+        "lossless": loaded.tokenizer.is_lossless,
+        "table": [asdict(line) for line in report.lines],
         "samples": [asdict(sample) for sample in report.samples],
         "questions": [asdict(sample) for sample in report.questions],
     }

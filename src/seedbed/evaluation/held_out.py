@@ -5,14 +5,14 @@ From a file, or from the corpus the model was trained on. What is measured on is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import DataError, NotFoundError
-from seedbed.corpus.pack import TokenShards, TokenSplit
+from seedbed.corpus.pack import TokenShards, TokenSplit, runs_of_size
 from seedbed.evaluation.subject import find_subject
 from seedbed.tokenizers.tokenizer import Tokenizer
 
@@ -34,12 +34,11 @@ class HeldOut:
 def from_text(text: str, tokenizer: Tokenizer, origin: str) -> HeldOut:
     """Split the lines of a text: the last fifth is for measuring, in documents of a few thousand characters.
 
-    Raises:
-        DataError: it has fewer than two lines with text.
+    Raises DataError where there are fewer than two lines with text.
     """
     lines = text.splitlines(keepends=True)
     cut = len(lines) - max(1, len(lines) // _PART)
-    first, documents = "".join(lines[:cut]), list(_documents(lines[cut:]))
+    first, documents = "".join(lines[:cut]), ["".join(run) for run in runs_of_size(lines[cut:], len, _DOCUMENT)]
     if not first.strip() or not "".join(documents).strip():
         raise DataError(
             f"{origin} is too short", why="its lines are shared between judging and measuring", fix="give more text"
@@ -49,17 +48,6 @@ def from_text(text: str, tokenizer: Tokenizer, origin: str) -> HeldOut:
     sizes = np.array([len(document.encode()) for document in documents])
     test = TokenSplit((np.concatenate(encoded).astype(np.uint32),), starts, sizes)
     return HeldOut(tokenizer.encode(first), test, origin)
-
-
-def _documents(lines: Sequence[str]) -> Iterator[str]:
-    document = ""
-    for line in lines:
-        document += line
-        if len(document) >= _DOCUMENT:
-            yield document
-            document = ""
-    if document:
-        yield document
 
 
 def from_corpus(model: Artifact, library: Library, tokens: int) -> HeldOut | None:

@@ -76,7 +76,7 @@ class KneserNey:
             probability[at] = np.where(seen, level.shares[slot], 0.0) + level.back[context[at]] * probability[at]
             found = np.full(len(tokens), -1, dtype=np.int64)
             found[at[seen]] = slot[seen]
-            context = _shifted(found)
+            context = np.concatenate([[-1], found[:-1]])  # the n-gram that ends at the position before
         logs: Floats = np.log2(probability)
         logs[starts] = 0.0
         return logs
@@ -90,13 +90,10 @@ def train_kneser_ney(
     order: int = 5,
     discounts: Callable[[Ints], Floats] = modified_discounts,
 ) -> KneserNey:
-    """Count n-grams up to ``order``.
+    """Count n-grams of up to ``order`` tokens.
 
     Args:
-        tokens: documents one after another (N,), each number below ``vocab_size``.
-        starts: where each document begins (documents,), the first at 0.
-        vocab_size: how many tokens there are.
-        order: the longest n-gram, in tokens.
+        tokens, starts: as :meth:`KneserNey.log2_probabilities`.
         discounts: from the adjusted counts of one order, what is taken off counts of 0, 1, 2, and 3 or more.
     """
     depth = _depths(len(tokens), starts)
@@ -145,8 +142,3 @@ def _depths(length: int, starts: Ints) -> Ints:
     """Return the number of tokens of its document before each position (length,)."""
     sizes = np.diff(starts, append=length)
     return np.arange(length) - np.repeat(starts, sizes)
-
-
-def _shifted(found: Ints) -> Ints:
-    """Return the n-gram that ends at the position before (N,); -1 at the first position."""
-    return np.concatenate([np.array([-1]), found[:-1]])

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import DataError
-from seedbed.core.progress import progress
 from seedbed.corpus.pack import TokenSplit
-from seedbed.evaluation.bits_per_byte import LOGITS, TokenWindow, batch_tokens, batches, plan_windows
+from seedbed.evaluation.bits_per_byte import LOGITS, TokenWindow, plan_windows, predictions
 from seedbed.models.decoder import Decoder
 
 
@@ -35,22 +34,17 @@ class Quality:
 def compare(base: Decoder, other: Decoder, split: TokenSplit, tokens: int = 50_000) -> Quality:
     """Measure ``other`` against ``base`` on the first documents of a split, up to about ``tokens`` predictions.
 
-    Raises:
-        DataError: the split is empty.
+    Raises DataError where the split is empty.
     """
     context = base.config.max_length
-    windows = plan_windows(split.starts, len(split), context, max(1, context // 2))
-    windows = _first(windows, tokens)
+    windows = _first(plan_windows(split.starts, len(split), context, max(1, context // 2)), tokens)
     if not windows:
         raise DataError("there is no text to measure", why="the split has no document", fix="build a larger corpus")
     size = int(split.bytes[: windows[-1].document + 1].sum())
     sums = np.zeros(5)
-    with progress("quality", sum(window.length for window in windows), "tokens") as bar, torch.inference_mode():
-        for batch in batches(windows):
-            ids, chosen = batch_tokens(split, batch, next(base.parameters()).device)
-            hidden = [model.hidden(ids[:, :-1])[0][chosen] for model in (base, other)]
-            sums += _sums((base, other), hidden, ids[:, 1:][chosen])
-            bar.advance(sum(window.length for window in batch))
+    with torch.inference_mode():
+        for _, hidden, targets in predictions("quality", (base, other), split, windows):
+            sums += _sums((base, other), hidden, targets)
     count, cost, other_cost, same, divergence = sums
     bits = size * math.log(2)
     return Quality(other_cost / bits, cost / bits, same / count, divergence / count, int(count))

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from seedbed.core import files
+from seedbed.core.lineage import Relative
 from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart
 from seedbed.evaluation.table import Line
 
@@ -37,26 +38,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Ancestor:
-    """One artifact of the family tree, ``depth`` steps from the model."""
-
-    depth: int
-    kind: str
-    id: str
-    names: Sequence[str] = ()
-    licence: str = ""
-    first: bool = True  # whether its own parents follow; they stand where it was met first
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A training run: its name and the lines of its metrics.jsonl."""
-
-    name: str
-    metrics: Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
 class Report:
     """The content of the page. Empty parts are left out of it."""
 
@@ -64,34 +45,28 @@ class Report:
     lines: Sequence[Line]
     measured: str  # one sentence: what was measured on how much text
     remarks: Sequence[str] = ()
-    runs: Sequence[RunSummary] = ()
+    runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = ()  # names, and the lines of their metrics.jsonl
     samples: Sequence[Sample] = ()
     questions: Sequence[Sample] = ()
-    lineage: Sequence[Ancestor] = ()
+    lineage: Relative | None = None
     corpus: Mapping[str, str] | None = None
     machine: Mapping[str, str] | None = None
     command: str = ""
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page.
-
-    Raises:
-        CapacityError: the disk is full; an older page is untouched.
-    """
+    """Write the page; CapacityError where the disk is full, and an older page is untouched."""
+    loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    bars = [Bar(line.name, line.bits_per_byte, line.role == "model") for line in report.lines]
     page = environment.get_template(TEMPLATE).render(
         report=report,
         model=next(line for line in report.lines if line.role == "model"),
         kinds=sorted({kind for line in report.lines for kind in line.by_kind}),
-        bars=_bars(report.lines),
-        runs=[(run.name, run_charts(run.metrics)) for run in report.runs],
+        bars=bar_chart("Bits per byte (shorter is better)", bars),
+        runs=[(name, run_charts(metrics)) for name, metrics in report.runs],
     )
     files.write_text(path, page)
 
@@ -113,8 +88,3 @@ def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
         ]
         charts.append(line_chart(title, x_label, series))
     return [chart for chart in charts if chart]
-
-
-def _bars(lines: Sequence[Line]) -> Markup:
-    bars = [Bar(line.name, line.bits_per_byte, line.role == "model") for line in lines]
-    return bar_chart("Bits per byte (shorter is better)", bars)

@@ -25,7 +25,11 @@ ANSWER = Sampling(max_tokens=80, temperature=0.0)
 def continuations(loaded: LoadedModel, documents: Iterable[CorpusDocument], total: int) -> list[Sample]:
     """Return the beginnings of a few documents of ``total``, each with the model's continuation."""
     spread = islice(documents, 0, None, max(1, total // COUNT))
-    return [_continuation(loaded, _beginning(document.text)) for document in islice(spread, COUNT)]
+    found = []
+    for document in islice(spread, COUNT):
+        ids = loaded.tokenizer.encode_prompt(_beginning(document.text))[: _half_window(loaded)]
+        found.append(Sample(loaded.tokenizer.decode(ids), _text(loaded, ids, CONTINUE)))
+    return found
 
 
 def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> list[Sample]:
@@ -41,11 +45,6 @@ def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> 
         if len(ids) <= _half_window(loaded):
             found.append(Sample(question, _text(loaded, ids, ANSWER), expected))
     return found
-
-
-def _continuation(loaded: LoadedModel, beginning: str) -> Sample:
-    ids = loaded.tokenizer.encode_prompt(beginning)[: _half_window(loaded)]
-    return Sample(loaded.tokenizer.decode(ids), _text(loaded, ids, CONTINUE))
 
 
 def _text(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling) -> str:

@@ -24,11 +24,7 @@ PROMPT = 16
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second, and what bounds them.
-
-    Attributes:
-        limit: decoding speed at which every weight is read once a token at the measured bandwidth.
-    """
+    """Tokens a second, and what bounds them."""
 
     prefill: float
     decode: float
@@ -39,7 +35,7 @@ class Speed:
 
     @property
     def limit(self) -> float:
-        """Bandwidth over bytes of weights."""
+        """Decoding speed at which every weight is read once a token at the measured bandwidth."""
         return self.bandwidth / self.weight_bytes
 
     @property

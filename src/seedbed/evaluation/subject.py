@@ -26,11 +26,7 @@ class Subject:
 
 
 def find_subject(model: Artifact, library: Library) -> Subject:
-    """Collect a model's ancestors, the nearest of each kind.
-
-    Raises:
-        NotFoundError: no tokens are among them, so there is no held-out text to measure it on.
-    """
+    """Collect a model's ancestors, the nearest of each kind; NotFoundError where no tokens are among them."""
     ancestors = list(_ancestors(model, library))
 
     def nearest(kind: str) -> Artifact | None:

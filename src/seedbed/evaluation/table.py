@@ -45,12 +45,7 @@ def compare(model: BitsPerByte, rows: Sequence[ResultRow], kinds: Sequence[str])
     """Put rows beside the model, best first.
 
     The difference to the model is taken document by document, so that hard documents, which are hard for both, do not
-    widen its error bar.
-
-    Args:
-        model: the measurement of the model itself.
-        rows: all rows, the model's own among them.
-        kinds: what each document is ("prose", "code").
+    widen its error bar. The model's own row is among the rows; ``kinds`` says what each document is ("prose", "code").
     """
     return sorted((_line(model, row, np.array(kinds)) for row in rows), key=lambda line: line.bits_per_byte)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,11 +23,7 @@ _PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat1
 
 
 def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
-    """Load a model in the precision it is stored in.
-
-    Raises:
-        UsageError: it is quantized by us, which no other program reads.
-    """
+    """Load a model in the precision it is stored in; raises UsageError for one that is quantized by us."""
     if read_description(artifact).get("quantization"):
         raise UsageError(
             f"model {artifact.id[:12]} is quantized",
@@ -42,9 +36,8 @@ def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
 def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
     """Write config.json, generation_config.json, safetensors and the tokenizer's files into a new folder.
 
-    Raises:
-        UsageError: no published family has this shape, or the folder is not empty.
-        CapacityError: the disk is full; nothing is left.
+    Raises UsageError where no published family has this shape or the folder is not empty, and CapacityError where the
+    disk is full; nothing is left then.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
@@ -54,7 +47,8 @@ def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
     family, config = publish(loaded.model.config, loaded.published.get("family"))
     precision = next(loaded.model.parameters()).dtype
     tokens = _special_ids(loaded.tokenizer)
-    kept = _kept(loaded.published, family.name)
+    # further entries of the published configuration, if the model still is of that family
+    kept = dict(loaded.published.get("config", {})) if loaded.published.get("family") == family.name else {}
     written = {**kept, **config, **tokens, "dtype": _PRECISIONS[precision]}
     if len(kept.get("id2label") or ()) == len(config.get("id2label") or ()):  # ours have numbers for names
         names = kept.get("id2label") or {}
@@ -70,11 +64,6 @@ def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _kept(published: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """Return the further entries of the published configuration, if the model still is of that family."""
-    return dict(published.get("config", {})) if published.get("family") == family else {}
-
-
 def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     roles = {"bos": "bos_id", "eos": "end_id", "pad": "pad_id"}
     there = [role for role in roles if {f"{role}_token", "eos_token"} & tokenizer.names.keys()]  # eos stands in
@@ -82,12 +71,7 @@ def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def export_gguf(artifact: Artifact, path: Path, quantization: GgufPrecision = "f16") -> Path:
-    """Write one GGUF file, for llama.cpp and what is built on it.
-
-    Raises:
-        UsageError: llama.cpp has no architecture for this shape.
-        CapacityError: the disk is full; nothing is left.
-    """
+    """Write one GGUF file, for llama.cpp and what is built on it; raises as :func:`write_gguf_model`."""
     from seedbed.formats.gguf.model import write_gguf_model
 
     loaded = load_for_export(artifact)

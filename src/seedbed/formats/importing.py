@@ -2,57 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
+from seedbed.formats.gguf.model import read_gguf_model
+from seedbed.formats.huggingface.folder import CONFIG, read_folder
 from seedbed.formats.huggingface.tokenizer import open_tokenizer
-from seedbed.formats.opening import open_published
 from seedbed.formats.published import Published, load_published
+from seedbed.formats.safetensors.shards import open_safetensors
+from seedbed.models.decoder import Decoder
 from seedbed.models.store import kind_of, save_model
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 
+@dataclass(frozen=True)
+class Shrink:
+    """A quantization by name, and the function that does it (a floor above this one)."""
+
+    name: str
+    quantize: Callable[[Decoder, str], None]
+
+
 def import_model(
     library: Library,
-    path: Path,
+    path: Path,  # a Hugging Face folder or a .gguf file
     name: str,
     *,
-    source: Mapping[str, Any] | None = None,
-    licence: str = "",
-    tokenizer: Path | None = None,
-    dtype: torch.dtype | None = None,
+    source: Mapping[str, Any] | None = None,  # where it came from, for the manifest
+    licence: str = "",  # stated in the manifest; else the card's, else the package's
+    tokenizer: Path | None = None,  # a folder or file, for a model that comes without one
+    dtype: torch.dtype | None = None,  # the precision to keep; None: the file's (float16 for quantized GGUF files)
+    shrink: Shrink | None = None,  # store it as integers instead
+    package_licence: str = "",
 ) -> Artifact:
     """Store a published model under a name; every command then takes it as one of ours.
 
-    Args:
-        path: a Hugging Face folder or a .gguf file.
-        source: where it came from, for the manifest. licence: stated there; else the card's.
-        tokenizer: a folder or file, for a model that comes without one.
-        dtype: the precision to keep; None keeps the file's (float16 for quantized GGUF files).
-
-    Raises:
-        UsageError, CorruptError, NotFoundError: as :func:`open_published`; there is no tokenizer.
+    Raises as :func:`open_published`, and UsageError where there is no tokenizer or a model cannot be quantized.
     """
     published = open_published(path)
     chosen = _tokenizer(published, tokenizer)
-    model, left = load_published(published, dtype)
-    if left.unused:
-        more = f" and {len(left.unused) - 8} more" if len(left.unused) > 8 else ""
-        kind = kind_of(published.shape)
-        say(f"not part of {kind}, and left out: {', '.join(left.unused[:8])}{more}")
-    config = {"family": published.family.name, "source": dict(source or {"path": str(path)}), "unused": left.unused}
+    if shrink and kind_of(published.shape) != "a decoder":
+        raise UsageError(
+            f"{published.origin} cannot be quantized",
+            why=f"it is {kind_of(published.shape)}, and only decoders are quantized",
+            fix="leave out --quantization",
+        )
+    model, unused = load_published(published, dtype)
+    if shrink:
+        shrink.quantize(cast(Decoder, model), shrink.name)
+    if unused:
+        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
+        say(f"not part of {kind_of(published.shape)}, and left out: {', '.join(unused[:8])}{more}")
+    config = {"family": published.family.name, "source": dict(source or {"path": str(path)}), "unused": unused}
+    config |= {"quantization": shrink.name} if shrink else {}
     with library.writing("model", config=config, name=name) as draft:
-        draft.licence = licence or published.licence
+        draft.licence = licence or published.licence or package_licence
         kept = {"family": published.family.name, "config": published.config, "generation": published.generation}
         kept |= {"pooling": published.pooling} if published.pooling else {}
-        save_model(draft.path, model, chosen, published=kept)
+        save_model(draft.path, model, chosen, shrink.name if shrink else None, published=kept)
     return draft.result
+
+
+def open_published(path: Path) -> Published:
+    """Open a folder or a ``.gguf`` file.
+
+    Raises:
+        NotFoundError: there is no such path, or nothing in it that is a model.
+        UsageError: an unknown family, a pickle file, something our blocks cannot do.
+        CorruptError: a file is damaged.
+    """
+    if path.is_dir() or path.name == CONFIG:
+        return read_folder(path if path.is_dir() else path.parent)
+    if not path.exists():
+        raise NotFoundError(f"there is no {path}", why="no such file or folder", fix="check the path")
+    if path.suffix == ".gguf" or _begins_as_gguf(path):  # ollama's blobs have no suffix
+        return read_gguf_model(path)
+    open_safetensors(path)  # a pickle or a damaged file says so itself
+    raise UsageError(
+        f"{path} is weights alone", why="a model needs its config.json and tokenizer", fix="name the folder they are in"
+    )
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
 
 
 def _tokenizer(published: Published, path: Path | None) -> Tokenizer:

@@ -11,6 +11,7 @@ can be checked, the file's length, is checked before each mapping.
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import weakref
@@ -23,10 +24,8 @@ from torch import Tensor
 
 from seedbed.core.errors import CorruptError
 
-_SMALL = 2**16
-"""Bytes below which a copy is cheaper than a mapping, of which a process may have about 65,000."""
-_READ_WRITE, _PRIVATE = 3, 2
-"""PROT_READ | PROT_WRITE and MAP_PRIVATE, the same on Linux and macOS."""
+_SMALL = 2**16  # bytes below which a copy is cheaper than a mapping, of which a process may have about 65,000
+_READ_WRITE, _PRIVATE = 3, 2  # PROT_READ | PROT_WRITE and MAP_PRIVATE, the same on Linux and macOS
 
 
 class MappedFile:
@@ -43,15 +42,8 @@ class MappedFile:
         return os.pread(self._descriptor, stop - start, start)
 
     def tensor(self, start: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Map a contiguous tensor that begins at byte ``start``.
-
-        Raises:
-            CorruptError: the file no longer holds all of it.
-        """
-        count = 1
-        for size in shape:
-            count *= size
-        data = self.array(start, count * dtype.itemsize)
+        """Map a contiguous tensor that begins at byte ``start``; raises CorruptError where some of it is gone."""
+        data = self.array(start, math.prod(shape) * dtype.itemsize)
         if not data.size:
             return torch.empty(shape, dtype=dtype)
         if data.ctypes.data % dtype.itemsize:  # it lies badly for the processor
@@ -59,11 +51,7 @@ class MappedFile:
         return torch.frombuffer(data, dtype=dtype).view(shape)
 
     def array(self, start: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        """Return bytes ``start … start + length - 1``, mapped unless they are few.
-
-        Raises:
-            CorruptError: the file no longer holds all of them.
-        """
+        """Return bytes ``start … start + length - 1``, mapped unless few; raises CorruptError where some are gone."""
         now = os.fstat(self._descriptor).st_size
         if start + length > now:
             raise CorruptError(

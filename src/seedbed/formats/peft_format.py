@@ -27,7 +27,7 @@ _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _TABLE_DOWN, _TABLE_UP = ".lora_embedding_A", ".lora_embedding_B"
 _HARMLESS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to begin training that leave the base model's weights as they are."""
-_REFUSED = {
+_REFUSED = {  # settings of PEFT that mean something else than ``W + scale · up · down``
     "use_dora": "it is a DoRA, which rescales each output's weights and is no low-rank addition",
     "lora_bias": "its low-rank parts have biases of their own",
     "layer_replication": "it repeats layers of the model",
@@ -39,14 +39,12 @@ _REFUSED = {
     "arrow_config": "it routes between several adapters",
     "ensure_weight_tying": "it ties an adapter of the embedding to one of the output layer",
 }
-"""Settings of PEFT that mean something else than ``W + scale · up · down``."""
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:
     """Read an adapter's low-rank parts by the path of their layer, from a folder in PEFT's format.
 
-    Raises:
-        NotFoundError, CorruptError, UsageError: as :func:`read_peft`; or it has more than parts of linear layers.
+    Raises as :func:`read_peft`, and UsageError for more than parts of linear layers.
     """
     tensors = read_peft(folder)
     tables = [path for path in tensors.additions if path.rpartition(".")[2] in ("embedding", "embed_tokens", "wte")]
@@ -73,24 +71,20 @@ def read_peft(folder: Path) -> Adapter:
         settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         check_kind(settings, str(folder))
         stored = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
-        additions = {}
-        for name in stored:
-            if name.endswith((_DOWN, _TABLE_DOWN)):
-                path = name.removesuffix(_DOWN).removesuffix(_TABLE_DOWN)
-                additions[path] = _low_rank(path, stored, settings)
+        downs = [name for name in stored if name.endswith((_DOWN, _TABLE_DOWN))]
+        paths = [name.removesuffix(_DOWN).removesuffix(_TABLE_DOWN) for name in downs]
+        additions = {path: _low_rank(path, stored, settings) for path in paths}
         rest = {name.replace(".base_layer.", "."): part for name, part in stored.items() if ".lora_" not in name}
-        _check_all_used(stored, additions)
+        used = {path + part for path in additions for part in (_DOWN, _UP, _TABLE_DOWN, _TABLE_UP)}
+        if left := [name for name in stored if ".lora_" in name and name not in used]:
+            raise ValueError(f"{left[0]} belongs to no layer's pair of parts")
         return Adapter(additions, rest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SafetensorError) as error:
         raise CorruptError(f"{folder} is not a readable adapter", why=repr(error), fix="export it again") from error
 
 
 def check_kind(settings: Mapping[str, Any], origin: str) -> None:
-    """Refuse adapters that are no additions to weights.
-
-    Raises:
-        UsageError: it is one.
-    """
+    """Refuse adapters that are no additions to weights by a UsageError."""
     reasons = [reason for name, reason in _REFUSED.items() if settings.get(name)]
     if (kind := settings.get("peft_type", "LORA")) != "LORA":
         reasons.append(f"its kind is {kind}, not LORA")
@@ -129,14 +123,6 @@ def _alpha(path: str, settings: Mapping[str, Any]) -> float:
         if f".{path}".endswith(f".{plain}"):
             return float(alpha)
     return float(settings["lora_alpha"])
-
-
-def _check_all_used(stored: Mapping[str, Tensor], additions: Mapping[str, LowRank]) -> None:
-    """Refuse an adapter with parts that no layer uses."""
-    parts = (_DOWN, _UP, _TABLE_DOWN, _TABLE_UP)
-    known = {path + part for path in additions for part in parts}
-    if left := [name for name in stored if ".lora_" in name and name not in known]:
-        raise ValueError(f"{left[0]} belongs to no layer's pair of parts")
 
 
 def write_additions(folder: Path, parts: dict[str, LowRank], rank: int, alpha: float) -> None:

@@ -21,26 +21,18 @@ from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.factory import skeleton
 from seedbed.models.store import WEIGHTS, read_config, read_description
 
-_SAMPLE = 1024
-"""Elements that are compared before a tensor is hashed whole, so that a large file need not be read."""
+_SAMPLE = 1024  # elements that are compared before a tensor is hashed whole, so that a large file need not be read
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """Tensors of a model that are used or stored more than once.
+    """Tensors of a model that are used or stored more than once."""
 
-    Attributes:
-        tied: name → the stored tensor that it is.
-        equal: groups of stored matrices with the same shape, type and bytes.
-        bytes: of all stored tensors.
-        saved: bytes that tied tensors would take besides. spare: bytes that equal ones need not take.
-    """
-
-    tied: Mapping[str, str]
-    equal: tuple[tuple[str, ...], ...]
-    bytes: int
-    saved: int
-    spare: int
+    tied: Mapping[str, str]  # name → the stored tensor that it is
+    equal: tuple[tuple[str, ...], ...]  # groups of stored matrices with the same shape, type and bytes
+    bytes: int  # of all stored tensors
+    saved: int  # bytes that tied tensors would take besides
+    spare: int  # bytes that equal ones need not take
 
 
 def stored_sharing(artifact: Artifact) -> Sharing:

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError
-from seedbed.hub.hub import Hub
-from seedbed.hub.repository import Listing, RemoteFile
+from seedbed.core.errors import CorruptError, SeedbedError
+from seedbed.hub.repository import Address, Listing, RemoteFile
 
 _BLOCK = 1 << 20
 _RETRY = (408, 429, 500, 502, 503, 504)
@@ -36,11 +36,34 @@ class RetryPolicy:
     timeout: float = 30.0
 
 
+class Host(Protocol):
+    """A place that files are downloaded from: the model hub, or a package index."""
+
+    @property
+    def endpoint(self) -> str:
+        """Return its address, for the origin in a manifest."""
+
+    def client(self, timeout: float) -> httpx.Client:
+        """Return a client that follows redirects."""
+
+    def url(self, listing: Listing, path: str) -> str:
+        """Return the address of a file's bytes."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request for a file; encodings that would change the bytes are excluded."""
+
+    def refusal(self, address: Address | None, status: int, code: str = "", revision: str = "") -> SeedbedError:
+        """Return the error that a status means for the user."""
+
+    def no_answer(self, error: Exception) -> SeedbedError:
+        """Return the error of a host that does not answer."""
+
+
 @dataclass(frozen=True)
 class Download:
     """A connection to the files of a listing."""
 
-    hub: Hub
+    host: Host
     listing: Listing
     client: httpx.Client
     retries: RetryPolicy = RetryPolicy()
@@ -78,20 +101,20 @@ class Download:
             except httpx.TransportError as error:
                 idle = 0 if part.stat().st_size > have else idle + 1
                 if idle >= self.retries.tries and isinstance(error, _Busy):
-                    raise self.hub.refusal(self.listing.address, error.status) from error
+                    raise self.host.refusal(self.listing.address, error.status) from error
                 if idle >= self.retries.tries:
-                    raise self.hub.no_answer(error) from error
+                    raise self.host.no_answer(error) from error
                 if idle:
                     time.sleep(self.retries.wait * 2 ** (idle - 1))
             else:
                 idle = 0 if part.stat().st_size != have else idle + 1
                 if idle >= self.retries.tries:
-                    raise self.hub.no_answer(OSError(f"{file.path} ends after {have:,} of {file.bytes:,} bytes"))
+                    raise self.host.no_answer(OSError(f"{file.path} ends after {have:,} of {file.bytes:,} bytes"))
 
     def _ask(self, file: RemoteFile, part: Path, have: int, advance: Callable[[float], None]) -> None:
         """Send one request for the missing bytes."""
-        headers = self.hub.headers() | ({"range": f"bytes={have}-"} if have else {})
-        with self.client.stream("GET", self.hub.url(self.listing, file.path), headers=headers) as response:
+        headers = self.host.headers() | ({"range": f"bytes={have}-"} if have else {})
+        with self.client.stream("GET", self.host.url(self.listing, file.path), headers=headers) as response:
             if response.status_code in _RETRY:
                 raise _Busy(response.status_code)
             if response.status_code == 416:  # what is here is not the beginning of that file
@@ -100,7 +123,7 @@ class Download:
                 return
             if response.status_code not in (200, 206):
                 code = response.headers.get("x-error-code", "")
-                raise self.hub.refusal(self.listing.address, response.status_code, code, self.listing.revision)
+                raise self.host.refusal(self.listing.address, response.status_code, code, self.listing.revision)
             start = _start(response.headers, response.status_code)
             if start != have:  # a server that does not know ranges sends the whole
                 part.write_bytes(b"")
@@ -139,18 +162,20 @@ def _append(response: httpx.Response, part: Path, room: int, advance: Callable[[
 
 
 def verify(path: Path, file: RemoteFile, where: str) -> None:
-    """Compare a file with the hash that its repository gives; a wrong one is deleted.
+    """Compare a file with the hash that its repository gives, if it gives one; a wrong file is deleted.
 
     Raises:
         CorruptError: it is another.
     """
+    if not (file.sha256 or file.blob):
+        return
     found = files.sha256_file(path) if file.sha256 else git_blob(path)
     if found != (file.sha256 or file.blob):
         path.unlink()
         raise CorruptError(
             f"{file.path} did not arrive as {where} has it",
             why=f"its hash is {found[:12]}…, not {(file.sha256 or file.blob)[:12]}…; the file was deleted",
-            fix="run the command again; if it fails again, a proxy or mirror changes the file (HF_ENDPOINT)",
+            fix="run the command again; if it fails again, a proxy or mirror changes the file",
         )
 
 

@@ -22,6 +22,7 @@ from seedbed.hub.hub_errors import HubError, refusal
 from seedbed.hub.repository import Address, Listing, RemoteFile, RepoKind, check_path
 
 if TYPE_CHECKING:
+    import httpx
     from huggingface_hub import HfApi
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -99,6 +100,12 @@ class Hub:
             else:
                 hits = list(api.list_datasets(search=text, limit=limit, filter=task, sort="downloads"))
         return [_found(hit) for hit in hits]
+
+    def client(self, timeout: float) -> httpx.Client:
+        """Return a client for the bytes of files."""
+        import httpx
+
+        return httpx.Client(follow_redirects=True, timeout=timeout)
 
     def url(self, listing: Listing, path: str) -> str:
         """Return the address of a file's bytes."""

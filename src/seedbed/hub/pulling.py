@@ -18,13 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CapacityError, CorruptError, NotFoundError, UsageError
 from seedbed.core.progress import progress
-from seedbed.hub.downloading import Download, RetryPolicy
+from seedbed.hub.downloading import Download, Host, RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.repository import Address, Listing, RemoteFile
 
@@ -73,7 +71,7 @@ def staging_folder(root: Path, address: Address, commit: str) -> Path:
 
 
 def pull(
-    hub: Hub,
+    host: Host,
     listing: Listing,
     wanted: Iterable[RemoteFile],
     folder: Path,
@@ -95,16 +93,16 @@ def pull(
     target = folder / FILES
     missing = [file for file in chosen if not _here(target / file.path, file)]
     check_room(folder, sum(max(0, file.bytes - _part(target / file.path)) for file in missing), room_after)
-    record = _record(hub, listing, chosen)
+    record = _record(host, listing, chosen)
     files.write_json(folder / PLAN, record | {"licence": listing.licence, "wanted": [asdict(file) for file in chosen]})
     total = sum(file.bytes for file in chosen)
     policy = retries or RetryPolicy()
     with (
-        httpx.Client(follow_redirects=True, timeout=policy.timeout) as client,
+        host.client(policy.timeout) as client,
         progress(f"pulling {listing.address}", total / 1e6, "MB") as bar,
     ):
         bar.advance((total - sum(file.bytes for file in missing)) / 1e6)
-        download = Download(hub, listing, client, policy)
+        download = Download(host, listing, client, policy)
         for file in missing:
             download.fetch(file, target / file.path, lambda count, name=file.path: bar.advance(count / 1e6, name))  # type: ignore[misc]
     return Pulled(folder, target, record, listing.licence)
@@ -123,7 +121,7 @@ def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
         raise CorruptError(f"{path} is no description", why=f"it has {file.bytes:,} bytes", fix="choose another model")
     with (
         tempfile.TemporaryDirectory() as folder,
-        httpx.Client(follow_redirects=True, timeout=RetryPolicy().timeout) as one,
+        hub.client(RetryPolicy().timeout) as one,
     ):
         target = Path(folder) / path.rpartition("/")[2]
         Download(hub, listing, one).fetch(file, target)
@@ -170,16 +168,24 @@ def pulled_before(root: Path, address: Address, revision: str | None) -> Pulled:
     )
 
 
-def stored(library: Library, address: Address, revision: str | None, main: str | None = None) -> Artifact | None:
+def stored(
+    library: Library,
+    address: Address,
+    revision: str | None,
+    main: str | None = None,
+    quantization: str | None = None,
+) -> Artifact | None:
     """Return the newest artifact that was pulled from a repository; None if there is none.
 
     Args:
         revision: a branch, tag or commit that it must have been pulled at.
-        main: the GGUF file that it must have been made from.
+        main: the GGUF file that it must have been made from. quantization: what it must be stored as.
     """
     for artifact in library.all():
         source = artifact.manifest.config.get("source")
         if not isinstance(source, dict) or source.get("repository") != str(address):
+            continue
+        if artifact.kind == "model" and artifact.manifest.config.get("quantization") != quantization:
             continue
         names = [name.rpartition("/")[2] for name in source.get("files", {})]
         if revision in (None, source.get("commit"), source.get("revision")) and (
@@ -194,11 +200,11 @@ def discard(pulled: Pulled) -> None:
     shutil.rmtree(pulled.staging, ignore_errors=True)
 
 
-def _record(hub: Hub, listing: Listing, chosen: tuple[RemoteFile, ...]) -> dict[str, Any]:
+def _record(host: Host, listing: Listing, chosen: tuple[RemoteFile, ...]) -> dict[str, Any]:
     """Return the origin of the files, for the manifest."""
     return {
         "repository": str(listing.address),
-        "endpoint": hub.endpoint,
+        "endpoint": host.endpoint,
         "revision": listing.revision,
         "commit": listing.commit,
         "pulled": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,23 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from packaging.utils import canonicalize_name
+
 from seedbed.core.errors import DataError, NotFoundError, UsageError
 
-RepoKind = Literal["model", "dataset"]
+RepoKind = Literal["model", "dataset", "package"]
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(rf"{_PART}(/{_PART})?")
 
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a repository: ``owner/name``, and whether it holds a model or a data set."""
+    """The address of a repository: ``owner/name`` of a model or a data set on the hub, or a package's name.
+
+    Attributes:
+        version: of a package; "" for the newest.
+    """
 
     repo: str
     kind: RepoKind = "model"
+    version: str = ""
 
     def __str__(self) -> str:
-        """Return the address as it is written on the command line."""
-        return f"hf:{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+        """Return the address as it is written on the command line, without a version."""
+        return f"pypi:{self.repo}" if self.kind == "package" else f"hf:{self.page}"
 
     @property
     def short(self) -> str:
@@ -33,7 +40,7 @@ class Address:
     @property
     def page(self) -> str:
         """Its path on the hub's site."""
-        return f"{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+        return {"model": "", "dataset": "datasets/", "package": "packages/"}[self.kind] + self.repo
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,13 @@ class Listing:
 
 
 def read_address(text: str) -> Address:
-    """Parse an address: ``owner/name``, ``hf:owner/name``, ``hf:datasets/owner/name`` or a page's address.
+    """Parse an address: ``owner/name``, ``hf:owner/name``, ``hf:datasets/owner/name``, ``pypi:name``, or a page's.
 
     Raises:
         UsageError: it is none of these.
     """
+    if text.startswith("pypi:"):
+        return _package(text)
     rest = re.sub(r"^(hf:(//)?|https://(huggingface\.co|hf\.co)/)", "", text.strip()).strip("/")
     kind: RepoKind = "dataset" if rest.startswith("datasets/") else "model"
     repo = rest.removeprefix("datasets/").removeprefix("models/")
@@ -91,9 +100,19 @@ def read_address(text: str) -> Address:
         raise UsageError(
             f"{text!r} is no repository",
             why="one is written as OWNER/NAME, of letters, digits, '.', '_' and '-'",
-            fix="write for instance `hf:OWNER/NAME` or `hf:datasets/OWNER/NAME`",
+            fix="write for instance `hf:OWNER/NAME`, `hf:datasets/OWNER/NAME` or `pypi:NAME`",
         )
     return Address(repo, kind)
+
+
+def _package(text: str) -> Address:
+    """Parse ``pypi:NAME`` or ``pypi:NAME==VERSION`` (PEP 508's names)."""
+    name, _, version = text.removeprefix("pypi:").partition("==")
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", name):
+        raise UsageError(
+            f"{text!r} names no package", why=f"{name!r} cannot be one", fix="write pypi:NAME or pypi:NAME==VERSION"
+        )
+    return Address(canonicalize_name(name), "package", version)
 
 
 def check_path(path: str, where: str) -> str:

@@ -19,7 +19,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import Field, PrivateAttr
 
-from seedbed.chat.messages import Delta, Message, Reply, Tool, Usage
+from seedbed.chat.messages import Delta, Message, Reply, Tool
 from seedbed.chat.model import ChatModel
 from seedbed.inference.parameters import Grammar
 
@@ -57,9 +57,7 @@ class SeedbedChat(BaseChatModel):
         *_, last = self._deltas(messages, stop, kwargs)
         reply = cast(Reply, last.reply)
         calls = [{"name": one.name, "args": _arguments(one.arguments), "id": one.id} for one in reply.tool_calls]
-        message = AIMessage(
-            reply.text, tool_calls=calls, usage_metadata=_usage(reply.usage), response_metadata=_told(reply)
-        )
+        message = AIMessage(reply.text, tool_calls=calls, **_told(reply))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -150,19 +148,11 @@ def _last(reply: Reply) -> AIMessageChunk:
         tool_call_chunk(name=one.name, args=one.arguments, id=one.id, index=place)
         for place, one in enumerate(reply.tool_calls)
     ]
-    return AIMessageChunk(
-        content="",
-        tool_call_chunks=calls,
-        usage_metadata=_usage(reply.usage),
-        response_metadata=_told(reply),
-        chunk_position="last",
-    )
+    return AIMessageChunk(content="", tool_call_chunks=calls, chunk_position="last", **_told(reply))
 
 
 def _told(reply: Reply) -> dict[str, Any]:
-    return {"model_name": reply.model, "model_provider": "seedbed", "finish_reason": reply.finish}
-
-
-def _usage(usage: Usage) -> Any:
-    read, written = usage.prompt_tokens, usage.completion_tokens
-    return {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+    read, written = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+    about = {"model_name": reply.model, "model_provider": "seedbed", "finish_reason": reply.finish}
+    return {"usage_metadata": usage, "response_metadata": about}

@@ -15,16 +15,13 @@ def attention_mask(
     start: int,
     length: int,
     device: torch.device,
-    real: Tensor | None = None,
-    relative: nn.Module | None = None,
+    real: Tensor | None = None,  # (B, S) which positions are text and not padding
+    relative: nn.Module | None = None,  # T5's learned bias
 ) -> tuple[Tensor | None, bool]:
     """Return the mask of positions ``start … start + length - 1`` over all so far, and whether it is plainly causal.
 
     A mask is bool (True: seen) or float (added to scores), broadcast to (B, H, T, S); None where none is needed: then
     the kernel that knows causal attention is fastest.
-
-    Args:
-        real: (B, S) which positions are text and not padding. relative: T5's learned bias.
     """
     window = config.window if kind == "sliding" else None
     unlimited = window is None or window >= start + length
@@ -33,7 +30,10 @@ def attention_mask(
         return None, config.causal and length > 1
     query = torch.arange(start, start + length, device=device)
     key = torch.arange(start + length, device=device)
-    seen = _seen(query, key, config.causal, window)
+    back = query[:, None] - key[None]  # (T, S)
+    seen = back >= 0 if config.causal else torch.ones_like(back, dtype=torch.bool)
+    if window is not None:
+        seen = seen & (back < window)
     if real is not None:
         seen = seen & padding_mask(real)
     if not biased:
@@ -45,10 +45,3 @@ def attention_mask(
 def padding_mask(real: Tensor) -> Tensor:
     """Return the mask of text (B, S) as (B, 1, 1, S)."""
     return real.bool()[:, None, None, :]
-
-
-def _seen(query: Tensor, key: Tensor, causal: bool, window: int | None) -> Tensor:
-    """Return True where a query position sees a key position (T, S)."""
-    back = query[:, None] - key[None]
-    seen = back >= 0 if causal else torch.ones_like(back, dtype=torch.bool)
-    return seen if window is None else seen & (back < window)

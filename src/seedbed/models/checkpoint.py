@@ -12,8 +12,7 @@ from torch import Tensor
 class Checkpoint(Protocol):
     """Tensors by name. Opening one reads its headers only."""
 
-    origin: str
-    """The path, for messages."""
+    origin: str  # the path, for messages
 
     def names(self) -> Sequence[str]:
         """Return the names of all tensors, in the file's order."""
@@ -27,8 +26,7 @@ class Checkpoint(Protocol):
     def read(self, name: str) -> Tensor:
         """Read one tensor, contiguous, in the file's precision; quantized ones come dequantized to float32.
 
-        Raises:
-            CorruptError: the file ends early or was changed while it was open.
+        Raises CorruptError where the file ends early or was changed while it was open.
         """
 
 

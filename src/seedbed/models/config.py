@@ -17,10 +17,8 @@ PositionKind = Literal["rope", "learned", "sinusoidal", "alibi", "relative", "no
 MlpKind = Literal["gated", "plain", "none"]
 HeadKind = Literal["lm", "mlm", "sequence", "token", "span", "none"]
 PoolKind = Literal["first", "last", "mean"]
-_MANY = 2**27
-"""More than any size of a model; what is larger is a mistake, and sizes up to it can be multiplied."""
-_MOST_EXPERTS = 100_000
-"""In all layers together; each is a module, which takes memory even before it has weights."""
+_MANY = 2**27  # more than any size of a model; what is larger is a mistake, and sizes up to it can be multiplied
+_MOST_EXPERTS = 100_000  # in all layers together; each is a module, which takes memory even before it has weights
 
 
 @dataclass(frozen=True)

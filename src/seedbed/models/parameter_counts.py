@@ -14,8 +14,7 @@ from seedbed.models.config import AnyConfig, ModelConfig, stacks
 from seedbed.models.factory import skeleton
 from seedbed.models.stack import attends
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
-"""Bytes a parameter."""
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}  # bytes a parameter
 KINDS = ("embedding", "attention", "recurrent", "feed-forward", "norm", "bias", "head")
 _TABLES = {"embedding", "position", "segment", "relative"}
 """Parts whose weight is read row by row and multiplies nothing."""
@@ -23,31 +22,18 @@ _TABLES = {"embedding", "position", "segment", "relative"}
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """The parameters of a model, and how many of them one token needs.
+    """The parameters of a model, and how many of them one token needs."""
 
-    Attributes:
-        parameters: count by kind; biases are a kind of their own, a tied parameter counts once.
-        read: parameters that are read for one token: no rows of tables that are only looked up, active experts only.
-        largest: parameters of the largest tensor.
-        cache: keys and values of one position, in numbers, over all layers that keep every position.
-        window_cache: keys and values of all sliding-window layers, in numbers.
-        context: longest context.
-        generates: whether it writes text, token by token.
-        tied: name → the parameter that it shares.
-        matrix_parameters: those of ``read`` that are matrices, which multiply every token.
-        attention_channels: layers · heads · head size, for attention's own FLOPs.
-    """
-
-    parameters: dict[str, int]
-    read: int
-    largest: int
-    cache: int
-    window_cache: int
-    context: int
-    generates: bool
-    tied: dict[str, str] = field(default_factory=dict)
-    matrix_parameters: int = 0
-    attention_channels: int = 0
+    parameters: dict[str, int]  # by kind; biases are a kind of their own, a tied parameter counts once
+    read: int  # parameters read for one token: no rows of tables that are only looked up, active experts only
+    largest: int  # parameters of the largest tensor
+    cache: int  # keys and values of one position, in numbers, over all layers that keep every position
+    window_cache: int  # keys and values of all sliding-window layers, in numbers
+    context: int  # longest context
+    generates: bool  # whether it writes text, token by token
+    tied: dict[str, str] = field(default_factory=dict)  # name → the parameter that it shares
+    matrix_parameters: int = 0  # those of ``read`` that are matrices, which multiply every token
+    attention_channels: int = 0  # layers · heads · head size, for attention's own FLOPs
 
     @property
     def total(self) -> int:
@@ -89,19 +75,10 @@ def count_parameters(config: AnyConfig) -> ParameterCounts:
         used = size * _used_share(config, tied.get(name, name), multiplied)
         read += used
         matrices += round(used) if parameter.ndim == 2 else 0
-    last = stacks(config)[-1]
-    cache, window_cache = _cache(last)
+    last, channels = stacks(config)[-1], sum(map(_attention_channels, stacks(config)))
+    generates = last.head == "lm" and last.causal
     return ParameterCounts(
-        counts,
-        round(read),
-        largest,
-        cache,
-        window_cache,
-        last.max_length,
-        last.head == "lm" and last.causal,
-        tied,
-        matrices,
-        sum(map(_attention_channels, stacks(config))),
+        counts, round(read), largest, *_cache(last), last.max_length, generates, tied, matrices, channels
     )
 
 

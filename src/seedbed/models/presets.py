@@ -27,11 +27,7 @@ def presets() -> Mapping[str, AnyConfig]:
 
 
 def preset(name: str) -> ModelConfig:
-    """Return the shape of a published language model by name.
-
-    Raises:
-        UsageError: there is no such preset.
-    """
+    """Return the shape of a published language model by name; raises UsageError if there is none."""
     decoders = {
         name: shape for name, shape in presets().items() if isinstance(shape, ModelConfig) and shape.head == "lm"
     }
@@ -45,12 +41,8 @@ def preset(name: str) -> ModelConfig:
 def default_model(depth: int, vocab_size: int, context: int, **changes: Any) -> ModelConfig:
     """Return our default shape: RMSNorm, RoPE, grouped-query attention, gated MLP, tied embeddings, QK norm.
 
-    Args:
-        depth: blocks; the width is 64 a block, with one query head per 64 channels and half as many key/value heads.
-        changes: fields to set otherwise.
-
-    Raises:
-        ValueError: two fields contradict.
+    ``depth``: blocks; the width is 64 a block, with one query head per 64 channels and half as many key/value heads.
+    ``changes``: fields to set otherwise; raises ValueError where two fields contradict.
     """
     return ModelConfig(**default_shape(depth, vocab_size, context, **changes))
 

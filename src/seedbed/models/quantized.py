@@ -19,22 +19,14 @@ from seedbed.models.decoder import Decoder
 
 def without_values(model: Decoder, name: str) -> None:
     """Replace layers by quantized ones without values, for a model whose weights are about to be loaded."""
-    replace_layers(model, scheme_by_name(name), _empty_like)
+    replace_layers(model, scheme_by_name(name), lambda w, scheme: empty(w.shape[0], w.shape[1], scheme, w.device))
 
 
 def scheme_by_name(name: str) -> Scheme:
-    """Return a scheme by name.
-
-    Raises:
-        UsageError: there is no such scheme.
-    """
+    """Return a scheme by name; raises UsageError if there is none."""
     if name not in SCHEMES:
         raise UsageError(f"there is no quantization {name!r}", why=f"they are {', '.join(SCHEMES)}", fix="choose one")
     return SCHEMES[name]
-
-
-def _empty_like(weight: Tensor, scheme: Scheme) -> Packed:
-    return empty(weight.shape[0], weight.shape[1], scheme, weight.device)
 
 
 def replace_layers(model: Decoder, scheme: Scheme, make: Callable[[Tensor, Scheme], Packed]) -> None:

@@ -42,11 +42,10 @@ class Stack(nn.Module):
         self.segment = Embedding(config.segments, config.d_model) if config.segments else None
         self.embedding_norm = self._norm() if config.embedding_norm else None
         self.dropout = nn.Dropout(config.dropout)
-        self.relative = (
-            RelativeBias(config.n_heads, config.relative_buckets, config.relative_distance, causal=config.causal)
-            if config.position == "relative"
-            else None
-        )
+        self.relative = None
+        if config.position == "relative":
+            buckets, distance = config.relative_buckets, config.relative_distance
+            self.relative = RelativeBias(config.n_heads, buckets, distance, causal=config.causal)
         self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.n_layers))
         self.norm = self._norm() if config.final_norm else nn.Identity()
         self.checkpoint_activations = False
@@ -56,18 +55,12 @@ class Stack(nn.Module):
         ids: Tensor,
         states: list[State] | None = None,
         *,
-        real: Tensor | None = None,
-        segments: Tensor | None = None,
-        memory: Tensor | None = None,
-        memory_real: Tensor | None = None,
+        real: Tensor | None = None,  # (B, S) bool, which of all positions so far are text and not padding; None: all
+        segments: Tensor | None = None,  # (B, T) kind of segment; 0 where it is None
+        memory: Tensor | None = None,  # (B, M, D) an encoder's output
+        memory_real: Tensor | None = None,  # (B, M) which of it is text
     ) -> tuple[Tensor, list[State] | None]:
-        """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``.
-
-        Args:
-            real: (B, S) bool, which of all positions so far are text and not padding; None if all are.
-            segments: (B, T) kind of segment; 0 where it is None.
-            memory: (B, M, D) an encoder's output, and ``memory_real`` (B, M) which of it is text.
-        """
+        """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``."""
         start = _positions_before(states)
         x = self.dropout(self._embed(ids, start, segments))
         contexts = {kind: self._context(kind, start, ids, real, memory, memory_real) for kind in set(self.kinds)}
@@ -122,21 +115,10 @@ class Stack(nn.Module):
         return make_norm(self.config.norm, self.config.d_model, self.config.norm_eps)
 
     def _block(self, layer: int) -> Block:
-        config = self.config
+        config, kind = self.config, self.config.mixer(layer)
+        mixer = self._attention(Attention) if attends(kind) else Recurrent(kind, config.d_model)
         cross = self._attention(CrossAttention) if config.cross else None
-        return Block(
-            self._mixer(config.mixer(layer)),
-            self._feedforward(layer),
-            self._norm,
-            config.norm_place,
-            cross,
-            config.dropout,
-        )
-
-    def _mixer(self, kind: MixerKind) -> nn.Module:
-        if kind in ("rnn", "lstm", "gru"):
-            return Recurrent(kind, self.config.d_model)
-        return self._attention(Attention)
+        return Block(mixer, self._feedforward(layer), self._norm, config.norm_place, cross, config.dropout)
 
     def _attention(self, kind: type[Attention]) -> Attention:
         config = self.config

@@ -7,7 +7,6 @@ read when they are first used and can be dropped; others are copied, as training
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +36,7 @@ M = TypeVar("M", bound=AnyModel, covariant=True)
 class Loaded(Generic[M]):
     """A model ready to use: in evaluation mode, with its tokenizer.
 
-    Attributes:
-        published: for a model from elsewhere, its family and configuration as published.
+    ``published``: for a model from elsewhere, its family and configuration as published.
     """
 
     model: M
@@ -55,17 +53,12 @@ def save_model(
     folder: Path,
     model: AnyModel,
     tokenizer: Tokenizer,
-    quantization: str | None = None,
-    published: Mapping[str, Any] | None = None,
+    quantization: str | None = None,  # how ``transform.quantize`` has treated the model
+    published: Mapping[str, Any] | None = None,  # what is known of a model from elsewhere, kept for exports
 ) -> None:
     """Write weights, configuration and tokenizer into a folder (an artifact's draft).
 
-    Args:
-        quantization: how ``transform.quantize`` has treated the model.
-        published: what is known of a model from elsewhere, kept for exports.
-
-    Raises:
-        UsageError: the tokenizer has more tokens than the model.
+    Raises UsageError where the tokenizer has more tokens than the model.
     """
     rows = vocabulary(model.config)
     if tokenizer.vocab_size > rows:
@@ -85,8 +78,7 @@ def load_any(
 ) -> Loaded[AnyModel]:
     """Load a model of any kind and check that its tokenizer is the one it was trained with.
 
-    Args:
-        dtype: the precision of float weights; by default float32 on CPUs, as "stored" elsewhere.
+    ``dtype``: the precision of float weights; by default float32 on CPUs, as "stored" elsewhere.
 
     Raises:
         CorruptError: a file is damaged, or the weights do not fit the configuration.
@@ -105,11 +97,7 @@ def load_any(
 
 
 def load_model(artifact: Artifact, device: torch.device | str = "cpu", dtype: Precision | None = None) -> LoadedModel:
-    """Load a decoder; see :func:`load_any`.
-
-    Raises:
-        UsageError: the model is no decoder.
-    """
+    """Load a decoder as :func:`load_any` does; raises UsageError for a model that is none."""
     config = read_config(read_description(artifact)["model"])
     if isinstance(config, EncoderDecoderConfig) or config.head != "lm":
         raise UsageError(
@@ -131,8 +119,7 @@ def load_tokenizer(artifact: Artifact) -> Tokenizer:
 
 def read_description(artifact: Artifact) -> dict[str, Any]:
     """Read a model's config.json."""
-    described: dict[str, Any] = json.loads(artifact.file(CONFIG).read_text(encoding="utf-8"))
-    return described
+    return dict(files.read_json(artifact.file(CONFIG)))
 
 
 def read_config(table: Mapping[str, Any]) -> AnyConfig:
@@ -190,11 +177,7 @@ def save_weights(model: AnyModel, path: Path, *, trained: bool = False) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill the parameters that are trained in place.
-
-    Raises:
-        CorruptError: the file cannot be read, or its names and shapes are not the model's.
-    """
+    """Fill the parameters that are trained in place; raises CorruptError for a damaged file or another model's."""
     wanted = _own_tensors(cast(AnyModel, model), trained=True)
     stored = _read(path, wanted)
     for name, tensor in wanted.items():

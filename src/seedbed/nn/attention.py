@@ -18,34 +18,22 @@ from seedbed.nn.position import rotate
 
 
 class Attention(nn.Module):
-    """Multi-head attention over the positions so far.
-
-    Args:
-        size: model width D.
-        heads: query heads H.
-        kv_heads: key/value heads; H is a multiple of it.
-        head_dim: channels a head.
-        qkv_bias: q, k and v have biases. out_bias: the output projection has one.
-        qk_norm: the kind of norm over each head's q and k (Dehghani et al. 2023), or None.
-        scale: what scores are multiplied with; default 1 / sqrt(head_dim).
-        cap: scores s become cap · tanh(s / cap) (Gemma 2, Riviere et al. 2024, section 2), or None.
-        dropout: share of attention weights dropped in training.
-    """
+    """Multi-head attention over the positions so far."""
 
     def __init__(
         self,
-        size: int,
-        heads: int,
-        kv_heads: int,
-        head_dim: int,
+        size: int,  # model width D
+        heads: int,  # query heads H
+        kv_heads: int,  # key/value heads; H is a multiple of it
+        head_dim: int,  # channels a head
         *,
-        qkv_bias: bool = False,
-        out_bias: bool = False,
-        qk_norm: NormKind | None = None,
+        qkv_bias: bool = False,  # q, k and v have biases
+        out_bias: bool = False,  # the output projection has one
+        qk_norm: NormKind | None = None,  # the norm over each head's q and k (Dehghani et al. 2023)
         norm_eps: float = 1e-6,
-        scale: float | None = None,
-        cap: float | None = None,
-        dropout: float = 0.0,
+        scale: float | None = None,  # what scores are multiplied with; default 1 / sqrt(head_dim)
+        cap: float | None = None,  # scores s become cap · tanh(s / cap) (Gemma 2, Riviere et al. 2024, section 2)
+        dropout: float = 0.0,  # share of attention weights dropped in training
     ) -> None:
         super().__init__()
         self.head_dim, self.groups, self.dropout = head_dim, heads // kv_heads, dropout

@@ -22,24 +22,16 @@ class CrossState(NamedTuple):
 
 
 class Block(nn.Module):
-    """One layer around an exchangeable mixer.
-
-    Args:
-        mixer: a module with the face of `seedbed.nn.mixer.Mixer`.
-        feedforward: (B, T, D) → (B, T, D), or None for a mixer alone.
-        norms: makes a norm of the stream's width.
-        cross: attention to an encoder, between mixer and feed-forward layer; only with norms "pre" or "post".
-        dropout: share of each part's output dropped in training.
-    """
+    """One layer around an exchangeable mixer, a module as `seedbed.nn.mixer` describes it."""
 
     def __init__(
         self,
         mixer: nn.Module,
-        feedforward: nn.Module | None,
-        norms: Callable[[], nn.Module],
+        feedforward: nn.Module | None,  # (B, T, D) → (B, T, D), or None for a mixer alone
+        norms: Callable[[], nn.Module],  # makes a norm of the stream's width
         place: NormPlace = "pre",
-        cross: nn.Module | None = None,
-        dropout: float = 0.0,
+        cross: nn.Module | None = None,  # attention to an encoder, in between; only with norms "pre" or "post"
+        dropout: float = 0.0,  # share of each part's output dropped in training
     ) -> None:
         super().__init__()
         self.mixer, self.cross, self.feedforward, self.place = mixer, cross, feedforward, place

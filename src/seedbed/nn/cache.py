@@ -37,8 +37,7 @@ class KVCache:
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values (B, H_kv, T, D) of the next T positions; returns views of all that is filled.
 
-        Raises:
-            CapacityError: there is no room for T more.
+        Raises CapacityError where there is no room for T more.
         """
         end = self.used + k.shape[2]
         if end > self.length:

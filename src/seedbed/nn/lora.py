@@ -8,10 +8,8 @@ and training additions to embeddings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,15 +26,10 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Adapter:
-    """All that training changed.
+    """All that training changed."""
 
-    Attributes:
-        additions: by the path of a linear layer or embedding (whose n are its rows).
-        replaced: whole tensors by parameter name: layers that were trained in full, biases.
-    """
-
-    additions: Mapping[str, LowRank]
-    replaced: Mapping[str, Tensor]
+    additions: Mapping[str, LowRank]  # by the path of a linear layer or embedding (whose n are its rows)
+    replaced: Mapping[str, Tensor]  # whole tensors by parameter name: layers that were trained in full, biases
 
 
 class LowRankLinear(nn.Module):
@@ -47,14 +40,12 @@ class LowRankLinear(nn.Module):
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
-        self.base, self.scale, self.active = base, alpha / rank, True
+        self.base, self.scale = base, alpha / rank
         self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, k) → (…, n)."""
-        if not self.active:
-            return cast(Tensor, self.base(x))
         y: Tensor = self.base(x) + self.scale * (x @ self.down.T) @ self.up.T
         return y
 
@@ -85,20 +76,6 @@ def additions(model: nn.Module) -> dict[str, LowRank]:
         for path, layer in model.named_modules()
         if isinstance(layer, LowRankLinear)
     }
-
-
-@contextmanager
-def switched_off(model: nn.Module) -> Iterator[None]:
-    """Compute without the additions inside the block: the model it was before, bit for bit, at no cost in memory."""
-    layers = [layer for layer in model.modules() if isinstance(layer, LowRankLinear)]
-    before = [layer.active for layer in layers]
-    for layer in layers:
-        layer.active = False
-    try:
-        yield
-    finally:
-        for layer, active in zip(layers, before, strict=True):
-            layer.active = active
 
 
 def fold(model: nn.Module) -> None:

@@ -1,40 +1,28 @@
-"""The interface of mixers: layers that move information between positions and leave a state behind."""
+"""The interface of mixers: layers that move information between positions and leave a state behind.
+
+A mixer is a module ``forward(x, state, context) -> (y, state)`` with x and y (B, T, D); recurrent ones start from zeros
+where the state is None.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from seedbed.nn.position import Rotation
 
-State = Any
-"""A mixer's memory of earlier positions: a KVCache, (h, c) of an LSTM, h of a GRU … or None at the start."""
+State = Any  # a mixer's memory of earlier positions: a KVCache, (h, c) of an LSTM, h of a GRU … or None at the start
 
 
 @dataclass(frozen=True)
 class Context:
-    """Tables and masks that are computed once per forward and kind of layer, outside the mixers.
+    """Tables and masks that are computed once per forward and kind of layer, outside the mixers."""
 
-    Attributes:
-        rotation: rotary tables of these positions, or None.
-        mask: what is seen (bool) or added to the scores (float), broadcast to (B, H, T, S); None where plain causal or
-            full attention is right.
-        causal: T positions attend causally among themselves and nothing came before.
-        memory: an encoder's output (B, S, D) for cross-attention; None once its keys and values are cached.
-        memory_mask: as ``mask``, for the memory.
-    """
-
-    rotation: Rotation | None = None
+    rotation: Rotation | None = None  # rotary tables of these positions
+    # what is seen (bool) or added to the scores (float), broadcast to (B, H, T, S); None: plainly causal, or everything
     mask: Tensor | None = None
-    causal: bool = True
-    memory: Tensor | None = None
-    memory_mask: Tensor | None = None
-
-
-class Mixer(Protocol):
-    """(B, T, D) → (B, T, D), carrying state from the positions before to the positions after."""
-
-    def forward(self, x: Tensor, state: State, context: Context) -> tuple[Tensor, State]:
-        """Mix positions. Without state to start from, recurrent mixers start from zeros."""
+    causal: bool = True  # T positions attend causally among themselves and nothing came before
+    memory: Tensor | None = None  # an encoder's output (B, S, D); None once its keys and values are cached
+    memory_mask: Tensor | None = None  # as ``mask``, for the memory

@@ -20,17 +20,11 @@ Mix = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]
 
 @dataclass(frozen=True)
 class AttentionGroup:
-    """Rows of a batch that attend in one operation.
+    """Rows of a batch that attend in one operation."""
 
-    Attributes:
-        rows: which of the batch.
-        places: of the S positions they see in the pages: (rows, S), or a slice for one row.
-        mask, causal: as in :class:`seedbed.nn.mixer.Context`.
-    """
-
-    rows: slice
-    places: Tensor | slice
-    mask: Tensor | None
+    rows: slice  # which of the batch
+    places: Tensor | slice  # of the S positions they see in the pages: (rows, S), or a slice for one row
+    mask: Tensor | None  # this and the next as in :class:`seedbed.nn.mixer.Context`
     causal: bool
 
 

@@ -39,22 +39,15 @@ class RopeScaling:
 
 
 def rotation(
-    start: int | Tensor,
+    start: int | Tensor,  # the same for all sequences, or (B, 1) one for each
     length: int,
-    size: int,
-    theta: float,
+    size: int,  # channels of a head that are rotated; even
+    theta: float,  # the base of the wavelengths, 10000 in the paper
     device: torch.device | None = None,
     scaling: RopeScaling | None = None,
-    context: int = 0,
+    context: int = 0,  # the model's longest context, by which longrope chooses its factors
 ) -> Rotation:
-    """Return the rotation of positions ``start … start + length - 1``.
-
-    Args:
-        start: the same for all sequences, or (B, 1) one for each.
-        size: channels of a head that are rotated; even.
-        theta: the base of the wavelengths, 10000 in the paper.
-        context: the model's longest context, by which longrope chooses its factors.
-    """
+    """Return the rotation of positions ``start … start + length - 1``."""
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float32, device=device) / size)  # (D/2,)
     gain = 1.0
     if scaling is not None:
@@ -90,7 +83,7 @@ def _linear(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> 
     return frequency / how.factor, 1.0
 
 
-def _llama3(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
+def llama3(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
     """Long wavelengths are stretched, short ones left alone, those between mixed (Llama 3.1's code)."""
     turns = how.original_length * frequency / (2 * math.pi)  # within the original context
     mix = ((turns - how.low_frequency) / (how.high_frequency - how.low_frequency)).clamp(0, 1)
@@ -121,9 +114,14 @@ def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -
     valid; some implementations switch in the middle of a sequence.
     """
     factors = how.factors if context > how.original_length else how.short_factors
-    ratio = max(1.0, context / how.original_length)
-    default = math.sqrt(1 + math.log(ratio) / math.log(how.original_length)) if ratio > 1 else 1.0
-    return frequency / frequency.new_tensor(factors), how.gain if how.gain is not None else default
+    gain = how.gain if how.gain is not None else longrope_gain(context, how.original_length)
+    return frequency / frequency.new_tensor(factors), gain
 
 
-_SCALINGS = {"linear": _linear, "llama3": _llama3, "yarn": _yarn, "longrope": _longrope}
+def longrope_gain(context: int, original: int) -> float:
+    """Return LongRoPE's default factor of cos and sin."""
+    ratio = context / original
+    return math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
+
+
+_SCALINGS = {"linear": _linear, "llama3": llama3, "yarn": _yarn, "longrope": _longrope}

@@ -6,20 +6,18 @@ In a block they take attention's place layer by layer; the state makes streaming
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor, nn
 
 from seedbed.nn.mixer import Context, State
 
-RecurrentKind = Literal["rnn", "lstm", "gru"]
 _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
     """One recurrent layer of width D; its state is h, or (h, c) for the LSTM."""
 
-    def __init__(self, kind: RecurrentKind, size: int) -> None:
+    def __init__(self, kind: str, size: int) -> None:
         super().__init__()
         self.cell = _CELLS[kind](size, size, batch_first=True)
 

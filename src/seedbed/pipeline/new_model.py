@@ -38,8 +38,7 @@ class ModelSettings:
     def config(self, vocab_size: int) -> AnyConfig:
         """Return the model's configuration for a vocabulary.
 
-        Raises:
-            UsageError: there is no such preset, or two fields contradict (ConfigError).
+        Raises UsageError where there is no such preset, ConfigError where two fields contradict.
         """
         shape = self._shape(vocab_size)
         if self.architecture == "encoder-decoder":

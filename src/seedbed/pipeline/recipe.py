@@ -7,43 +7,20 @@ Stages run in their order and hand artifacts on. What a kind of stage can be tol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from seedbed.core import config
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.config import Variant, setting
-from seedbed.core.errors import NotFoundError
+from seedbed.core.errors import ConfigError, NotFoundError
 from seedbed.pipeline.former_recipes import refuse_former
 
+if TYPE_CHECKING:  # it needs torch, and comparing recipes does not
+    from seedbed.pipeline.workspace import Workspace
+
 DEFAULT = "quickstart"
-
-
-class StageWork(Protocol):
-    """The surroundings of a stage: the library, its own names, and what earlier stages made."""
-
-    library: Library
-    resume: bool
-
-    @property
-    def command(self) -> str:
-        """The command that began the run, for reports."""
-
-    def latest(self, kind: str) -> Artifact:
-        """Return the newest artifact of a kind that an earlier stage made."""
-
-    def find(self, reference: str, kind: str) -> Artifact:
-        """Return what an earlier stage of this name made, or else the library's artifact of this name."""
-
-    def called(self, stage: Stage) -> str:
-        """Return the name of a stage's artifact."""
-
-    def folder(self, stage: Stage) -> Path:
-        """Return a stage's working folder."""
-
-    def config(self, stage: Stage) -> dict[str, Any]:
-        """Return what an artifact's manifest keeps of its making."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +57,56 @@ class Recipe:
         if twice := sorted({title for title in titles if titles.count(title) > 1}):
             raise ValueError(f"two stages are called {twice[0]}: give one a name of its own")
 
+
+@dataclass
+class StageWork:
+    """The surroundings of a stage: the library, its own names, and what earlier stages made."""
+
+    recipe: Recipe
+    library: Library
+    run: Workspace
+    resume: bool
+    made: dict[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The command that began the run, for reports."""
+        return self.run.command
+
+    def latest(self, kind: str) -> Artifact:
+        """Return the newest artifact of a kind that an earlier stage made."""
+        if found := newest(self.made, kind):
+            return found
+        raise ConfigError(
+            f"a stage of the recipe needs {kind}",
+            why=f"no stage before it makes any: {', '.join(self.made) or 'it is the first'}",
+            fix=f"put a stage that makes {kind} before it",
+        )
+
+    def find(self, reference: str, kind: str) -> Artifact:
+        """Return what a stage or the library calls so; once found, a run keeps it, whatever the name comes to mean."""
+        if reference in self.made:
+            return self.library.get(self.made[reference].id, kind)
+        key = f"{kind} {reference}"
+        return self.run.made(key, self.library) or self.run.finish(key, self.library.get(reference, kind))
+
     def called(self, stage: Stage) -> str:
         """Return the name of a stage's artifact: the recipe's own for its last model."""
-        last = next((one for one in reversed(self.stage) if one.makes == "model"), None)
-        return self.name if stage is last else f"{self.name}-{stage.title}"
+        last = next((one for one in reversed(self.recipe.stage) if one.makes == "model"), None)
+        return self.recipe.name if stage is last else f"{self.recipe.name}-{stage.title}"
+
+    def folder(self, stage: Stage) -> Path:
+        """Return a stage's working folder."""
+        return self.run.folder / stage.title
+
+    def config(self, stage: Stage) -> dict[str, Any]:
+        """Return what an artifact's manifest keeps of its making."""
+        return {"recipe": config.to_dict(self.recipe), "stage": stage.title, "command": self.command}
+
+
+def newest(made: dict[str, Artifact], kind: str) -> Artifact | None:
+    """Return the artifact of a kind that was made last."""
+    return next((artifact for artifact in reversed(made.values()) if artifact.kind == kind), None)
 
 
 def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -102,11 +125,7 @@ def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 
 
 def recipe_path(name: str) -> Path:
-    """Return a recipe's path: as given, or that of one that comes with seedbed.
-
-    Raises:
-        NotFoundError: there is neither.
-    """
+    """Return a recipe's path: as given, or of one that comes with seedbed; NotFoundError where there is neither."""
     package = Path(__file__).resolve().parent.parent
     homes = [package / "recipes", package.parent.parent / "recipes"]
     shipped = [path for home in homes if home.is_dir() for path in sorted(home.glob("*.toml"))]

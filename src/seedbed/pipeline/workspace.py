@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from typing import Any
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import NotFoundError, UsageError
-from seedbed.pipeline.recipe import differences
 from seedbed.train import checkpoint
 
 STATE = "run.json"
@@ -60,22 +58,19 @@ class Workspace:
     def step(self) -> tuple[str, int]:
         """The training stage that has checkpoints, and the newest one's step."""
         for stage in sorted(path for path in self.folder.iterdir() if path.is_dir()):
-            found = checkpoint.checkpoints(stage / "checkpoints")
-            if found:
+            if found := checkpoint.checkpoints(stage / "checkpoints"):
                 return stage.name, checkpoint.step_of(found[-1])
         return "", 0
 
 
 def unfinished(library: Library) -> list[Workspace]:
     """All runs that have begun and are not finished."""
-    home = library.root / "work"
-    return [read(path.parent) for path in sorted(home.glob(f"*/{STATE}"))] if home.is_dir() else []
+    return [read(path.parent) for path in sorted(library.root.glob(f"work/*/{STATE}"))]
 
 
 def read(folder: Path) -> Workspace:
     """Read a working folder."""
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return Workspace(folder, **state)
+    return Workspace(folder, **files.read_json(folder / STATE))
 
 
 @contextmanager
@@ -86,7 +81,7 @@ def workspace(
 
     Raises:
         UsageError: the run is going on in another process; or it is unfinished and neither ``resume`` nor
-            ``restart`` is set; or the recipe is not the one it was started with.
+            ``restart`` is set.
         NotFoundError: there is nothing to resume.
     """
     folder = library.root / "work" / check_name(name)
@@ -98,7 +93,8 @@ def workspace(
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder, name):
-        work = _resumed(folder, recipe) if resume else Workspace(folder, recipe, command, _now())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        work = read(folder) if resume else Workspace(folder, recipe, command, now)
         work.save()
         yield work
         shutil.rmtree(folder)
@@ -117,18 +113,6 @@ def _make_room(folder: Path, name: str, restart: bool) -> None:
             shutil.rmtree(folder)
 
 
-def _resumed(folder: Path, recipe: dict[str, Any]) -> Workspace:
-    work = read(folder)
-    changed = differences(work.recipe, json.loads(json.dumps(recipe)))
-    if changed:
-        raise UsageError(
-            "the recipe is not the one this run was started with",
-            why=f"{', '.join(changed[:5])} changed",
-            fix="put it back to resume, or begin again with --restart",
-        )
-    return work
-
-
 @contextmanager
 def _lock(folder: Path, name: str) -> Iterator[None]:
     """Only one process works in a folder; the lock goes with the process."""
@@ -144,7 +128,3 @@ def _lock(folder: Path, name: str) -> Iterator[None]:
         ) from error
     finally:
         os.close(descriptor)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -17,16 +17,14 @@ from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentences
 from seedbed.rag.chains import CHAINS, Chain
-from seedbed.rag.chains.extract import extract
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.cite import Citation, cite
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, extract, is_refusal
 from seedbed.rag.scoring import leave_one_out, scorer_of
 from seedbed.search.contracts import Hit
-from seedbed.vectors.tfidf import TermWeights, coverage, terms
+from seedbed.vectors.words import TermWeights, coverage, terms
 
 Search = Callable[[str, int], Sequence[Hit]]
 """A function from a question and a number to that many passages at most, best first."""

@@ -45,12 +45,7 @@ class CollectionSettings:
 
 
 class Collection:
-    """A collection of documents to ask, opened by :meth:`open` or :meth:`create`.
-
-    Args:
-        folder: holds the settings and the store.
-        key: of the embedder's server.
-    """
+    """A collection of documents to ask, by :meth:`open` or :meth:`create`; ``key`` is of the embedder's server."""
 
     def __init__(self, folder: Path, settings: CollectionSettings, library: Library, key: str | None = None) -> None:
         self.folder, self.settings, self.name = folder, settings, folder.name
@@ -91,12 +86,9 @@ class Collection:
     def open(cls, library: Library, name: str, key: str | None = None) -> Collection:
         """Open the collection of that name.
 
-        Raises:
-            NotFoundError: there is none. CorruptError: its files are damaged.
+        Raises NotFoundError: there is none. CorruptError: its files are damaged.
         """
-        folder = home(library) / check_name(name)
-        if not (folder / SETTINGS).is_file():
-            raise _missing(library, name)
+        folder = _existing(library, name)
         return cls(folder, _read_settings(folder / SETTINGS), library, key)
 
     def close(self) -> None:
@@ -117,17 +109,12 @@ class Collection:
     def embedder(self) -> Embedder | None:
         """The embedder of the vectors; None before TF-IDF is fitted.
 
-        Raises:
-            UsageError: the model of that name is not the one that made them.
+        Raises UsageError: the model of that name is not the one that made them.
         """
         return self._model if self.settings.embedder != TFIDF else self._tfidf()
 
     def add(
-        self,
-        sources: Iterable[str],
-        limits: Limits | None = None,
-        *,
-        allow_private: bool = False,
+        self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
     ) -> ingest.IngestReport:
         """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``ingest.py``.
 
@@ -143,11 +130,7 @@ class Collection:
     def add_rows(
         self, database: str, query: str, column: str = "", limits: Limits | None = None
     ) -> ingest.IngestReport:
-        """Read what is new or has changed of a database query's rows, each a document; see ``sql_ingest.py``.
-
-        Raises:
-            UsageError, NotFoundError, DataError, CapacityError: as :func:`~seedbed.rag.sql_ingest.read_rows`.
-        """
+        """Read what is new or has changed of a database query's rows, each a document; see ``sql_ingest.py``."""
         report = sql_ingest.read_rows(self.store, self._split, database, query, column, limits)
         self.complete()
         return report
@@ -164,8 +147,7 @@ class Collection:
     def forget(self, source: str) -> int:
         """Delete a document, or all of a file, folder or address. Returns how many documents there were.
 
-        Raises:
-            NotFoundError: there is none of that name.
+        Raises NotFoundError: there is none of that name.
         """
         origins = ingest.origins_of(self.store, source)
         if not origins:
@@ -178,8 +160,7 @@ class Collection:
     def chunks_of(self, source: str) -> list[Chunk]:
         """Return a document's chunks, in its order; the path of a file may be relative.
 
-        Raises:
-            NotFoundError: there is no such document.
+        Raises NotFoundError: there is no such document.
         """
         names = ingest.names_of(source)
         chunks = next((found for name in names if (found := self.store.chunks_of(name))), None)
@@ -200,7 +181,8 @@ class Collection:
     ) -> list[Hit]:
         """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
         embedder = None if mode == "words" else self.embedder
-        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares=self.shares)
+        shares = TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
+        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares)
         return retriever.search(query, k, where, trace)
 
     @cached_property
@@ -209,11 +191,6 @@ class Collection:
         by_tokens = self.settings.split.by == "tokens"
         count = getattr(self.embedder, "count_tokens", None) if by_tokens else None
         return partial(split, settings=self.settings.split, count=count)
-
-    @property
-    def shares(self) -> HybridShares:
-        """The shares of words and vectors in a fused score: measured for TF-IDF, equal for a model's vectors."""
-        return TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
 
     def _tfidf(self) -> Latent | None:
         """Return the fitted TF-IDF, read again after another process has fitted it anew."""
@@ -249,14 +226,8 @@ def names(library: Library) -> list[str]:
 
 
 def remove(library: Library, name: str) -> None:
-    """Remove a collection.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    folder = home(library) / check_name(name)
-    if not (folder / SETTINGS).is_file():
-        raise _missing(library, name)
+    """Remove a collection. Raises NotFoundError: there is none."""
+    folder = _existing(library, name)
     grave = folder.with_name(f".removed-{os.urandom(4).hex()}")
     folder.rename(grave)
     shutil.rmtree(grave)
@@ -279,12 +250,16 @@ def _read_settings(path: Path) -> CollectionSettings:
         raise CorruptError("the settings of a collection cannot be read", why=f"{path}: {error}", fix=fix) from error
 
 
-def _missing(library: Library, name: str) -> NotFoundError:
-    return NotFoundError(
-        f"there is no collection {name!r}",
-        why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
-        fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
-    )
+def _existing(library: Library, name: str) -> Path:
+    """Return the folder of a collection. Raises NotFoundError: there is none."""
+    folder = home(library) / check_name(name)
+    if not (folder / SETTINGS).is_file():
+        raise NotFoundError(
+            f"there is no collection {name!r}",
+            why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
+            fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
+        )
+    return folder
 
 
 def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
-from seedbed.core.progress import ProgressBar, progress
+from seedbed.core.progress import progress
 from seedbed.documents.document import Chunk, Document
 from seedbed.documents.file_walk import STDLIB, folder_files
 from seedbed.documents.limits import Limits
@@ -50,12 +50,7 @@ def read_changed(
 ) -> IngestReport:
     """Keep the documents of what is new or has changed, and forget what went from folders.
 
-    Args:
-        sources: files, folders, web addresses, or "stdlib".
-
-    Raises:
-        NotFoundError: a path does not exist; nothing was read.
-        CapacityError: the disk is full; what was read before that is kept.
+    Sources and errors are those of :meth:`seedbed.rag.collection.Collection.add`.
     """
     check_paths(sources)
     wanted = list(dict.fromkeys(_wanted(sources)))
@@ -80,9 +75,10 @@ def check_paths(sources: Sequence[str]) -> None:
 
 
 def complete(store: Store, embedder: Embedder) -> None:
-    """Give every chunk that has no vector one by a model."""
+    """Give every chunk that has no vector one."""
     with progress("embedding", store.pending(), "chunks") as bar:
-        _advance(bar, store.complete(embedder.embed_documents))
+        for count in store.complete(embedder.embed_documents):
+            bar.advance(count)
 
 
 def complete_tfidf(store: Store) -> None:
@@ -98,15 +94,15 @@ def complete_tfidf(store: Store) -> None:
         if fitted is None or store.new_since(fitted.last_row) > (fitted.texts // 4 if fitted.texts >= _FEW else 0):
             fitted = Latent.fit(store.sample(FIT_TEXTS), texts=store.count(), last_row=store.last_row())
             store.remake(fitted.name, fitted.size, fitted.to_bytes())
-        with progress("embedding", store.pending(), "chunks") as bar:
-            _advance(bar, store.complete(fitted.embed_documents))
+        complete(store, fitted)
 
 
 def origins_of(store: Store, source: str) -> list[str]:
     """Return the origins that a name means: an origin, a document's, or all of a folder; a path may be relative."""
     known = store.origins()
     for name in names_of(source):
-        found = [one for one in known if one == name or _inside(one, name) or _row_of(one, name)]
+        is_query = name.startswith("sql:")  # whose rows are origins; see ``sql_ingest.py``
+        found = [one for one in known if one == name or _inside(one, name) or (is_query and one.startswith(f"{name}#"))]
         found = found or [one.origin for one in store.documents() if one.source == name]
         if found:
             return found
@@ -133,7 +129,8 @@ class _Adder:
             if digest == known:
                 report.unchanged.append(origin)
                 return
-            count = self._store.put(origin, digest, self._entries(documents))
+            entries = (Entry(one.source, self._split(one), one.title) for one in documents)
+            count = self._store.put(origin, digest, entries)
         except (_Unreadable, DataError) as error:  # DataError: a text that the store cannot keep
             cause = error.__cause__ if isinstance(error, _Unreadable) else error
             report.skipped.append(Skipped(origin, getattr(cause, "why", str(cause))))
@@ -153,10 +150,6 @@ class _Adder:
             return digest, (documents if size > _HELD else list(documents)), skips
         held = list(_guarded(reading))
         return sha256_text("\0".join(text for one in held for text in (one.source, one.text))), held, skips
-
-    def _entries(self, documents: Iterable[Document]) -> Iterator[Entry]:
-        for one in documents:
-            yield Entry(one.source, self._split(one), one.title)
 
 
 class _Unreadable(Exception):
@@ -205,15 +198,5 @@ def _origin(source: str | Path) -> str:
     return name_of(source) if isinstance(source, Path) else source
 
 
-def _row_of(origin: str, query: str) -> bool:
-    """Return whether an origin is a row of a database's query; see ``sql_ingest.py``."""
-    return query.startswith("sql:") and origin.startswith(f"{query}#")
-
-
 def _inside(origin: str, folder: str) -> bool:
     return origin.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _advance(bar: ProgressBar, counts: Iterable[int]) -> None:
-    for count in counts:
-        bar.advance(count)

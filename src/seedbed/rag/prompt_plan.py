@@ -4,13 +4,17 @@ Passages are taken whole, in order, as long as the prompt fits; the first that d
 (of a word, if it is the only passage and its first sentence is too long). The rest is reported, never dropped silently:
 a chain that can show it in another prompt does. Every prompt is counted whole, as the model's template renders it;
 counts of parts are never added.
+
+A document may say anything, also text that looks like an instruction or like the end of its own block. Nothing makes a
+model immune to that, so a passage stands in the user's message and never in the system's, its block is labelled, and
+the marks of blocks, inside a passage or a label, lose their bracket. Braces in a passage stay text because templates
+insert values once (``chat.prompts``), and special tokens because the tokenizer reads contents as plain text.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,14 +22,23 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel
 from seedbed.chat.prompts import Prompt
 from seedbed.core.errors import CapacityError
+from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans
-from seedbed.rag.passages import Passage, Show, quoted
+from seedbed.documents.text_spans import most
+from seedbed.rag.passages import Passage
 
 Template = Sequence[Message]
 """Messages with ``{names}`` in their contents, which :func:`fill` replaces."""
+Show = Callable[[Passage], str]
+"""A function that writes a passage into a prompt."""
 REPLY_TOKENS = 256
 """Tokens of a reply unless ``max_tokens`` says otherwise."""
 _prompt = lru_cache(maxsize=64)(Prompt)
+_MARK = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
+_HARMLESS = "‹"  # U+2039: reads like the bracket, and opens no block
+_NOT_IN_LABELS = re.compile(r"[\s<>\u2028\u2029\x00-\x1f\x7f]+")
+_LABEL = 80
+"""Characters of a label; a heading can be a whole sentence."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +48,35 @@ class PromptPlan:
     Attributes:
         shown: the passages in it; the last one may be cut.
         left: the passages without room, and the rest of the one that was cut.
-        tokens: of the prompt.
         room: tokens for the reply.
     """
 
     messages: list[Message]
     shown: tuple[Passage, ...]
     left: tuple[Passage, ...]
-    tokens: int
     room: int
+
+
+def quoted(passage: Passage) -> str:
+    """Write a passage as a labelled block that its text cannot close."""
+    text = _MARK.sub(_HARMLESS, passage.text)
+    return f"<passage {passage.number}: {label(passage.chunk)}>\n{text}\n</passage>"
+
+
+def label(chunk: Chunk) -> str:
+    """Return the origin of a chunk in one short line: the file's name, the page, the heading."""
+    name = re.split(r"[\\/]", chunk.source.rstrip("\\/"))[-1]
+    page = f", page {chunk.page}" if chunk.page is not None else ""
+    heading = f", {chunk.heading}" if chunk.heading else ""
+    # a heading's path reads "Install > On Linux": the bracket that would end the mark becomes a slash
+    line = " ".join(_NOT_IN_LABELS.sub(" ", f"{name}{page}{heading}".replace(" > ", " / ")).split())
+    return line if len(line) <= _LABEL else line[: _LABEL - 1] + "…"
 
 
 def fill(template: Template, **values: str) -> list[Message]:
     """Return the messages with every ``{name}`` replaced, once: braces in a value stay text.
 
-    Raises:
-        UsageError: a name in the template has no value.
+    Raises UsageError: a name in the template has no value.
     """
     prompts = [_prompt(message.text) for message in template]
     contents = [one.fill(**{name: values[name] for name in one.names if name in values}) for one in prompts]
@@ -81,15 +107,14 @@ def fit(
         passages: the most important first.
         values: replace the template's other names.
 
-    Raises:
-        CapacityError: the question alone, or with the first words of a passage, does not fit.
+    Raises CapacityError: the question alone, or with the first words of a passage, does not fit.
     """
 
     def count(some: Sequence[Passage]) -> int:
         return model.count_prompt(write(template, some, show, **values))
 
     allowed = model.context_window - room
-    whole = _most(len(passages), lambda number: count(passages[:number]) <= allowed)
+    whole = most(len(passages), lambda number: count(passages[:number]) <= allowed)
     if whole is None:
         raise _too_long(count(()), allowed, model.context_window)
     shown, left = list(passages[:whole]), list(passages[whole:])
@@ -100,31 +125,24 @@ def fit(
             left[:1] = _rest(left[0], kept.end)
         elif not shown:
             raise _too_long(count(()), allowed, model.context_window)
-    messages = write(template, shown, show, **values)
-    return PromptPlan(messages, tuple(shown), tuple(left), model.count_prompt(messages), room)
+    return PromptPlan(write(template, shown, show, **values), tuple(shown), tuple(left), room)
 
 
 def shorten(model: ChatModel, text: str, limit: int) -> str:
     """Return the text's first sentences (or words) that have at most ``limit`` tokens."""
     if model.count_tokens(text) <= limit:
         return text
-    for stops in ([end for _, end in sentence_spans(text)], _word_ends(text)):
-        end = _last(stops, lambda stop: model.count_tokens(text[:stop]) <= limit)
-        if end is not None:
-            return text[:end]
-    return ""
+    kinds = ([end for _, end in sentence_spans(text)], _word_ends(text))
+    return text[: _last(kinds, lambda stop: model.count_tokens(text[:stop]) <= limit)]
 
 
 def _cut(passage: Passage, fits: Callable[[Passage], bool], must: bool) -> Passage | None:
     """Return the longest beginning that fits and ends a sentence; a word or character if there ``must`` be one."""
-    candidates: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
+    kinds: list[Sequence[int]] = [[end for _, end in sentence_spans(passage.text)][:-1]]
     if must:
-        candidates += [_word_ends(passage.text), range(1, len(passage.text))]
-    for stops in candidates:
-        end = _last(stops, lambda stop: fits(replace(passage, end=passage.start + stop)))
-        if end is not None:
-            return replace(passage, end=passage.start + end)
-    return None
+        kinds += [_word_ends(passage.text), range(1, len(passage.text))]
+    end = _last(kinds, lambda stop: fits(replace(passage, end=passage.start + stop)))
+    return replace(passage, end=passage.start + end) if end else None
 
 
 def _rest(passage: Passage, start: int) -> list[Passage]:
@@ -137,24 +155,14 @@ def _word_ends(text: str) -> list[int]:
     return [word.end() for word in re.finditer(r"\S+", text)]
 
 
-def _last(stops: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """Return the last of the stops that fits, or None."""
-    found = _most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
-    return stops[found - 1] if found else None
+def _last(kinds: Iterable[Sequence[int]], fits: Callable[[int], bool]) -> int:
+    """Return the last stop that fits, of the first kind of stops of which one does; else 0."""
 
+    def fitting(stops: Sequence[int]) -> int:
+        found = most(len(stops), lambda number: number == 0 or fits(stops[number - 1]))
+        return stops[found - 1] if found else 0
 
-def _most(limit: int, fits: Callable[[int], bool]) -> int | None:
-    """Return the greatest number from 0 to ``limit`` that fits, or None; by doubling, then halving: counting is slow.
-
-    Longer texts have more tokens, but for one or two where pieces meet; the returned number was itself counted.
-    """
-    if not fits(0):
-        return None
-    high = 1
-    while high <= limit and fits(high):
-        high *= 2
-    low = high // 2
-    return low + bisect_left(range(low + 1, min(high, limit + 1)), True, key=lambda number: not fits(number))
+    return next(filter(None, map(fitting, kinds)), 0)
 
 
 def _too_long(tokens: int, allowed: int, window: int) -> CapacityError:

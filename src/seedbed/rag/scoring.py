@@ -14,16 +14,12 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ScoringModel, scoring
 from seedbed.core.errors import UsageError
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import Passage, Show, quoted
-from seedbed.rag.prompt_plan import Template, fit, room_for_reply, write
+from seedbed.rag.passages import Passage
+from seedbed.rag.prompt_plan import fit, quoted, room_for_reply, write
 
 
 def scorer_of(model: ChatModel | None) -> ScoringModel:
-    """Return the model as one that scores.
-
-    Raises:
-        UsageError: it tells no probabilities.
-    """
+    """Return the model as one that scores. Raises UsageError: it tells no probabilities."""
     if (scorer := scoring(model)) is None:
         raise UsageError(
             "cannot tell how probable an answer is",
@@ -39,15 +35,7 @@ def mean_logprob(scorer: ScoringModel, messages: Sequence[Message], answer: str)
     return math.fsum(logprobs) / len(logprobs) if logprobs else float("-inf")
 
 
-def leave_one_out(
-    model: ChatModel,
-    question: str,
-    passages: Sequence[Passage],
-    answer: str,
-    *,
-    template: Template = STUFF,
-    show: Show = quoted,
-) -> dict[int, float]:
+def leave_one_out(model: ChatModel, question: str, passages: Sequence[Passage], answer: str) -> dict[int, float]:
     """Return each passage's part of the answer's log-probability (nats, summed over its tokens), by its number.
 
     Passages that do not fit into one prompt with the others and the answer have no entry. One call for each passage and
@@ -59,10 +47,10 @@ def leave_one_out(
     """
     scorer = scorer_of(model)
     room = max(room_for_reply(model, None), model.count_tokens(answer) + 1)
-    shown = fit(model, template, passages, room, show, question=question).shown
+    shown = fit(model, STUFF, passages, room, question=question).shown
 
     def logprob(some: Sequence[Passage]) -> float:
-        return math.fsum(scorer.score(write(template, some, show, question=question), answer))
+        return math.fsum(scorer.score(write(STUFF, some, quoted, question=question), answer))
 
     whole = logprob(shown)
     numbers = {passage.number for passage in shown}

@@ -17,12 +17,11 @@ from typing import TypeGuard
 from seedbed.core.errors import UsageError
 from seedbed.core.files import sha256_text
 from seedbed.core.progress import progress
-from seedbed.documents.document import Document, Scalar
+from seedbed.documents.document import Document, Scalar, tidy
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Item, Skipped
 from seedbed.documents.readers.sql import SqlRow, name_of, select
 from seedbed.documents.readers.table import row_text
-from seedbed.documents.readers.tidy import tidy
 from seedbed.rag.ingest import IngestReport, Splitter
 from seedbed.search.store import Entry, Store
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seedbed.search.nearest import Ranked, Rows, within
-from seedbed.vectors.arrays import top_k
+from seedbed.search.nearest import Ranked, Rows, top_k, within
 
 K1, B = 1.2, 0.75
 MEMORY = 256 * 2**20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seedbed.documents.document import Chunk
-from seedbed.vectors.arrays import Vectors
+from seedbed.vectors.lsa import Vectors
 
 Filter = Mapping[str, Any]
 """Conditions on metadata that must all hold: ``{"year": 2020}``, ``{"year": {"gte": 2020, "lt": 2024}}``,

@@ -24,7 +24,7 @@ from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Filter
 from seedbed.search.filters import to_sql
 from seedbed.search.nearest import Rows
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import TOKENIZER
 
 MARK = 0x5EEDBED
@@ -67,8 +67,7 @@ _INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata
 class Database(Connection):
     """The file at a path, made when there is none; ``":memory:"`` is not saved.
 
-    Raises:
-        CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
+    Raises CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -86,14 +85,6 @@ class Database(Connection):
         """Return a number that changes when another connection has written."""
         with self._lock, self.errors():
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
-    def verify(self) -> None:
-        """Read the whole file. Raises CorruptError if it is damaged."""
-        with self._lock, self.errors():
-            found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise self.damaged(str(found))
-            self._connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
 
     def _prepare(self) -> None:
         run = self._connection.execute

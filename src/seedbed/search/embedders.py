@@ -21,7 +21,7 @@ from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries, Transport
 from seedbed.core.progress import say
 from seedbed.search.contracts import Embedder
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 
 if TYPE_CHECKING:
     from seedbed.chat.local import LocalModel
@@ -89,13 +89,7 @@ def _name_of(artifact: Artifact) -> str:
 
 
 class RemoteEmbedder:
-    """Vectors from a server's ``/v1/embeddings``.
-
-    Args:
-        url: of the API, as :class:`~seedbed.chat.remote.RemoteModel` takes it.
-        model: its name there; by default the server's only one.
-        key: sent with each request.
-    """
+    """Vectors from a server's ``/v1/embeddings``: its URL, a model and a key as for a ``RemoteModel``."""
 
     def __init__(self, url: str, model: str | None = None, key: str | None = None, *, timeout: float = 300.0) -> None:
         self._remote = RemoteModel(url, model, key)
@@ -114,8 +108,7 @@ class RemoteEmbedder:
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return vectors (N, size), each of length 1.
 
-        Raises:
-            RemoteError: the server does not answer with vectors. UsageError: it refuses a text.
+        Raises RemoteError: the server does not answer with vectors. UsageError: it refuses a text.
         """
         parts = [self._ask(texts[at : at + _AT_ONCE]) for at in range(0, len(texts), _AT_ONCE)]
         return np.concatenate(parts) if parts else np.zeros((0, self.size), np.float32)
@@ -155,8 +148,7 @@ def open_embedder(reference: str, library: Library | None = None, key: str | Non
     Args:
         key: of the server; by default the environment's ``SEEDBED_KEY``.
 
-    Raises:
-        NotFoundError: there is no such model. UsageError: the URL is not valid, or the model makes no vectors.
+    Raises NotFoundError: there is no such model. UsageError: the URL is not valid, or the model makes no vectors.
     """
     if is_url(reference):
         url, model = urldefrag(reference)

@@ -7,9 +7,9 @@ does; numbers compare with numbers only, and texts with texts.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Any, get_args
 
 from seedbed.core.errors import UsageError
@@ -18,12 +18,7 @@ from seedbed.search.contracts import Filter
 
 OWN_FIELDS = ("source", "page", "heading")
 """Fields that every chunk has; other fields are metadata."""
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 SQL_SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 """The comparisons by order, as SQL writes them."""
 OPERATORS = ("eq", "ne", *_COMPARE, "in", "nin")
@@ -44,11 +39,7 @@ class Condition:
 
 
 def conditions(where: Filter | None) -> tuple[Condition, ...]:
-    """Read a filter; all of its conditions must hold.
-
-    Raises:
-        UsageError: an operator is unknown, or a field or value is not allowed.
-    """
+    """Read a filter. Raises UsageError: an operator is unknown, or a field or value is not allowed."""
     found: list[Condition] = []
     for field, wanted in (where or {}).items():
         if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:
@@ -62,7 +53,7 @@ def conditions(where: Filter | None) -> tuple[Condition, ...]:
 
 def matches(chunk: Chunk, where: Sequence[Condition]) -> bool:
     """Tell whether all conditions hold for a chunk."""
-    return all(_holds(_field(chunk, one.field), one) for one in where)
+    return all(_holds(chunk, one) for one in where)
 
 
 def to_sql(where: Filter | None) -> tuple[str, list[Any]]:
@@ -90,14 +81,8 @@ def _condition_sql(one: Condition) -> tuple[str, list[Any]]:
     return f"({missing}{field} {sign} ({marks}))", [*(path if missing else []), *path, *one.values]
 
 
-def _field(chunk: Chunk, name: str) -> Scalar | None:
-    if name in OWN_FIELDS:
-        found: Scalar | None = getattr(chunk, name)
-        return found
-    return chunk.metadata.get(name)
-
-
-def _holds(found: Scalar | None, one: Condition) -> bool:
+def _holds(chunk: Chunk, one: Condition) -> bool:
+    found = getattr(chunk, one.field) if one.field in OWN_FIELDS else chunk.metadata.get(one.field)
     if one.operator in _COMPARE:
         alike = found is not None and isinstance(found, str) == isinstance(one.value, str)
         return alike and _COMPARE[one.operator](found, one.value)

@@ -1,17 +1,16 @@
 """Retrieval: find chunks for a question by words, by vector, or both, and prefer chunks unlike each other.
 
-Two rankings become one by their scores, each scaled to 0 … 1 (the convex combination of Bruch, Gai and Ingber 2023),
-or by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009, k = 60), which needs no scores. With TF-IDF's vectors
-only the best by words count in a fused score: low in the ranking the vectors' scores hardly differ, so that words alone
-would decide, and they know less (docs/log.md has the figures). Diversity is maximal marginal relevance (Carbonell and
-Goldstein 1998). A reranker is any function that scores chunks for a question. Left out: rewriting of the question.
+Two rankings become one by their scores, each scaled to 0 … 1 (the convex combination of Bruch, Gai and Ingber 2023).
+With TF-IDF's vectors only the best by words count in a fused score: low in the ranking the vectors' scores hardly
+differ, so that words alone would decide, and they know less (docs/log.md has the figures). Diversity is maximal
+marginal relevance (Carbonell and Goldstein 1998). A reranker is any function that scores chunks for a question. Left
+out: rewriting of the question; fusion by reciprocal rank, which found less (docs/log.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -22,14 +21,12 @@ from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.modes import MODES, Mode
 from seedbed.search.nearest import Ranked
 from seedbed.search.store import Store
-from seedbed.vectors.arrays import Vectors
+from seedbed.vectors.lsa import Vectors
 
-Fusion = Literal["scores", "ranks"]
 Rerank = Callable[[str, Sequence[Chunk]], Sequence[float]]
 """A function from a question and chunks to a score for each; the highest is the best."""
 DEPTH = 100
 """Chunks of each ranking that are fused, diversified and reranked; at least four times as many as are wanted."""
-RANK_OFFSET = 60
 
 
 def _check_share(name: str, share: float) -> None:
@@ -67,7 +64,6 @@ class Retriever:
         diversity: 0 ranks by relevance alone, 1 only by difference to the chunks ranked before (MMR's 1 - lambda).
         rerank: gives the final scores to the best of the found chunks.
         server: holds the vectors instead of the store.
-        fusion: joins the two rankings of "hybrid"; ``shares`` is for "scores".
     """
 
     store: Store
@@ -76,7 +72,6 @@ class Retriever:
     diversity: float = 0.0
     rerank: Rerank | None = None
     server: VectorStore | None = None
-    fusion: Fusion = "scores"
     shares: HybridShares = TFIDF_SHARES
 
     def __post_init__(self) -> None:
@@ -88,8 +83,7 @@ class Retriever:
     def search(self, query: str, k: int = 4, where: Filter | None = None, trace: Trace | None = None) -> list[Hit]:
         """Return the ``k`` best chunks for a question, best first.
 
-        Raises:
-            UsageError: ``k`` is below 1, or the filter is not valid.
+        Raises UsageError: ``k`` is below 1, or the filter is not valid.
         """
         if k < 1:
             raise UsageError(f"cannot search for {k} chunks", why="a search finds at least one", fix="give 1 or more")
@@ -116,8 +110,6 @@ class Retriever:
         by_vector = self._nearest(query, depth, where) if self.mode != "words" else []
         if not (by_words and by_vector):
             return by_words or by_vector
-        if self.fusion == "ranks":
-            return fuse_ranks([by_words, by_vector])
         share = self.shares.vectors
         return fuse_scores([(by_words[: self.shares.words_depth], 1 - share), (by_vector, share)])
 
@@ -136,24 +128,14 @@ class Retriever:
 
 
 def fuse_scores(rankings: Sequence[tuple[Ranked, float]]) -> Ranked:
-    """Sum the scores, each scaled to 0 … 1 over its ranking, times the ranking's weight; 0 where it is not ranked."""
-    return _summed(
-        (row, weight * float(scaled))
-        for ranked, weight in rankings
-        for (row, _), scaled in zip(ranked, _scaled(ranked), strict=True)
-    )
+    """Sum the scores, each scaled to 0 … 1 over its ranking, times the ranking's weight; 0 where it is not ranked.
 
-
-def fuse_ranks(rankings: Sequence[Ranked], offset: int = RANK_OFFSET) -> Ranked:
-    """Reciprocal rank fusion: the score is the sum of 1 / (offset + rank) over the rankings, ranks from 1."""
-    return _summed((row, 1 / (offset + rank)) for ranked in rankings for rank, (row, _) in enumerate(ranked, start=1))
-
-
-def _summed(pairs: Iterable[tuple[int, float]]) -> Ranked:
-    """Rank rows by the sum of their scores; of equals the older one is first."""
+    Of equal sums the older row is first.
+    """
     scores: dict[int, float] = {}
-    for row, score in pairs:
-        scores[row] = scores.get(row, 0.0) + score
+    for ranked, weight in rankings:
+        for (row, _), scaled in zip(ranked, _scaled(ranked), strict=True):
+            scores[row] = scores.get(row, 0.0) + weight * float(scaled)
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from seedbed.search.bm25 import WordIndex
 from seedbed.search.contracts import Filter, Hit
 from seedbed.search.database import COLUMNS, Database, to_chunk
 from seedbed.search.nearest import MEMORY, Ranked, VectorCache, nearest
-from seedbed.vectors.arrays import Vectors, unit
+from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import stemmed, words
 
 _CONTENT = "CASE heading WHEN '' THEN text ELSE heading || char(10) || text END"
@@ -69,8 +70,7 @@ class Store:
         path: of the file, made when there is none; ``":memory:"`` is not saved.
         memory: bytes of vectors to hold in memory; with more vectors than that, each search reads the file.
 
-    Raises:
-        CorruptError: the file is damaged, or is not a store.
+    Raises CorruptError: the file is damaged, or is not a store.
     """
 
     def __init__(self, path: Path | str = ":memory:", memory: int = MEMORY) -> None:
@@ -98,17 +98,12 @@ class Store:
     def get(self, ids: Sequence[str]) -> list[Chunk]:
         """Return the chunks with these ids, in the order of ``ids``; unknown ids are left out."""
         query = f"SELECT id, {COLUMNS} FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
-        with self._database.reading() as connection:
-            found = {row[0]: to_chunk(row[1:]) for row in connection.execute(query, (json.dumps(list(ids)),))}
+        found = {row[0]: to_chunk(row[1:]) for row in self._all(query, json.dumps(list(ids)))}
         return [found[one] for one in ids if one in found]
 
     def search(self, vector: Vectors, k: int, where: Filter | None = None) -> list[Hit]:
         """Return the ``k`` chunks nearest to a vector (by cosine), best first."""
         return self.hits(self.nearest(vector, k, where))
-
-    def search_words(self, query: str, k: int, where: Filter | None = None) -> list[Hit]:
-        """Return the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words."""
-        return self.hits(self.matching(query, k, where))
 
     def nearest(self, vector: Vectors, k: int, where: Filter | None = None) -> Ranked:
         """Return rows and scores as :meth:`search`, without reading the chunks."""
@@ -122,7 +117,7 @@ class Store:
             return nearest(self._cache.blocks(connection, size, embedder, self._state()), query, k, allowed)
 
     def matching(self, query: str, k: int, where: Filter | None = None) -> Ranked:
-        """Return rows and scores as :meth:`search_words`, without reading the chunks."""
+        """Rank the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words."""
         stems = stemmed(dict.fromkeys(words(query)))
         with self._database.reading() as connection:
             if k <= 0 or not stems:
@@ -133,22 +128,18 @@ class Store:
     def hits(self, ranked: Ranked) -> list[Hit]:
         """Return the chunks of rows, in order; rows deleted meanwhile are left out."""
         query = f"SELECT {COLUMNS} FROM chunks WHERE row IN (SELECT value FROM json_each(?))"
-        with self._database.reading() as connection:
-            rows = json.dumps([row for row, _ in ranked])
-            found = {row[0]: to_chunk(row) for row in connection.execute(query, (rows,))}
+        found = {row[0]: to_chunk(row) for row in self._all(query, json.dumps([row for row, _ in ranked]))}
         return [Hit(found[row], score) for row, score in ranked if row in found]
 
     def rows(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the row numbers of those ids that are stored."""
         query = "SELECT id, row FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
-        with self._database.reading() as connection:
-            return dict(connection.execute(query, (json.dumps(list(ids)),)).fetchall())
+        return dict(self._all(query, json.dumps(list(ids))))
 
     def vectors_of(self, rows: Sequence[int]) -> dict[int, Vectors]:
         """Return the vectors (size,) of those rows that have one."""
         query = "SELECT row, vector FROM vectors WHERE row IN (SELECT value FROM json_each(?))"
-        with self._database.reading() as connection:
-            found = connection.execute(query, (json.dumps(list(rows)),)).fetchall()
+        found = self._all(query, json.dumps(list(rows)))
         return {row: np.frombuffer(vector, "<f4").astype(np.float32) for row, vector in found}
 
     def count(self) -> int:
@@ -158,10 +149,6 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    def verify(self) -> None:
-        """Read the whole file. Raises CorruptError if it is damaged."""
-        self._database.verify()
 
     def put(self, origin: str, sha256: str, entries: Iterable[Entry]) -> int:
         """Store an origin's documents in place of its old ones: all of them, or on an error none.
@@ -189,21 +176,18 @@ class Store:
 
     def origins(self) -> dict[str, str]:
         """Return the SHA-256 of each origin."""
-        with self._database.reading() as connection:
-            return dict(connection.execute("SELECT DISTINCT origin, sha256 FROM documents").fetchall())
+        return dict(self._all("SELECT DISTINCT origin, sha256 FROM documents"))
 
     def documents(self) -> list[Stored]:
         """Return all documents, by source."""
         query = """SELECT source, origin, sha256, title, added,
             (SELECT count(*) FROM chunks WHERE chunks.source = documents.source) FROM documents ORDER BY source"""
-        with self._database.reading() as connection:
-            return [Stored(*row) for row in connection.execute(query)]
+        return [Stored(*row) for row in self._all(query)]
 
     def chunks_of(self, source: str) -> list[Chunk]:
         """Return a document's chunks, in its order."""
         query = f"SELECT {COLUMNS} FROM chunks WHERE source = ? ORDER BY start, row"
-        with self._database.reading() as connection:
-            return [to_chunk(row) for row in connection.execute(query, (source,))]
+        return [to_chunk(row) for row in self._all(query, source)]
 
     @property
     def embedder(self) -> tuple[str, int]:
@@ -219,11 +203,7 @@ class Store:
             return found
 
     def bind(self, name: str, size: int) -> None:
-        """Take an embedder's vectors from now on.
-
-        Raises:
-            UsageError: vectors of another one are stored.
-        """
+        """Take an embedder's vectors from now on. Raises UsageError: vectors of another one are stored."""
         if self.embedder == (name, size):
             return
         with self.transaction() as connection:
@@ -259,8 +239,7 @@ class Store:
         """Return the contents of at most ``most`` chunks, evenly spaced over all of them."""
         step = max(1, -(-self.count() // most))
         query = f"SELECT {_CONTENT} FROM chunks WHERE row % ? = 0 ORDER BY row LIMIT ?"
-        with self._database.reading() as connection:
-            return [text for (text,) in connection.execute(query, (step, most))]
+        return [text for (text,) in self._all(query, step, most)]
 
     def complete(self, embed: Embed) -> Iterator[int]:
         """Give a vector to every chunk that has none; yields how many, batch after batch.
@@ -269,11 +248,7 @@ class Store:
         """
         query = f"SELECT chunks.row, {_CONTENT} {_PENDING} AND chunks.row > ? ORDER BY chunks.row LIMIT {_BATCH}"
         last = 0
-        while True:
-            with self._database.reading() as connection:
-                batch = connection.execute(query, (last,)).fetchall()
-            if not batch:
-                return
+        while batch := self._all(query, last):
             vectors = embed([text for _, text in batch])
             with self.transaction() as connection:
                 database.write_vectors(connection, [row for row, _ in batch], vectors)
@@ -306,8 +281,11 @@ class Store:
             connection.executemany("DELETE FROM mirrored WHERE id = ?", ((one,) for one in gone))
 
     def _number(self, query: str, *values: int) -> int:
+        return int(self._all(query, *values)[0][0])
+
+    def _all(self, query: str, *values: str | int) -> list[Any]:
         with self._database.reading() as connection:
-            return int(connection.execute(query, values).fetchone()[0])
+            return connection.execute(query, values).fetchall()
 
     def _state(self) -> tuple[int, int]:
         return self._database.version(), self._writes

@@ -26,33 +26,26 @@ _LONGEST_KEY, _MOST_NODES = 128, 2**22  # SentencePiece's own largest table has 
 _WHITE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 
-class TextNormalizer:
-    """The steps of a ``normalizer`` entry, over a whole text at once."""
-
-    def __init__(self, steps: Sequence[tuple[str, Step]]) -> None:
-        self._steps = steps
-
-    def __call__(self, text: str, *, begins: bool = True) -> str:
-        """Normalize; a text that does not begin one (``begins`` False) gets no space before it."""
-        for kind, step in self._steps:
-            if begins or kind != "Prepend":
-                text = step(text)
-        return text
-
-
-def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> TextNormalizer | None:
+def text_normalizer(table: Mapping[str, Any], kept: Sequence[str]) -> Callable[..., str] | None:
     """Build the normalizer of a SentencePiece model, or None where ``table`` has another or none.
 
-    Args:
-        kept: tokens whose own text is not touched.
+    It takes a whole text, and with ``begins=False`` one that does not begin a text: that gets no space before it.
+    ``kept``: tokens whose own text is not touched.
     """
     if any(" " in one for one in kept):  # spaces are replaced before the library looks for tokens
         return None
     steps = steps_of(table, "normalizer")
     if not any(step["type"] in ("Precompiled", "Prepend") for step in steps):
         return None
-    made = [(step["type"], _step(step, kept)) for step in steps]
-    return None if any(step is None for _, step in made) else TextNormalizer([(k, s) for k, s in made if s])
+    made = [(step["type"], found) for step in steps if (found := _step(step, kept))]
+
+    def normalize(text: str, *, begins: bool = True) -> str:
+        for kind, step in made:
+            if begins or kind != "Prepend":
+                text = step(text)
+        return text
+
+    return normalize if len(made) == len(steps) else None
 
 
 def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
@@ -62,18 +55,13 @@ def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
     if kind == "Prepend":
         return lambda text: entry["prepend"] + text if text else text
     if kind == "Strip":
-        left, right = entry["strip_left"], entry["strip_right"]
-        return lambda text: _strip(text, left=left, right=right)
+        left, right = _WHITE * entry["strip_left"], _WHITE * entry["strip_right"]
+        return lambda text: text.lstrip(left).rstrip(right)
     if kind == "Replace" and "String" in entry["pattern"]:
         return lambda text: text.replace(entry["pattern"]["String"], entry["content"])
     if kind == "Replace" and (pattern := _PATTERNS.get(entry["pattern"]["Regex"])):
         return lambda text: pattern.sub(entry["content"], text)
     return None
-
-
-def _strip(text: str, *, left: bool, right: bool) -> str:
-    text = text.lstrip(_WHITE) if left else text
-    return text.rstrip(_WHITE) if right else text
 
 
 # the library's own patterns and ours; its engine is not Python's, so others are left to it
@@ -102,7 +90,8 @@ class CharacterMap:
 
     def _longest(self, text: str, place: int) -> tuple[str, str]:
         """Return the longest key at a place with its replacement, or the character there without one."""
-        for size in range(min(self._sizes, len(text) - place), 0, -1):
+        longest = self._starts[2]
+        for size in range(min(longest, len(text) - place), 0, -1):
             if (key := text[place : place + size]) in self.mapping:
                 return key, self.mapping[key]
         return text[place], text[place]
@@ -112,7 +101,8 @@ class CharacterMap:
 
         A set of only the characters that are there is much faster to look for than the table's thousands.
         """
-        singles, seconds = self._firsts & alphabet, self._seconds & alphabet
+        firsts, seconds, _ = self._starts
+        singles, seconds = firsts & alphabet, seconds & alphabet
         if not singles and not seconds:
             return None
         kept = [f"(?P<kept>{'|'.join(map(re.escape, self._kept))})"] if self._kept else []
@@ -121,26 +111,14 @@ class CharacterMap:
         return re.compile("|".join([*kept, *single, *pair]), re.DOTALL)
 
     @cached_property
-    def _firsts(self) -> set[str]:
-        """Characters that are replaced on their own."""
-        return {key for key in self.mapping if len(key) == 1}
-
-    @cached_property
-    def _seconds(self) -> set[str]:
-        """Second characters of keys: few, as keys are mostly a character with marks."""
-        return {key[1] for key in self.mapping if len(key) > 1}
-
-    @cached_property
-    def _sizes(self) -> int:
-        return max(map(len, self.mapping), default=0)
+    def _starts(self) -> tuple[set[str], set[str], int]:
+        """Characters replaced on their own; second ones of longer keys (few: most are a mark); the longest key."""
+        singles = {key for key in self.mapping if len(key) == 1}
+        return singles, {key[1] for key in self.mapping if len(key) > 1}, max(map(len, self.mapping), default=0)
 
     @cached_property
     def mapping(self) -> dict[str, str]:
-        """All texts it replaces, with their replacements.
-
-        Raises:
-            CorruptError: the table is damaged.
-        """
+        """All texts it replaces, with their replacements; raises CorruptError where the table is damaged."""
         try:
             return self._read()
         except (IndexError, ValueError) as error:

@@ -30,7 +30,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers.special import ASSISTANT, SYSTEM, USER
 
-DEFAULT_TEMPLATE = (
+DEFAULT_TEMPLATE = (  # every turn is a role token, the content as it is, and the end token: small models waste none
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ '" + SYSTEM + "' }}"
     "{% elif message['role'] == 'user' %}{{ '" + USER + "' }}"
@@ -39,7 +39,6 @@ DEFAULT_TEMPLATE = (
     "{{ message['content'] }}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}"
 )
-"""Every turn is a role token, the content as it is, and the end token: small models waste none."""
 _PRIVATE = range(0xF0000, 0xFFFFE)  # supplementary private use area A: no text means anything by it
 _WRITER = "assistant"
 _ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")
@@ -65,8 +64,7 @@ class Segment:
 def render_spans(source: str, messages: Sequence[Mapping[str, str]], **variables: object) -> list[MessageSpan]:
     """Render a chat and cut it where contents begin and end.
 
-    Raises:
-        UsageError: a message lacks role or content, or the template fails or rewrites contents.
+    Raises UsageError where a message lacks role or content, or the template fails or rewrites contents.
     """
     for position, message in enumerate(messages):
         _check(message, position)
@@ -172,8 +170,7 @@ class _Generation(Extension):
 def render(template: str, messages: Sequence[Mapping[str, str]], **variables: object) -> str:
     """Render a chat template.
 
-    Raises:
-        UsageError: the template is not valid, refuses these messages, or reaches for what the sandbox forbids.
+    Raises UsageError where it is not valid, refuses these messages, or reaches for what the sandbox forbids.
     """
     try:
         return _compile(template).render(messages=[dict(message) for message in messages], **variables)

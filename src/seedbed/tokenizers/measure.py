@@ -25,25 +25,8 @@ class Fit:
             self.words += sum(len(text.split()) for text in batch)
             for ids in tokenizer.encode_batch(batch):
                 self.counts.update(ids)
-        self.tokens = self.counts.total()
+        self.used, self.tokens = len(self.counts), self.counts.total()  # different tokens that occur, and all
         self.unknown = 0 if tokenizer.unk_id is None else self.counts[tokenizer.unk_id]
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Bytes of UTF-8 per token: how much text a context holds."""
-        return self.bytes / self.tokens if self.tokens else 0.0
-
-    @property
-    def tokens_per_word(self) -> float:
-        """Tokens per word between spaces (fertility)."""
-        return self.tokens / self.words if self.words else 0.0
-
-    @property
-    def unknown_share(self) -> float:
-        """Share of tokens that stand for something the vocabulary lacks."""
-        return self.unknown / self.tokens if self.tokens else 0.0
-
-    @property
-    def used(self) -> int:
-        """Different tokens that occur."""
-        return len(self.counts)
+        self.bytes_per_token = self.bytes / self.tokens if self.tokens else 0.0  # UTF-8: how much text a context holds
+        self.tokens_per_word = self.tokens / self.words if self.words else 0.0  # words between spaces (fertility)
+        self.unknown_share = self.unknown / self.tokens if self.tokens else 0.0  # of what the vocabulary lacks

@@ -20,11 +20,9 @@ from seedbed.tokenizers.tokenizer_json import steps_of
 
 
 class PlainText:
-    """An encoder of plain text for a ``tokenizer.json``.
+    """An encoder of plain text for a ``tokenizer.json``, its whole ``table``.
 
-    Args:
-        table: the whole of it.
-        inner: the library's tokenizer of it, which reads special tokens as text.
+    ``inner``: the library's tokenizer of it, which reads special tokens as text.
     """
 
     def __init__(self, table: Mapping[str, Any], inner: tokenizers.Tokenizer) -> None:
@@ -37,19 +35,13 @@ class PlainText:
         self._original = table
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of whole texts.
-
-        Raises:
-            DataError: a text holds a lone surrogate, which is no Unicode text.
-        """
+        """Return the ids of whole texts; raises DataError for a lone surrogate, which is no Unicode text."""
         return self._run(self._inner, [self._normalize(text) for text in texts] if self._normalize else list(texts))
 
     def encode_part(self, text: str, *, first: bool, after_text: bool) -> list[int]:
         """Return the ids of a part of a text: the space before a text is put where the library would.
 
-        Args:
-            first: nothing comes before it.
-            after_text: plain text comes before it, no special token.
+        ``first``: nothing comes before it; ``after_text``: plain text comes before it, no special token.
         """
         if first or not (after_text or self._once):
             return self.encode([text])[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.tokenizers.tokenizer_json import byte_level, steps_of
+from seedbed.tokenizers.tokenizer_json import byte_level, split, steps_of
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ENGLISH = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -52,7 +52,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 """Expressions applied one after another, each to what the one before left or found."""
 
-SAME = {
+SAME = {  # other names for the same expressions
     "gpt-2": ("phi-2", "mpt", "olmo", "jais", "roberta-bpe", "jina-v2-code", "modern-bert", "exaone4"),
     "starcoder": ("refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"),
     "llama-bpe": ("llama3", "llama-v3", "falcon3", "pixtral", "lfm2"),
@@ -61,13 +61,11 @@ SAME = {
     "gpt-4o": ("llama4",),
     "bloom": ("poro-chat", "gpt3-finnish"),
 }
-"""Other names for the same expressions."""
 
 WHOLE_WORDS = {"llama-bpe", "tekken"}
 """Names whose words that are pieces are never built by merges (``ignore_merges``)."""
 
-COMPOSED = {"qwen2", "deepseek-r1-qwen"}
-"""Published with Unicode's normal form C, which llama.cpp leaves out."""
+COMPOSED = {"qwen2", "deepseek-r1-qwen"}  # published with Unicode's normal form C, which llama.cpp leaves out
 
 
 def canonical(name: str) -> str | None:
@@ -81,15 +79,12 @@ def pre_tokenizer(splits: Sequence[str]) -> dict[str, Any]:
     """Return the ``pre_tokenizer`` entry of a ``tokenizer.json``."""
     if splits == (_GPT2,):
         return byte_level()
-    steps = [_step(split) for split in splits]
-    last = [byte_level()] if splits[-1] == _GPT2 else [byte_level(use_regex=False)]
-    return {"type": "Sequence", "pretokenizers": [*(steps[:-1] if splits[-1] == _GPT2 else steps), *last]}
-
-
-def _step(split: str) -> dict[str, Any]:
-    if split == r"\p{N}":
-        return {"type": "Digits", "individual_digits": True}
-    return {"type": "Split", "pattern": {"Regex": split}, "behavior": "Isolated", "invert": False}
+    built_in = splits[-1] == _GPT2
+    steps = [
+        {"type": "Digits", "individual_digits": True} if one == r"\p{N}" else split({"Regex": one})
+        for one in (splits[:-1] if built_in else splits)
+    ]
+    return {"type": "Sequence", "pretokenizers": [*steps, byte_level(use_regex=built_in)]}
 
 
 def name_of(splits: Sequence[str], *, whole_words: bool) -> str | None:

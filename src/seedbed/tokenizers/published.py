@@ -21,18 +21,13 @@ CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 ADDED_FILE = "added_tokens.json"
 _MAP_FILE, _TEMPLATE_FOLDER = "special_tokens_map.json", "additional_chat_templates"
-DEFAULT_NAME = "default"
-"""Of the chat template that is used where none is named."""
+DEFAULT_NAME = "default"  # of the chat template that is used where none is named
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 LISTED_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read a folder's settings beside the vocabulary as one configuration.
-
-    Raises:
-        CorruptError: a file is not what its name says.
-    """
+    """Read a folder's settings beside the vocabulary as one configuration; raises CorruptError for a damaged file."""
     config = _read(folder / CONFIG_FILE)
     for key, value in _read(folder / _MAP_FILE).items():
         if config.get(key) is None:
@@ -77,11 +72,7 @@ def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a table.
-
-    Raises:
-        CorruptError: it does not.
-    """
+    """Read a JSON file that holds a table; raises CorruptError where it does not."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -120,8 +111,7 @@ def _special_names(config: Mapping[str, Any]) -> set[str]:
 def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin: str) -> None:
     """Refuse a vocabulary whose ids, with the added tokens', are not the numbers from 0 on, each once.
 
-    Raises:
-        CorruptError: there are holes, duplicates or things that are no numbers.
+    Raises CorruptError for holes, duplicates and things that are no numbers.
     """
     ids = list(vocabulary.values())
     if wrong := next((i for i in ids if not isinstance(i, int) or isinstance(i, bool) or i < 0), None):
@@ -138,8 +128,7 @@ def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin
 def complete_table(table: dict[str, Any], config: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Complete a ``tokenizer.json`` from the configuration: added tokens, and tokens around a text.
 
-    Raises:
-        CorruptError: an added token has the id of another piece.
+    Raises CorruptError where an added token has the id of another piece.
     """
     vocabulary = vocabulary_of(table)
     known = {token["content"] for token in table.get("added_tokens") or ()}
@@ -156,24 +145,18 @@ def complete_table(table: dict[str, Any], config: Mapping[str, Any], origin: str
         known.add(name)
     for name in sorted((special & vocabulary.keys()) - known, key=vocabulary.__getitem__):
         added.append(added_token(vocabulary[name], name, special=True))
-    table = {
-        **table,
-        "added_tokens": [_as_special(token, special) for token in sorted(added, key=lambda one: one["id"])],
-    }
+    added = [{**one, "special": one["special"] or one["content"] in special} for one in added]
+    table = {**table, "added_tokens": sorted(added, key=lambda one: one["id"])}
     _number(table, vocabulary, origin)
     if config.get("add_bos_token") is not None or config.get("add_eos_token") is not None:
         table["post_processor"] = _asked_around(table, config)
     return table
 
 
-def _as_special(token: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {**token, "special": token["special"] or token["content"] in names}
-
-
 def _number(table: dict[str, Any], vocabulary: Mapping[str, int], origin: str) -> None:
     """Ensure that the library gives each added token its id: it numbers those beyond the vocabulary in order."""
     taken = {index: piece for piece, index in vocabulary.items()}
-    own = own_vocabulary(table)
+    own = _own_vocabulary(table)
     beyond: dict[str, int] = {}
     for token in table["added_tokens"]:
         name, index = token["content"], token["id"]
@@ -199,7 +182,7 @@ def _asked_around(table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
     return template_processing(ends[0], ends[1])
 
 
-def own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
+def _own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
     """Return the pieces of a ``tokenizer.json``'s model with their ids."""
     pieces = (table.get("model") or {}).get("vocab") or {}
     return {piece: index for index, (piece, _) in enumerate(pieces)} if isinstance(pieces, list) else dict(pieces)
@@ -207,15 +190,11 @@ def own_vocabulary(table: Mapping[str, Any]) -> dict[str, int]:
 
 def vocabulary_of(table: Mapping[str, Any]) -> dict[str, int]:
     """Return all pieces with their ids, added tokens among them."""
-    return own_vocabulary(table) | {token["content"]: token["id"] for token in table.get("added_tokens") or ()}
+    return _own_vocabulary(table) | {token["content"]: token["id"] for token in table.get("added_tokens") or ()}
 
 
 def check_names(table: Mapping[str, Any], config: Mapping[str, Any], origin: str) -> None:
-    """Refuse a configuration that names special tokens that are not there.
-
-    Raises:
-        CorruptError: with the token's role and the nearest one that is there.
-    """
+    """Refuse a configuration that names special tokens that are not there, by a CorruptError that names the nearest."""
     vocabulary = vocabulary_of(table)
     for key in NAMED_TOKENS:
         name = token_name(config.get(key))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-CHUNK = 2**14
-"""Characters of one chunk: small beside any sensible budget, large beside a line."""
+CHUNK = 2**14  # characters of one chunk: small beside any sensible budget, large beside a line
 
 
 def chunks(texts: Iterable[str], size: int = CHUNK) -> Iterator[str]:

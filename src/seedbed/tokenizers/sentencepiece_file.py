@@ -27,8 +27,7 @@ def read_sentencepiece(data: bytes, origin: str) -> PieceModel:
     """Parse a ``.model`` file's bytes.
 
     Raises:
-        CorruptError: it is no such file, or a damaged one.
-        UsageError: it is of a kind that no language model has.
+        CorruptError: it is no such file, or a damaged one. UsageError: it is of a kind that no language model has.
     """
     try:
         return _model(data, origin)
@@ -59,22 +58,19 @@ def _model(data: bytes, origin: str) -> PieceModel:
             why="it cuts text into words or characters, or keeps spaces in another way than language models do",
             fix="use a SentencePiece model of kind BPE or unigram",
         )
+    stated = _number(trainer.get(_UNK_ID, 0))  # outdated in some files, where one piece has the type
+    unknown = types.index(PieceType.UNKNOWN) if PieceType.UNKNOWN in types else stated
     return PieceModel(
         kind,
         pieces,
         scores,
         types,
-        unk_id=_unknown(types, _number(trainer.get(_UNK_ID, 0))),
+        unk_id=unknown,
         charsmap=_bytes(normalizer.get(_CHARSMAP, b"")),
         add_prefix=bool(normalizer.get(_PREFIX, 1)),
         trim=bool(normalizer.get(_TRIM, 1)),
         byte_fallback=bool(trainer.get(_BYTE_FALLBACK, 0)),
     )
-
-
-def _unknown(types: list[int], stated: int) -> int:
-    """Return the one piece of type unknown; the trainer's setting may be outdated."""
-    return types.index(PieceType.UNKNOWN) if PieceType.UNKNOWN in types else stated
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Value]]:

@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from seedbed.core.errors import CorruptError
-from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, tokenizer_table
+from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, split, tokenizer_table
 
 SPACE = "▁"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -50,12 +50,9 @@ class PieceModel:
     scores: Sequence[float]
     types: Sequence[int]
     unk_id: int
-    charsmap: bytes = b""
-    """SentencePiece's compiled table of replacements; b"" replaces nothing."""
-    add_prefix: bool = True
-    """Put a space before the text (``add_dummy_prefix``)."""
-    trim: bool = False
-    """Drop spaces at both ends and all but one of a run (``remove_extra_whitespaces``)."""
+    charsmap: bytes = b""  # SentencePiece's compiled table of replacements; b"" replaces nothing
+    add_prefix: bool = True  # put a space before the text (``add_dummy_prefix``)
+    trim: bool = False  # drop spaces at both ends and all but one of a run (``remove_extra_whitespaces``)
     byte_fallback: bool = False
 
     def of_type(self, *types: PieceType) -> list[int]:
@@ -66,8 +63,7 @@ class PieceModel:
 def piece_tokenizer(model: PieceModel, origin: str) -> dict[str, Any]:
     """Build the ``tokenizer.json`` of a model.
 
-    Raises:
-        CorruptError: a piece is there twice, numbers do not fit, or bytes are missing.
+    Raises CorruptError where a piece is there twice, numbers do not fit, or bytes are missing.
     """
     _check(model, origin)
     added = [
@@ -155,14 +151,10 @@ def _pre_tokenizer(model: PieceModel) -> dict[str, Any] | None:
     """
     splits = []
     if model.kind == "unigram" and model.byte_fallback:
-        splits.append(_split({"Regex": _NO_BYTE_NAME}, "Isolated"))
+        splits.append(split({"Regex": _NO_BYTE_NAME}, "Isolated"))
     if not any(SPACE in piece[1:] for piece in model.pieces):
-        splits.append(_split({"String": SPACE}, "MergedWithNext"))
+        splits.append(split({"String": SPACE}, "MergedWithNext"))
     return {"type": "Sequence", "pretokenizers": splits} if splits else None
-
-
-def _split(pattern: dict[str, str], behavior: str) -> dict[str, Any]:
-    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": False}
 
 
 def _check(model: PieceModel, origin: str) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-BOS = "<|bos|>"
-"""Begins a document and a chat."""
-END = "<|end|>"
-"""Ends a document and a chat turn: the end-of-sequence token."""
-PAD = "<|pad|>"
-"""Fills a batch; never read and never predicted."""
+BOS = "<|bos|>"  # begins a document and a chat
+END = "<|end|>"  # ends a document and a chat turn: the end-of-sequence token
+PAD = "<|pad|>"  # fills a batch; never read and never predicted
 SYSTEM = "<|system|>"
 USER = "<|user|>"
 ASSISTANT = "<|assistant|>"
@@ -18,5 +15,4 @@ SENTINEL = "<extra_id_{}>"
 """Stands for a removed span, by number; named as T5 names them, and only where ``sentinels`` asks for some."""
 
 SPECIAL_TOKENS = (BOS, END, PAD, SYSTEM, USER, ASSISTANT)
-UNKNOWN = "<|unk|>"
-"""Stands for what the vocabulary lacks; only word, wordpiece and char tokenizers have it."""
+UNKNOWN = "<|unk|>"  # stands for what the vocabulary lacks; only word, wordpiece and char tokenizers have it

@@ -68,9 +68,7 @@ class Tokenizer:
     def from_file(cls, path: Path) -> Tokenizer:
         """Load a ``tokenizer.json`` (or the folder that holds it) and the configuration beside it.
 
-        Raises:
-            NotFoundError: there is no such file.
-            CorruptError: it is not a tokenizer.
+        Raises NotFoundError where there is no such file, CorruptError where it is not a tokenizer.
         """
         path = path / TOKENIZER_FILE if path.is_dir() else path
         if not path.is_file():
@@ -84,11 +82,7 @@ class Tokenizer:
 
     @classmethod
     def open(cls, artifact: Artifact) -> Tokenizer:
-        """Load a stored tokenizer.
-
-        Raises:
-            CorruptError: a file no longer has the hash it was stored with.
-        """
+        """Load a stored tokenizer; raises CorruptError where a file no longer has the hash it was stored with."""
         artifact.verify()
         return cls.from_file(artifact.file(TOKENIZER_FILE))
 
@@ -98,8 +92,7 @@ class Tokenizer:
     ) -> Tokenizer:
         """Make one from the text of a ``tokenizer.json``; without a configuration, our special tokens and template.
 
-        Raises:
-            CorruptError: the text is not a tokenizer.
+        Raises CorruptError where the text is not a tokenizer.
         """
         try:
             return cls(text, OURS if config is None else config)
@@ -141,11 +134,7 @@ class Tokenizer:
         return files.sha256_text(files.canonical_json({"tokenizer": canonical, "chat_template": self.chat_template}))
 
     def require(self, hash: str, what: str) -> None:
-        """Refuse to work with what another tokenizer made.
-
-        Raises:
-            UsageError: ``hash`` is not this tokenizer's.
-        """
+        """Refuse by a UsageError to work with what another tokenizer made, one with another ``hash``."""
         if hash != self.hash:
             raise UsageError(
                 f"{what} was made with another tokenizer",
@@ -207,8 +196,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return ids of a text, without special tokens; special tokens spelled in it are plain text.
 
-        Raises:
-            DataError: the text holds a lone surrogate, which is no Unicode text.
+        Raises DataError for a lone surrogate, which is no Unicode text.
         """
         return self.encode_batch([text])[0]
 
@@ -275,11 +263,7 @@ class Tokenizer:
         return b"" if token in self.special_ids and token != self.unk_id else self._spelled(token)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
-        """Return the text of a chat, special tokens spelled out.
-
-        Raises:
-            UsageError: the template fails or refuses these messages.
-        """
+        """Return the text of a chat, special tokens spelled out; raises UsageError where the template fails."""
         return "".join(span.text for span in self._spans(messages, add_generation_prompt))
 
     def encode_chat(
@@ -288,9 +272,7 @@ class Tokenizer:
         """Return ids of a chat, and for each whether an assistant wrote it: its contents and the end token after them.
 
         Text is cut into tokens at special tokens and around an assistant's contents, where generation begins too.
-
-        Raises:
-            UsageError: the template fails or refuses these messages.
+        Raises UsageError where the template fails or refuses these messages.
         """
         ids: list[int] = []
         mask: list[bool] = []

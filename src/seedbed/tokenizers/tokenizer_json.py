@@ -18,8 +18,6 @@ def tokenizer_table(
     """Build a whole ``tokenizer.json``."""
     return {
         "version": "1.0",
-        "truncation": None,
-        "padding": None,
         "added_tokens": list(added),
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
@@ -55,10 +53,7 @@ def bpe_model(
     """Build a BPE model; a byte-level one can spell every text, so it has no unknown token."""
     return {
         "type": "BPE",
-        "dropout": None,
         "unk_token": unknown,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
         "fuse_unk": unknown is not None,
         "byte_fallback": byte_fallback,
         "ignore_merges": ignore_merges,
@@ -67,36 +62,14 @@ def bpe_model(
     }
 
 
-def word_pieces(vocabulary: Mapping[str, int], unknown: str) -> dict[str, Any]:
-    """Build BERT's WordPiece: the longest piece first, "##" inside words, words over 100 characters are unknown."""
-    return {
-        "type": "WordPiece",
-        "unk_token": unknown,
-        "continuing_subword_prefix": "##",
-        "max_input_chars_per_word": 100,
-        "vocab": dict(vocabulary),
-    }
+def split(pattern: Mapping[str, str], behavior: str = "Isolated") -> dict[str, Any]:
+    """Build a pre-tokenizer that splits at a {"Regex": …} or {"String": …}."""
+    return {"type": "Split", "pattern": dict(pattern), "behavior": behavior, "invert": False}
 
 
-def bert_normalizer(*, lower: bool, strip_accents: bool | None, chinese: bool) -> dict[str, Any]:
-    """Build the normalizer of BERT's BasicTokenizer; accents go with capitals unless ``strip_accents`` is set."""
-    return {
-        "type": "BertNormalizer",
-        "clean_text": True,
-        "handle_chinese_chars": chinese,
-        "strip_accents": strip_accents,
-        "lowercase": lower,
-    }
-
-
-def byte_level(*, add_prefix_space: bool = False, use_regex: bool = True) -> dict[str, Any]:
+def byte_level(*, use_regex: bool = True) -> dict[str, Any]:
     """Build GPT-2's byte alphabet, as pre-tokenizer or decoder; ``use_regex`` cuts words as GPT-2 does."""
-    return {
-        "type": "ByteLevel",
-        "add_prefix_space": add_prefix_space,
-        "trim_offsets": True,
-        "use_regex": use_regex,
-    }
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
 
 
 def byte_fallback_decoder(*, strip: bool) -> dict[str, Any]:

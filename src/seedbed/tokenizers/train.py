@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import tokenizers
 from seedbed.core.errors import DataError, UsageError
@@ -58,28 +60,23 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
 
 
 def _train_bpe(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    made = _byte_level(models.BPE(), settings)
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=_specials(),
-        initial_alphabet=_ALPHABET,
-        show_progress=False,
-    )
+    own = {"min_frequency": settings.min_frequency, "initial_alphabet": _ALPHABET}
+    made, trainer = _byte_level(models.BPE(), settings), _trainer(trainers.BpeTrainer, settings, _specials(), **own)
     return _fit(made, trainer, spread_sample(texts, settings.max_bytes), settings)
 
 
 def _train_unigram(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
     made = _byte_level(models.Unigram(), settings)
-    trainer = trainers.UnigramTrainer(
-        vocab_size=settings.vocab_size,
-        special_tokens=_specials(),
-        initial_alphabet=_ALPHABET,
-        show_progress=False,
-    )
+    trainer = _trainer(trainers.UnigramTrainer, settings, _specials(), initial_alphabet=_ALPHABET)
     fitted = _fit(made, trainer, spread_sample(texts, settings.max_bytes), settings)
     fitted.model = models.Unigram(_rounded(json.loads(fitted.to_str())["model"]["vocab"]))
     return fitted
+
+
+def _trainer(
+    kind: Callable[..., trainers.Trainer], settings: TokenizerSettings, specials: Sequence[str | AddedToken], **own: Any
+) -> trainers.Trainer:
+    return kind(vocab_size=settings.vocab_size, special_tokens=list(specials), show_progress=False, **own)
 
 
 def _train_wordpiece(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
@@ -93,12 +90,8 @@ def _train_wordpiece(texts: Iterable[str], settings: TokenizerSettings) -> token
     first.train_from_iterator(sample, trainers.WordPieceTrainer(vocab_size=1, show_progress=False))
     inner = sorted(piece for piece in first.get_vocab() if piece.startswith("##") and len(piece) == 3)
     trained = _word_pieces({})
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=[*_specials(UNKNOWN), *inner],
-        show_progress=False,
-    )
+    specials: list[str | AddedToken] = [*_specials(UNKNOWN), *inner]
+    trainer = _trainer(trainers.WordPieceTrainer, settings, specials, min_frequency=settings.min_frequency)
     _fit(trained, trainer, sample, settings)
     made = _word_pieces(trained.get_vocab())
     made.add_special_tokens(_specials(UNKNOWN))
@@ -116,20 +109,14 @@ def _train_word(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers
     made = tokenizers.Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(WORD_SPLIT), "isolated")
     made.decoder = decoders.Fuse()
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=_specials(UNKNOWN),
-        show_progress=False,
-    )
+    specials = _specials(UNKNOWN)
+    trainer = _trainer(trainers.WordLevelTrainer, settings, specials, min_frequency=settings.min_frequency)
     return _fit(made, trainer, spread_sample(texts, settings.max_bytes), settings)
 
 
 def _train_char(texts: Iterable[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """Collect every character of all the text (no sample: one that is missed could never be written)."""
-    seen: set[str] = set()
-    for text in texts:
-        seen.update(text)
+    seen = set(chain.from_iterable(texts))
     if not seen:
         raise _no_text()
     made = tokenizers.Tokenizer(_without_merges((UNKNOWN, *sorted(seen)), unknown=UNKNOWN))
@@ -162,12 +149,8 @@ def _byte_level(model: models.Model, settings: TokenizerSettings) -> tokenizers.
     if settings.vocab_size < least:
         raise _too_small(settings, least + (settings.kind == "unigram"))
     made = tokenizers.Tokenizer(model)
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), "isolated"), as_bytes])
     made.decoder = decoders.ByteLevel()
     return made
 

@@ -8,34 +8,27 @@ from typing import Any
 from seedbed.tokenizers import tokenizer_json
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
 
-BERT_TOKENS = {
+BERT_TOKENS = {  # default names of the special tokens by role
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
     "pad_token": "[PAD]",
     "cls_token": "[CLS]",
     "mask_token": "[MASK]",
 }
-"""Default names of the special tokens by role."""
 
 
 def wordpiece_tokenizer(
     pieces: Sequence[str],
-    names: Mapping[str, str],
+    names: Mapping[str, str],  # special tokens by role, such as ``unk_token``
     *,
     lower: bool,
-    strip_accents: bool | None,
-    chinese: bool,
+    strip_accents: bool | None,  # None does what ``lower`` does
+    chinese: bool,  # every Chinese character is a word
     origin: str,
 ) -> dict[str, Any]:
     """Build the ``tokenizer.json`` of pieces in the order of their ids.
 
-    Args:
-        names: special tokens by role, such as ``unk_token``.
-        strip_accents: None does what ``lower`` does.
-        chinese: every Chinese character is a word.
-
-    Raises:
-        CorruptError: a piece is there twice, or a special token is not.
+    Raises CorruptError where a piece is there twice, or a special token is not.
     """
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     if len(vocabulary) < len(pieces):
@@ -46,10 +39,12 @@ def wordpiece_tokenizer(
             raise damaged_tokenizer(origin, f"the {key} {names[key]!r} is no piece")
     cls, sep = ((names[key], vocabulary[names[key]]) for key in ("cls_token", "sep_token"))
     special = sorted({vocabulary[name] for name in names.values() if name in vocabulary})
+    model = {"type": "WordPiece", "unk_token": names["unk_token"], "vocab": vocabulary}
+    cleaned = {"clean_text": True, "handle_chinese_chars": chinese, "strip_accents": strip_accents, "lowercase": lower}
     return tokenizer_json.tokenizer_table(
-        tokenizer_json.word_pieces(vocabulary, names["unk_token"]),
+        model | {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100},
         added=[tokenizer_json.added_token(index, pieces[index], special=True) for index in special],
-        normalizer=tokenizer_json.bert_normalizer(lower=lower, strip_accents=strip_accents, chinese=chinese),
+        normalizer={"type": "BertNormalizer", **cleaned},
         pre_tokenizer={"type": "BertPreTokenizer"},
         post_processor=tokenizer_json.template_processing([cls], [sep]),
         decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},

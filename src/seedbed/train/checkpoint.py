@@ -7,7 +7,6 @@ new one is there. So a process killed at any moment leaves the last good checkpo
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -93,13 +92,9 @@ def load_checkpoint(path: Path, model: AnyModel, optimizers: Optimizers) -> tupl
 
 
 def verify_checkpoint(path: Path) -> dict[str, Any]:
-    """Read ``state.json`` and compare every file with its hash.
-
-    Raises:
-        CorruptError: something does not match.
-    """
+    """Read ``state.json`` and compare every file with its hash; CorruptError where something does not match."""
     try:
-        state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state: dict[str, Any] = files.read_json(path / STATE)
         if state.pop("sha256") != _digest(state):
             raise ValueError(f"{STATE} no longer has the hash it was saved with")
         damaged = [name for name, digest in state["files"].items() if files.sha256_file(path / name) != digest]

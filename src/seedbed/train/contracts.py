@@ -66,6 +66,10 @@ class Objective(Variant):
 class Source(Protocol):
     """An infinite, stateful iterator of batches."""
 
+    @property
+    def where(self) -> str:
+        """Name the position, for messages."""
+
     def next(self) -> Batch:
         """Return the next batch."""
 
@@ -74,14 +78,6 @@ class Source(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a position."""
-
-
-class Located(Source, Protocol):
-    """A source that can name its position."""
-
-    @property
-    def where(self) -> str:
-        """Name the position, for messages."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class Feed:
         prompts: held-out conversations that a live sample answers; without any, it continues from nothing.
     """
 
-    source: Located
+    source: Source
     tokens_per_step: int
     steps_per_epoch: float
     validation: Sequence[Batch]
@@ -126,11 +122,7 @@ class SourceKind(Variant):
     home = "seedbed.train.sources"
 
     def open(self, given: Feeding) -> Feed:
-        """Open the source.
-
-        Raises:
-            DataError: there is less data than a batch holds.
-        """
+        """Open the source; DataError where there is less data than a batch holds."""
         raise NotImplementedError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -117,10 +118,9 @@ class TrainingEngine:
 
 def add(weights: Iterable[dict[str, int]]) -> dict[str, int]:
     """The sum of several micro-batches' weights."""
-    totals: dict[str, int] = {}
+    totals = Counter[str]()
     for part in weights:
-        for unit, count in part.items():
-            totals[unit] = totals.get(unit, 0) + count
+        totals.update(part)
     return totals
 
 

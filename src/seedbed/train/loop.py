@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from seedbed.core.errors import InterruptedRun, UsageError
 from seedbed.core.progress import ProgressBar, progress, say
 from seedbed.models.store import load_weights
 from seedbed.train import checkpoint
-from seedbed.train.contracts import Batch, Located
+from seedbed.train.contracts import Batch, Source
 from seedbed.train.engine import StepResult, TrainingEngine
 from seedbed.train.metrics import MetricsLog
 from seedbed.train.schedule import learning_rate
@@ -47,17 +47,10 @@ class Hooks:
 
 
 class TrainingRun:
-    """One training stage in a folder: metrics.jsonl, samples.jsonl, checkpoints/.
-
-    Args:
-        engine: the model and how to step.
-        source: where batches come from.
-        folder: the stage's working folder.
-        title: for the progress bar.
-    """
+    """One training stage in its working folder: metrics.jsonl, samples.jsonl, checkpoints/."""
 
     def __init__(
-        self, engine: TrainingEngine, source: Located, hooks: Hooks, folder: Path, title: str = "train"
+        self, engine: TrainingEngine, source: Source, hooks: Hooks, folder: Path, title: str = "train"
     ) -> None:
         self.engine, self.source, self.hooks, self.folder, self.title = engine, source, hooks, folder, title
         self.settings = engine.settings
@@ -83,7 +76,7 @@ class TrainingRun:
         self._start(resume)
         log = MetricsLog(self.folder)
         log.rewind(self.progress.step)
-        with _interruptible() as interrupted, progress(self.title, self._length(), self._unit()) as bar:
+        with _interruptible() as interrupted, self._bar() as bar:
             started = time.perf_counter() - self.progress.seconds
             sampled = started + FIRST_SAMPLE - self.settings.sample_seconds
             bar.advance(self._done())
@@ -183,7 +176,7 @@ class TrainingRun:
         if self.settings.patience and state.waiting >= self.settings.patience:
             say(f"{self.title}: no better validation for {state.waiting} times, stopping at step {state.step}")
             return True
-        return state.total is not None and state.step >= state.total
+        return self._at_end()
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.progress.step % every == 0 or self._at_end())
@@ -191,14 +184,13 @@ class TrainingRun:
     def _at_end(self) -> bool:
         return self.progress.total is not None and self.progress.step >= self.progress.total
 
-    def _length(self) -> float:
-        return self.settings.steps or self.settings.minutes * 60
+    def _bar(self) -> AbstractContextManager[ProgressBar]:
+        if self.settings.steps:
+            return progress(self.title, self.settings.steps, "steps")
+        return progress(self.title, self.settings.minutes * 60, "s")
 
     def _done(self) -> float:
         return self.progress.step if self.settings.steps else self.progress.seconds
-
-    def _unit(self) -> str:
-        return "steps" if self.settings.steps else "s"
 
     def _note(self, result: StepResult) -> str:
         state = self.progress

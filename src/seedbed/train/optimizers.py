@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -68,7 +65,7 @@ class Optimizers:
             parameter, _, key = name.rpartition("/")
             by_name.setdefault(parameter, {})[key] = value
         for part in self.parts:
-            for parameter in _parameters(part):
+            for parameter in (one for group in part.param_groups for one in group["params"]):
                 stored = by_name.get(self.names[id(parameter)])
                 if stored is not None:
                     part.state[parameter] = {
@@ -80,7 +77,3 @@ class Optimizers:
 def is_matrix(name: str, parameter: Tensor) -> bool:
     """Tell whether a parameter is a weight matrix of a block (embeddings are tables: they multiply nothing)."""
     return parameter.ndim == 2 and ".blocks." in f".{name}"
-
-
-def _parameters(part: torch.optim.Optimizer) -> Iterable[Any]:
-    return (parameter for group in part.param_groups for parameter in group["params"])

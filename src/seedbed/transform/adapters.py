@@ -37,11 +37,7 @@ def family_of(stored: StoredModel) -> Family[Any] | None:
 
 
 def to_ours(adapter: Adapter, config: AnyConfig, family: Family[Any] | None) -> Adapter:
-    """Rename an adapter to our paths and names.
-
-    Raises:
-        UsageError: a layer of it is not in the model, or has another size.
-    """
+    """Rename an adapter to our paths and names; UsageError where a layer is not in the model or of another size."""
     model = skeleton(config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters(remove_duplicate=False)}
     rows = _rows(model, config, family)
@@ -115,8 +111,9 @@ def _rows(model: AnyModel, config: AnyConfig, family: Family[Any] | None) -> dic
     """Return rows by every name that a parameter may have: ours, and the family's."""
     ours = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     rows = {name: Row((name,), name, SAME) for name in ours}
-    for row in expand(family.table(config), model) if family else ():
-        rows.update(dict.fromkeys(family.spellings(row.theirs), row) if family else {})
+    if family:
+        for row in expand(family.table(config), model):
+            rows.update(dict.fromkeys(family.spellings(row.theirs), row))
     return rows
 
 

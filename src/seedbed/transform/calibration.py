@@ -6,7 +6,7 @@ Left out: gradients (as in Taylor scores), which need as much memory as training
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,7 @@ Measure = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def windows(ids: Sequence[int], context: int, tokens: int = TOKENS) -> Tensor:
-    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all.
-
-    Raises:
-        DataError: there are fewer than two tokens.
-    """
+    """Return token ids (B, T) of consecutive windows, about ``tokens`` in all; DataError for fewer than two tokens."""
     length = min(context, WINDOW, len(ids))
     if length < 2:
         raise DataError("the text is too short", why=f"it has {len(ids)} tokens", fix="give a longer text")
@@ -49,8 +45,9 @@ def input_sums(model: Stack, layers: Mapping[str, nn.Linear], ids: Tensor, measu
     return sums
 
 
-@contextmanager
-def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]) -> Iterator[None]:
+def watching(
+    layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, Tensor]
+) -> AbstractContextManager[None]:
     """Add ``measure`` of these layers' inputs to ``sums`` while the block runs."""
 
     def watch(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -58,8 +55,7 @@ def watching(layers: Mapping[str, nn.Linear], measure: Measure, sums: dict[str, 
         found = measure(layer, inputs[0].flatten(0, -2).float())
         sums[name] = sums[name] + found if name in sums else found
 
-    with _hooks(layers, watch):
-        yield
+    return _hooks(layers, watch)
 
 
 @torch.no_grad()

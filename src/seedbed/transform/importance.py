@@ -45,11 +45,7 @@ def plan_pruning(model: Stack, method: str, share: float, ids: Tensor | None = N
 
 
 def strongest(scores: Tensor, share: float, what: str) -> Tensor:
-    """Return the indices that stay, in their order.
-
-    Raises:
-        UsageError: none would stay, or none would go.
-    """
+    """Return the indices that stay, in their order; UsageError where none would stay, or none would go."""
     count = len(scores)
     gone = round(share * count)
     if not 0 < gone < count:

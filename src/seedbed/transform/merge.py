@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seedbed.core import config as settings
 from seedbed.core.errors import UsageError
-from seedbed.core.progress import progress
+from seedbed.core.progress import track
 from seedbed.transform.derived import StoredModel
 from seedbed.transform.methods import MergeMethod
 
@@ -51,11 +51,8 @@ def _merged(
     models: Sequence[StoredModel], combine: Callable[[Sequence[Tensor]], Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
     first = models[0].tensors
-    with progress("merging", len(first.names()), "tensors") as bar:
-        for name in first.names():
-            merged = combine([model.tensors.read(name) for model in models])
-            yield name, merged.to(first.dtype(name))
-            bar.advance()
+    for name in track(first.names(), "merging", len(first.names()), "tensors"):
+        yield name, combine([model.tensors.read(name) for model in models]).to(first.dtype(name))
 
 
 def _combination(
@@ -87,11 +84,7 @@ def _combination(
 
 
 def require_alike(first: StoredModel, other: StoredModel) -> None:
-    """Refuse models that differ in shape or tokenizer.
-
-    Raises:
-        UsageError: they do; it names the fields.
-    """
+    """Raise UsageError, which names the fields, for models that differ in shape or tokenizer."""
     mine, theirs = (_flat(settings.to_dict(model.config)) for model in (first, other))
     differ = sorted(
         f"{key} ({mine.get(key, 'unset')} and {theirs.get(key, 'unset')})"

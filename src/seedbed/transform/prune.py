@@ -42,11 +42,8 @@ def prune(
         DataError: the text is too short.
     """
     if method not in get_args(PruneMethod):
-        raise UsageError(
-            f"there is no pruning method {method!r}",
-            why=f"they are {', '.join(get_args(PruneMethod))}",
-            fix="choose one",
-        )
+        known = ", ".join(get_args(PruneMethod))
+        raise UsageError(f"there is no pruning method {method!r}", why=f"they are {known}", fix="choose one")
     if method in STRUCTURED:
         stack = _one_stack(model, method)
         text = None if ids is None else windows(ids, stack.config.max_length)

@@ -11,6 +11,7 @@ A dense kernel multiplies zeros as quickly as other numbers: this saves neither 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,10 +63,8 @@ def prune_magnitude(model: nn.Module, amount: float | Pattern) -> None:
 def prune_globally(model: nn.Module, share: float) -> None:
     """Set the smallest weights of all layers together to zero, so that layers lose different shares.
 
-    The limit is found by bisection over magnitudes, with no copy of the weights.
-
-    Raises:
-        UsageError: the share is not between 0 and 1.
+    The limit is found by bisection over magnitudes, with no copy of the weights. Raises UsageError for a share outside
+    0 to 1.
     """
     _check_share(share)
     layers = list(prunable(model).values())
@@ -108,21 +107,14 @@ def prune_wanda(model: Stack, amount: float | Pattern, ids: Tensor) -> None:
             _clear(layer, _chosen(path, drop, scores))
         bar.advance()
 
-    with progress("pruning", len(model.blocks), "blocks") as bar:
-        handles = [block.register_forward_pre_hook(partial(first, place)) for place, block in enumerate(model.blocks)]
-        try:
-            model.hidden(ids.to(next(model.parameters()).device))
-        finally:
-            for handle in handles:
-                handle.remove()
+    with progress("pruning", len(model.blocks), "blocks") as bar, ExitStack() as hooks:
+        for place, block in enumerate(model.blocks):
+            hooks.callback(block.register_forward_pre_hook(partial(first, place)).remove)
+        model.hidden(ids.to(next(model.parameters()).device))
 
 
 def dropper(amount: float | Pattern, *, by_row: bool = False) -> Drop:
-    """Return the function that chooses the weights to drop, the lowest scores first.
-
-    Args:
-        by_row: a share is taken of each row, not of the whole matrix.
-    """
+    """Return the function that chooses the weights to drop, the lowest scores first; a share of all or ``by_row``."""
     if isinstance(amount, Pattern):
         return lambda scores: _lowest(scores.view(-1, amount.of), amount.of - amount.keep).view_as(scores)
     if by_row:

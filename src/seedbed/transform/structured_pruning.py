@@ -37,11 +37,7 @@ class ModelPart:
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """A smaller model.
-
-    Attributes:
-        parts: its stored tensors by name.
-    """
+    """A smaller model: its configuration, and its stored tensors by name."""
 
     config: ModelConfig
     parts: Mapping[str, ModelPart]
@@ -117,11 +113,7 @@ def keep_channels(config: ModelConfig, kept: Mapping[str, Tensor]) -> PruningPla
 
 
 def check_heads(config: ModelConfig) -> None:
-    """Refuse to prune heads where their number or place is part of what they compute.
-
-    Raises:
-        UsageError: it is.
-    """
+    """Raise UsageError where the number or place of heads is part of what they compute."""
     reason = ""
     if not any(attends(config.mixer(layer)) for layer in range(config.n_layers)):
         reason = "no layer has attention"

@@ -1,29 +1,100 @@
 """Latent semantic analysis (Deerwester et al. 1990): short vectors from TF-IDF weights, without a model.
 
-Weights are projected onto the strongest right singular vectors of the collection's matrix, so that texts can be close
-without a word in common; a text that comes later is "folded in" by the same projection. The decomposition is torch's
-randomized one (Halko et al. 2011).
+A text's TF-IDF weights are ``(1 + ln tf) * idf`` with ``idf = 1 + ln((1 + N) / (1 + df))``, scaled to length 1, as
+scikit-learn's TfidfVectorizer computes with ``sublinear_tf=True, smooth_idf=True``. They are projected onto the
+strongest right singular vectors of the collection's matrix, so that texts can be close without a word in common; a
+text that comes later is "folded in" by the same projection. The decomposition is torch's randomized one (Halko et al.
+2011).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seedbed.core.errors import CorruptError
-from seedbed.vectors.arrays import SparseRows, Vectors, unit
-from seedbed.vectors.tfidf import Tfidf
+from seedbed.vectors.words import stem_counts
 
+Vectors = NDArray[np.float32]
+"""Vectors as float32: (N, size), or (size,) for one."""
+MOST_TERMS = 32_768
+"""Terms that are kept: those in the most texts."""
 SIZE = 256
 """Numbers in a latent vector."""
 _POWER_STEPS, _OVERSAMPLING = 4, 16
 _BLOCK = 256  # texts projected at once
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Return vectors (N, size) scaled to length 1; zeros stay zeros."""
+    vectors = np.asarray(vectors, np.float32)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)), np.float32)
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Sparse rows: row ``i`` has ``values[starts[i]:starts[i + 1]]`` in ``columns[starts[i]:starts[i + 1]]``."""
+
+    starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: Vectors
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def dense(self, width: int) -> Vectors:
+        """Return the rows as an array (N, width)."""
+        found = np.zeros((len(self), width), np.float32)
+        found[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
+        return found
+
+
+@dataclass(frozen=True)
+class Tfidf:
+    """The terms of a collection and how rare they are.
+
+    Attributes:
+        terms: in the order of their columns.
+        idf: (terms,).
+    """
+
+    terms: tuple[str, ...]
+    idf: Vectors
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], most: int = MOST_TERMS) -> Tfidf:
+        """Learn from texts. Of more than ``most`` terms, those in the most texts are kept."""
+        found = Counter(term for count in stem_counts(texts) for term in count)
+        frequent = sorted(found, key=lambda term: (-found[term], term))[:most]
+        terms = tuple(sorted(frequent))
+        idf = [1 + math.log((1 + len(texts)) / (1 + found[term])) for term in terms]
+        return cls(terms, np.array(idf, np.float32))
+
+    def weights(self, texts: Sequence[str]) -> SparseRows:
+        """Return the weights (N, terms), each row of length 1; unknown terms count nothing."""
+        starts, columns, values = [0], list[int](), list[float]()
+        for count in stem_counts(texts):
+            row = sorted((self._column[term], times) for term, times in count.items() if term in self._column)
+            weights = [(1 + math.log(times)) * float(self.idf[column]) for column, times in row]
+            length = math.sqrt(sum(weight * weight for weight in weights)) or 1.0
+            columns += [column for column, _ in row]
+            values += [weight / length for weight in weights]
+            starts.append(len(columns))
+        return SparseRows(np.array(starts), np.array(columns, np.int64), np.array(values, np.float32))
+
+    @cached_property
+    def _column(self) -> dict[str, int]:
+        return {term: column for column, term in enumerate(self.terms)}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from seedbed.cli.main import cli
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
-from seedbed.formats.opening import open_published
+from seedbed.formats.importing import open_published
 from seedbed.formats.published import load_published
 from seedbed.pipeline.recipe import load_recipe
 from seedbed.pipeline.run import run_recipe

@@ -7,10 +7,9 @@ runs those that parse complicated formats in a process of their own.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO
 
 from seedbed.documents.document import Document
 from seedbed.documents.limits import Limits
@@ -25,20 +24,9 @@ class Skipped:
 
 
 Item = Document | Skipped
+Reader = Callable[[BinaryIO, str, Limits], Iterator[Item]]
+"""Yields the documents of a stream in one format.
 
-
-class Reader(Protocol):
-    """Reads one format.
-
-    Raises SeedbedError: DataError for what is damaged or locked, CapacityError for what breaks a limit, UsageError for
-    a library that is not installed. Documents that came before an error do not count.
-    """
-
-    def __call__(self, stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-        """Yield the documents of a stream."""
-
-
-def load(name: str) -> Reader:
-    """Return the reader of a format: "module:function", as ``formats`` names it."""
-    module, _, function = name.partition(":")
-    return cast(Reader, getattr(importlib.import_module(f"seedbed.documents.readers.{module}"), function))
+Raises SeedbedError: DataError for what is damaged, locked or not of the format, CapacityError for what breaks a limit,
+UsageError for a library that is not installed. Documents that came before an error do not count.
+"""

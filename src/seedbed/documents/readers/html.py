@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from bs4 import BeautifulSoup, Tag
@@ -27,12 +28,7 @@ _HEADING = re.compile(r"h[1-6]")
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield one document; its title is the page's.
-
-    Raises:
-        DataError: it is binary.
-        CapacityError: it has more bytes than ``limits.file_bytes``.
-    """
+    """Yield one document; its title is the page's."""
     yield html_document(decode(read_whole(stream, source, limits), source), source)
 
 
@@ -45,26 +41,14 @@ def html_document(markup: str, source: str) -> Document:
 
 
 def decode(data: bytes, source: str) -> str:
-    """Return the bytes of a page as text.
-
-    Raises:
-        DataError: they are no text.
-    """
+    """Return the bytes of a page as text. Raises DataError if they are none."""
     encoding = detect_encoding(io.BytesIO(data))
     if encoding is None:
         raise unreadable(source, "it is binary, not a web page")
-    declared = EncodingDetector.find_declared_encoding(data, is_html=True)
-    if not encoding.startswith("utf") and declared and _is_known(declared):
-        encoding = declared
+    if not encoding.startswith("utf"):
+        with suppress(LookupError):  # unknown, or one of Python's codecs that make no text
+            return data.decode(EncodingDetector.find_declared_encoding(data, is_html=True) or encoding, "replace")
     return data.decode(encoding, "replace")
-
-
-def _is_known(encoding: str) -> bool:
-    try:
-        b"".decode(encoding)
-    except LookupError:  # unknown, or one of Python's codecs that make no text
-        return False
-    return True
 
 
 def html_text(markup: str) -> str:

@@ -7,13 +7,14 @@ import email.policy
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import EmailMessage, MIMEPart
 from typing import BinaryIO
 
-from seedbed.documents.document import Document, Heading, Scalar
+from seedbed.documents.document import Document, Scalar
+from seedbed.documents.isolation import is_simple_page
 from seedbed.documents.limits import Limits, read_whole, unreadable
 from seedbed.documents.readers.html import decode, html_document
-from seedbed.documents.readers.trust import is_simple_page
 
 _HEADERS = ("from", "to", "cc", "date", "subject")
 _TAG = re.compile(r"<[^<>]*>")
@@ -22,28 +23,19 @@ _BROKEN = (ValueError, LookupError, AttributeError, TypeError, AssertionError)
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield one document, titled by the subject.
-
-    Raises:
-        DataError: it is no mail.
-        CapacityError: it has more bytes than ``limits.file_bytes``.
-    """
+    """Yield one document, titled by the subject."""
     try:
         message = email.message_from_bytes(read_whole(stream, source, limits), policy=email.policy.default)
         if not message.keys():
             raise unreadable(source, "it has no headers, so it is no mail")
         metadata = _metadata(message)
         body = message.get_body(("plain", "html"))
-        text = ""
-        headings: tuple[Heading, ...] = ()
-        if body is not None:
-            text = _text(body, source)
-            if body.get_content_type() == "text/html":
-                page = _page(text, source)
-                text, headings = page.text, page.headings
+        text = _text(body, source) if body is not None else ""
+        is_page = body is not None and body.get_content_type() == "text/html"
+        page = _page(text, source) if is_page else Document(source, text)
     except _BROKEN as error:
         raise unreadable(source, f"it is damaged: {error}") from error
-    yield Document(source, text, str(metadata.get("subject", "")), (), headings, metadata)
+    yield replace(page, title=str(metadata.get("subject", "")), metadata=metadata)
 
 
 def _metadata(message: EmailMessage) -> dict[str, Scalar]:

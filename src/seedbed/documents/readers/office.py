@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from seedbed.core.errors import UsageError
@@ -17,35 +18,11 @@ from seedbed.documents.limits import Limits, unreadable
 from seedbed.documents.readers.zip_limits import check_zip
 
 
-def read_pptx(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Read slides. Raises DataError, CapacityError, UsageError (no markitdown), as all here."""
-    check_zip(stream, source, limits)
-    return _convert(stream, source, ".pptx")
-
-
-def read_xlsx(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Read a workbook, its sheets as tables."""
-    check_zip(stream, source, limits)
-    return _convert(stream, source, ".xlsx")
-
-
-def read_epub(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Read a book; its pages are web pages, which may declare their type."""
-    check_zip(stream, source, limits, office=False)
-    return _convert(stream, source, ".epub")
-
-
-def read_xls(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Read a workbook in the old binary format."""
-    return _convert(stream, source, ".xls")
-
-
-def read_msg(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Read an Outlook message."""
-    return _convert(stream, source, ".msg")
-
-
-def _convert(stream: BinaryIO, source: str, suffix: str) -> Iterator[Document]:
+def _read(
+    stream: BinaryIO, source: str, limits: Limits, suffix: str, *, zipped: bool = True, office: bool = True
+) -> Iterator[Document]:
+    if zipped:
+        check_zip(stream, source, limits, office=office)
     try:
         markitdown = importlib.import_module("markitdown")
     except ImportError as error:
@@ -61,3 +38,10 @@ def _convert(stream: BinaryIO, source: str, suffix: str) -> Iterator[Document]:
         raise unreadable(source, f"it is damaged: {error}") from error
     text = str(result.markdown)
     yield Document(source, text, str(result.title or ""), (), markdown_headings(text))
+
+
+read_pptx = partial(_read, suffix=".pptx")
+read_xlsx = partial(_read, suffix=".xlsx")
+read_epub = partial(_read, suffix=".epub", office=False)  # its pages are web pages, which may declare their type
+read_xls = partial(_read, suffix=".xls", zipped=False)
+read_msg = partial(_read, suffix=".msg", zipped=False)

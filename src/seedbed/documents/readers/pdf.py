@@ -22,12 +22,7 @@ _OUTPUT_LIMITS = ("zlib", "lzw", "run_length", "jbig2", "brotli", "array_based_s
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield one document.
-
-    Raises:
-        DataError: damaged, or locked with a password.
-        CapacityError: too many pages, or a stream in it is too large.
-    """
+    """Yield one document."""
     overwrites: dict[str, Any] = {
         f"{name}_maximum_output_length": limits.unpacked_bytes // 4 for name in _OUTPUT_LIMITS
     }

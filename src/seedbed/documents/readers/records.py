@@ -26,12 +26,7 @@ _MAX_VALUE = 500
 
 
 def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-    """Yield the documents of a JSON file.
-
-    Raises:
-        DataError: it is not JSON.
-        CapacityError: it has more bytes than ``limits.file_bytes``.
-    """
+    """Yield the documents of a JSON file."""
     if is_json_lines(stream):
         yield from read_lines(stream, source, limits)
         return
@@ -45,12 +40,7 @@ def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
 
 
 def read_lines(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
-    """Yield a document for each line of a JSON Lines file.
-
-    Raises:
-        DataError: it is binary.
-        CapacityError: it has more bytes than ``limits.text_bytes``.
-    """
+    """Yield a document for each line of a JSON Lines file."""
     for number, value in json_lines(stream, source, limits):
         yield _line(value, f"{source}#{number}")
 

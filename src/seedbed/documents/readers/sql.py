@@ -1,4 +1,4 @@
-"""The answer to a database query: as one document with a paragraph for each row, or row by row.
+"""The answer to a database query, row by row.
 
 Reading only, behind three fences. The query must be one SELECT (or WITH … SELECT) by its words; the connection is
 read-only (SQLite: ``mode=ro``, ``query_only`` and an authorizer that allows nothing but reading; PostgreSQL: a
@@ -22,8 +22,7 @@ from typing import Any
 
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.readers import Item, Skipped
-from seedbed.documents.readers.table import row_text, rows_documents
+from seedbed.documents.readers import Skipped
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z)                         # comments
@@ -45,24 +44,6 @@ class SqlRow:
 
     columns: tuple[str, ...]
     values: tuple[object, ...]
-
-
-def read_sql(database: str, query: str, limits: Limits | None = None) -> Iterator[Item]:
-    """Yield the rows of a query as paragraphs of ``column: value`` lines. The query is the document's source.
-
-    Raises as :func:`select`.
-    """
-    limits, skips = limits or Limits(), list[Skipped]()
-
-    def texts() -> Iterator[str]:
-        for row in select(database, query, limits):
-            if isinstance(row, Skipped):
-                skips.append(row)
-            else:
-                yield row_text(row.columns, row.values)
-
-    yield from rows_documents(texts(), query, limits)
-    yield from skips
 
 
 def select(database: str, query: str, limits: Limits) -> Iterator[SqlRow | Skipped]:
@@ -88,7 +69,8 @@ def select(database: str, query: str, limits: Limits) -> Iterator[SqlRow | Skipp
                 if number == limits.rows:
                     yield Skipped(query, f"rows after the first {limits.rows:,} (limit `rows`)")
                     return
-                yield SqlRow(columns, _values(row))
+                texts = (None if isinstance(value, (bytes, memoryview)) else value for value in row)
+                yield SqlRow(columns, tuple(texts))
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         if re.search("interrupted|statement timeout", reason):
@@ -107,8 +89,7 @@ def check_query(database: str, query: str) -> None:
 def name_of(database: str) -> str:
     """Return the name of a database in sources: an SQLite file's path; else kind, host and name, but nobody's password.
 
-    Raises:
-        UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
+    Raises UsageError: it is no address, or of another kind; SQLAlchemy is not installed.
     """
     url = _address(_library(), database)
     if url.get_backend_name() == "sqlite":
@@ -118,11 +99,7 @@ def name_of(database: str) -> str:
 
 
 def require_select(query: str) -> None:
-    """Refuse whatever is not one SELECT. Words inside quotes and comments do not count.
-
-    Raises:
-        UsageError: it is not.
-    """
+    """Raise UsageError for whatever is not one SELECT. Words inside quotes and comments do not count."""
     words: list[str] = []
     ended = False
     for token in _TOKEN.finditer(query):
@@ -136,10 +113,6 @@ def require_select(query: str) -> None:
         raise _refused(f"it begins with {first.upper() or 'nothing'}")
     if found := sorted(_FORBIDDEN.intersection(words)):
         raise _refused(f"it says {found[0].upper()}")
-
-
-def _values(row: Any) -> tuple[object, ...]:
-    return tuple(None if isinstance(value, (bytes, memoryview)) else value for value in row)
 
 
 def _library() -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import BinaryIO
 
 from seedbed.documents import headings
@@ -21,38 +22,18 @@ from seedbed.documents.text_spans import cut_place
 FindHeadings = Callable[[str], tuple[Heading, ...]]
 
 
-def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield the documents of a plain text."""
-    return read_parts(stream, source, limits, lambda text: ())
-
-
-def read_markdown(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield the documents of a Markdown text."""
-    return read_parts(stream, source, limits, headings.markdown_headings)
-
-
-def read_rst(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield the documents of a reStructuredText."""
-    return read_parts(stream, source, limits, headings.rst_headings)
-
-
-def read_python(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield the documents of Python source; its classes and functions are the headings."""
-    return read_parts(stream, source, limits, headings.python_headings)
-
-
-def read_parts(stream: BinaryIO, source: str, limits: Limits, find: FindHeadings) -> Iterator[Document]:
-    """Yield a text as one document, or as several if it is long.
-
-    Raises:
-        DataError: it is binary.
-        CapacityError: it has more bytes than ``limits.text_bytes``.
-    """
+def read(stream: BinaryIO, source: str, limits: Limits, find: FindHeadings = lambda text: ()) -> Iterator[Document]:
+    """Yield a text as one document, or as several if it is long."""
     offset = 0
     with open_text(stream, source, limits) as text:
         for number, part in enumerate(_cut(text, limits.part_chars), 1):
             yield part_document(part, source, number, offset, find(part))
             offset += len(part)
+
+
+read_markdown = partial(read, find=headings.markdown_headings)
+read_rst = partial(read, find=headings.rst_headings)
+read_python = partial(read, find=headings.python_headings)
 
 
 def part_document(text: str, source: str, number: int, offset: int, found: tuple[Heading, ...] = ()) -> Document:

@@ -22,12 +22,7 @@ _GAP = "\n\n"
 
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield one document.
-
-    Raises:
-        DataError: damaged, locked with a password, or no Word document.
-        CapacityError: it unpacks to more than a limit says.
-    """
+    """Yield one document."""
     check_zip(stream, source, limits)
     try:
         document = docx.Document(stream)
@@ -54,10 +49,11 @@ def _content(document: Any) -> tuple[str, list[Heading]]:
     headings: list[Heading] = []
     place = 0
     for block in document.iter_inner_content():
-        text = _table(block) if isinstance(block, Table) else block.text.strip()
+        is_table = isinstance(block, Table)
+        text = "\n".join(filter(None, map(_row, block.rows))) if is_table else block.text.strip()
         if not text:
             continue
-        level = 0 if isinstance(block, Table) else _level(block)
+        level = 0 if is_table else _level(block)
         if level:
             headings.append(Heading(place, level, " ".join(text.split())))
         blocks.append(text)
@@ -72,10 +68,6 @@ def _level(paragraph: Any) -> int:
     if word == "Heading" and number.isdecimal():
         return int(number)
     return 1 if name == "Title" else 0
-
-
-def _table(table: Table) -> str:
-    return "\n".join(filter(None, (_row(row) for row in table.rows)))
 
 
 def _row(row: Any) -> str:

@@ -46,7 +46,8 @@ def check_zip(stream: BinaryIO, source: str, limits: Limits, *, office: bool = T
         for block in _unpacked(stream, member, source):
             total += len(block)
             _check_size(total, packed + member.compress_size, source, limits)
-            if is_xml and _declares_type(end + block):
+            letters = (end + block).replace(b"\0", b"").upper() if is_xml else b""  # UTF-16 has zeros between them
+            if b"<!DOCTYPE" in letters:
                 raise unreadable(source, f"{member.filename} declares a document type, which Office files never do")
             end = block[-64:]
         packed += member.compress_size
@@ -66,10 +67,6 @@ def _check_size(unpacked: int, packed: int, source: str, limits: Limits) -> None
         raise too_large(source, f"it unpacks to more than {limits.unpacked_bytes:,} bytes", "unpacked_bytes")
     if unpacked > _GRACE and unpacked > limits.ratio * packed:
         raise too_large(source, f"it unpacks to more than {limits.ratio} times its size", "ratio")
-
-
-def _declares_type(xml: bytes) -> bool:
-    return b"<!DOCTYPE" in xml.replace(b"\0", b"").upper()  # UTF-16 has a zero byte beside every letter
 
 
 def _unpacked(stream: BinaryIO, member: zipfile.ZipInfo, source: str) -> Iterator[bytes]:

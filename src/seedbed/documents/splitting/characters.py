@@ -8,13 +8,12 @@ text at a chunk's border is lost if it is a separator that is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk, Document
-from seedbed.documents.sentences import Span, trim
-from seedbed.documents.text_spans import merge
+from seedbed.documents.sentences import Span
+from seedbed.documents.text_spans import check_sizes, merge, whole
 
 Keep = Literal["start", "end"] | None
 SEPARATORS = ("\n\n", "\n", " ", "")
@@ -27,14 +26,11 @@ def split_characters(
 
     Args:
         keep: whether a separator belongs to the piece that it begins or ends, or to none.
-
-    Raises:
-        UsageError: a size below 1, an overlap below 0 or above the size.
     """
     check_sizes(chunk_size, chunk_overlap)
     pieces = list(_between(document.text, (0, len(document.text)), separator, keep, chunk_size, chunk_overlap))
-    spans = pieces if not separator else _merged(pieces, chunk_size, chunk_overlap)
-    return list(_chunks(document, spans))
+    spans = pieces if not separator else merge(pieces, chunk_size, chunk_overlap)
+    return _chunks(document, spans)
 
 
 def split_recursive(
@@ -47,24 +43,12 @@ def split_recursive(
     """Split as :func:`split_characters` by the first separator that occurs; larger pieces by the next ones."""
     check_sizes(chunk_size, chunk_overlap)
     spans = _recursive(document.text, (0, len(document.text)), separators, keep, chunk_size, chunk_overlap)
-    return list(_chunks(document, spans))
+    return _chunks(document, spans)
 
 
-def check_sizes(chunk_size: int, chunk_overlap: int) -> None:
-    """Raise UsageError for a size below 1, or an overlap below 0 or above the size."""
-    if chunk_size < 1 or not 0 <= chunk_overlap <= chunk_size:
-        raise UsageError(
-            f"chunks of {chunk_size} that overlap by {chunk_overlap} cannot be made",
-            why="a chunk needs at least 1, and its overlap at least 0 and at most the chunk's size",
-            fix="give other sizes, such as 1000 and 0",
-        )
-
-
-def _chunks(document: Document, spans: Iterator[Span] | list[Span]) -> Iterator[Chunk]:
-    for span in spans:
-        start, end = trim(document.text, span)
-        if start < end:
-            yield document.chunk(start, end)
+def _chunks(document: Document, spans: Iterable[Span]) -> list[Chunk]:
+    """Return spans as chunks without the white space at their ends; of nothing else there is none."""
+    return [document.chunk(*inner) for span in spans for inner in whole(document.text, span)]
 
 
 def _recursive(text: str, span: Span, separators: Sequence[str], keep: Keep, size: int, overlap: int) -> Iterator[Span]:
@@ -79,13 +63,13 @@ def _recursive(text: str, span: Span, separators: Sequence[str], keep: Keep, siz
         if piece[1] - piece[0] < size:
             waiting.append(piece)
             continue
-        yield from _merged(waiting, size, overlap)
+        yield from merge(waiting, size, overlap)
         waiting = []
         if finer:
             yield from _recursive(text, piece, finer, keep, size, overlap)
         else:
             yield piece
-    yield from _merged(waiting, size, overlap)
+    yield from merge(waiting, size, overlap)
 
 
 def _between(text: str, span: Span, separator: str, keep: Keep, size: int, overlap: int) -> Iterator[Span]:
@@ -112,8 +96,3 @@ def _grid(start: int, end: int, size: int, overlap: int) -> Iterator[Span]:
         yield begin, min(begin + size, end)
         if begin + size >= end:
             return
-
-
-def _merged(pieces: list[Span], size: int, overlap: int) -> Iterator[Span]:
-    for first, last in merge(len(pieces), size, overlap, lambda first, last: pieces[last][1] - pieces[first][0]):
-        yield pieces[first][0], pieces[last][1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from seedbed.formats.gguf.rules import (
     biases,
     epsilon,
     experts,
-    flag,
     number,
     periodic_windows,
     shape,
@@ -29,7 +27,8 @@ from seedbed.formats.gguf.rules import (
 from seedbed.formats.gguf.tensor_names import gguf_rows
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.factory import skeleton
-from seedbed.models.families.base import Family, Fields, Published, Rule, fixed, together
+from seedbed.models.families.base import Family, Fields, Published, Rule, choice, fixed, together
+from seedbed.models.families.rules import PLAIN
 from seedbed.models.families.weight_mapping import Row, expand
 
 _GELU = ("gelu", "gelu_tanh")
@@ -37,23 +36,14 @@ _GELU = ("gelu", "gelu_tanh")
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of llama.cpp's architectures.
+    """One of llama.cpp's architectures."""
 
-    Attributes:
-        family: its rules, under llama.cpp's name.
-        published: the Hugging Face family that is preferred for what is read; None where several fit.
-        activation: what a GELU in it is on Hugging Face's side.
-        windows: llama.cpp applies sliding windows.
-        scaled: the file leaves attention's scale to the architecture, but ours is given as a number.
-        own_output: llama.cpp wants an output embedding in the file, even if it is the input embedding.
-    """
-
-    family: Family[ModelConfig]
-    published: str | None
-    activation: str
-    windows: bool
-    scaled: bool
-    own_output: bool
+    family: Family[ModelConfig]  # its rules, under llama.cpp's name
+    published: str | None  # the Hugging Face family that is preferred for what is read; None where several fit
+    activation: str  # what a GELU in it is on Hugging Face's side
+    windows: bool  # llama.cpp applies sliding windows
+    scaled: bool  # the file leaves attention's scale to the architecture, but ours is given as a number
+    own_output: bool  # llama.cpp wants an output embedding in the file, even if it is the input embedding
 
     def expressed(self, config: ModelConfig) -> ModelConfig:
         """Return a configuration as this architecture expresses it, where another means the same to llama.cpp.
@@ -82,7 +72,7 @@ class Architecture:
 def _architecture(
     name: str,
     *rules: Rule,
-    published: str | None = None,
+    published: str | None = "",
     head: HeadKind = "lm",
     windows: bool = False,
     scaled: bool = False,
@@ -91,7 +81,10 @@ def _architecture(
     activation: str = "silu",
     **ours: Any,
 ) -> Architecture:
-    """Build an architecture from its rules, the fields that all its models share, and how its names differ."""
+    """Build an architecture from its rules, the fields that all its models share, and how its names differ.
+
+    ``published``: the family on Hugging Face's side, by default one of the same name; None where several fit.
+    """
     rule = together(shape(), fixed(head=head, activation=activation, **ours), *rules)
 
     def table(config: ModelConfig) -> list[Row]:
@@ -108,23 +101,18 @@ def _architecture(
         return rule.write(config) | {NAMES: names, VOCABULARY: config.vocab_size}
 
     family = Family(name, (name,), {name: head}, read, write, table, ignored=r"^rope_(freqs|factors_\w+)\.weight$")
-    return Architecture(family, published, activation, windows, scaled, own_output)
-
-
-def _computed(ours: str, value: Callable[[Published], Any]) -> Rule:
-    """Map a field that llama.cpp computes."""
-    return Rule(lambda metadata: {ours: value(metadata)}, lambda config: {})
+    return Architecture(family, name if published == "" else published, activation, windows, scaled, own_output)
 
 
 def _scale(large: int) -> Rule:
-    """Map Gemma's attention scale: by the head's size, but by the width per head in the model with ``large`` layers."""
+    """Compute Gemma's attention scale: by the head's size, or the width per head in the model with ``large`` layers."""
 
-    def scale(metadata: Published) -> float:
+    def read(metadata: Published) -> Fields:
         by_width = metadata["embedding_length"] / metadata["attention.head_count"]
         size = by_width if metadata["block_count"] == large else metadata.get("attention.key_length", by_width)
-        return math.pow(size, -0.5)
+        return {"attention_scale": math.pow(size, -0.5)}
 
-    return _computed("attention_scale", scale)
+    return Rule(read)
 
 
 def _segments() -> Rule:
@@ -136,64 +124,43 @@ def _segments() -> Rule:
     return Rule(read, lambda config: {key: config.segments} if config.segments else {})
 
 
-_POOLS = {1: "mean", 2: "first", 3: "last"}
-
-
-def _pooling() -> Rule:
-    def write(config: ModelConfig) -> Fields:
-        return {"pooling_type": next(number for number, pool in _POOLS.items() if pool == config.pool)}
-
-    return Rule(lambda metadata: {"pool": _POOLS.get(metadata.get("pooling_type", 0), "first")}, write)
-
-
+_POOLS = ("none", "mean", "first", "last")  # by llama.cpp's number
+_POOLING = Rule(
+    lambda metadata: {"pool": dict(enumerate(_POOLS[1:], 1)).get(metadata.get("pooling_type", 0), "first")},
+    lambda config: {"pooling_type": _POOLS.index(config.pool)},
+)
 _RMS, _LAYER = epsilon("layer_norm_rms"), epsilon("layer_norm")
-_SCALED_EMBEDDING = _computed("embedding_scale", lambda metadata: metadata["embedding_length"] ** 0.5)
-_BIASED = {"qkv_bias": True, "out_bias": True, "mlp_bias": True}
-_PLAIN: dict[str, Any] = {"norm": "layer", "mlp": "plain", **_BIASED}
+_SCALED_EMBEDDING = Rule(lambda metadata: {"embedding_scale": metadata["embedding_length"] ** 0.5})
 _TENSOR_BIASES = biases(qkv_bias="blk.0.attn_q.bias", out_bias="blk.0.attn_output.bias", mlp_bias="blk.0.ffn_up.bias")
 _GEMMA: dict[str, Any] = {"norm": "rms1", "activation": "gelu_tanh", "tied": True}
+_GEMMA_2 = _GEMMA | {"windows": True, "scaled": True, "norm_place": "sandwich"}
+_FUSED = {"fused_qkv": True}
 _ATTENTION_CAP = number("attention_cap", "attn_logit_softcapping")
 _LOGIT_CAP = number("logit_cap", "final_logit_softcapping")
 
-ARCHITECTURES: tuple[Architecture, ...] = (
+ARCHITECTURES: tuple[Architecture, ...] = (  # in the order in which one is sought for a model of ours
     _architecture(
         "llama",
-        _RMS,
-        rope(),
-        _TENSOR_BIASES,
-        experts("feed_forward_length"),
-        windows_unseen(),
+        *(_RMS, rope(), _TENSOR_BIASES, experts("feed_forward_length"), windows_unseen),
+        published=None,
         rows={"interleaved": True},
     ),
-    _architecture("qwen3", _RMS, rope(), published="qwen3", qk_norm=True),
-    _architecture("qwen2", _RMS, rope(), published="qwen2", qkv_bias=True),
+    _architecture("qwen3", _RMS, rope(), qk_norm=True),
+    _architecture("qwen2", _RMS, rope(), qkv_bias=True),
     _architecture("qwen3moe", _RMS, rope(), experts("expert_feed_forward_length"), published="qwen3_moe", qk_norm=True),
-    _architecture("gemma", _RMS, rope(), _SCALED_EMBEDDING, published="gemma", **_GEMMA),
+    _architecture("gemma", _RMS, rope(), _SCALED_EMBEDDING, **_GEMMA),
     _architecture(
         "gemma2",
         *(_RMS, rope(), _SCALED_EMBEDDING, _scale(46), periodic_windows(2), _ATTENTION_CAP, _LOGIT_CAP),
-        published="gemma2",
-        windows=True,
-        scaled=True,
-        norm_place="sandwich",
-        **_GEMMA,
+        **_GEMMA_2,
     ),
     _architecture(
         "gemma3",
         *(_RMS, rope(10000.0), _SCALED_EMBEDDING, _scale(62), periodic_windows(6), _LOGIT_CAP),
-        published="gemma3",
-        windows=True,
-        scaled=True,
-        norm_place="sandwich",
         qk_norm=True,
-        **_GEMMA,
+        **_GEMMA_2,
     ),
-    _architecture(
-        "phi3",
-        *(_RMS, rope(), windows_unseen()),
-        published="phi3",
-        rows={"fused_qkv": True, "fused_gate": True},
-    ),
+    _architecture("phi3", _RMS, rope(), windows_unseen, rows={"fused_qkv": True, "fused_gate": True}),
     _architecture(
         "phi2",
         *(_LAYER, rope()),
@@ -202,48 +169,29 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         norm_place="shared",
         head_bias=True,
         activation="gelu_tanh",
-        **_PLAIN,
+        **PLAIN,
     ),
     _architecture(
         "starcoder2",
-        *(_LAYER, rope(), _TENSOR_BIASES, windows_unseen()),
-        published="starcoder2",
+        *(_LAYER, rope(), _TENSOR_BIASES, windows_unseen),
         norm="layer",
         mlp="plain",
         activation="gelu_tanh",
     ),
     _architecture(
         "gptneox",
-        *(_LAYER, rope(), flag("norm_place", "use_parallel_residual", {True: "parallel", False: "pre"})),
+        *(_LAYER, rope(), choice("norm_place", "use_parallel_residual", "parallel", "pre", default=True)),
         published="gpt_neox",
         own_output=True,
-        rows={"fused_qkv": True},
+        rows=_FUSED,
         activation="gelu",
-        **_PLAIN,
+        **PLAIN,
     ),
-    _architecture(
-        "bloom",
-        _LAYER,
-        published="bloom",
-        rows={"fused_qkv": True},
-        activation="gelu_tanh",
-        position="alibi",
-        embedding_norm=True,
-        **_PLAIN,
-    ),
-    _architecture(
-        "gpt2",
-        _LAYER,
-        published="gpt2",
-        rows={"fused_qkv": True},
-        activation="gelu_tanh",
-        position="learned",
-        **_PLAIN,
-    ),
+    _architecture("bloom", _LAYER, rows=_FUSED, activation="gelu_tanh", position="alibi", embedding_norm=True, **PLAIN),
+    _architecture("gpt2", _LAYER, rows=_FUSED, activation="gelu_tanh", position="learned", **PLAIN),
     _architecture(
         "bert",
-        *(_LAYER, _segments(), _pooling(), Rule(lambda metadata: {}, lambda config: {"attention.causal": False})),
-        published="bert",
+        *(_LAYER, _segments(), _POOLING, Rule(lambda metadata: {}, lambda config: {"attention.causal": False})),
         head="none",
         activation="gelu",
         causal=False,
@@ -251,7 +199,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         final_norm=False,
         position="learned",
         embedding_norm=True,
-        **_PLAIN,
+        **PLAIN,
     ),
 )
-"""In the order in which one is sought for a model of ours."""

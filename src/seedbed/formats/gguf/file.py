@@ -19,19 +19,10 @@ from torch import Tensor
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.gguf.header import Metadata, TensorInfo, read_header
 from seedbed.formats.mapped_file import MappedFile
+from seedbed.formats.safetensors.file import DTYPES
 
-_PLAIN = {
-    GGMLQuantizationType.F64: torch.float64,
-    GGMLQuantizationType.F32: torch.float32,
-    GGMLQuantizationType.F16: torch.float16,
-    GGMLQuantizationType.BF16: torch.bfloat16,
-    GGMLQuantizationType.I64: torch.int64,
-    GGMLQuantizationType.I32: torch.int32,
-    GGMLQuantizationType.I16: torch.int16,
-    GGMLQuantizationType.I8: torch.int8,
-}
-_AT_ONCE = 2**18
-"""Weights dequantized at a time: the package's arithmetic takes several times their size meanwhile."""
+_PLAIN = {GGMLQuantizationType[name]: DTYPES[name] for name in ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8")}
+_AT_ONCE = 2**18  # weights dequantized at a time: the package's arithmetic takes several times their size meanwhile
 
 
 class GgufFile:

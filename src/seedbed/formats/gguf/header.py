@@ -10,6 +10,8 @@ dequantization are. Big-endian files and arrays of arrays, which llama.cpp does 
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,26 +19,70 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 
-from seedbed.core.errors import UsageError
-from seedbed.formats.gguf.cursor import Cursor
+from seedbed.core.errors import CorruptError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
+HEADER_LIMIT = 100_000_000  # bytes before the tensors; the largest vocabularies take 20 MB
 KEYS_LIMIT, TENSORS_LIMIT, ARRAY_LIMIT, AXES_LIMIT = 2**16, 2**20, 2**24, 4
-ALIGNMENT = 32
-"""Of tensors, in bytes, where the metadata do not say."""
-_SCALARS = {
-    GGUFValueType.UINT8: "<u1",
-    GGUFValueType.INT8: "<i1",
-    GGUFValueType.UINT16: "<u2",
-    GGUFValueType.INT16: "<i2",
-    GGUFValueType.UINT32: "<u4",
-    GGUFValueType.INT32: "<i4",
-    GGUFValueType.FLOAT32: "<f4",
-    GGUFValueType.BOOL: "?",
-    GGUFValueType.UINT64: "<u8",
-    GGUFValueType.INT64: "<i8",
-    GGUFValueType.FLOAT64: "<f8",
+ALIGNMENT = 32  # of tensors, in bytes, where the metadata do not say
+_SCALARS: dict[GGUFValueType, np.dtype[Any]] = {
+    kind: np.dtype(kind.name.lower()).newbyteorder("<")
+    for kind in GGUFValueType
+    if kind not in (GGUFValueType.STRING, GGUFValueType.ARRAY)
 }
+
+
+class Cursor:
+    """A position in a file, read from front to back and never past the file's end or the limit."""
+
+    def __init__(self, file: MappedFile, place: int = 0) -> None:
+        self.file, self.place = file, place
+        self._end = min(file.size, HEADER_LIMIT)
+
+    def at(self, place: int) -> Cursor:
+        """Return another cursor in the same file."""
+        return Cursor(self.file, place)
+
+    def skip(self, count: int) -> int:
+        """Skip ``count`` bytes; return where they began."""
+        if count > self._end - self.place:
+            raise self.corrupt(
+                "it ends early" if self.file.size <= HEADER_LIMIT else "its header does not end",
+                f"byte {self.place} begins a value of {count} bytes, of {self._end} that there are or may be",
+            )
+        start, self.place = self.place, self.place + count
+        return start
+
+    def take(self, count: int) -> bytes:
+        """Read the next bytes."""
+        start = self.skip(count)
+        return self.file.bytes(start, start + count)
+
+    def number(self, code: str) -> int:
+        """Read the next integer."""
+        found: int = struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0]
+        return found
+
+    def count(self, limit: int, what: str) -> int:
+        """Read the next 64-bit count."""
+        found = self.number("Q")
+        if found > limit:
+            raise self.corrupt(f"{found} {what} are too many", f"at most {limit} are read")
+        return found
+
+    def text(self) -> str:
+        """Read the next string."""
+        found = self.take(self.number("Q"))
+        try:
+            return found.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self.corrupt("a text in it is not UTF-8", str(error)) from error
+
+    def corrupt(self, what: str, why: str) -> CorruptError:
+        """Return an error about this file."""
+        return CorruptError(
+            f"{self.file.path} cannot be read: {what}", why=why, fix="fetch or copy the file again, or convert it anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,10 +105,9 @@ class _Value:
 
 
 class Metadata(Mapping[str, Any]):
-    """Metadata by key. A value is decoded when it is asked for, so that opening a file builds no vocabulary.
+    """Metadata by key, decoded when they are asked for, so that opening a file builds no vocabulary.
 
-    Raises:
-        CorruptError: (on access) a text is not UTF-8.
+    Access raises CorruptError where a text is not UTF-8.
     """
 
     def __init__(self, cursor: Cursor, values: Mapping[str, _Value]) -> None:
@@ -86,18 +131,13 @@ class Metadata(Mapping[str, Any]):
         if value.kind is GGUFValueType.STRING:
             found: list[Any] = [cursor.text() for _ in range(count)]
         else:
-            code = _SCALARS[value.kind]
-            found = np.frombuffer(cursor.take(count * np.dtype(code).itemsize), code).tolist()
+            number = _SCALARS[value.kind]
+            found = np.frombuffer(cursor.take(count * number.itemsize), number).tolist()
         return found[0] if value.count is None else found
 
 
 def read_header(file: MappedFile) -> tuple[Metadata, dict[str, TensorInfo]]:
-    """Read metadata and tensors, in the file's order.
-
-    Raises:
-        UsageError: it is no GGUF file, or of a version or byte order that is not read.
-        CorruptError: a count, length, type or place in it is wrong, or the file ends early.
-    """
+    """Read metadata and tensors, in the file's order; raises as :func:`seedbed.formats.gguf.file.open_gguf`."""
     cursor = Cursor(file)
     _check_magic(cursor)
     tensors = cursor.count(TENSORS_LIMIT, "tensors")
@@ -148,7 +188,7 @@ def _value_kind(cursor: Cursor) -> GGUFValueType:
 def _skip_values(cursor: Cursor, kind: GGUFValueType, count: int) -> int:
     """Skip values of one type; return where they began."""
     if kind is not GGUFValueType.STRING:
-        return cursor.skip(count * np.dtype(_SCALARS[kind]).itemsize)
+        return cursor.skip(count * _SCALARS[kind].itemsize)
     start = cursor.place
     for _ in range(count):
         cursor.skip(cursor.number("Q"))
@@ -190,9 +230,7 @@ def _read_info(cursor: Cursor, name: str) -> TensorInfo:
     except ValueError:
         raise cursor.corrupt(f"tensor {name!r} has no known type", f"{number} is none of the gguf package's") from None
     block, size = GGML_QUANT_SIZES[kind]
-    elements = 1
-    for length in shape:
-        elements *= length
+    elements = math.prod(shape)
     if not elements or (shape or (1,))[-1] % block:
         raise cursor.corrupt(f"tensor {name!r} has a wrong shape", f"{shape}, in blocks of {block}")
     return TensorInfo(kind, shape, start, elements // block * size)

@@ -101,23 +101,14 @@ def write_gguf_model(
     quantization: GgufPrecision = "f16",
     *,
     family: str | None = None,
-    name: str = "",
-    licence: str = "",
 ) -> None:
     """Write a model and its tokenizer as a GGUF file; an existing file is kept until the new one is whole.
 
-    Args:
-        family: the published family it came from, whose architecture is preferred.
-        name, licence: for the metadata.
-
-    Raises:
-        UsageError: llama.cpp has no architecture of this shape.
-        CapacityError: the disk is full.
+    ``family``: the published one it came from, whose architecture is preferred. Raises UsageError where llama.cpp has
+    no architecture of this shape, CapacityError where the disk is full.
     """
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
-    general = {"general.name": name, "general.license": licence}
-    vocabulary = gguf_tokenizer(tokenizer, size) | {key: value for key, value in general.items() if value}
-    write_gguf_parts(path, model, vocabulary, quantization, family=family)
+    write_gguf_parts(path, model, gguf_tokenizer(tokenizer, size), quantization, family=family)
 
 
 def write_gguf_parts(
@@ -142,11 +133,7 @@ def write_gguf_parts(
 
 
 def gguf_metadata(config: AnyConfig, family: str | None = None) -> tuple[Architecture, dict[str, Any]]:
-    """Return the architecture that can express all of a configuration, and its metadata.
-
-    Raises:
-        UsageError: none can.
-    """
+    """Return the architecture that can express all of a configuration, with its metadata; UsageError if none can."""
     reasons = []
     for one in sorted(ARCHITECTURES, key=lambda one: one.published is None or one.published != family):
         try:

@@ -11,12 +11,11 @@ from torch import Tensor
 from seedbed.formats.gguf.rules import FACTORS, one_number, shortest
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule
-from seedbed.nn.position import RopeScaling
+from seedbed.nn.position import RopeScaling, llama3, longrope_gain
 
 ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 _LOCAL = "rope.freq_base_swa"
-_ORIGINAL = 8192
-"""Context of Llama 3's first training, which its GGUF files do not name."""
+_ORIGINAL = 8192  # context of Llama 3's first training, which its GGUF files do not name
 
 
 def rope(local: float | None = None) -> Rule:
@@ -51,7 +50,7 @@ def _read_scaling(published: Published) -> RopeScaling | None:
     original = published.get("rope.scaling.original_context_length", published["context_length"])
     if ROPE_LONG in factors:
         gain = shortest(published.get("rope.scaling.attn_factor", 1.0))
-        usual = math.isclose(gain, _longrope_gain(published["context_length"], original), rel_tol=1e-5)
+        usual = math.isclose(gain, longrope_gain(published["context_length"], original), rel_tol=1e-5)
         return RopeScaling(
             "longrope",
             max(1.0, published["context_length"] / original),
@@ -85,9 +84,7 @@ def _by_frequency(published: Published, factors: Tensor) -> RopeScaling:
 def llama3_factors(scaling: RopeScaling, theta: float, size: int) -> Tensor:
     """Return the divisors of the frequencies (size / 2,), as ``seedbed.nn.position`` scales them."""
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
-    turns = scaling.original_length * frequency / (2 * math.pi)
-    mix = ((turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)).clamp(0, 1)
-    return (1 / ((1 - mix) / scaling.factor + mix)).float()
+    return (frequency / llama3(frequency, theta, scaling, 0)[0]).float()
 
 
 def rope_tensors(config: ModelConfig) -> dict[str, Tensor]:
@@ -113,15 +110,9 @@ def _write_scaling(config: ModelConfig) -> Fields:
     if scaling.kind != "longrope":
         fields["rope.scaling.factor"] = float(scaling.factor)
     else:  # llama.cpp would stretch by a factor on top of the tensors'
-        usual = _longrope_gain(config.max_length, scaling.original_length)
+        usual = longrope_gain(config.max_length, scaling.original_length)
         fields["rope.scaling.attn_factor"] = float(usual if scaling.gain is None else scaling.gain)
     return fields
-
-
-def _longrope_gain(length: int, original: int) -> float:
-    """Return the default factor of cos and sin, as in ``seedbed.nn.position``."""
-    ratio = length / original
-    return math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
 
 
 def _numbers(tensor: Tensor) -> tuple[float, ...]:

@@ -6,9 +6,6 @@ facts about the tensors under names that no metadata have: ``@names``, ``@vocab_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from seedbed.models.config import ModelConfig
@@ -78,7 +75,7 @@ def epsilon(kind: str) -> Rule:
 
 def biases(**tensors: str) -> Rule:
     """Map biases, which are there where their tensor is."""
-    return Rule(lambda published: {ours: name in published[NAMES] for ours, name in tensors.items()}, lambda config: {})
+    return Rule(lambda published: {ours: name in published[NAMES] for ours, name in tensors.items()})
 
 
 def number(ours: str, theirs: str) -> Rule:
@@ -116,14 +113,11 @@ def periodic_windows(default: int) -> Rule:
     return Rule(read, write)
 
 
-def windows_unseen() -> Rule:
+@Rule
+def windows_unseen(published: Published) -> Fields:
     """Map windows in all layers or none: llama.cpp has none here, so the written context is no longer than a window."""
-
-    def read(published: Published) -> Fields:
-        window = published.get("attention.sliding_window")
-        return {"mixers": ("sliding",) if window else ("attention",), "window": window or None}
-
-    return Rule(read, lambda config: {})
+    window = published.get("attention.sliding_window")
+    return {"mixers": ("sliding",) if window else ("attention",), "window": window or None}
 
 
 def experts(hidden: str) -> Rule:
@@ -143,12 +137,3 @@ def experts(hidden: str) -> Rule:
         return {"expert_count": config.experts.count, "expert_used_count": config.experts.active, hidden: width}
 
     return Rule(read, write)
-
-
-def flag(ours: str, theirs: str, values: Mapping[bool, Any]) -> Rule:
-    """Map two values of a field to true and false."""
-
-    def write(config: ModelConfig) -> Fields:
-        return {theirs: next((told for told, value in values.items() if value == getattr(config, ours)), False)}
-
-    return Rule(lambda published: {ours: values[bool(published.get(theirs, True))]}, write)

@@ -13,24 +13,19 @@ import torch
 from torch import Tensor
 
 from seedbed.models.config import ModelConfig
-from seedbed.models.families.weight_mapping import SAME, STACKED, Conversion, Row, Shapes, fused, layer
+from seedbed.models.families.weight_mapping import SAME, Conversion, Row, Shapes, layers
 
-OURS, THEIRS = "blocks.{i}.", "blk.{i}."
-_QKV = tuple(f"{OURS}mixer.{part}" for part in "qkv")
+_BLOCK = ("blocks.{i}.", "blk.{i}.")
 _NORMS = {
-    "norm": "output_norm",
-    "embedding_norm": "token_embd_norm",
-    OURS + "mixer_norm": THEIRS + "attn_norm",
-    OURS + "feedforward_norm": THEIRS + "ffn_norm",
-    OURS + "mixer_end_norm": THEIRS + "post_attention_norm",
-    OURS + "feedforward_end_norm": THEIRS + "post_ffw_norm",
-    OURS + "mixer.q_norm": THEIRS + "attn_q_norm",
-    OURS + "mixer.k_norm": THEIRS + "attn_k_norm",
+    "mixer_norm": "attn_norm",
+    "feedforward_norm": "ffn_norm",
+    "mixer_end_norm": "post_attention_norm",
+    "feedforward_end_norm": "post_ffw_norm",
+    "mixer.q_norm": "attn_q_norm",
+    "mixer.k_norm": "attn_k_norm",
 }
-_POST_NORMS = {
-    OURS + "mixer_norm": THEIRS + "attn_output_norm",
-    OURS + "feedforward_norm": THEIRS + "layer_output_norm",
-}
+_POST_NORMS = {"mixer_norm": "attn_output_norm", "feedforward_norm": "layer_output_norm"}
+_FEEDFORWARD = {f"feedforward.{part}": f"ffn_{part}" for part in ("gate", "up", "down")}
 PLUS_ONE = Conversion(lambda theirs, shapes: [theirs.float() - 1], lambda ours: ours[0].float() + 1)
 EXPERTS = Conversion(lambda theirs, shapes: theirs.unbind(0), lambda ours: torch.stack(list(ours)))
 
@@ -47,26 +42,23 @@ def gguf_rows(
     """
     norm = PLUS_ONE if config.norm == "rms1" else SAME
     norms = _NORMS | (_POST_NORMS if config.norm_place == "post" else {})
-    rows = [row for ours, theirs in norms.items() for row in layer(ours, theirs, bias=True, conversion=norm)]
-    rows += layer("embedding", "token_embd") + layer("segment", "token_types")
-    rows += layer("position", "position_embd", conversion=_without(config.position_offset))
-    rows += layer("output", "output", bias=True) + layer(OURS + "mixer.out", THEIRS + "attn_output", bias=True)
-    together, apart = fused(_QKV, THEIRS + "attn_qkv", bias=True), _separate(config, interleaved)
+    rows = layers({"norm": "output_norm", "embedding_norm": "token_embd_norm"}, alone=norm)
+    rows += layers(norms, *_BLOCK, alone=norm)
+    rows += layers({"embedding": "token_embd", "segment": "token_types", "output": "output"})
+    # RoBERTa's table has rows before position 0
+    positions = Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0][config.position_offset :])
+    rows += layers({"position": "position_embd"}, alone=positions)
+    together, apart = layers({"mixer.q mixer.k mixer.v": "attn_qkv"}, *_BLOCK), _separate(config, interleaved)
     rows += together + apart if fused_qkv else apart + ([] if interleaved else together)
-    if fused_gate:
-        rows += fused(
-            (OURS + "feedforward.gate", OURS + "feedforward.up"), THEIRS + "ffn_up", bias=True, conversion=STACKED
-        )
-    for part in ("gate", "up", "down"):
-        rows += layer(OURS + f"feedforward.{part}", THEIRS + f"ffn_{part}", bias=True)
-    return rows + _expert_rows(config)
+    inner = {"mixer.out": "attn_output"} | ({"feedforward.gate feedforward.up": "ffn_up"} if fused_gate else {})
+    return rows + layers(inner | _FEEDFORWARD, *_BLOCK) + _expert_rows(config)
 
 
 def _separate(config: ModelConfig, interleaved: bool) -> list[Row]:
-    rows = layer(OURS + "mixer.v", THEIRS + "attn_v", bias=True)
+    rows = layers({"mixer.v": "attn_v"}, *_BLOCK)
     for part, heads in (("q", config.n_heads), ("k", config.kv_heads)):
         conversion = pairs(heads, config.rotated) if interleaved else SAME
-        rows += layer(OURS + f"mixer.{part}", THEIRS + f"attn_{part}", bias=True, conversion=conversion)
+        rows += layers({f"mixer.{part}": f"attn_{part}"}, *_BLOCK, alone=conversion)
     return rows
 
 
@@ -74,16 +66,11 @@ def _expert_rows(config: ModelConfig) -> list[Row]:
     """Return the rows of the router, and of all experts of a layer as one tensor."""
     if config.experts is None:
         return []
-    rows = layer(OURS + "feedforward.router", THEIRS + "ffn_gate_inp")
+    rows = layers({"feedforward.router": "ffn_gate_inp"}, *_BLOCK)
     for part in ("gate", "up", "down"):
-        names = tuple(f"{OURS}feedforward.experts.{number}.{part}" for number in range(config.experts.count))
-        rows += fused(names, THEIRS + f"ffn_{part}_exps", conversion=EXPERTS)
+        experts = " ".join(f"feedforward.experts.{number}.{part}" for number in range(config.experts.count))
+        rows += layers({experts: f"ffn_{part}_exps"}, *_BLOCK, alone=EXPERTS, fused=EXPERTS)
     return rows
-
-
-def _without(first: int) -> Conversion:
-    """Convert the position table by leaving out the rows before position 0 (RoBERTa)."""
-    return Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0][first:])
 
 
 def pairs(heads: int, rotated: int) -> Conversion:

@@ -28,7 +28,7 @@ from seedbed.tokenizers.sentencepiece_model import (
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
-ROLES = {
+ROLES = {  # our name of a special token's role, and the key of its id under ``tokenizer.ggml.``
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
@@ -37,7 +37,6 @@ ROLES = {
     "mask_token": "mask_token_id",
     "cls_token": "cls_token_id",
 }
-"""Our name of a special token's role, and the key of its id under ``tokenizer.ggml.``"""
 DEFAULT_IDS: dict[str, dict[str, int]] = {
     "gpt2": {},
     "llama": {"bos_token": 1, "eos_token": 2, "unk_token": 0},
@@ -50,10 +49,7 @@ _KEEPS_SPACE = {"<unk>", "<s>", "<|endoftext|>"}  # of Phi-3's special tokens: t
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer of a GGUF file.
-
-    Args:
-        metadata: keys and values; arrays as sequences.
+    """Build the tokenizer of a GGUF file from its metadata, whose arrays are sequences.
 
     Raises:
         UsageError: the file has no vocabulary, or one of a kind or cut that is not known.
@@ -128,15 +124,14 @@ def _around(
     """Return the post-processor: BERT's two tokens around a text, or bos and eos where the file or its kind says so."""
     name = str(_get(metadata, "pre", ""))
     begins = kind in ("llama", "bert") or pretokenizers.canonical(name) in pretokenizers.WHOLE_WORDS
-    roles = []
     if kind == "bert":
-        roles = [("cls_token" if "cls_token" in names else "bos_token", True), ("sep_token", True)]
+        roles = {"cls_token" if "cls_token" in names else "bos_token": True, "sep_token": True}
     else:
-        roles = [
-            ("bos_token", bool(_get(metadata, "add_bos_token", begins))),
-            ("eos_token", bool(_get(metadata, "add_eos_token", kind == "t5"))),
-        ]
-    ends = [[(names[role], pieces.index(names[role]))] if wanted and role in names else [] for role, wanted in roles]
+        roles = {"bos_token": _get(metadata, "add_bos_token", begins)}
+        roles["eos_token"] = _get(metadata, "add_eos_token", kind == "t5")
+    ends = [
+        [(names[role], pieces.index(names[role]))] if wanted and role in names else [] for role, wanted in roles.items()
+    ]
     return tokenizer_json.template_processing(ends[0], ends[1])
 
 
@@ -145,22 +140,13 @@ def _added(
 ) -> list[dict[str, Any]]:
     special = {index for index, kind in enumerate(types) if kind in _SPECIAL}
     named = set(names.values())
-    special |= {index for index, piece in enumerate(pieces) if piece in named and not _plain(types[index])}
-    found = sorted({*special, *(index for index, kind in enumerate(types) if kind == PieceType.USER_DEFINED)})
+    plain = {index for index, kind in enumerate(types) if kind == PieceType.USER_DEFINED}  # whatever their role
+    special |= {index for index, piece in enumerate(pieces) if piece in named and index not in plain}
+    swallowing = {index for index in special if swallow and pieces[index] not in _KEEPS_SPACE}
     return [
-        tokenizer_json.added_token(
-            index,
-            pieces[index],
-            special=index in special,
-            rstrip=swallow and index in special and pieces[index] not in _KEEPS_SPACE,
-        )
-        for index in found
+        tokenizer_json.added_token(index, pieces[index], special=index in special, rstrip=index in swallowing)
+        for index in sorted(special | plain)
     ]
-
-
-def _plain(kind: int) -> bool:
-    """Return whether a token is user-defined: found in any text, whatever its role."""
-    return kind == PieceType.USER_DEFINED
 
 
 def _byte_level(

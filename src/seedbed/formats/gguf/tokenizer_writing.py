@@ -27,11 +27,8 @@ _NEAREST: dict[tuple[str, ...], str] = {(SPLIT,): "qwen35"}
 def gguf_tokenizer(tokenizer: Tokenizer, size: int | None = None) -> dict[str, Any]:
     """Return metadata to write: text, whole numbers, booleans, lists of these, and bytes (a list of 8-bit numbers).
 
-    Args:
-        size: rows of the model's embedding; ids that the tokenizer lacks become unused tokens.
-
-    Raises:
-        UsageError: llama.cpp has no tokenizer that gives the same ids.
+    ``size``: rows of the model's embedding; ids that the tokenizer lacks become unused tokens. Raises UsageError where
+    llama.cpp has no tokenizer that gives the same ids.
     """
     kind = tokenizer.model_kind
     if kind == "BPE" and tokenizer.table["model"]["unk_token"] is not None:

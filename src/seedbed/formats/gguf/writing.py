@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -23,13 +22,6 @@ from seedbed.core import files
 from seedbed.core.errors import UsageError
 from seedbed.formats.published_forms import GgufPrecision
 
-_FILE_TYPES = {
-    "f32": LlamaFileType.ALL_F32,
-    "f16": LlamaFileType.MOSTLY_F16,
-    "bf16": LlamaFileType.MOSTLY_BF16,
-    "q8_0": LlamaFileType.MOSTLY_Q8_0,
-    "q4_0": LlamaFileType.MOSTLY_Q4_0,
-}
 _FULL = ("_norm.weight", "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight")
 """Ends of names of matrices and vectors that stay in float32."""
 _FINER = ("token_embd.weight", "output.weight")
@@ -38,21 +30,8 @@ _AT_ONCE = 2**20
 _COPY = 16 * 2**20
 
 
-@dataclass(frozen=True)
-class _Written:
-    """A tensor whose data are on the disk."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: GGMLQuantizationType
-    size: int
-
-
 def write_gguf(
-    path: Path,
-    metadata: Mapping[str, Any],
-    tensors: Iterable[tuple[str, Tensor]],
-    quantization: GgufPrecision = "f16",
+    path: Path, metadata: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]], quantization: GgufPrecision = "f16"
 ) -> None:
     """Write a GGUF file; the old file is kept until the new one is whole.
 
@@ -75,11 +54,17 @@ def write_gguf(
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     data, whole = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("data", "whole"))
+    writer = gguf.GGUFWriter(str(whole), str(metadata["general.architecture"]))
     try:
         with files.disk_errors(path.parent):
             with data.open("wb") as file:
-                written = [_write_data(file, name, tensor, quantization) for name, tensor in tensors]
-            _write_header(whole, metadata, written, quantization)
+                for name, tensor in tensors:
+                    shape = tuple(tensor.shape) or (1,)
+                    kind = tensor_type(name, shape, quantization)
+                    size = _write_data(file, tensor.detach().cpu().reshape(-1, shape[-1]), kind)
+                    raw = gguf.quant_shape_to_byte_shape(shape, kind)
+                    writer.add_tensor_info(name, raw, np.dtype(np.uint8), size, kind)
+            _write_header(writer, metadata, quantization)
             with whole.open("ab") as out, data.open("rb") as file:
                 out.write(bytes(-out.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
                 shutil.copyfileobj(file, out, _COPY)
@@ -102,16 +87,13 @@ def tensor_type(name: str, shape: tuple[int, ...], quantization: GgufPrecision) 
     return GGMLQuantizationType[quantization.upper()]
 
 
-def _write_data(file: BinaryIO, name: str, tensor: Tensor, quantization: GgufPrecision) -> _Written:
-    """Append a tensor's data and the padding after them."""
-    shape = tuple(tensor.shape) or (1,)
-    kind, size = tensor_type(name, shape, quantization), 0
-    rows = tensor.detach().cpu().reshape(-1, shape[-1])
-    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+def _write_data(file: BinaryIO, rows: Tensor, kind: GGMLQuantizationType) -> int:
+    """Append a tensor's data and the padding after them; return their size without it."""
+    size, step = 0, max(1, _AT_ONCE // max(1, rows.shape[1]))
     for first in range(0, len(rows), step):
         size += file.write(_convert(rows[first : first + step], kind).data)
     file.write(bytes(-size % gguf.GGUF_DEFAULT_ALIGNMENT))
-    return _Written(name, shape, kind, size)
+    return size
 
 
 def _convert(rows: Tensor, kind: GGMLQuantizationType) -> np.ndarray:
@@ -131,16 +113,12 @@ def _convert(rows: Tensor, kind: GGMLQuantizationType) -> np.ndarray:
     return np.ascontiguousarray(quants.quantize(exact, kind)).view(np.uint8)
 
 
-def _write_header(path: Path, metadata: Mapping[str, Any], tensors: Iterable[_Written], quantization: str) -> None:
-    writer = gguf.GGUFWriter(str(path), str(metadata["general.architecture"]))
+def _write_header(writer: gguf.GGUFWriter, metadata: Mapping[str, Any], quantization: str) -> None:
     try:
         for key, value in metadata.items():
             _add_value(writer, key, value)
-        writer.add_file_type(_FILE_TYPES[quantization])
+        writer.add_file_type(LlamaFileType[f"{'ALL' if quantization == 'f32' else 'MOSTLY'}_{quantization.upper()}"])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        for tensor in tensors:
-            raw = gguf.quant_shape_to_byte_shape(tensor.shape, tensor.kind)
-            writer.add_tensor_info(tensor.name, raw, np.dtype(np.uint8), tensor.size, tensor.kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()

@@ -19,16 +19,11 @@ from seedbed.models.families.tied_embeddings import resolve_tied
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 CONFIG, GENERATION, CARD = "config.json", "generation_config.json", "README.md"
-_CARD_LIMIT = 20_000_000
-"""Bytes of a model card; larger ones are left unread."""
+_CARD_LIMIT = 20_000_000  # bytes of a model card; larger ones are left unread
 
 
 def read_folder(folder: Path) -> Published:
-    """Read a folder's headers and configurations.
-
-    Raises:
-        NotFoundError, CorruptError, UsageError: as :func:`seedbed.formats.opening.open_published`.
-    """
+    """Read a folder's headers and configurations; raises as :func:`seedbed.formats.importing.open_published`."""
     config = read_json(folder / CONFIG)
     family, shape = read_published(config)
     checkpoint = open_safetensors(folder)
@@ -36,19 +31,13 @@ def read_folder(folder: Path) -> Published:
         family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
     )
     shape, pooling = read_pooling(folder, shape)
-    card = _text(folder / CARD)
+    path = folder / CARD
+    short = path.is_file() and path.stat().st_size <= _CARD_LIMIT
+    licence = licence_of(path.read_text(encoding="utf-8", errors="replace")) if short else ""
+    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    rows, tokenizer = family.table(shape), _tokenizer(folder)
     return Published(
-        str(folder),
-        family,
-        config,
-        shape,
-        checkpoint,
-        family.table(shape),
-        _tokenizer(folder),
-        read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {},
-        card,
-        licence_of(card),
-        pooling=pooling,
+        str(folder), family, config, shape, checkpoint, rows, tokenizer, generation, licence, pooling=pooling
     )
 
 
@@ -56,8 +45,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a configuration that came from outside.
 
     Raises:
-        NotFoundError: there is none.
-        CorruptError: it is no JSON object, or too large to be one.
+        NotFoundError: there is none. CorruptError: it is no JSON object, or too large to be one.
     """
     if not path.is_file():
         raise NotFoundError(
@@ -78,9 +66,3 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
         return open_tokenizer(folder)
     except NotFoundError:
         return None
-
-
-def _text(path: Path) -> str:
-    if not path.is_file() or path.stat().st_size > _CARD_LIMIT:
-        return ""
-    return path.read_text(encoding="utf-8", errors="replace")

@@ -19,29 +19,21 @@ from seedbed.core.version import __version__
 
 CARD = "README.md"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
-_KNOWN_LICENCE = re.compile(
+_KNOWN_LICENCE = re.compile(  # values that the hub's field ``license`` may have
     r"apache-2\.0|mit|isc|zlib|unlicense|wtfpl|unknown|mpl-2\.0|epl-2\.0|artistic-2\.0|bsl-1\.0|odc-by|odbl|pddl|gemma"
     r"|bsd(-[23]-clause)?|cc0-1\.0|cc-by(-nc)?(-nd|-sa)?-[234]\.0|gpl(-[23]\.0)?|lgpl(-2\.1|-3\.0)?|agpl-3\.0"
     r"|((bigscience|bigcode)-)?openrail(-m)?|llama[234](\.[123])?"
 )
-"""Values that the hub's field ``license`` may have."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The exported model that a card describes.
-
-    Attributes:
-        name: of the model.
-        form: "hf" (a folder that transformers reads) or "gguf".
-        file: the GGUF file's name.
-        quantization: of the exported weights.
-    """
+    """The exported model that a card describes."""
 
     name: str
-    form: str = "hf"
-    file: str = ""
-    quantization: str = ""
+    form: str = "hf"  # a folder that transformers reads, or "gguf"
+    file: str = ""  # the GGUF file's name
+    quantization: str = ""  # of the exported weights
 
 
 def model_card(library: Library, artifact: Artifact, exported: Exported) -> str:
@@ -68,10 +60,8 @@ def _front_matter(artifact: Artifact, ancestors: list[Artifact], exported: Expor
     if licences and len(known) == len(licences):
         fields["license"] = known[0] if len(known) == 1 else known
     elif licences:
-        fields |= {
-            "license": "other",
-            "license_name": re.sub(r"[^a-z0-9.]+", "-", "-".join(licences).lower()).strip("-"),
-        }
+        name = re.sub(r"[^a-z0-9.]+", "-", "-".join(licences).lower()).strip("-")
+        fields |= {"license": "other", "license_name": name}
     fields["library_name"] = "transformers" if exported.form == "hf" else "gguf"
     fields["tags"] = ["seedbed"]
     models = [one for one in ancestors if one.kind == "model"]
@@ -106,15 +96,11 @@ def _summary(artifact: Artifact, exported: Exported) -> str:
         "licence": manifest.licence or "unknown",
         "language": "not stated",
         "made": f"{manifest.created[:10]} with seedbed {manifest.code_version}",
-        "weights": exported.quantization or _quantization(artifact) or "as stored",
+        "weights": exported.quantization or str(manifest.config.get("quantization") or "as stored"),
     }
     if isinstance(source := _source(artifact), Mapping) and "repository" in source:
         facts["pulled from"] = f"{source['repository']} at commit {source.get('commit', 'unknown')}"
     return _table(["", ""], [[name, str(value)] for name, value in facts.items()])
-
-
-def _quantization(artifact: Artifact) -> str:
-    return str(artifact.manifest.config.get("quantization") or "")
 
 
 def _lineage(root: Relative) -> str:

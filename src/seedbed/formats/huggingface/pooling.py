@@ -50,7 +50,7 @@ def read_pooling(folder: Path, shape: AnyConfig) -> tuple[AnyConfig, dict[str, A
         return (shape if shape.causal else dataclasses.replace(shape, pool="mean")), {}
     if shape.head == "lm":
         shape = dataclasses.replace(shape, head="none")  # a decoder that makes vectors does not write any more
-    modules = {_kind(entry): _place(entry) for entry in _entries(folder)}
+    modules = {str(entry.get("type")).rpartition(".")[2]: _place(entry) for entry in _entries(folder)}
     if unknown := [kind for kind in modules if kind not in _KNOWN]:
         raise _unknown(folder, f"{MODULES} has {', '.join(unknown)}", f"the modules {', '.join(_KNOWN)}")
     settings = _table(folder / modules.get("Transformer", "") / _SETTINGS) or _table(folder / _SETTINGS)
@@ -67,14 +67,12 @@ def read_pooling(folder: Path, shape: AnyConfig) -> tuple[AnyConfig, dict[str, A
 def write_pooling(folder: Path, shape: AnyConfig, pooling: Mapping[str, Any]) -> None:
     """Write these files beside an exported encoder, as all versions of sentence-transformers read them.
 
-    Args:
-        pooling: the result of :func:`read_pooling`; {} for an encoder of ours. Other models get no such files.
+    ``pooling``: the result of :func:`read_pooling`; {} for an encoder of ours. Other models get no such files.
     """
     if not isinstance(shape, ModelConfig) or not (pooling or (shape.head == "none" and not shape.causal)):
         return
-    places = {"Transformer": "", "Pooling": "1_Pooling"} | (
-        {"Normalize": "2_Normalize"} if pooling.get("normalize") else {}
-    )
+    places = {"Transformer": "", "Pooling": "1_Pooling"}
+    places |= {"Normalize": "2_Normalize"} if pooling.get("normalize") else {}
     entries = [
         {"idx": index, "name": str(index), "path": place, "type": f"sentence_transformers.models.{kind}"}
         for index, (kind, place) in enumerate(places.items())
@@ -109,10 +107,6 @@ def _entries(folder: Path) -> list[Mapping[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _unknown(folder, f"{MODULES} is no list of modules", "folders as sentence-transformers writes them")
     return entries
-
-
-def _kind(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("type")).rpartition(".")[2]
 
 
 def _place(entry: Mapping[str, Any]) -> str:

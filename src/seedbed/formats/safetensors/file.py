@@ -22,7 +22,7 @@ from torch import Tensor
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
-DTYPES = MappingProxyType(
+DTYPES = MappingProxyType(  # the format's names of element types, those that PyTorch has too
     {
         "F64": torch.float64,
         "F32": torch.float32,
@@ -42,7 +42,6 @@ DTYPES = MappingProxyType(
         "C64": torch.complex64,
     }
 )
-"""The format's names of element types, those that PyTorch has too."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,7 @@ class SafetensorsFile:
         return self._entries[name].shape
 
     def dtype(self, name: str) -> torch.dtype:
-        """Return the file's precision.
-
-        Raises:
-            UsageError: PyTorch has no such type.
-        """
+        """Return the file's precision; raises UsageError where PyTorch has no such type."""
         kind = self._entries[name].dtype
         if kind not in DTYPES:
             raise UsageError(
@@ -88,20 +83,17 @@ class SafetensorsFile:
     def read(self, name: str) -> Tensor:
         """Read one tensor as a view of the file: memory is taken when it is used, and given back with it.
 
-        Raises:
-            CorruptError: the file was cut since it was opened.
-            UsageError: PyTorch has no such type.
+        Raises CorruptError where the file was cut since it was opened, and as :meth:`dtype`.
         """
         entry = self._entries[name]
         return self._file.tensor(entry.start, entry.shape, self.dtype(name))
 
 
 def open_file(path: Path) -> SafetensorsFile:
-    """Open one file. Reads its header only.
+    """Open one file by its header.
 
     Raises:
-        NotFoundError: there is no such file.
-        CorruptError: the header is wrong, or the file ends early.
+        NotFoundError: there is no such file. CorruptError: the header is wrong, or the file ends early.
     """
     try:
         return SafetensorsFile(path)

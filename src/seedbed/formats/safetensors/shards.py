@@ -16,8 +16,7 @@ from seedbed.formats.safetensors.writing import write_safetensors as write_safet
 from seedbed.models.checkpoint import Checkpoint, CombinedCheckpoint
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_INDEX_LIMIT = 100_000_000
-"""Bytes of an index: what the format allows a header."""
+_INDEX_LIMIT = 100_000_000  # bytes of an index: what the format allows a header
 
 
 def open_safetensors(path: Path) -> Checkpoint:

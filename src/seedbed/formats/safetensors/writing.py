@@ -6,9 +6,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any
 
 import torch
@@ -19,17 +18,10 @@ from seedbed.formats.safetensors.file import DTYPES
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_COPY = 16 * 2**20
-"""Bytes copied at a time."""
+_COPY = 16 * 2**20  # bytes copied at a time
 
 
-def write_safetensors(
-    folder: Path,
-    tensors: Iterable[tuple[str, Tensor]],
-    *,
-    shard_bytes: float = 5e9,
-    metadata: Mapping[str, str] = MappingProxyType({"format": "pt"}),
-) -> list[Path]:
+def write_safetensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_bytes: float = 5e9) -> list[Path]:
     """Write tensors as they come, with no more than one of them in memory beside what the iterable holds.
 
     The format's header stands before the data and is known only after the last tensor; so a shard's data are written
@@ -39,11 +31,8 @@ def write_safetensors(
         folder: made if it is missing; earlier weights in it are replaced when everything is written.
         shard_bytes: a shard is closed before it grows past this; a single larger tensor has a shard of its own.
 
-    Returns:
-        The weight files; with more than one there is ``model.safetensors.index.json`` too.
-
-    Raises:
-        CapacityError: the disk is full; what was there is kept.
+    Returns the weight files; with more than one there is ``model.safetensors.index.json`` too. Raises CapacityError
+    where the disk is full; what was there is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[_Shard] = []
@@ -53,11 +42,11 @@ def write_safetensors(
                 size = tensor.numel() * tensor.element_size()
                 if not shards or (shards[-1].entries and shards[-1].size + size > shard_bytes):
                     if shards:
-                        shards[-1].finish(metadata)
+                        shards[-1].finish()
                     shards.append(_Shard(folder, len(shards)))
                 shards[-1].add(name, tensor)
             shards = shards or [_Shard(folder, 0)]
-            shards[-1].finish(metadata)
+            shards[-1].finish()
             return _put_in_place(folder, shards)
     finally:
         for shard in shards:
@@ -82,9 +71,9 @@ class _Shard:
         self._data.write(plain.view(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
         self.size = end
 
-    def finish(self, metadata: Mapping[str, str]) -> None:
+    def finish(self) -> None:
         self._data.close()
-        header = json.dumps({"__metadata__": dict(metadata), **self.entries}, separators=(",", ":")).encode()
+        header = json.dumps({"__metadata__": {"format": "pt"}, **self.entries}, separators=(",", ":")).encode()
         header += b" " * (-len(header) % 8)  # data begin at a multiple of 8, as the library has it
         with self.done.open("wb") as out, self.part.open("rb") as data:
             out.write(struct.pack("<Q", len(header)) + header)
@@ -102,9 +91,8 @@ class _Shard:
 def _put_in_place(folder: Path, shards: Sequence[_Shard]) -> list[Path]:
     """Give the written files their names; an index of an earlier model would hide the new one, so it goes."""
     count = len(shards)
-    names = (
-        [WEIGHTS] if count == 1 else [f"model-{number + 1:05d}-of-{count:05d}.safetensors" for number in range(count)]
-    )
+    names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    names = [WEIGHTS] if count == 1 else names
     places = {name: file for file, shard in zip(names, shards, strict=True) for name in shard.entries}
     if len(places) != sum(len(shard.entries) for shard in shards):
         raise ValueError("a tensor's name was written twice")

@@ -18,42 +18,36 @@ from seedbed.models.families.base import (
     same,
     together,
 )
-from seedbed.models.families.llama import BLOCK, attention_rows, feedforward_rows
-from seedbed.models.families.rules import GELU, activation, tied
-from seedbed.models.families.weight_mapping import Conversion, Row, layer
+from seedbed.models.families.llama import BLOCK
+from seedbed.models.families.rules import GELU, PLAIN, activation, tied
+from seedbed.models.families.weight_mapping import SAME, Conversion, Row, layers
 
 _SIZES = {"n_layers": "layers", "n_heads": "attention_heads", "d_ff": "ffn_dim"}
 _FLAT = Conversion(lambda theirs, shapes: [theirs.flatten()], lambda ours: ours[0][None])
 """The output's bias is stored as (1, V)."""
-_SHAPE: dict[str, Any] = {
-    "norm": "layer",
-    "norm_eps": 1e-5,
-    "norm_place": "post",
-    "final_norm": False,
-    "mlp": "plain",
-    "qkv_bias": True,
-    "out_bias": True,
-    "mlp_bias": True,
-    "head_bias": True,
+_SHAPE = PLAIN | {"norm_eps": 1e-5, "norm_place": "post", "final_norm": False, "head_bias": True}
+_OUTER = {"position": "embed_positions", "embedding_norm": "layernorm_embedding", "embedding": "embed_tokens"}
+_INNER = {
+    **{f"mixer.{part}": f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")},
+    **{f"cross.{part}": f"encoder_attn.{part}_proj" for part in ("q", "k", "v", "out")},
+    "mixer_norm": "self_attn_layer_norm",
+    "cross_norm": "encoder_attn_layer_norm",
+    "feedforward_norm": "final_layer_norm",
+    "feedforward.up": "fc1",
+    "feedforward.down": "fc2",
 }
+_SCALED = Rule(
+    lambda published: {"embedding_scale": published["d_model"] ** 0.5 if published.get("scale_embedding") else None},
+    lambda config: {"scale_embedding": config.embedding_scale is not None},
+)
 
 
-def _scaled() -> Rule:
-    def read(published: Published) -> Fields:
-        return {"embedding_scale": published["d_model"] ** 0.5 if published.get("scale_embedding") else None}
-
-    return Rule(read, lambda config: {"scale_embedding": config.embedding_scale is not None})
-
-
-def _one_vocabulary() -> Rule:
+@Rule
+def _one_vocabulary(published: Published) -> Fields:
     """Refuse halves with a vocabulary each, which Marian allows and our blocks cannot do."""
-
-    def read(published: Published) -> Fields:
-        if published.get("decoder_vocab_size") not in (None, published["vocab_size"]):
-            raise Inexpressible("its two halves have vocabularies of their own, which is not known here")
-        return {}
-
-    return Rule(read, lambda config: {})
+    if published.get("decoder_vocab_size") not in (None, published["vocab_size"]):
+        raise Inexpressible("its two halves have vocabularies of their own, which is not known here")
+    return {}
 
 
 def make_pair(
@@ -81,20 +75,11 @@ def make_pair(
 
 def bart_rows(config: EncoderDecoderConfig) -> list[Row]:
     """Return the tensor names below ``model.``; the table of tokens may be there four times."""
-    rows = layer("decoder.embedding", "model.shared") + layer("decoder.embedding", "model.decoder.embed_tokens")
-    rows += layer("encoder.embedding", "model.encoder.embed_tokens") + layer("decoder.output", "lm_head")
+    rows = layers({"decoder.embedding": "model.shared"})
+    rows.append(Row(("decoder.output.weight",), "lm_head.weight", SAME))
     rows.append(Row(("decoder.output.bias",), "final_logits_bias", _FLAT, optional=True))
     for half in ("encoder.", "decoder."):
-        theirs = f"model.{half}layers.{{i}}."
-        rows += layer(half + "position", f"model.{half}embed_positions")
-        rows += layer(half + "embedding_norm", f"model.{half}layernorm_embedding", bias=True)
-        inner = attention_rows(theirs + "self_attn.", "out_proj") + feedforward_rows("fc1", "fc2", theirs)
-        inner += layer(BLOCK + "mixer_norm", theirs + "self_attn_layer_norm", bias=True)
-        inner += layer(BLOCK + "feedforward_norm", theirs + "final_layer_norm", bias=True)
-        inner += layer(BLOCK + "cross_norm", theirs + "encoder_attn_layer_norm", bias=True)
-        crossed = attention_rows(theirs + "encoder_attn.", "out_proj")
-        inner += [Row((row.ours[0].replace("mixer.", "cross."),), row.theirs, row.conversion) for row in crossed]
-        rows += [Row((half + row.ours[0],), row.theirs, row.conversion) for row in inner]
+        rows += layers(_OUTER, half, f"model.{half}") + layers(_INNER, half + BLOCK, f"model.{half}layers.{{i}}.")
     return rows
 
 
@@ -105,7 +90,7 @@ _SHARED = (
     same("max_length", "max_position_embeddings"),
     activation("activation_function", {**GELU, "silu": "swish"}, "gelu"),
     tied(True),
-    _scaled(),
+    _SCALED,
 )
 BART = make_pair(
     "bart",
@@ -122,7 +107,7 @@ MARIAN = make_pair(
     {"MarianMTModel": "lm", "MarianModel": "lm"},
     together(
         *_SHARED,
-        _one_vocabulary(),
+        _one_vocabulary,
         constant(share_encoder_decoder_embeddings=True),
         only(normalize_embedding=False, static_position_embeddings=True, **_POST_NORM),
     ),

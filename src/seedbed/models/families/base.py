@@ -15,8 +15,7 @@ from seedbed.models.config import AnyConfig, HeadKind, ModelConfig
 from seedbed.models.families.config_diff import differences
 from seedbed.models.families.weight_mapping import Row
 
-Published = Mapping[str, Any]
-"""The entries of a config.json."""
+Published = Mapping[str, Any]  # the entries of a config.json
 Fields = dict[str, Any]
 C = TypeVar("C", bound=AnyConfig)
 
@@ -29,42 +28,28 @@ class Inexpressible(ValueError):
 class Rule:
     """One correspondence between a published configuration and ours, in both directions.
 
-    Attributes:
-        read: published → fields of ours; raises Inexpressible for what our blocks cannot do.
-        write: ours → published entries. It need not check anything: what is written is read again and compared.
+    Writing need not check anything: what is written is read again and compared.
     """
 
-    read: Callable[[Published], Fields]
-    write: Callable[[Any], Fields]
+    read: Callable[[Published], Fields]  # published → fields of ours; Inexpressible for what our blocks cannot do
+    write: Callable[[Any], Fields] = lambda config: {}  # ours → published entries
 
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
-    """A published family of models.
+    """A published family of models."""
 
-    Attributes:
-        name: as we call it.
-        model_types: what config.json calls it (``model_type``); the first is written.
-        architectures: published class → the head it puts on.
-        read, write: config.json ⇄ our configuration; see :func:`publish`.
-        table: names for a configuration of ours.
-        prefix: begins the names of all but the head; some files leave it out.
-        ignored: a pattern of tensors that carry nothing: tables that are computed, copies of others, heads of a
-            training task that is over.
-        prefixes: what stands in its place in files of larger models.
-        always_tied: a file without an output embedding shares the input's, whatever its config.json says.
-    """
-
-    name: str
-    model_types: tuple[str, ...]
-    architectures: Mapping[str, HeadKind]
-    read: Callable[[Published, HeadKind], C]
-    write: Callable[[C], Fields]
-    table: Callable[[C], list[Row]]
-    prefix: str = ""
+    name: str  # as we call it
+    model_types: tuple[str, ...]  # what config.json calls it (``model_type``); the first is written
+    architectures: Mapping[str, HeadKind]  # published class → the head it puts on
+    read: Callable[[Published, HeadKind], C]  # config.json → our configuration
+    write: Callable[[C], Fields]  # and back; see :meth:`publish`
+    table: Callable[[C], list[Row]]  # tensor names for a configuration of ours
+    prefix: str = ""  # begins the names of all but the head; some files leave it out
+    # a pattern of tensors that carry nothing: computed tables, copies of others, heads of a training task that is over
     ignored: str = r"\b(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids)$"
-    prefixes: tuple[str, ...] = ()
-    always_tied: bool = False
+    prefixes: tuple[str, ...] = ()  # what stands in the prefix's place in files of larger models
+    always_tied: bool = False  # a file without an output embedding shares the input's, whatever its config.json says
 
     def spellings(self, name: str) -> Sequence[str]:
         """Return the names a published tensor may have: with and without the prefix; gamma and beta in old norms."""
@@ -87,12 +72,8 @@ class Family(Generic[C]):
         return next(iter(self.architectures.values()))
 
     def publish(self, config: C) -> Fields:
-        """Return the config.json of a configuration of ours.
-
-        Raises:
-            Inexpressible: the family cannot say all of it.
-        """
-        head = _head(config)
+        """Return the config.json of a configuration of ours; raises Inexpressible where it cannot say all of it."""
+        head: HeadKind = getattr(config, "head", "lm")
         named = [architecture for architecture, its in self.architectures.items() if its == head]
         if not named:
             raise Inexpressible(f"it has no model with the head {head!r}")
@@ -111,8 +92,7 @@ class Family(Generic[C]):
 def checked(fields: Fields) -> ModelConfig:
     """Build a configuration from fields that came from outside, with types and ranges checked before any use.
 
-    Raises:
-        Inexpressible: a wrong type, a value out of range, or fields that contradict.
+    Raises Inexpressible for a wrong type, a value out of range, or fields that contradict.
     """
     plain = {name: to_dict(value) if dataclasses.is_dataclass(value) else value for name, value in fields.items()}
     given = {name: value for name, value in plain.items() if value is not None}
@@ -123,11 +103,7 @@ def checked(fields: Fields) -> ModelConfig:
 
 
 def whole(published: Published, name: str, most: int = 2**31) -> int:
-    """Return a size that is calculated with before all others are checked.
-
-    Raises:
-        Inexpressible: it is missing, not a whole number, or out of range.
-    """
+    """Return a size that is calculated with before all others are checked; raises Inexpressible where it is none."""
     value = published.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise Inexpressible(f"{name} is {value!r}, which is no whole number from 1 to {most}")
@@ -136,7 +112,7 @@ def whole(published: Published, name: str, most: int = 2**31) -> int:
 
 def fixed(**ours: Any) -> Rule:
     """Set fields that all models of a family have in common."""
-    return Rule(lambda published: dict(ours), lambda config: {})
+    return Rule(lambda published: dict(ours))
 
 
 _REQUIRED = object()
@@ -170,10 +146,7 @@ def constant(**theirs: Any) -> Rule:
 
 
 def only(**theirs: Any) -> Rule:
-    """Refuse files in which an entry has another value than the one our blocks can do; absent or null is accepted.
-
-    Nothing is written.
-    """
+    """Refuse files in which an entry has another value than the one our blocks can do; absent or null is accepted."""
 
     def read(published: Published) -> Fields:
         for name, value in theirs.items():
@@ -181,7 +154,7 @@ def only(**theirs: Any) -> Rule:
                 raise Inexpressible(f"{name} is {published[name]!r}; only {value!r} is known here")
         return {}
 
-    return Rule(read, lambda config: {})
+    return Rule(read)
 
 
 def flag(theirs: str, *ours: str, default: bool = False) -> Rule:
@@ -214,7 +187,3 @@ def together(*rules: Rule) -> Rule:
         return {name: value for rule in rules for name, value in rule.write(config).items()}
 
     return Rule(read, write)
-
-
-def _head(config: AnyConfig) -> HeadKind:
-    return getattr(config, "head", "lm")

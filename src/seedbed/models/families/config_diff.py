@@ -20,7 +20,7 @@ def differences(config: Any, back: Any, prefix: str = "") -> list[str]:
     return names
 
 
-_NEEDS: dict[str, Callable[[ModelConfig], bool]] = {
+_NEEDS: dict[str, Callable[[ModelConfig], bool]] = {  # the condition under which a field changes anything
     "dropout": lambda config: False,  # matters in training only
     "window": lambda config: "sliding" in config.mixers,
     "position_offset": lambda config: config.position == "learned",
@@ -40,7 +40,6 @@ _NEEDS: dict[str, Callable[[ModelConfig], bool]] = {
     "logit_scale": lambda config: config.head == "lm",
     "logit_cap": lambda config: config.head == "lm",
 }
-"""The condition under which a field changes anything."""
 _MEANT = {"n_kv_heads": "kv_heads", "head_dim": "head_size", "d_ff": "hidden"}
 """Properties that fill in a field's default."""
 

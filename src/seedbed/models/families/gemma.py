@@ -5,27 +5,19 @@ scores and logits; 3 has norms on q and k and another rotary base in windows. Of
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, nullable, only, same, whole
-from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, known_activation, windows
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.llama import LLAMA_NAMES, decoder_rule, make_family
+from seedbed.models.families.rules import GELU, activation, known_activation, rope, windows
 
-_SHAPE: dict[str, Any] = {"norm": "rms1"}
-_NORMS = {
+_SANDWICH_NORMS = {
     "mixer_norm": "input_layernorm",
     "mixer_end_norm": "post_attention_layernorm",
     "feedforward_norm": "pre_feedforward_layernorm",
     "feedforward_end_norm": "post_feedforward_layernorm",
 }
-
-
-def _scaled() -> Rule:
-    """Scale embedded tokens by the root of the width."""
-    return Rule(lambda published: {"embedding_scale": whole(published, "hidden_size") ** 0.5}, lambda config: {})
+_SANDWICH_NAMES = replace(LLAMA_NAMES, inner=LLAMA_NAMES.inner | _SANDWICH_NORMS)
 
 
 def _first_activation() -> Rule:
@@ -60,34 +52,15 @@ def _every(size: int) -> Rule:
     return windows(kinds=kinds, default=4096)
 
 
-def sandwich_rows(config: ModelConfig) -> list[Row]:
-    """Return LLaMA's tensor names but for four norms a block."""
-    norms = tuple(BLOCK + ours for ours in _NORMS)
-    rows = [row for row in llama_rows(config) if not row.ours[0].startswith(norms)]
-    for ours, theirs in _NORMS.items():
-        rows += layer(BLOCK + ours, THEIRS + theirs)
-    return rows
-
-
-_SHARED = (_scaled(), flag("attention_bias", "qkv_bias", "out_bias"), only(use_bidirectional_attention=False))
-_CAPPED = (
+_SHARED = (
+    Rule(lambda published: {"embedding_scale": whole(published, "hidden_size") ** 0.5}),
+    flag("attention_bias", "qkv_bias", "out_bias"),
+    only(use_bidirectional_attention=False),
+    fixed(norm="rms1"),
     same("head_dim", "head_dim", 256, written="head_size"),
-    activation("hidden_activation", GELU, "gelu_pytorch_tanh"),
-    _score_scale(),
-    fixed(norm_place="sandwich"),
 )
-GEMMA = make_family(
-    "gemma",
-    "Gemma",
-    decoder_rule(
-        *_SHARED,
-        same("head_dim", "head_dim", 256, written="head_size"),
-        _first_activation(),
-        rope(),
-        tie=True,
-        **_SHAPE,
-    ),
-)
+_CAPPED = (activation("hidden_activation", GELU, "gelu_pytorch_tanh"), _score_scale(), fixed(norm_place="sandwich"))
+GEMMA = make_family("gemma", "Gemma", decoder_rule(*_SHARED, _first_activation(), rope(), tie=True))
 GEMMA2 = make_family(
     "gemma2",
     "Gemma2",
@@ -99,9 +72,8 @@ GEMMA2 = make_family(
         nullable("attention_cap", "attn_logit_softcapping", 50.0),
         nullable("logit_cap", "final_logit_softcapping", 30.0),
         tie=True,
-        **_SHAPE,
     ),
-    sandwich_rows,
+    _SANDWICH_NAMES,
 )
 _GEMMA3_RULE = decoder_rule(
     *_SHARED,
@@ -112,9 +84,8 @@ _GEMMA3_RULE = decoder_rule(
     nullable("logit_cap", "final_logit_softcapping", None),
     fixed(qk_norm=True),
     tie=True,
-    **_SHAPE,
 )
-_GEMMA3_DEFAULTS = {
+_GEMMA3_DEFAULTS = {  # sizes that files with images leave out of their text part
     "vocab_size": 262208,
     "hidden_size": 2304,
     "intermediate_size": 9216,
@@ -123,12 +94,11 @@ _GEMMA3_DEFAULTS = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 131072,
 }
-"""Sizes that files with images leave out of their text part."""
 _TEXT = make_family(
     "gemma3",
     "Gemma3",
     _GEMMA3_RULE,
-    sandwich_rows,
+    _SANDWICH_NAMES,
     model_types=("gemma3_text", "gemma3"),
     prefixes=("language_model.model.", "model.language_model."),
     heads={"TextForSequenceClassification": "sequence", "TextModel": "none"},

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, same, whole
-from seedbed.models.families.gpt2 import gpt_rule
-from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import attention_rows, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.gpt2 import MLP, NORMS, OUTER, gpt_rule
+from seedbed.models.families.llama import DecoderNames, make_family
 from seedbed.models.families.rules import hidden
-from seedbed.models.families.weight_mapping import Row, layer
 
-_THEIRS = "transformer.h.{i}."
+_ATTENTION = {f"mixer.{part}": f"attn.attention.{part}_proj" for part in ("q", "k", "v", "out")}
+_NAMES = DecoderNames(OUTER, NORMS | _ATTENTION | MLP, block="h.{i}.", token="classifier")
 _KINDS = {"global": "attention", "local": "sliding"}
 
 
@@ -34,16 +33,6 @@ def _windows() -> Rule:
     return Rule(read, write)
 
 
-def neo_rows(config: ModelConfig) -> list[Row]:
-    """Return the tensor names below ``transformer.``"""
-    rows = layer("embedding", "transformer.wte") + layer("position", "transformer.wpe")
-    rows += layer("norm", "transformer.ln_f", bias=True) + decoder_head_rows(config, token="classifier")
-    rows += attention_rows(_THEIRS + "attn.attention.", "out_proj") + feedforward_rows(
-        "mlp.c_fc", "mlp.c_proj", _THEIRS
-    )
-    return rows + norm_rows("ln_1", "ln_2", _THEIRS)
-
-
 _SIZES = [same("d_model", "hidden_size"), same("n_layers", "num_layers"), same("n_heads", "num_heads")]
 GPT_NEO = make_family(
     "gpt_neo",
@@ -56,6 +45,6 @@ GPT_NEO = make_family(
         attention_scale=1.0,
         qkv_bias=False,
     ),
-    neo_rows,
+    _NAMES,
     prefix="transformer.",
 )

@@ -3,27 +3,19 @@ layer side by side behind two LayerNorms (or one after the other), q, k and v in
 
 from __future__ import annotations
 
-from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import choice, constant, flag
-from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, QKV, decoder_rule, feedforward_rows, make_family, norm_rows
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation
-from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
+from seedbed.models.families.llama import NORMS, QKV, DecoderNames, decoder_rule, make_family
+from seedbed.models.families.rules import GELU, activation, rope
+from seedbed.models.families.weight_mapping import by_head
 
-_THEIRS = "gpt_neox.layers.{i}."
-
-
-def neox_rows(config: ModelConfig) -> list[Row]:
-    """Return the tensor names below ``gpt_neox.``; the output embedding's is outside."""
-    rows = layer("embedding", "gpt_neox.embed_in") + layer("norm", "gpt_neox.final_layer_norm", bias=True)
-    rows += decoder_head_rows(config, output="embed_out", token="classifier")
-    rows += fused(QKV, _THEIRS + "attention.query_key_value", bias=True, conversion=by_head(config.n_heads))
-    rows += layer(BLOCK + "mixer.out", _THEIRS + "attention.dense", bias=True)
-    rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", _THEIRS)
-    return rows + norm_rows("input_layernorm", "post_attention_layernorm", _THEIRS)
-
-
+MLP_4H = {"feedforward.up": "mlp.dense_h_to_4h", "feedforward.down": "mlp.dense_4h_to_h"}
+_NAMES = DecoderNames(
+    {"embedding": "embed_in", "norm": "final_layer_norm"},
+    NORMS | {QKV: "attention.query_key_value", "mixer.out": "attention.dense"} | MLP_4H,
+    output="embed_out",
+    token="classifier",
+    fused=lambda config: by_head(config.n_heads),
+)
 GPT_NEOX = make_family(
     "gpt_neox",
     "GPTNeoX",
@@ -39,6 +31,6 @@ GPT_NEOX = make_family(
         mlp="plain",
         mlp_bias=True,
     ),
-    neox_rows,
+    _NAMES,
     prefix="gpt_neox.",
 )

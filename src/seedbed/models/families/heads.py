@@ -1,4 +1,4 @@
-"""Heads: the one each published class has, the number of its labels, and the tensor names of a decoder's head."""
+"""Heads: the one each published class has, and the number of its labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Fields, Published
-from seedbed.models.families.weight_mapping import Row, layer
 
 DECODER: dict[str, HeadKind] = {
     "ForCausalLM": "lm",
@@ -51,10 +50,3 @@ def written_labels(config: ModelConfig) -> Fields:
         return {}
     names = {str(number): f"LABEL_{number}" for number in range(config.labels)}
     return {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
-
-
-def decoder_head_rows(config: ModelConfig, *, output: str = "lm_head", token: str = "score") -> list[Row]:
-    """Return the tensor names of a decoder's head; ``output`` and ``token`` are those in which families differ."""
-    if config.head == "lm":
-        return layer("output", output, bias=True)
-    return layer("head.output", token if config.head == "token" else "score", bias=True)

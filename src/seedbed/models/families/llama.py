@@ -4,34 +4,62 @@ share with them: pre-norm RMSNorm, rotary positions, a gated feed-forward layer,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from seedbed.models.config import HeadKind, ModelConfig
 from seedbed.models.families.base import Family, Fields, Published, Rule, checked, fixed, flag, same, together
-from seedbed.models.families.heads import DECODER, classes, decoder_head, decoder_head_rows, written_labels
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, grouped, sizes, tied
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.heads import DECODER, classes, decoder_head, written_labels
+from seedbed.models.families.rules import GELU, activation, grouped, rope, sizes, tied
+from seedbed.models.families.weight_mapping import SAME, STACKED, Conversion, Row, layers
 
-BLOCK, THEIRS = "blocks.{i}.", "model.layers.{i}."
-QKV = tuple(f"{BLOCK}mixer.{part}" for part in "qkv")
+BLOCK = "blocks.{i}."
+QKV = "mixer.q mixer.k mixer.v"
+
+
+@dataclass(frozen=True)
+class DecoderNames:
+    """The tensor names of a family of decoders: our layers → theirs, below the family's prefix."""
+
+    outer: dict[str, str]  # layers outside the blocks
+    inner: dict[str, str]  # those of a block; several of ours, with spaces between, may be one of theirs
+    block: str = "layers.{i}."  # before the names of a block
+    output: str = "lm_head"  # the output embedding, which has no prefix
+    token: str = "score"  # a classifier of tokens, likewise
+    alone: Conversion = SAME  # of a block's layer
+    fused: Callable[[ModelConfig], Conversion] = lambda config: STACKED  # of one that is several of ours
+
+    def rows(self, config: ModelConfig, prefix: str) -> list[Row]:
+        """Return the table for a configuration of ours."""
+        head = {"output": self.output, "head.output": self.token if config.head == "token" else "score"}
+        inner = layers(self.inner, BLOCK, prefix + self.block, alone=self.alone, fused=self.fused(config))
+        return layers(self.outer, theirs=prefix) + layers(head) + inner
+
+
+OUTER = {"embedding": "embed_tokens", "norm": "norm"}
+NORMS = {"mixer_norm": "input_layernorm", "feedforward_norm": "post_attention_layernorm"}
+ATTENTION = {
+    "mixer.q": "self_attn.q_proj",
+    "mixer.k": "self_attn.k_proj",
+    "mixer.v": "self_attn.v_proj",
+    "mixer.out": "self_attn.o_proj",
+    "mixer.q_norm": "self_attn.q_norm",
+    "mixer.k_norm": "self_attn.k_norm",
+}
+MLP = {"feedforward.up": "mlp.up_proj", "feedforward.down": "mlp.down_proj", "feedforward.gate": "mlp.gate_proj"}
+LLAMA_NAMES = DecoderNames(OUTER, NORMS | ATTENTION | MLP)
 
 
 def decoder_rule(
     *more: Rule,
-    tie: bool = False,
-    eps: tuple[str, float] = ("rms_norm_eps", 1e-6),
-    head_dim: bool = True,
-    groups: bool = True,
+    tie: bool = False,  # whether embeddings are shared where a file does not say so
+    eps: tuple[str, float] = ("rms_norm_eps", 1e-6),  # the family's name of the norms' epsilon, and its default
+    head_dim: bool = True,  # whether it can choose the size of heads
+    groups: bool = True,  # whether it can have fewer heads of keys than of queries
     **unlike: Any,
 ) -> Rule:
-    """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields.
-
-    Args:
-        tie: whether embeddings are shared where a file does not say so.
-        eps: the family's name of the norms' epsilon, and its default.
-        head_dim, groups: whether it can choose the size of heads, and have fewer of keys than of queries.
-    """
+    """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields."""
     shape = {"norm": "rms", "norm_place": "pre", "mlp": "gated", "position": "rope"} | unlike
     keys = [grouped(head_dim=head_dim)] if groups else []
     return together(*sizes(), *keys, same("norm_eps", *eps), tied(tie), fixed(**shape), *more)
@@ -39,24 +67,18 @@ def decoder_rule(
 
 def make_family(
     name: str,
-    stem: str,
+    stem: str,  # the beginning of its class names
     rule: Rule,
-    rows: Callable[[ModelConfig], list[Row]] | None = None,
+    names: DecoderNames = LLAMA_NAMES,
     *,
     model_types: tuple[str, ...] = (),
     prefix: str = "model.",
-    lm: str = "ForCausalLM",
-    heads: Mapping[str, HeadKind] | None = None,
-    older: Mapping[str, str] | None = None,
+    lm: str = "ForCausalLM",  # this and the endings of ``heads`` follow the stem
+    heads: Mapping[str, HeadKind] = DECODER,
+    older: Mapping[str, str] | None = None,  # other names of keys, and those that the rule reads
     **more: Any,
 ) -> Family[ModelConfig]:
-    """Build a family of decoders.
-
-    Args:
-        stem: the beginning of its class names; ``lm`` and ``heads`` give their endings.
-        rows: makes the names; LLaMA's by default.
-        older: other names of keys, and those that the rule reads.
-    """
+    """Build a family of decoders."""
 
     def read(published: Published, head: HeadKind) -> ModelConfig:
         return checked(rule.read(renamed(published, older or {})) | decoder_head(published, head))
@@ -64,48 +86,16 @@ def make_family(
     def write(config: ModelConfig) -> Fields:
         return rule.write(config) | written_labels(config)
 
+    table = partial(names.rows, prefix=prefix)
     named: dict[str, HeadKind] = {f"{stem}{lm}": "lm"}
-    named |= {name: head for name, head in classes(stem, heads or DECODER).items() if head != "lm"}
-    return Family(name, model_types or (name,), named, read, write, rows or llama_rows, prefix, **more)
+    named |= {name: head for name, head in classes(stem, heads).items() if head != "lm"}
+    return Family(name, model_types or (name,), named, read, write, table, prefix, **more)
 
 
 def renamed(published: Published, older: Mapping[str, str]) -> Published:
     """Return a configuration with older key names replaced, where the newer ones are absent."""
-    return {older[key]: value for key, value in published.items() if key in older} | {
-        key: value for key, value in published.items() if key not in older
-    }
-
-
-def llama_rows(config: ModelConfig) -> list[Row]:
-    """Return LLaMA's tensor names; layers that a configuration lacks are left out when the table is used."""
-    rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm", bias=True)
-    rows += decoder_head_rows(config) + attention_rows() + feedforward_rows()
-    return rows + norm_rows("input_layernorm", "post_attention_layernorm")
-
-
-def norm_rows(mixer: str, feedforward: str, theirs: str = THEIRS) -> list[Row]:
-    """Return the names of the norms before a block's two parts."""
-    first = layer(BLOCK + "mixer_norm", theirs + mixer, bias=True)
-    return first + layer(BLOCK + "feedforward_norm", theirs + feedforward, bias=True)
-
-
-def attention_rows(
-    theirs: str = THEIRS + "self_attn.", out: str = "o_proj", norm: str = "norm", qkv: str = "_proj"
-) -> list[Row]:
-    """Return the names of q, k, v, o, and of the norms of q and k."""
-    rows = layer(BLOCK + "mixer.out", theirs + out, bias=True)
-    for part in "qkv":
-        rows += layer(BLOCK + f"mixer.{part}", theirs + part + qkv, bias=True)
-    for part in "qk":
-        rows += layer(BLOCK + f"mixer.{part}_norm", theirs + f"{part}_{norm}", bias=True)
-    return rows
-
-
-def feedforward_rows(up: str = "mlp.up_proj", down: str = "mlp.down_proj", theirs: str = THEIRS) -> list[Row]:
-    """Return the names of gate, up and down."""
-    rows = layer(BLOCK + "feedforward.up", theirs + up, bias=True)
-    rows += layer(BLOCK + "feedforward.down", theirs + down, bias=True)
-    return rows + layer(BLOCK + "feedforward.gate", theirs + "mlp.gate_proj", bias=True)
+    replaced = {older[key]: value for key, value in published.items() if key in older}
+    return replaced | {key: value for key, value in published.items() if key not in older}
 
 
 _BIASES = (flag("attention_bias", "qkv_bias", "out_bias"), flag("mlp_bias", "mlp_bias"))

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, whole
-from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import BLOCK, THEIRS, attention_rows, decoder_rule, make_family, norm_rows
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.llama import ATTENTION, NORMS, OUTER, DecoderNames, decoder_rule, make_family
+from seedbed.models.families.rules import GELU, activation, rope, windows
 from seedbed.nn.experts import ExpertsConfig
 
-_EXPERT_PARTS = {"gate": "w1", "down": "w2", "up": "w3"}
+_EXPERTS = {
+    f"feedforward.experts.{{e}}.{ours}": f"block_sparse_moe.experts.{{e}}.{theirs}"
+    for ours, theirs in (("gate", "w1"), ("down", "w2"), ("up", "w3"))
+}
+_NAMES = DecoderNames(OUTER, NORMS | ATTENTION | {"feedforward.router": "block_sparse_moe.gate"} | _EXPERTS)
 
 
 def _experts() -> Rule:
@@ -27,21 +28,11 @@ def _experts() -> Rule:
     return Rule(read, write)
 
 
-def mixtral_rows(config: ModelConfig) -> list[Row]:
-    """Return LLaMA's tensor names but for the experts."""
-    rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.norm") + decoder_head_rows(config)
-    rows += attention_rows() + norm_rows("input_layernorm", "post_attention_layernorm")
-    rows += layer(BLOCK + "feedforward.router", THEIRS + "block_sparse_moe.gate")
-    for ours, theirs in _EXPERT_PARTS.items():
-        rows += layer(BLOCK + f"feedforward.experts.{{e}}.{ours}", THEIRS + f"block_sparse_moe.experts.{{e}}.{theirs}")
-    return rows
-
-
 MISTRAL = make_family("mistral", "Mistral", decoder_rule(activation("hidden_act", GELU), rope(), windows(default=4096)))
 MIXTRAL = make_family(
     "mixtral",
     "Mixtral",
     decoder_rule(activation("hidden_act", GELU), rope(1e6), windows(), _experts(), eps=("rms_norm_eps", 1e-5)),
-    mixtral_rows,
+    _NAMES,
     older={"num_experts": "num_local_experts"},
 )

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, constant, fixed, flag, together
-from seedbed.models.families.heads import NO_TOKENS, decoder_head_rows
-from seedbed.models.families.llama import attention_rows, feedforward_rows, make_family, norm_rows
+from seedbed.models.families.heads import NO_TOKENS
+from seedbed.models.families.llama import ATTENTION, DecoderNames, make_family
 from seedbed.models.families.rules import GELU, activation, sizes, tied
-from seedbed.models.families.weight_mapping import Row, layer
 
-_THEIRS = "model.decoder.layers.{i}."
+_OUTER = {"embedding": "embed_tokens", "position": "embed_positions", "norm": "final_layer_norm"}
+_NAMES = DecoderNames(  # a block's second norm and the last one share theirs
+    {ours: f"decoder.{theirs}" for ours, theirs in _OUTER.items()},
+    ATTENTION
+    | {"mixer.out": "self_attn.out_proj", "feedforward.up": "fc1", "feedforward.down": "fc2"}
+    | {"mixer_norm": "self_attn_layer_norm", "feedforward_norm": "final_layer_norm"},
+    block="decoder.layers.{i}.",
+)
 
 
 def _norms() -> Rule:
@@ -39,14 +45,6 @@ def _projection() -> Rule:
     return Rule(read, lambda config: {"word_embed_proj_dim": config.d_model})
 
 
-def opt_rows(config: ModelConfig) -> list[Row]:
-    """Return the tensor names below ``model.decoder.``; a block's second norm and the last one share theirs."""
-    rows = layer("embedding", "model.decoder.embed_tokens") + layer("position", "model.decoder.embed_positions")
-    rows += layer("norm", "model.decoder.final_layer_norm", bias=True) + decoder_head_rows(config)
-    rows += attention_rows(_THEIRS + "self_attn.", "out_proj") + feedforward_rows("fc1", "fc2", _THEIRS)
-    return rows + norm_rows("self_attn_layer_norm", "final_layer_norm", _THEIRS)
-
-
 OPT = make_family(
     "opt",
     "OPT",
@@ -60,6 +58,6 @@ OPT = make_family(
         constant(layer_norm_elementwise_affine=True),
         fixed(norm="layer", norm_eps=1e-5, mlp="plain", position="learned", position_offset=2),
     ),
-    opt_rows,
+    _NAMES,
     heads=NO_TOKENS,
 )

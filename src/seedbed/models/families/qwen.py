@@ -3,14 +3,13 @@ mixture of experts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Published, Rule, fixed, flag, whole
-from seedbed.models.families.llama import BLOCK, THEIRS, decoder_rule, llama_rows, make_family
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation, windows
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.llama import LLAMA_NAMES, decoder_rule, make_family
+from seedbed.models.families.rules import GELU, activation, rope, windows
 from seedbed.nn.experts import ExpertsConfig
 
 
@@ -53,13 +52,9 @@ def _experts() -> Rule:
     return Rule(read, write)
 
 
-def _expert_rows(config: ModelConfig) -> list[Row]:
-    rows = llama_rows(config) + layer(BLOCK + "feedforward.router", THEIRS + "mlp.gate")
-    for part in ("gate", "up", "down"):
-        rows += layer(BLOCK + f"feedforward.experts.{{e}}.{part}", THEIRS + f"mlp.experts.{{e}}.{part}_proj")
-    return rows
-
-
+_EXPERT_NAMES = {
+    f"feedforward.experts.{{e}}.{part}": f"mlp.experts.{{e}}.{part}_proj" for part in ("gate", "up", "down")
+}
 QWEN2 = make_family("qwen2", "Qwen2", decoder_rule(*_SHARED, _WINDOWS, fixed(qkv_bias=True)))
 QWEN3 = make_family("qwen3", "Qwen3", decoder_rule(*_SHARED, _WINDOWS, _ATTENTION_BIAS, fixed(qk_norm=True)))
 QWEN3_MOE = make_family(
@@ -68,5 +63,5 @@ QWEN3_MOE = make_family(
     decoder_rule(
         *_SHARED, windows(switch="use_sliding_window", default=4096), _ATTENTION_BIAS, _experts(), fixed(qk_norm=True)
     ),
-    _expert_rows,
+    replace(LLAMA_NAMES, inner=LLAMA_NAMES.inner | {"feedforward.router": "mlp.gate"} | _EXPERT_NAMES),
 )

@@ -10,12 +10,10 @@ from seedbed.core.errors import UsageError
 from seedbed.models.config import AnyConfig
 from seedbed.models.families.bart import BART, MARIAN
 from seedbed.models.families.base import Family, Fields, Inexpressible, Published
-from seedbed.models.families.bert import BERT, ROBERTA, XLM_ROBERTA
+from seedbed.models.families.bert import BERT, DISTILBERT, ROBERTA, XLM_ROBERTA
 from seedbed.models.families.bloom import BLOOM
-from seedbed.models.families.distilbert import DISTILBERT
 from seedbed.models.families.gemma import GEMMA, GEMMA2, GEMMA3
 from seedbed.models.families.gpt2 import GPT2
-from seedbed.models.families.gpt_bigcode import GPT_BIGCODE
 from seedbed.models.families.gpt_neo import GPT_NEO
 from seedbed.models.families.gpt_neox import GPT_NEOX
 from seedbed.models.families.llama import LLAMA
@@ -24,7 +22,7 @@ from seedbed.models.families.opt import OPT
 from seedbed.models.families.phi import PHI, PHI3
 from seedbed.models.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from seedbed.models.families.stablelm import PERSIMMON, STABLELM
-from seedbed.models.families.starcoder2 import STARCODER2
+from seedbed.models.families.starcoder import GPT_BIGCODE, STARCODER2
 from seedbed.models.families.t5 import MT5, T5
 
 FAMILIES: tuple[Family[Any], ...] = (
@@ -37,11 +35,7 @@ FAMILIES: tuple[Family[Any], ...] = (
 
 
 def find_family(published: Published) -> Family[Any]:
-    """Return the family of a published configuration.
-
-    Raises:
-        UsageError: there is none; the nearest is named.
-    """
+    """Return the family of a published configuration; raises UsageError, which names the nearest, if there is none."""
     kind = str(published.get("model_type", ""))
     known = {name: family for family in FAMILIES for name in family.model_types}
     if kind in known:
@@ -57,8 +51,7 @@ def find_family(published: Published) -> Family[Any]:
 def read_published(published: Published) -> tuple[Family[Any], AnyConfig]:
     """Return the family and our configuration of a config.json.
 
-    Raises:
-        UsageError: an unknown family, or something in it that our blocks cannot do.
+    Raises UsageError for an unknown family, or something in it that our blocks cannot do.
     """
     if not isinstance(published, Mapping):
         raise UsageError("config.json is no table", why=f"it holds {published!r:.40}", fix="get the model again")
@@ -77,11 +70,7 @@ def read_published(published: Published) -> tuple[Family[Any], AnyConfig]:
 
 
 def publish(config: AnyConfig, preferred: str | None = None) -> tuple[Family[Any], Fields]:
-    """Return the family that can express all of a configuration, and its config.json.
-
-    Raises:
-        UsageError: none can.
-    """
+    """Return the family that can express all of a configuration, and its config.json; raises UsageError if none can."""
     reasons = []
     for family in sorted(FAMILIES, key=lambda family: family.name != preferred):
         try:

@@ -1,13 +1,16 @@
-"""Rules that many families share: sizes, activations, sliding layers. Rotary settings are in ``rotary.py``."""
+"""Rules that many families share: sizes, activations, sliding layers, rotary positions in all forms that files have."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
 from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import Fields, Inexpressible, Published, Rule, same, whole
+from seedbed.nn.position import RopeScaling, ScalingKind
 
-ACTIVATIONS = {
+ACTIVATIONS = {  # published names of activations, and ours
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
@@ -19,7 +22,6 @@ ACTIVATIONS = {
     "relu2": "relu2",
     "tanh": "tanh",
 }
-"""Published names of activations, and ours."""
 
 
 def sizes(**other: str) -> list[Rule]:
@@ -82,6 +84,7 @@ def activation(theirs: str, written: Mapping[str, str], default: str = "silu") -
     return Rule(read, write)
 
 
+PLAIN: dict[str, Any] = {"norm": "layer", "mlp": "plain", "qkv_bias": True, "out_bias": True, "mlp_bias": True}
 GELU = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "silu": "silu", "relu": "relu", "relu2": "relu2"}
 
 
@@ -135,3 +138,88 @@ def _mixers(kinds: Sequence[str], layers: int) -> tuple[str, ...]:
 def tied(default: bool) -> Rule:
     """Map whether the output embedding is the input embedding; ``default`` is the meaning of an absent entry."""
     return same("tied", "tie_word_embeddings", default)
+
+
+_SCALING = {
+    "linear": (),
+    "llama3": (("low_frequency", "low_freq_factor"), ("high_frequency", "high_freq_factor")),
+    "yarn": (("fast", "beta_fast"), ("slow", "beta_slow"), ("rounded", "truncate"), ("gain", "attention_factor")),
+    "longrope": (("factors", "long_factor"), ("short_factors", "short_factor"), ("gain", "attention_factor")),
+}
+
+
+def rope(
+    theta: float = 10000.0,  # the base where a file has none
+    share: float | None = None,  # likewise; None: heads are rotated whole
+    *,
+    local: str = "",  # the key of the base in sliding-window layers, where a family has one
+    local_theta: float | None = None,  # and its default
+    names: tuple[str, str] = ("rope_theta", "partial_rotary_factor"),  # of base and share outside the table
+) -> Rule:
+    """Map rotary positions, whether as one table (``rope_parameters``) or as older files have them."""
+
+    def read(published: Published) -> Fields:
+        table: Published = published.get("rope_parameters") or {}
+        inner: Published = table.get("full_attention") or table
+        sliding: Published = table.get("sliding_attention") or {}
+        scaled = inner.get("rope_type", "default") != "default"
+        scaling: Published | None = inner if scaled else published.get("rope_scaling")
+        places = [(inner, "rope_theta"), (published, names[0])]
+        parts = [(inner, "partial_rotary_factor"), (published, names[1]), (scaling or {}, "partial_rotary_factor")]
+        fields = {
+            "rope_theta": float(_first(places, theta)),
+            "rope_share": 1.0 if share is None else float(_first(parts, share)),
+            "rope_scaling": _read_scaling(scaling, published) if scaling else None,
+        }
+        if local:
+            base = _first([(sliding, "rope_theta"), (published, local)], local_theta)
+            fields["rope_theta_local"] = float(base) if base else None
+        return fields
+
+    def write(config: ModelConfig) -> Fields:
+        written: Fields = {names[0]: config.rope_theta}
+        if share is not None:
+            written[names[1]] = config.rope_share
+        if config.rope_scaling is not None:
+            written["rope_scaling"] = _write_scaling(config.rope_scaling)
+        return written | ({local: config.rope_theta_local} if local and config.rope_theta_local else {})
+
+    return Rule(read, write)
+
+
+def _first(places: Sequence[tuple[Published, str]], default: float | None) -> Any:
+    return next((source[key] for source, key in places if source.get(key) is not None), default)
+
+
+def _read_scaling(table: Published, published: Published) -> RopeScaling | None:
+    kind: Any = table.get("rope_type") or table.get("type")
+    kind = "longrope" if kind == "su" else kind
+    if kind == "default":
+        return None
+    if kind not in get_args(ScalingKind):
+        raise Inexpressible(f"the rotary scaling {kind!r} is not known; {', '.join(_SCALING)} are")
+    own = {ours: table[theirs] for ours, theirs in _SCALING[kind] if table.get(theirs) is not None}
+    longest = whole(published, "max_position_embeddings")
+    original = published.get("original_max_position_embeddings") or table.get("original_max_position_embeddings")
+    factor = float(table.get("factor") or (longest / original if original else 1.0))
+    if kind == "yarn" and table.get("mscale") and table.get("mscale_all_dim") and "gain" not in own:
+        own["gain"] = _temperature(factor, table["mscale"]) / _temperature(factor, table["mscale_all_dim"])
+    own = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    return RopeScaling(kind, max(1.0, factor), original or longest, **own)
+
+
+def _temperature(factor: float, scale: float) -> float:
+    """Return YaRN's temperature as DeepSeek's files give it."""
+    return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+
+def _write_scaling(scaling: RopeScaling) -> Fields:
+    own = {theirs: getattr(scaling, ours) for ours, theirs in _SCALING[scaling.kind]}
+    shared = {"rope_type": scaling.kind, "type": scaling.kind, "factor": scaling.factor}
+    if scaling.kind != "linear":
+        shared["original_max_position_embeddings"] = scaling.original_length
+    return shared | {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in own.items()
+        if value not in (None, ())
+    }

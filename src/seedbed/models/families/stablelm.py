@@ -3,35 +3,20 @@
 
 from __future__ import annotations
 
-from seedbed.models.config import ModelConfig
 from seedbed.models.families.base import choice, constant, same
-from seedbed.models.families.heads import decoder_head_rows
-from seedbed.models.families.llama import (
-    QKV,
-    THEIRS,
-    attention_rows,
-    decoder_rule,
-    feedforward_rows,
-    make_family,
-    norm_rows,
+from seedbed.models.families.gpt_neox import MLP_4H
+from seedbed.models.families.llama import NORMS, OUTER, QKV, DecoderNames, decoder_rule, make_family
+from seedbed.models.families.rules import GELU, PLAIN, activation, rope
+from seedbed.models.families.weight_mapping import by_head
+
+_PERSIMMON_NAMES = DecoderNames(
+    OUTER | {"norm": "final_layernorm"},
+    NORMS
+    | {QKV: "self_attn.query_key_value", "mixer.out": "self_attn.dense"}
+    | {"mixer.q_norm": "self_attn.q_layernorm", "mixer.k_norm": "self_attn.k_layernorm"}
+    | MLP_4H,
+    fused=lambda config: by_head(config.n_heads),
 )
-from seedbed.models.families.rotary import rope
-from seedbed.models.families.rules import GELU, activation
-from seedbed.models.families.weight_mapping import Row, by_head, fused, layer
-
-_APART = tuple(f"{name}." for name in QKV)
-
-
-def persimmon_rows(config: ModelConfig) -> list[Row]:
-    """Return LLaMA's tensor names with parts of GPT-NeoX's."""
-    rows = layer("embedding", "model.embed_tokens") + layer("norm", "model.final_layernorm", bias=True)
-    attention = attention_rows(out="dense", norm="layernorm")
-    rows += decoder_head_rows(config) + [row for row in attention if not row.ours[0].startswith(_APART)]
-    rows += fused(QKV, THEIRS + "self_attn.query_key_value", bias=True, conversion=by_head(config.n_heads))
-    rows += feedforward_rows("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
-    return rows + norm_rows("input_layernorm", "post_attention_layernorm")
-
-
 STABLELM = make_family(
     "stablelm",
     "StableLm",
@@ -55,11 +40,7 @@ PERSIMMON = make_family(
         same("qk_norm", "qk_layernorm", True),
         eps=("layer_norm_eps", 1e-5),
         groups=False,
-        norm="layer",
-        mlp="plain",
-        qkv_bias=True,
-        out_bias=True,
-        mlp_bias=True,
+        **PLAIN,
     ),
-    persimmon_rows,
+    _PERSIMMON_NAMES,
 )

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seedbed.models.config import EncoderDecoderConfig, HeadKind, ModelConfig
+from seedbed.models.config import EncoderDecoderConfig, HeadKind
 from seedbed.models.families.base import Family, Fields, Inexpressible, Published, checked
 from seedbed.models.families.llama import BLOCK
 from seedbed.models.families.rules import known_activation
-from seedbed.models.families.weight_mapping import Row, layer
+from seedbed.models.families.weight_mapping import Row, layers
 
 _NAMES = {
     "vocab_size": "vocab_size",
@@ -22,7 +22,11 @@ _NAMES = {
 }
 _DEFAULTS = {"relative_distance": ("relative_attention_max_distance", 128), "norm_eps": ("layer_norm_epsilon", 1e-6)}
 _WRITTEN = {"gelu": "gelu", "gelu_tanh": "gelu_new", "silu": "silu", "relu": "relu"}
-_ATTENTION = {"q": "q", "k": "k", "v": "v", "out": "o"}
+_HALF = {
+    "embedding": "embed_tokens",
+    "norm": "final_layer_norm",
+    "relative.table": "block.0.layer.0.SelfAttention.relative_attention_bias",
+}
 
 
 def _read(published: Published, head: HeadKind) -> EncoderDecoderConfig:
@@ -70,30 +74,20 @@ def _write(config: EncoderDecoderConfig) -> Fields:
 
 def t5_rows(config: EncoderDecoderConfig) -> list[Row]:
     """Return both halves' tensor names; the table of tokens may be there three times."""
-    rows = layer("decoder.embedding", "shared") + layer("decoder.embedding", "decoder.embed_tokens")
-    rows += layer("encoder.embedding", "encoder.embed_tokens") + layer("decoder.output", "lm_head")
+    rows = layers({"decoder.embedding": "shared", "decoder.output": "lm_head"})
+    up = "wi_1" if config.decoder.mlp == "gated" else "wi"
+    feedforward = {"gate": "wi_0", "up": up, "down": "wo"}
     for half, last in (("encoder.", 1), ("decoder.", 2)):
-        ours, theirs = half + BLOCK, half + "block.{i}.layer."
-        rows += layer(half + "norm", half + "final_layer_norm")
-        rows += layer(half + "relative.table", half + "block.0.layer.0.SelfAttention.relative_attention_bias")
-        rows += _attention(ours + "mixer", theirs + "0.", "SelfAttention")
-        rows += _attention(ours + "cross", theirs + "1.", "EncDecAttention") if last == 2 else []
-        rows += _feedforward_rows(config.decoder, ours + "feedforward", f"{theirs}{last}.")
+        block = _attention("mixer", "0.", "SelfAttention") | _attention("cross", "1.", "EncDecAttention")
+        block |= {"feedforward_norm": f"{last}.layer_norm"}
+        block |= {f"feedforward.{ours}": f"{last}.DenseReluDense.{theirs}" for ours, theirs in feedforward.items()}
+        rows += layers(_HALF, half, half) + layers(block, half + BLOCK, half + "block.{i}.layer.")
     return rows
 
 
-def _attention(ours: str, theirs: str, name: str) -> list[Row]:
-    rows = layer(ours + "_norm", theirs + "layer_norm")
-    for part, its in _ATTENTION.items():
-        rows += layer(f"{ours}.{part}", f"{theirs}{name}.{its}")
-    return rows
-
-
-def _feedforward_rows(config: ModelConfig, ours: str, theirs: str) -> list[Row]:
-    rows = layer(ours + "_norm", theirs + "layer_norm") + layer(ours + ".down", theirs + "DenseReluDense.wo")
-    gated = config.mlp == "gated"
-    rows += layer(ours + ".gate", theirs + "DenseReluDense.wi_0") if gated else []
-    return rows + layer(ours + ".up", theirs + f"DenseReluDense.{'wi_1' if gated else 'wi'}")
+def _attention(ours: str, theirs: str, name: str) -> dict[str, str]:
+    parts = {f"{ours}.{part}": f"{theirs}{name}.{part[0]}" for part in ("q", "k", "v", "out")}
+    return parts | {f"{ours}_norm": f"{theirs}layer_norm"}
 
 
 T5 = Family(

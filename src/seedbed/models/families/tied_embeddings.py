@@ -13,7 +13,6 @@ from typing import TypeVar
 from seedbed.core.errors import CorruptError, UsageError
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.families.base import Family
-from seedbed.models.families.weight_mapping import Row
 
 C = TypeVar("C", bound=AnyConfig)
 
@@ -30,35 +29,27 @@ def resolve_tied(family: Family[C], config: C, names: Collection[str], same: Cal
         CorruptError: there are fewer tensors than layers, before anything is made for them.
     """
     _check_count(config, names)
-    have, rows = frozenset(names), family.table(config)
+
+    def found(ours: str) -> list[str]:
+        """Return the names in the file that may be this table of ours."""
+        wanted = [row.theirs for row in family.table(config) if row.ours == (f"{ours}.weight",)]
+        return list(dict.fromkeys(name for theirs in wanted for name in family.spellings(theirs) if name in have))
+
+    def tied(stack: ModelConfig, tables: Sequence[str], outputs: Sequence[str]) -> bool:
+        if stack.tied and tables and outputs:
+            return same(tables[0], outputs[0])
+        return stack.tied or (family.always_tied and not outputs)
+
+    have = frozenset(names)
     if isinstance(config, EncoderDecoderConfig):
-        tables = _found("decoder.embedding", family, rows, have)
-        _check_one_table([*tables, *_found("encoder.embedding", family, rows, have)], same)
-        tied = _tied(config.decoder, tables, _found("decoder.output", family, rows, have), family, same)
-        return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, tied=tied))
+        tables = found("decoder.embedding")
+        _check_one_table([*tables, *found("encoder.embedding")], same)
+        both = tied(config.decoder, tables, found("decoder.output"))
+        return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, tied=both))
     output = {"lm": "output", "mlm": "head.output"}.get(config.head)
     if output is None:
         return config
-    tables, outputs = _found("embedding", family, rows, have), _found(output, family, rows, have)
-    return dataclasses.replace(config, tied=_tied(config, tables, outputs, family, same))
-
-
-def _tied(
-    config: ModelConfig,
-    tables: Sequence[str],
-    outputs: Sequence[str],
-    family: Family[C],
-    same: Callable[[str, str], bool],
-) -> bool:
-    if config.tied and tables and outputs:
-        return same(tables[0], outputs[0])
-    return config.tied or (family.always_tied and not outputs)
-
-
-def _found(ours: str, family: Family[C], rows: Sequence[Row], names: Collection[str]) -> list[str]:
-    """Return the names in a file that may be this table of ours."""
-    wanted = [row.theirs for row in rows if row.ours == (f"{ours}.weight",)]
-    return list(dict.fromkeys(name for theirs in wanted for name in family.spellings(theirs) if name in names))
+    return dataclasses.replace(config, tied=tied(config, found("embedding"), found(output)))
 
 
 def _check_one_table(tables: Sequence[str], same: Callable[[str, str], bool]) -> None:

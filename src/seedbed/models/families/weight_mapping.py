@@ -43,13 +43,6 @@ class Row:
     optional: bool = False
 
 
-@dataclass(frozen=True)
-class UnusedTensors:
-    """Published tensors that a load did not use, since no row asks for them."""
-
-    unused: tuple[str, ...]
-
-
 def _stacked(theirs: Tensor, shapes: Shapes) -> Sequence[Tensor]:
     return torch.split(theirs, [shape[0] for shape in shapes])
 
@@ -60,8 +53,7 @@ def _transposed(theirs: Tensor) -> Tensor:
 
 SAME = Conversion(lambda theirs, shapes: [theirs], lambda ours: ours[0])
 TRANSPOSED = Conversion(lambda theirs, shapes: [_transposed(theirs)], lambda ours: _transposed(ours[0]))
-STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))
-"""Several of ours below each other."""
+STACKED = Conversion(_stacked, lambda ours: torch.cat(list(ours)))  # several of ours below each other
 STACKED_TRANSPOSED = Conversion(
     lambda theirs, shapes: _stacked(_transposed(theirs), shapes), lambda ours: _transposed(torch.cat(list(ours)))
 )
@@ -80,15 +72,21 @@ def by_head(heads: int) -> Conversion:
     return Conversion(split, join)
 
 
-def layer(ours: str, theirs: str, *, bias: bool = False, conversion: Conversion = SAME) -> list[Row]:
-    """Return the rows of a linear layer, norm or embedding: its weight, and with ``bias`` its bias."""
-    return fused((ours,), theirs, bias=bias, conversion=conversion)
+def layers(
+    names: Mapping[str, str], ours: str = "", theirs: str = "", *, alone: Conversion = SAME, fused: Conversion = STACKED
+) -> list[Row]:
+    """Return the rows of linear layers, norms and embeddings by name, each below its prefix: weights and biases.
 
-
-def fused(ours: tuple[str, ...], theirs: str, *, bias: bool = False, conversion: Conversion = STACKED) -> list[Row]:
-    """Return the rows of one published layer that is several of ours."""
-    parts = ("weight", "bias") if bias else ("weight",)
-    return [Row(tuple(f"{name}.{part}" for name in ours), f"{theirs}.{part}", conversion) for part in parts]
+    Several names of ours, with spaces between, are ``fused`` in one published layer. Rows of parameters that a model
+    lacks are left out when the table is used.
+    """
+    rows = []
+    for own, its in names.items():
+        parts = [ours + name for name in own.split()]
+        conversion = alone if len(parts) == 1 else fused
+        for end in (".weight", ".bias"):
+            rows.append(Row(tuple(part + end for part in parts), theirs + its + end, conversion))
+    return rows
 
 
 def expand(rows: Sequence[Row], model: nn.Module) -> Iterator[Row]:
@@ -114,21 +112,14 @@ def fill(
     checkpoint: Checkpoint,
     rows: Sequence[Row],
     *,
-    dtype: torch.dtype | None = None,
-    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
-    ignored: str = r"(?!)",
-) -> UnusedTensors:
-    """Fill a model on the meta device with its weights, one published tensor at a time.
+    dtype: torch.dtype | None = None,  # target precision; None keeps the file's
+    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),  # names a published tensor may have, best first
+    ignored: str = r"(?!)",  # a pattern of tensors that carry nothing (buffers, copies of shared tables)
+) -> tuple[str, ...]:
+    """Fill a model on the meta device with its weights, one tensor at a time; return published ones that are left over.
 
-    So loading needs the model in its target precision and one tensor. Every parameter is filled exactly once.
-
-    Args:
-        dtype: target precision; None keeps the file's.
-        spellings: further names that a published tensor may have, best first.
-        ignored: a pattern of tensors that carry nothing (buffers, copies of shared tables).
-
-    Raises:
-        CorruptError: a tensor is missing or has another shape than the configuration says.
+    So loading needs the model in its target precision and one tensor. Every parameter is filled exactly once; raises
+    CorruptError where a tensor is missing or has another shape than the configuration says.
     """
     names, shared = set(checkpoint.names()), model.shared()
     wanted = dict(model.named_parameters(remove_duplicate=False))
@@ -154,8 +145,7 @@ def fill(
         raise _missing(checkpoint, table, todo)
     model.tie()
     pattern = re.compile(ignored)
-    left = [name for name in checkpoint.names() if name not in used and not pattern.search(name)]
-    return UnusedTensors(tuple(left))
+    return tuple(name for name in checkpoint.names() if name not in used and not pattern.search(name))
 
 
 def dump(model: AnyModel, rows: Sequence[Row]) -> Iterator[tuple[str, Tensor]]:

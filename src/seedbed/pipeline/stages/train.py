@@ -64,21 +64,19 @@ class TrainStage(Stage):
             UsageError: the model to begin from cannot be trained, or has another tokenizer than the data.
         """
         seed_everything(self.settings.seed)
-        made, used = self._begin(work), list[Artifact]()
+        made, used = self._begin(work), dict[str, Artifact]()
+
+        def artifact(kind: str) -> Artifact:
+            return used.setdefault(kind, work.latest(kind))
+
         if self.transform is not None:
             self.transform.apply(made.model, self.settings.seed)
         made.model.to(device())
         longest = stacks(made.model.config)[-1].max_length
-        given = Feeding(
-            self.title,
-            partial(_used, work, used),
-            made.tokenizer,
-            min(self.context or longest, longest),
-            self.settings,
-        )
-        feed = self.source.open(given)
+        context = min(self.context or longest, longest)
+        feed = self.source.open(Feeding(self.title, artifact, made.tokenizer, context, self.settings))
         ancestors = {identity for parent in made.parents for identity in parent.manifest.parents}
-        made.parents = [*(one for one in used if one.id not in ancestors), *made.parents]
+        made.parents = [*(one for one in used.values() if one.id not in ancestors), *made.parents]
         return self._train(made, feed, work)
 
     def _begin(self, work: StageWork) -> _Made:
@@ -114,12 +112,8 @@ class TrainStage(Stage):
             TrainingEngine(model, self.objective, settings), feed.source, hooks, work.folder(self), self.title
         )
         done = run.fit(resume=work.resume)
-        figures = {
-            "steps": done.step,
-            "tokens": done.tokens,
-            "seconds": round(done.seconds, 1),
-            "valid_loss": done.best,
-        }
+        seconds = round(done.seconds, 1)
+        figures = {"steps": done.step, "tokens": done.tokens, "seconds": seconds, "valid_loss": done.best}
         apart = self.transform.finish(model) if self.transform is not None else None
         return self._store(made, figures, apart, work)
 
@@ -144,14 +138,6 @@ class TrainStage(Stage):
             files.write_json(run.path / "machine.json", describe_machine())
             run.metrics = dict(figures)
         return draft.result
-
-
-def _used(work: StageWork, used: list[Artifact], kind: str) -> Artifact:
-    """Find the newest artifact of a kind, and note it as a parent."""
-    artifact = work.latest(kind)
-    if artifact not in used:
-        used.append(artifact)
-    return artifact
 
 
 def device() -> torch.device:

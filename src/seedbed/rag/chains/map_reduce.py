@@ -14,8 +14,8 @@ from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
 from seedbed.rag.chains.run import chain_run, reply_passage
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, Show, is_refusal, quoted
-from seedbed.rag.prompt_plan import Template, write
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
+from seedbed.rag.prompt_plan import Show, Template, quoted, write
 
 REDUCE: Template = (
     Message(
@@ -43,9 +43,6 @@ def map_reduce(
         template: asks one passage; ``reduce`` combines answers, which stand in its ``{context}``.
         most_tokens: a prompt of ``reduce`` with more than these is split (LangChain's ``token_max``); by default the
             window less the reply.
-
-    Raises:
-        CapacityError: the question leaves no room for a passage.
     """
     with chain_run("map_reduce", template, model, question, chunks, show, options) as run:
         answers, shown = run.ask_each(template)

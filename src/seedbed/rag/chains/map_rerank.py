@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Unpack
 
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions, ScoringModel, scoring
 from seedbed.documents.document import Chunk
 from seedbed.rag.chains.run import chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Show, is_refusal, quoted
-from seedbed.rag.prompt_plan import Template, fill, write
-from seedbed.rag.scoring import mean_logprob, scorer_of
+from seedbed.rag.passages import NOT_FOUND, ChainResult, is_refusal
+from seedbed.rag.prompt_plan import Show, Template, fill, quoted, write
+from seedbed.rag.scoring import mean_logprob
 
 RATE: Template = (
     Message(
@@ -40,8 +40,6 @@ def map_rerank(
     chunks: Sequence[Chunk],
     *,
     template: Template | None = None,
-    without: Template = WITHOUT,
-    by: Literal["probability", "score"] | None = None,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
 ) -> ChainResult:
@@ -49,21 +47,15 @@ def map_rerank(
 
     Args:
         template: asks one passage: by default STUFF, or RATE where the model rates itself.
-        without: the question alone, to compare with.
-        by: the measure; by default probability if the model tells it. "score" reads "Score: 85" after the answer.
-
-    Raises:
-        CapacityError: the question leaves no room for a passage.
-        UsageError: ``by`` is "probability", and the model tells none.
     """
-    scorer = scorer_of(model) if by == "probability" else scoring(model) if by is None else None
+    scorer = scoring(model)
     asked = template or (RATE if scorer is None else STUFF)
     with chain_run("map_rerank", asked, model, question, chunks, show, options) as run:
         replies, shown = run.ask_each(asked)
         if scorer is None:
             rated = [rating(reply.text) for reply in replies]
         else:
-            alone = fill(without, question=question, context="")
+            alone = fill(WITHOUT, question=question, context="")
             rated = [
                 _gain(scorer, write(asked, [passage], show, question=question), alone, reply.text)
                 for reply, passage in zip(replies, shown, strict=True)

@@ -13,8 +13,8 @@ from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
 from seedbed.rag.chains.run import chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import ChainResult, Passage, Show, quoted
-from seedbed.rag.prompt_plan import Template, shorten
+from seedbed.rag.passages import ChainResult, Passage
+from seedbed.rag.prompt_plan import Show, Template, quoted, shorten
 
 REFINE: Template = (
     Message(
@@ -37,11 +37,7 @@ def refine(
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
 ) -> ChainResult:
-    """Answer from the first chunk, then refine the answer (``{answer}`` in ``template``) with each other.
-
-    Raises:
-        CapacityError: the question leaves no room for a passage.
-    """
+    """Answer from the first chunk, then refine the answer (``{answer}`` in ``template``) with each other."""
     with chain_run("refine", template, model, question, chunks, show, options, _SHARE) as run:
         shown: list[Passage] = []
         left = list(run.passages)

@@ -4,49 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import TraceSpan, span
 from seedbed.documents.document import Chunk
-from seedbed.rag.passages import ChainResult, Passage, Show, passages_of
-from seedbed.rag.prompt_plan import PromptPlan, Template, fit, label_of, room_for_reply
+from seedbed.rag.passages import ChainResult, Passage, passages_of
+from seedbed.rag.prompt_plan import PromptPlan, Show, Template, fit, label_of, room_for_reply
 
 
+@dataclass
 class ChainRun:
     """One question to a model about passages; greedy unless ``options`` say otherwise.
 
     Attributes:
         passages: all of them, whole.
-        room: tokens of each reply at most: one part of ``share`` of the window.
+        room: tokens of each reply at most.
         trace: the span of the chain.
     """
 
-    def __init__(
-        self,
-        model: ChatModel,
-        question: str,
-        chunks: Sequence[Chunk],
-        show: Show,
-        options: ReplyOptions,
-        share: int,
-        trace: TraceSpan,
-    ) -> None:
-        self.passages, self.trace = passages_of(chunks), trace
-        self.room = room_for_reply(model, options.get("max_tokens"), share)
-        self._model, self._question, self._show, self._options = model, question, show, options
-        self._usage, self._calls = Usage(), 0
+    model: ChatModel
+    question: str
+    passages: Sequence[Passage]
+    show: Show
+    options: ReplyOptions
+    room: int
+    trace: TraceSpan
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
 
     def plan(self, template: Template, passages: Sequence[Passage], **values: str) -> PromptPlan:
         """Write passages into a prompt that fits; see :func:`seedbed.rag.prompt_plan.fit`."""
-        return fit(self._model, template, passages, self.room, self._show, question=self._question, **values)
+        return fit(self.model, template, passages, self.room, self.show, question=self.question, **values)
 
     def ask(self, plan: PromptPlan) -> str:
         """Send a prompt to the model and return the reply's text."""
-        settings: ReplyOptions = {"temperature": 0.0, **self._options, "max_tokens": plan.room}
-        reply = self._model.reply(plan.messages, **settings)
-        self._usage, self._calls = self._usage + reply.usage, self._calls + 1
+        settings: ReplyOptions = {"temperature": 0.0, **self.options, "max_tokens": plan.room}
+        reply = self.model.reply(plan.messages, **settings)
+        self.usage, self.calls = self.usage + reply.usage, self.calls + 1
         return reply.text
 
     def ask_each(self, template: Template) -> tuple[list[Passage], list[Passage]]:
@@ -66,7 +62,7 @@ class ChainRun:
 
     def result(self, text: str, shown: Sequence[Passage], left: Sequence[Passage] = ()) -> ChainResult:
         """Return the chain's result, with its cost."""
-        return ChainResult(text, tuple(shown), tuple(left), self._usage, self._calls)
+        return ChainResult(text, tuple(shown), tuple(left), self.usage, self.calls)
 
 
 @contextmanager
@@ -80,10 +76,15 @@ def chain_run(
     options: ReplyOptions,
     share: int = 4,
 ) -> Iterator[ChainRun]:
-    """Begin a chain, traced under its name and the label of its template."""
+    """Begin a chain, traced under its name and the label of its template.
+
+    Args:
+        share: a reply may have one part of so many of the window.
+    """
     told = {"passages": len(chunks), "prompt": label_of(name, template)}
+    room = room_for_reply(model, options.get("max_tokens"), share)
     with span(options.get("trace"), "chain", name, **told) as trace:
-        yield ChainRun(model, question, chunks, show, options, share, trace)
+        yield ChainRun(model, question, passages_of(chunks), show, options, room, trace)
 
 
 def reply_passage(passage: Passage, text: str) -> Passage:

@@ -9,8 +9,8 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
 from seedbed.rag.chains.run import chain_run
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Show, quoted
-from seedbed.rag.prompt_plan import Template
+from seedbed.rag.passages import NOT_FOUND, ChainResult
+from seedbed.rag.prompt_plan import Show, Template, quoted
 
 STUFF: Template = (
     Message(
@@ -30,11 +30,7 @@ def stuff(
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
 ) -> ChainResult:
-    """Answer from as many chunks as one prompt holds; the rest is the result's ``left``.
-
-    Raises:
-        CapacityError: the question leaves no room for a passage.
-    """
+    """Answer from as many chunks as one prompt holds; the rest is the result's ``left``."""
     with chain_run("stuff", template, model, question, chunks, show, options) as run:
         plan = run.plan(template, run.passages)
         return run.result(run.ask(plan), plan.shown, plan.left)

@@ -21,19 +21,17 @@ KINDS = {
     "qdrant": ("Qdrant", "http://host:port, or a folder"),
     "weaviate": ("Weaviate", "http://host:port"),
 }
+"""Kind → class and place. Chroma and Qdrant also know the place ``:memory:``."""
 _AT_ONCE = 1_000  # chunks
 
 
 def open_server(address: str, name: str, size: int) -> VectorStore:
-    """Open a collection of a server.
+    """Open a collection of a server for vectors of ``size`` numbers, made when there is none.
 
     Args:
-        address: ``KIND:PLACE``, such as ``qdrant:http://127.0.0.1:6333``.
-        name: of the collection there; made when there is none.
-        size: numbers in a vector.
+        address: ``KIND:PLACE``, such as ``qdrant:http://127.0.0.1:6333``; the places are those of :data:`KINDS`.
 
-    Raises:
-        UsageError: there is no such kind, or its library is not installed.
+    Raises UsageError: there is no such kind, or its library is not installed.
     """
     kind, _, place = address.partition(":")
     if kind not in KINDS or not place:
@@ -53,9 +51,7 @@ def synchronize(store: Store, server: VectorStore) -> None:
             chunks, vectors, gone = store.unsynced(_AT_ONCE)
             if not chunks and not gone:
                 return
-            if gone:
-                server.delete(gone)
-            if chunks:
-                server.add(chunks, vectors)
+            server.delete(gone)
+            server.add(chunks, vectors)
             store.mark_synced([chunk.id for chunk in chunks], gone)
             bar.advance(len(chunks) + len(gone))

@@ -14,7 +14,7 @@ from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Filter, Hit, VectorStore
 from seedbed.search.filters import OWN_FIELDS, SQL_SIGNS, Condition, conditions
-from seedbed.vectors.arrays import Vectors
+from seedbed.vectors.lsa import Vectors
 
 PREFIX = "meta_"
 """Prefix of the names of metadata."""

@@ -10,11 +10,7 @@ from seedbed.search.servers.base import Point, ServerStore, client, dollar_filte
 
 
 class Chroma(ServerStore):
-    """A Chroma collection.
-
-    Args:
-        place: a folder, ``http://host:port``, or ``":memory:"``.
-    """
+    """A Chroma collection."""
 
     batch = 5_000  # SQLite's limit on bound values, in which Chroma keeps its payloads
     orders_texts = False

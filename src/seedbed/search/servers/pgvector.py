@@ -12,11 +12,7 @@ from seedbed.search.servers.base import Point, ServerStore, client, field, to_ch
 
 
 class PgVector(ServerStore):
-    """A table of vectors and JSON. Without an index, which only the database's owner can choose, search is exact.
-
-    Args:
-        place: ``postgresql://…``.
-    """
+    """A table of vectors and JSON. Without an index, which only the database's owner can choose, search is exact."""
 
     def __init__(self, place: str, name: str, size: int) -> None:
         psycopg, self._sql = client("psycopg", "pgvector"), client("psycopg.sql", "pgvector")
@@ -25,9 +21,6 @@ class PgVector(ServerStore):
         self._table = self._sql.Identifier(f"seedbed_{name}")
         columns = f"id text PRIMARY KEY, payload jsonb NOT NULL, vector vector({int(size)}) NOT NULL"
         self._run(f"CREATE TABLE IF NOT EXISTS {{}} ({columns})")
-
-    def delete(self, ids: Sequence[str]) -> int:
-        return int(self._run("DELETE FROM {} WHERE id = ANY(%s)", [list(ids)]).rowcount)
 
     def count(self) -> int:
         return int(self._run("SELECT count(*) FROM {}").fetchone()[0])
@@ -47,7 +40,7 @@ class PgVector(ServerStore):
         return {one: to_chunk(payload) for one, payload in found}
 
     def _remove(self, ids: Sequence[str]) -> None:
-        self.delete(ids)
+        self._run("DELETE FROM {} WHERE id = ANY(%s)", [list(ids)])
 
     def _nearest(self, vector: list[float], k: int, where: Sequence[Condition]) -> Iterable[tuple[Chunk, float]]:
         parts = [_condition(one) for one in where]

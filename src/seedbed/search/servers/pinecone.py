@@ -15,9 +15,6 @@ class Pinecone(ServerStore):
     """A namespace of an index, which must exist, with the metric "cosine".
 
     New vectors are found some time after they were written (the service is eventually consistent).
-
-    Args:
-        place: the index's host; the key is read from ``PINECONE_API_KEY``.
     """
 
     batch = 100

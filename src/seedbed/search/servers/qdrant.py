@@ -12,11 +12,7 @@ from seedbed.search.servers.base import Point, ServerStore, client, field, to_ch
 
 
 class Qdrant(ServerStore):
-    """A Qdrant collection. A chunk's id, as a UUID, is its point's.
-
-    Args:
-        place: ``http://host:port``, a folder, or ``":memory:"``.
-    """
+    """A Qdrant collection. A chunk's id, as a UUID, is its point's."""
 
     batch = 1_000
     orders_texts = False

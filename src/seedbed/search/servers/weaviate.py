@@ -21,8 +21,7 @@ _SIGNS = {"gt": "greater_than", "gte": "greater_or_equal", "lt": "less_than", "l
 class Weaviate(ServerStore):
     """A Weaviate collection. Each metadata field is a property that filters read, so its name must be an identifier.
 
-    Args:
-        place: ``http://host:port``; gRPC is expected at port 50051 of the same host.
+    gRPC is expected at port 50051 of the same host.
     """
 
     def __init__(self, place: str, name: str, size: int) -> None:

@@ -32,8 +32,7 @@ class MaskedLM(Objective):
     def prepare(self, batch: Batch, random: np.random.Generator, tokenizer: Tokenizer) -> Batch:
         """Return ``ids`` (B, T) with positions masked, and ``labels`` (B, T) at these; special tokens stay.
 
-        Raises:
-            UsageError: the tokenizer has no mask token.
+        Raises UsageError where the tokenizer has no mask token.
         """
         mask = tokenizer.vocabulary.get(tokenizer.names.get("mask_token", ""))
         if mask is None:

@@ -35,8 +35,7 @@ class SpanCorruption(Objective):
     def prepare(self, batch: Batch, random: np.random.Generator, tokenizer: Tokenizer) -> Batch:
         """Return ``source``, ``ids`` (the target, shifted right) and ``labels`` (the target), each (B, …).
 
-        Raises:
-            UsageError: the tokenizer has too few sentinels.
+        Raises UsageError where the tokenizer has too few sentinels.
         """
         start = tokenizer.bos_id if "bos_token" in tokenizer.names else tokenizer.pad_id
         rows = [self._corrupted(row, random, tokenizer) for row in batch["ids"].numpy()]

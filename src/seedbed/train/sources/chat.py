@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting
@@ -18,9 +19,8 @@ from seedbed.corpus.document import Split
 from seedbed.corpus.questions import read_questions
 from seedbed.nn.loss import IGNORE
 from seedbed.tokenizers.tokenizer import Tokenizer
-from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, Located, SourceKind
-from seedbed.train.epochs import Epochs
-from seedbed.train.sources.packed import Mixture, PackedTokens, open_tokens, training_tokens
+from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, Source, SourceKind
+from seedbed.train.sources.packed import Epochs, Mixture, PackedTokens, open_tokens, training_tokens
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ class ConversationSource(SourceKind):
         """Open the questions of an earlier stage, and its tokens where they are replayed."""
         questions = given.artifact("questions")
         rows = encode(questions, "train", given.tokenizer)
-        settings, context, length = given.settings, given.context, _mean_length(rows)
+        settings, context = given.settings, given.context
         chat = ChatSource(rows, context, settings.batch, given.tokenizer.pad_id, settings.seed)
         if chat.shortened or chat.left_out:
             say(
                 f"{given.title}: of {len(rows)} conversations {chat.shortened} are cut at {context} tokens, "
                 f"{chat.left_out} left out because no answer begins before"
             )
-        source: Located = chat
+        source: Source = chat
+        length = math.ceil(sum(len(row.ids) for row in rows) / len(rows))
         if self.replay:
             windows = max(1, settings.batch * length // context)
             shards = open_tokens(given.artifact("tokens"), given)
@@ -74,10 +75,6 @@ def _prompts(questions: Artifact, given: Feeding) -> list[list[dict[str, str]]]:
     return [one for one in asked if len(given.tokenizer.encode_chat(one)[0]) < given.context // 2]
 
 
-def _mean_length(rows: Sequence[TokenizedConversation]) -> int:
-    return max(1, math.ceil(sum(len(row.ids) for row in rows) / max(1, len(rows))))
-
-
 @dataclass(frozen=True)
 class TokenizedConversation:
     """Token ids and which of them an assistant wrote."""
@@ -91,10 +88,8 @@ class ChatSource(Epochs):
 
     Batches hold conversations of similar length (so that little is padding): an epoch's order is cut into pools of 32
     batches, each pool is sorted by length and its batches shuffled. Conversations longer than the context lose their
-    end (``shortened`` counts them); those of which no answer is left are left out (``left_out``).
-
-    Raises:
-        DataError: there are fewer conversations than a batch holds.
+    end (``shortened`` counts them); those of which no answer is left are left out (``left_out``). Raises DataError
+    where there are fewer than a batch holds.
     """
 
     POOL = 32
@@ -172,13 +167,7 @@ class Alternating:
 
 def collate(rows: Sequence[TokenizedConversation], context: int, pad: int) -> Batch:
     """Pad conversations on the right to a batch; a token is a label where an assistant wrote it."""
-    rows = [TokenizedConversation(row.ids[: context + 1], row.answered[: context + 1]) for row in rows]
-    width = max(len(row.ids) for row in rows) - 1
-    ids = torch.full((len(rows), width), pad)
-    labels = torch.full((len(rows), width), IGNORE)
-    for index, row in enumerate(rows):
-        tokens = torch.tensor(row.ids)
-        ids[index, : len(row.ids) - 1] = tokens[:-1]
-        wanted = torch.tensor(row.answered[1:])
-        labels[index, : len(row.ids) - 1] = torch.where(wanted, tokens[1:], IGNORE)
-    return {"ids": ids, "labels": labels}
+    cut = [(torch.tensor(row.ids[: context + 1]), torch.tensor(row.answered[1 : context + 1])) for row in rows]
+    ids = [tokens[:-1] for tokens, _ in cut]
+    labels = [torch.where(answered, tokens[1:], IGNORE) for tokens, answered in cut]
+    return {"ids": pad_sequence(ids, True, pad), "labels": pad_sequence(labels, True, IGNORE)}

@@ -17,7 +17,6 @@ from seedbed.core.errors import DataError
 from seedbed.corpus.pack import TokenShards
 from seedbed.nn.loss import IGNORE
 from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, SourceKind
-from seedbed.train.epochs import Epochs
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,7 @@ class PackedSource(SourceKind):
     """Windows of the corpus's packed tokens."""
 
     def open(self, given: Feeding) -> Feed:
-        """Open the tokens of an earlier stage.
-
-        Raises:
-            UsageError: they were made with another tokenizer.
-        """
+        """Open the tokens of an earlier stage; UsageError where another tokenizer made them."""
         tokens = given.artifact("tokens")
         shards, batch, context = open_tokens(tokens, given), given.settings.batch, given.context
         source = training_tokens(shards, context, batch, given.settings.seed)
@@ -76,14 +71,31 @@ class TokenReader(Protocol):
         """Tokens ``start … stop - 1``."""
 
 
+class Epochs:
+    """An iterator over epochs, each in an order drawn from (seed, epoch): its state is the epoch and a position."""
+
+    epoch = position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch and the position in it."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        """Draw the order of the epoch from (seed, epoch)."""
+        raise NotImplementedError
+
+
 class PackedTokens(Epochs):
     """Windows of ``context`` tokens out of one row of documents.
 
     Each epoch cuts the row at another offset, closes it into a ring, and visits the windows in a new order; every
     token is predicted exactly once an epoch. A window may hold the end of one document and the start of the next.
-
-    Raises:
-        DataError: the row is shorter than one batch.
+    Raises DataError where the row is shorter than one batch.
     """
 
     def __init__(self, tokens: TokenReader, context: int, batch: int, seed: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.vectors.arrays import top_k, top_k_bound
+from seedbed.search.nearest import top_k, top_k_bound
 
 
 def expected(scores: np.ndarray, k: int) -> list[int]:
