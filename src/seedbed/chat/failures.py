@@ -20,7 +20,10 @@ class RemoteError(SeedbedError):
 
 
 def refused(status: int, text: str, url: str, retry_after: float | None = None) -> SeedbedError:
-    """Return the error for an answer that is no reply: the caller's fault, or the server's."""
+    """Return the error for an answer that is no reply.
+
+    The caller's fault is a CapacityError, NotFoundError or UsageError; the server's a RemoteError.
+    """
     message, code = _message(text)
     why = f"{url} answered {status}: {message}"
     if code == "context_length_exceeded" or (status == 400 and "context length" in message.lower()):

@@ -24,13 +24,8 @@ def open_model(
 ) -> LocalModel | RemoteModel:
     """The model that ``NAME``, an id, ``URL`` or ``URL#NAME`` names. A URL is not asked before it is needed.
 
-    Args:
-        library: where names are looked up.
-        key: of the server; the environment's ``SEEDBED_KEY`` unless given.
-        window: tokens of prompt and reply, for servers that do not say.
-
-    Raises:
-        NotFoundError: there is no model of that name. UsageError: the URL is none.
+    For a server: its ``key``, the environment's ``SEEDBED_KEY`` unless given, and the ``window`` of one that does not
+    say. Raises NotFoundError where there is no model of that name, UsageError where the URL is none.
     """
     if is_url(reference):
         from seedbed.chat.remote import RemoteModel
@@ -50,8 +45,7 @@ def is_url(reference: str) -> bool:
 def first_that_fits(models: Sequence[ChatModel], messages: Sequence[Message], room: int = 1) -> ChatModel:
     """The first model whose window holds the messages and ``room`` tokens of a reply; the preferred one comes first.
 
-    Raises:
-        CapacityError: there is none. UsageError: there are no models.
+    Raises CapacityError where there is none, UsageError where there are no models.
     """
     if not models:
         raise UsageError("there is no model to choose", why="the list is empty", fix="give at least one model")

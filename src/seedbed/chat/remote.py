@@ -90,15 +90,12 @@ class RemoteModel:
         wire = [message.to_wire() for message in messages]
         if (found := self._tokenize(messages=wire, add_generation_prompt=True)) is not None:
             return int(found["count"])
-        return sum(TOKENS_A_MESSAGE + estimate(_written(message)) for message in messages)
+        calls = ["".join(call.name + call.arguments for call in one.tool_calls) for one in messages]
+        texts = [one.role + one.text + called for one, called in zip(messages, calls, strict=True)]
+        return sum(TOKENS_A_MESSAGE + estimate(text) for text in texts)
 
     def reply(self, messages: Sequence[Message], **options: Unpack[ReplyOptions]) -> Reply:
-        """The whole answer.
-
-        Raises:
-            UsageError, CapacityError, NotFoundError: the server refuses the request.
-            RemoteError: it does not answer, or cannot.
-        """
+        """The whole answer. Raises as :func:`refused`, and RemoteError where there is none."""
         given = given_options(options)
         body = body_of(self.name, messages, given)
         with span(given.get("trace"), "model", self.name, **start_data(messages, given)) as work:
@@ -119,9 +116,7 @@ class RemoteModel:
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
         """Natural logarithms of the probability of each token of an answer; ``end`` as in :class:`ScoringModel`.
 
-        Raises:
-            UsageError: the server does not give the log-probabilities of a prompt.
-            CapacityError: messages and answer do not fit in the window.
+        Raises UsageError where the server gives no log-probabilities of a prompt, CapacityError where nothing fits.
         """
         wire = [message.to_wire() for message in messages]
         head = self._tokenize(messages=wire, add_generation_prompt=True)
@@ -237,10 +232,6 @@ class RemoteModel:
 def estimate(text: str) -> int:
     """Tokens of a text whose tokenizer is not known."""
     return -(-len(text) // CHARACTERS_A_TOKEN)
-
-
-def _written(message: Message) -> str:
-    return message.role + message.text + "".join(call.name + call.arguments for call in message.tool_calls)
 
 
 def _checked(url: str) -> str:

@@ -32,11 +32,9 @@ _SPOKEN = {"additionalProperties", "patternProperties", "minProperties"}
 
 
 def plain_messages(messages: Sequence[Message]) -> PlainMessages:
-    """Return messages as chat templates know them.
+    """Return messages as chat templates know them. Raises UsageError where there are none.
 
-    Raises:
-        UsageError: there are none.
-        DataError: a message has a call where it may have none, or answers a call that nobody made.
+    Raises DataError where a message has a call that it may not have, or answers a call that nobody made.
     """
     if not messages:
         raise UsageError("there are no messages", why="a model answers at least one", fix="give a message of the user")

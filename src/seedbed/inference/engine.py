@@ -92,8 +92,8 @@ class Engine:
         """Queue a request.
 
         Raises:
-            UsageError: a parameter, the grammar or an id cannot be used. CapacityError: the prompt is too long.
-            QueueFull: too much is waiting.
+            UsageError: a parameter or the grammar cannot be used, or the prompt is empty or holds an unknown id.
+            CapacityError: the prompt is too long. QueueFull: too much is waiting.
         """
         sequence = self.prepare(request)
         self.check_queue(1, sequence.prompt_length)

@@ -104,10 +104,7 @@ class EngineClient:
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, deliver: Deliver, *, echo: bool = False) -> str:
         """Ask for a reply. Returns the id of the request; ``deliver`` gets its events, in the engine's thread.
 
-        Raises:
-            UsageError: the prompt is empty or holds an id that the model does not know, or an option cannot be used.
-            CapacityError: the prompt is longer than the window. QueueFull: too much is waiting.
-            SeedbedError: the work was ended.
+        Raises as :meth:`Engine.add`, and SeedbedError where the work was ended.
         """
         name = secrets.token_hex(12)
         self._open[name] = deliver

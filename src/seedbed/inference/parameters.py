@@ -123,9 +123,7 @@ def check_range(name: str, value: object, low: float | None, high: float | None 
 def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
     """Refuse a prompt that a model cannot continue; ``held`` is what holds ``max_length`` positions.
 
-    Raises:
-        UsageError: it is empty, or holds an id that the model does not know.
-        CapacityError: it is longer than the window.
+    Raises UsageError for one that is empty or holds an unknown id, CapacityError for one that is longer.
     """
     if not prompt:
         raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")

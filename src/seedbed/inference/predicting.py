@@ -61,8 +61,7 @@ class Predictor:
     def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
         """Return the likeliest tokens for each mask (``MASKS``) of a text, best first.
 
-        Raises:
-            UsageError: there is no mask, or the model fills none. CapacityError: the text is too long.
+        Raises UsageError where there is no mask or the model fills none, CapacityError for a text that is too long.
         """
         self._require("mlm")
         name = self.tokenizer.names.get("mask_token")
@@ -111,9 +110,7 @@ class Predictor:
 
         The score is the probability of its first token times that of its last, among the text's tokens and the first
         of all, where models that were trained to say "no answer" put it. Long texts are read in overlapping windows.
-
-        Raises:
-            UsageError: the model finds no answers. CapacityError: the question alone is too long.
+        Raises UsageError where the model finds no answers, CapacityError where the question alone is too long.
         """
         self._require("span")
         return answers(self._marker, self._forward, question, text, top)

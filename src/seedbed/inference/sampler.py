@@ -29,13 +29,10 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 def choose(
     logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling, allowed: Mask | None = None
 ) -> int:
-    """Return the id of the next token.
+    """Return the id of the next token by the model's scores, (V,), which are left unchanged.
 
-    Args:
-        logits: (V,) the model's scores, unchanged by this.
-        reply: ids generated so far.
-        sampling: with its seed fixed unless it is greedy.
-        allowed: whether each token may come next; those beyond its end may not.
+    The seed is fixed unless sampling is greedy. ``allowed`` tells of each token whether it may come next; those beyond
+    its end may not.
     """
     scores = bias(penalize(logits.float(), prompt, reply, sampling), sampling.logit_bias)
     if allowed is not None:

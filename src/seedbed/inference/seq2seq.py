@@ -74,9 +74,7 @@ class Seq2Seq:
     def stream(self, source: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield a target's tokens as they are decided (with beams: all at the end).
 
-        Raises:
-            UsageError: the source is empty or holds an id that the model does not know; a grammar is asked for.
-            CapacityError: the source is longer than the model reads.
+        Raises as :func:`check_prompt`, and UsageError where a grammar is asked for.
         """
         config = self.model.config
         unlimited = config.encoder.position == "relative"

@@ -65,8 +65,7 @@ class Marker:
     def whole(self, text: str, second: str | None = None, *, special: bool = False) -> tokenizers.Encoding:
         """Encode a text, or two, that the model can read at once; ``special`` tokens spelled in it are these tokens.
 
-        Raises:
-            CapacityError: it is longer than the window. DataError: it is no Unicode text.
+        Raises CapacityError for one longer than the window, DataError for no Unicode text.
         """
         self._inner.no_truncation()
         found = self._encode(text, second, special)
@@ -78,16 +77,10 @@ class Marker:
     def windows(
         self, text: str, second: str | None = None, *, overlap: int = 0, cut: Cut = "longest_first", most: int = 1 << 30
     ) -> Iterator[tuple[int, tokenizers.Encoding]]:
-        """Encode a text of any length in windows that overlap by ``overlap`` tokens (or fewer).
+        """Encode a text of any length in windows of ``most`` tokens that overlap by ``overlap`` tokens (or fewer).
 
-        Yields:
-            the index of a window's first token in the text that goes in windows, and the window.
-
-        Args:
-            cut: of two texts, the one that goes in windows. most: tokens of a window; the model's at most.
-
-        Raises:
-            CapacityError: the other text leaves no room. DataError: it is no Unicode text.
+        Yields the index of a window's first token in the text that goes in windows (of two, the one named by ``cut``),
+        and the window. Raises CapacityError where the other text leaves no room, DataError for no Unicode text.
         """
         size = min(most, self.window)
         room = size - self._inner.num_special_tokens_to_add(second is not None)

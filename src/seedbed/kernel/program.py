@@ -88,11 +88,10 @@ class BatchStruct(ctypes.Structure):
 
 @dataclass
 class Program:
-    """A list of operations. ``kept`` and ``structs`` hold the tensors and structures that they point into."""
+    """A list of operations. ``kept`` holds the tensors and structures that they point into."""
 
     operations: list[Op] = field(default_factory=list)
-    kept: list[Tensor] = field(default_factory=list)
-    structs: list[Any] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
     compiled: Any = None
 
     def add(self, kind: Kind, flags: int = 0, **fields: Any) -> Op:
@@ -121,7 +120,7 @@ class Program:
 
     def structure(self, struct: ctypes.Array[Any] | ctypes.Structure) -> int:
         """Return the address of a structure that lives as long as the program."""
-        self.structs.append(struct)
+        self.kept.append(struct)
         return ctypes.addressof(struct)
 
     def run(self, batch: BatchStruct) -> None:

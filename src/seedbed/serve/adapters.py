@@ -29,9 +29,8 @@ class ServedAdapter:
 def read_adapters(library: Library, base: str, references: Mapping[str, str]) -> dict[str, ServedAdapter]:
     """Read adapters of the model ``base``, given by the name they are served under and that of their artifact.
 
-    Raises:
-        NotFoundError, CorruptError: an artifact is not there, is no adapter or cannot be read.
-        UsageError: one belongs to another model or changes more than linear layers, or a name is taken.
+    Raises NotFoundError or CorruptError for an artifact that is not there, is no adapter or cannot be read, UsageError
+    for one of another model or that changes more than linear layers, and for a name that is taken.
     """
     model = library.get(base, "model")
     if base in references:

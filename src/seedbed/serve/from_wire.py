@@ -72,11 +72,14 @@ def chat_limit(body: ChatRequest) -> int | None:
 
 def messages_of(given: Sequence[ChatMessage]) -> list[Message]:
     """Read messages; a speaker's name is written before the content. Raises ApiError for one that says nothing."""
+    found = []
     for place, message in enumerate(given):
         if message.content is None and not message.tool_calls:
             where = f"messages.{place}"
             raise refuse(f"{where} has no content", why="a message says something", fix="give some", param=where)
-    return [_message(message) for message in given]
+        read, name = Message.from_wire(message.model_dump()), [TextPart(f"{message.name}: ")] if message.name else []
+        found.append(Message(read.role, [*name, *read.content], read.tool_calls, read.tool_call_id))
+    return found
 
 
 def question_of(body: ChatRequest) -> str:
@@ -96,12 +99,6 @@ def question_of(body: ChatRequest) -> str:
         why = "the last message is the question"
         raise refuse("there is no question", why=why, fix="end with a message of the user", param="messages")
     return question
-
-
-def _message(given: ChatMessage) -> Message:
-    read = Message.from_wire(given.model_dump())
-    name = [TextPart(f"{given.name}: ")] if given.name else []
-    return Message(read.role, [*name, *read.content], read.tool_calls, read.tool_call_id)
 
 
 def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:
