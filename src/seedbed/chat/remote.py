@@ -90,9 +90,7 @@ class RemoteModel:
         wire = [message.to_wire() for message in messages]
         if (found := self._tokenize(messages=wire, add_generation_prompt=True)) is not None:
             return int(found["count"])
-        calls = ["".join(call.name + call.arguments for call in one.tool_calls) for one in messages]
-        texts = [one.role + one.text + called for one, called in zip(messages, calls, strict=True)]
-        return sum(TOKENS_A_MESSAGE + estimate(text) for text in texts)
+        return sum(TOKENS_A_MESSAGE + estimate(_written(message)) for message in messages)
 
     def reply(self, messages: Sequence[Message], **options: Unpack[ReplyOptions]) -> Reply:
         """The whole answer. Raises as :func:`refused`, and RemoteError where there is none."""
@@ -232,6 +230,10 @@ class RemoteModel:
 def estimate(text: str) -> int:
     """Tokens of a text whose tokenizer is not known."""
     return -(-len(text) // CHARACTERS_A_TOKEN)
+
+
+def _written(message: Message) -> str:
+    return message.role + message.text + "".join(call.name + call.arguments for call in message.tool_calls)
 
 
 def _checked(url: str) -> str:

@@ -132,42 +132,30 @@ class EngineClient:
             self.cancel(name)
             deliver(Event(name, error=error))
 
-    def _events(self, prompt_ids: Sequence[int], sampling: Sampling, echo: bool = False) -> EventStream:
+    def _events(self, prompt_ids: Sequence[int], sampling: Sampling, echo: bool = False) -> Iterator[Event]:
         inbox = SimpleQueue[Event]()
-        name = self.submit(prompt_ids, sampling, inbox.put, echo=echo)
-        return EventStream(partial(self._engine.receive, inbox), partial(self.cancel, name))
+        events = self._read(inbox, self.submit(prompt_ids, sampling, inbox.put, echo=echo))
+        next(events)  # a generator that has begun runs its end when it is closed or forgotten, read or not
+        return events
+
+    def _read(self, inbox: SimpleQueue[Event], name: str) -> Iterator[Event]:
+        """Yield an event of no meaning, then those of a request. One that is not read to its end is cancelled."""
+        try:
+            event = Event(name)
+            yield event
+            while not (event.token and event.token.finish):
+                event = self._engine.receive(inbox)
+                if event.error:
+                    raise event.error
+                yield event
+        finally:
+            self.cancel(name)
 
     def _search(self, model: Decoder, prompt: Sequence[int], sampling: Sampling) -> list[Token]:
         engine, window = self._engine.engine, model.config.max_length
         check_prompt(prompt, engine.runner.vocab_size, window)
         limit = min(sampling.max_tokens, window - len(prompt) + 1)
         return beam_search(model, prompt, engine.end_ids, limit, sampling, engine.runner.vocab_size)
-
-
-class EventStream(Iterator[Event]):
-    """The events of one request, for a reader that waits. One that is closed or forgotten is cancelled."""
-
-    def __init__(self, receive: Callable[[], Event], cancel: Callable[[], None]) -> None:
-        self._receive, self._cancel = receive, cancel
-        self._done = False
-
-    def __next__(self) -> Event:
-        if self._done:
-            raise StopIteration
-        event = self._receive()
-        if event.error:
-            self.close()
-            raise event.error
-        if event.token and event.token.finish:
-            self.close()
-        return event
-
-    def close(self) -> None:
-        """Cancel what is not read."""
-        self._done = True
-        self._cancel()
-
-    __del__ = close
 
 
 class SteppedEngine:
