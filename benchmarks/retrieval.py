@@ -33,7 +33,7 @@ from seedbed.search.embedders import open_embedder
 from seedbed.search.modes import MODES
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
-from seedbed.vectors.lsa import SIZE, Latent, Tfidf
+from seedbed.vectors.lsa import SIZE, Latent, SparseRow, Tfidf, Vectors
 from seedbed.vectors.words import stem_counts, stemmed, words
 
 DEPTH = 100
@@ -156,8 +156,16 @@ def fts5(store: Store, query: str, k: int, rare: bool = False) -> list[tuple[int
 def tfidf(texts: Sequence[str]) -> Search:
     """Cosines of the weights themselves, without latent axes."""
     fitted = Tfidf.fit(texts, most=10**9)
-    matrix = fitted.weights(texts).dense(len(fitted.terms))
-    return lambda query: best(matrix @ fitted.weights([query]).dense(len(fitted.terms))[0])
+    matrix = dense(fitted.weights(texts), len(fitted.terms))
+    return lambda query: best(matrix @ dense(fitted.weights([query]), len(fitted.terms))[0])
+
+
+def dense(rows: Sequence[SparseRow], width: int) -> Vectors:
+    """Return sparse rows as an array (N, width)."""
+    found = np.zeros((len(rows), width), np.float32)
+    for row, (columns, values) in zip(found, rows, strict=True):
+        row[columns] = values
+    return found
 
 
 def bm25s(texts: Sequence[str]) -> Search:

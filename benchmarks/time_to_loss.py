@@ -130,7 +130,7 @@ def _seedbed(shards: Any, options: dict[str, Any]) -> Run:
 
     def step() -> None:
         nonlocal done
-        engine.step(split_batch(source.next(), settings.micro_batch), learning_rate(done, settings.steps, settings))
+        engine.step(split_batch(source.next(), settings.micro_batch), learning_rate(done, done / settings.steps, settings))
         done += 1
 
     return step, lambda: engine.evaluate(batches)["loss"]

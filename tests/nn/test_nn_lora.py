@@ -11,7 +11,7 @@ from seedbed.formats.peft_format import read_adapter, write_additions
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.nn.experts import ExpertsConfig
-from seedbed.nn.lora import add_low_rank, additions, fold
+from seedbed.nn.lora import add_low_rank, additions, fold, switched_off
 from seedbed.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from seedbed.train.engine import TrainingEngine
 from seedbed.train.objectives.causal_lm import CausalLM
@@ -82,3 +82,19 @@ def test_checkpoints_hold_the_additions_alone_and_go_on_exactly(tmp_path: Path) 
     load_checkpoint(saved, again, engine.optimizers)
     trained(again, 3, engine)
     assert torch.equal(logits(again), logits(whole))
+
+
+def test_switched_off_is_the_model_it_was() -> None:
+    """A reference model for nothing: bit for bit the base inside the block, the trained one before and after it."""
+    model = small()
+    before = logits(model)
+    add_low_rank(model, rank=3, alpha=6, seed=0)
+    trained(model)
+    learned = logits(model)
+    with switched_off(model):
+        assert torch.equal(logits(model), before)
+        with switched_off(model):
+            assert torch.equal(logits(model), before)
+        assert torch.equal(logits(model), before)
+    assert torch.equal(logits(model), learned)
+    assert not torch.equal(learned, before)

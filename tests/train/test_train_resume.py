@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from seedbed.core.errors import CapacityError, CorruptError, InterruptedRun, Tra
 from seedbed.models.decoder import Decoder
 from seedbed.train import checkpoint
 from seedbed.train.contracts import Batch
-from seedbed.train.engine import TrainingEngine
+from seedbed.train.engine import StepResult, TrainingEngine
 from seedbed.train.loop import Hooks, TrainingRun
 from seedbed.train.metrics import TIMING, read_metrics
 from seedbed.train.objectives.causal_lm import CausalLM
@@ -92,13 +94,37 @@ def test_without_resume_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> 
         run(tmp_path, packed())[0].fit()
 
 
-def test_a_run_in_minutes_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    settings = {"steps": 0, "minutes": 0.05, "warmup": 2, "save_every": 0, "evaluate_every": 0}
+class Clock:
+    """A clock that only steps of the engine move: by the seconds that a busy or idle machine would take."""
+
+    def __init__(self, engine: TrainingEngine, seconds: Callable[[int], float]) -> None:
+        self.now, self.count, self.seconds, self.step = 100.0, 0, seconds, engine.step
+        engine.step = self.slowly  # type: ignore[method-assign]
+
+    def __call__(self) -> float:
+        return self.now
+
+    def slowly(self, *arguments: Any) -> StepResult:
+        self.now += self.seconds(self.count)
+        self.count += 1
+        return self.step(*arguments)
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [lambda n: 2.0, lambda n: 1.0 if n < 30 else 5.0, lambda n: 6.0 if n < 5 else 0.5, lambda n: 1 + 7 * (n % 5 == 0)],
+    ids=["steady", "five neighbours from half time on", "neighbours that leave", "hiccups"],
+)
+def test_a_run_in_minutes_keeps_its_time_under_any_load(tmp_path: Path, seconds: Callable[[int], float]) -> None:
+    settings = {"steps": 0, "minutes": 1.0, "warmup": 2, "save_every": 0, "evaluate_every": 0}
     one, _ = run(tmp_path, packed(), **settings)
+    one._clock = clock = Clock(one.engine, seconds)
     done = one.fit()
     assert done.total == done.step
-    rates = [line["lr"] for line in read_metrics(tmp_path / "metrics.jsonl")]
-    assert rates[-1] < 0.2 * max(rates)
+    assert 0.9 * 60 <= clock.now - 100 <= 1.1 * 60
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert lines[-1]["lr"] < 0.3 * max(line["lr"] for line in lines)
+    assert max(line["seconds"] for line in lines) == pytest.approx(clock.now - 100)
 
 
 def test_early_stopping_and_the_best_weights(tmp_path: Path) -> None:
@@ -158,7 +184,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str, damage: str)
 
 SAVER = """
 import sys, torch
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, sys.argv[2])
 from small import small_model
 from seedbed.train import checkpoint

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from dense_rows import dense
 
 from seedbed.core.errors import CorruptError
 from seedbed.vectors.lsa import Latent
@@ -34,7 +35,7 @@ def test_the_axes_are_the_strongest_singular_vectors() -> None:
     topics = [chance.choice(vocabulary, 15) for _ in range(4)]
     texts = [" ".join(chance.choice(topics[place % 4], 30)) for place in range(80)]
     fitted = Latent.fit(texts, size=4)
-    matrix = fitted.tfidf.weights(texts).dense(len(fitted.tfidf.terms))
+    matrix = dense(fitted.tfidf.weights(texts), len(fitted.tfidf.terms))
     *_, expected = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
     overlap = np.linalg.svd(expected[:4] @ fitted.axes)[1]
     assert overlap == pytest.approx(np.ones(4), abs=2e-3)
@@ -47,7 +48,7 @@ def test_the_axes_are_the_strongest_singular_vectors() -> None:
 def test_with_every_axis_cosines_are_those_of_the_weights() -> None:
     fitted = Latent.fit(TEXTS, size=64)
     assert fitted.size == 64
-    weights = fitted.tfidf.weights(TEXTS).dense(len(fitted.tfidf.terms))
+    weights = dense(fitted.tfidf.weights(TEXTS), len(fitted.tfidf.terms))
     made = fitted.embed_documents(TEXTS)
     np.testing.assert_allclose(made @ made.T, weights @ weights.T, atol=2e-3)
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from dense_rows import dense
 
 from seedbed.vectors.lsa import Tfidf
 from seedbed.vectors.words import Stemmer, stem_counts, words
@@ -27,7 +28,7 @@ RAW = [
 
 def test_weights_are_those_of_the_formula() -> None:
     fitted = Tfidf.fit(TEXTS)
-    found = fitted.weights(TEXTS).dense(len(fitted.terms))
+    found = dense(fitted.weights(TEXTS), len(fitted.terms))
     for row, count in zip(found, stem_counts(TEXTS), strict=True):
         holding = {term: sum(term in one for one in stem_counts(TEXTS)) for term in count}
         weights = {
@@ -52,7 +53,7 @@ def test_weights_are_those_of_scikit_learn() -> None:
     expected = oracle.fit_transform(texts).toarray()
     fitted = Tfidf.fit(texts)
     assert list(fitted.terms) == list(oracle.get_feature_names_out())
-    np.testing.assert_allclose(fitted.weights(texts).dense(len(fitted.terms)), expected, atol=1e-6)
+    np.testing.assert_allclose(dense(fitted.weights(texts), len(fitted.terms)), expected, atol=1e-6)
 
 
 def test_of_too_many_terms_the_rarest_are_left_out() -> None:
@@ -68,4 +69,4 @@ def test_weights_of_raw_text_are_those_of_scikit_learn() -> None:
     expected = oracle.fit_transform(RAW).toarray()
     fitted = Tfidf.fit(RAW)
     assert list(fitted.terms) == list(oracle.get_feature_names_out())
-    np.testing.assert_allclose(fitted.weights(RAW).dense(len(fitted.terms)), expected, atol=1e-6)
+    np.testing.assert_allclose(dense(fitted.weights(RAW), len(fitted.terms)), expected, atol=1e-6)

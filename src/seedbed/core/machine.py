@@ -65,6 +65,14 @@ def matmul_flops(seconds: float = 0.3, size: int = 1536) -> float:
     return 2 * size**3 / best
 
 
+def multiplies_bfloat16() -> bool:
+    """Tell whether the processor has instructions for products of bfloat16 (AVX512-BF16, AMX)."""
+    import torch
+
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and check() for check in checks)
+
+
 def read_bandwidth(bytes_read: int = 2**29, device: str = "cpu") -> float:
     """Measure the bytes a second that all threads, or a GPU ("cuda"), read from memory (best of several sums)."""
     import torch

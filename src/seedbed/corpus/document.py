@@ -25,23 +25,14 @@ CHUNK_CHARS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class CorpusDocument:
-    """One text and where it comes from.
-
-    Attributes:
-        text: the text itself.
-        source: the name of its source.
-        path: relative to the source's root; ``file.jsonl#12`` for a record, ``file.txt#2`` for a part of a long file.
-        group: documents of one group always land in the same split.
-        kind: prose, or code (whose layout is kept).
-        licence: as stated by the record or its source.
-    """
+    """One text and where it comes from."""
 
     text: str
-    source: str
-    path: str
-    group: str
-    kind: Kind
-    licence: str
+    source: str  # the name of its source
+    path: str  # from the source's root; ``file.jsonl#12`` for a record, ``file.txt#2`` for a part of a long file
+    group: str  # documents of one group always land in the same split
+    kind: Kind  # code keeps its layout
+    licence: str  # as stated by the record or its source
 
     @property
     def bytes(self) -> int:

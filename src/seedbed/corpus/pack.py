@@ -135,17 +135,11 @@ class TokenWriter:
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """The tokens of a split, one after another over all its files.
+    """The tokens of a split, one after another over all its files."""
 
-    Attributes:
-        shards: the memory-mapped files in order; their concatenation is the token stream.
-        starts: (documents,) the place of each document's first token, its BOS.
-        bytes: (documents,) UTF-8 bytes of each document's text.
-    """
-
-    shards: tuple[Tokens, ...]
-    starts: NDArray[np.int64]
-    bytes: NDArray[np.int64]
+    shards: tuple[Tokens, ...]  # the memory-mapped files in order; their concatenation is the token stream
+    starts: NDArray[np.int64]  # (documents,) the place of each document's first token, its BOS
+    bytes: NDArray[np.int64]  # (documents,) UTF-8 bytes of each document's text
 
     def __len__(self) -> int:
         return sum(len(shard) for shard in self.shards)
@@ -172,12 +166,7 @@ class TokenShards:
 
     @classmethod
     def open(cls, artifact: Artifact) -> TokenShards:
-        """Open token shards after comparing every file with its hash.
-
-        Raises:
-            NotFoundError: the artifact is of another kind.
-            CorruptError: a shard is missing, cut off or changed.
-        """
+        """Open token shards: NotFoundError for another kind of artifact, CorruptError where a file lost its hash."""
         if artifact.kind != "tokens":
             raise NotFoundError(
                 f"{artifact.id[:12]} holds no tokens",

@@ -1,8 +1,8 @@
 """A set of conversations from a data set's rows, stored as what fine-tuning reads: an artifact of kind "questions".
 
-``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` as :mod:`seedbed.corpus.questions` writes them. The split follows
-the hash of the first question, so that one question never stands on two sides; a conversation that occurs again is
-dropped.
+``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` as :mod:`seedbed.corpus.questions` writes them; a row with a
+context keeps it and the question apart too (a stage of kind "reading" shows it as a passage). The split follows the
+hash of the first question, so that one question never stands on two sides; a conversation that occurs again is dropped.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _gather(rows: Iterable[tuple[str, Row]], columns: Columns, path: Path) -> tu
             seen.add(digest)
             asked.add(_place(messages))
             record = {"messages": messages, "source": place, "type": "pair" if len(messages) < 4 else "conversation"}
+            if columns.context and row.get(columns.context):
+                record |= {"question": str(row[columns.prompt]), "context": str(row[columns.context])}
             file.write(json.dumps(record) + "\n")
     return asked, counts
 

@@ -51,12 +51,7 @@ class Corpus:
 
     @classmethod
     def open(cls, artifact: Artifact) -> Corpus:
-        """Open a corpus after comparing every file with its hash.
-
-        Raises:
-            NotFoundError: the artifact is of another kind.
-            CorruptError: a file is missing, cut off or changed.
-        """
+        """Open a corpus: NotFoundError for another kind of artifact, CorruptError where a file lost its hash."""
         if artifact.kind != "corpus":
             raise NotFoundError(
                 f"{artifact.id[:12]} is not a corpus",

@@ -20,9 +20,7 @@ _KEPT = ("title", "licence", "license", "path", "url", "id")
 def write_texts(rows: Iterable[tuple[str, Row]], column: str, path: Path) -> int:
     """Write the texts of rows as JSON Lines. Returns how many; rows without text are skipped.
 
-    Raises:
-        DataError: no row has text in that column.
-        CapacityError: the disk is full.
+    Raises DataError where no row has text in that column, CapacityError where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     written = seen = 0

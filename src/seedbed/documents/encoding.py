@@ -12,8 +12,6 @@ import io
 import os
 from typing import BinaryIO
 
-import charset_normalizer
-
 from seedbed.documents.limits import Limits, too_large, unreadable
 
 _BLOCK = 1 << 20
@@ -86,5 +84,7 @@ def _guess(sample: bytes) -> str | None:
     good = sum(character > "\x7f" for character in text) - broken
     if good > 10 * broken:
         return "utf-8"
+    import charset_normalizer  # slow to import, and seldom needed
+
     best = charset_normalizer.from_bytes(sample).best()
     return best.encoding if best is not None else "cp1252"

@@ -42,11 +42,8 @@ def source_files(path: str) -> Iterator[SourceFile]:
         found = _path_files(path)
     first = next(found, None)
     if first is None:
-        raise DataError(
-            f"the folder {path} has no files",
-            why="it is empty, or holds only hidden files",
-            fix="put text files into it, or give another folder",
-        )
+        why, fix = "it is empty, or holds only hidden files", "put text files into it, or give another folder"
+        raise DataError(f"the folder {path} has no files", why=why, fix=fix)
     yield first
     yield from found
 

@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any
 
 from seedbed.core.errors import SeedbedError
 from seedbed.documents.document import Document, tidy
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.readers import Item, Skipped
-from seedbed.documents.reading import load
+from seedbed.documents.readers import Item, Reader, Skipped
 
 
 def main(order_text: str) -> None:
@@ -47,7 +47,8 @@ def _answer(format_name: str, source: str, limits: Limits) -> dict[str, Any]:
     try:
         with os.fdopen(os.dup(0), "rb") as stream:
             stream.seek(0)
-            return {"items": [_plain(item) for item in bounded(load(format_name)(stream, source, limits), limits)]}
+            reader: Reader = resolve_name(f"seedbed.documents.readers.{format_name}")
+            return {"items": [_plain(item) for item in bounded(reader(stream, source, limits), limits)]}
     except SeedbedError as error:
         found = error
     except MemoryError:

@@ -7,11 +7,11 @@ through this file, so that a model is trained on the same text that answers come
 
 from __future__ import annotations
 
-import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import BinaryIO, cast
 
 from seedbed.core.errors import NotFoundError, SeedbedError
@@ -23,7 +23,6 @@ from seedbed.documents.file_walk import STDLIB, folder_files
 from seedbed.documents.formats import FORMATS, ISOLATED, TYPES, WHOLE
 from seedbed.documents.isolation import is_simple, read_isolated
 from seedbed.documents.limits import Limits, too_large, unreadable
-from seedbed.documents.python_modules import read_stdlib
 from seedbed.documents.readers import Item, Reader, Skipped
 
 _HEAD = 4096  # bytes of a file's beginning, to tell its format
@@ -61,6 +60,8 @@ def read(
 
 def _items(source: str | Path, limits: Limits, allow_private: bool) -> Iterator[Item]:
     if source == STDLIB:
+        from seedbed.documents.python_modules import read_stdlib
+
         return _with_text(read_stdlib(), STDLIB)
     if is_address(source):
         return _with_text(_page(str(source), limits, allow_private), str(source))
@@ -151,13 +152,8 @@ def read_stream(
     if kind in ISOLATED or not trusted or not small:
         yield from read_isolated(format_name, stream, source, limits)
     else:
-        yield from load(format_name)(stream, source, limits)
-
-
-def load(name: str) -> Reader:
-    """Return the reader of a format."""
-    module, _, function = name.partition(":")
-    return cast(Reader, getattr(importlib.import_module(f"seedbed.documents.readers.{module}"), function))
+        reader: Reader = resolve_name(f"seedbed.documents.readers.{format_name}")
+        yield from reader(stream, source, limits)
 
 
 def _page(url: str, limits: Limits, allow_private: bool) -> Iterator[Item]:

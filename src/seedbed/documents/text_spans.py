@@ -21,11 +21,9 @@ _WORD = re.compile(r"\S+")
 def check_sizes(chunk_size: int, chunk_overlap: int) -> None:
     """Raise UsageError for a size below 1, or an overlap below 0 or above the size."""
     if chunk_size < 1 or not 0 <= chunk_overlap <= chunk_size:
-        raise UsageError(
-            f"chunks of {chunk_size} that overlap by {chunk_overlap} cannot be made",
-            why="a chunk needs at least 1, and its overlap at least 0 and at most the chunk's size",
-            fix="give other sizes, such as 1000 and 0",
-        )
+        what = f"chunks of {chunk_size} that overlap by {chunk_overlap} cannot be made"
+        why = "a chunk needs at least 1, and its overlap at least 0 and at most the chunk's size"
+        raise UsageError(what, why=why, fix="give other sizes, such as 1000 and 0")
 
 
 def paragraphs(text: str, span: Span) -> Iterator[Span]:
@@ -89,11 +87,8 @@ def _characters(span: Span, fits: Callable[[Span], bool]) -> Iterator[Span]:
 
     while start < end:
         if not (length := longest(start)):
-            raise CapacityError(
-                "a chunk has no room for one character",
-                why="the chunk size is smaller than the tokens of a single character",
-                fix="give a larger chunk size",
-            )
+            why = "the chunk size is smaller than the tokens of a single character"
+            raise CapacityError("a chunk has no room for one character", why=why, fix="give a larger chunk size")
         yield start, start + length
         start += length
 

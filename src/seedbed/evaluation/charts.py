@@ -7,7 +7,7 @@ as well as by colour. The view box is narrow enough to be read on a telephone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -50,8 +50,8 @@ def line_chart(title: str, x_label: str, series: Sequence[Series]) -> Markup:
     xs = [x for _, points in lines for x, _ in points]
     ys = [y for _, points in lines for _, y in points]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
-    across = _Scale(min(xs), max(xs), _LEFT, WIDTH - _RIGHT)
-    up = _Scale(min(y_ticks[0], *ys), max(y_ticks[-1], *ys), HEIGHT - _BOTTOM, _TOP)
+    across = _scale(min(xs), max(xs), _LEFT, WIDTH - _RIGHT)
+    up = _scale(min(y_ticks[0], *ys), max(y_ticks[-1], *ys), HEIGHT - _BOTTOM, _TOP)
     body = [_y_tick(up(tick), number(tick)) for tick in y_ticks]
     below = HEIGHT - _BOTTOM + 16
     body += [_text(across(tick), below, number(tick), "middle") for tick in x_ticks if min(xs) <= tick <= max(xs)]
@@ -97,16 +97,10 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    stop: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return self.start + share * (self.stop - self.start)
+def _scale(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
+    """Return the function from values between ``low`` and ``high`` to places between ``start`` and ``stop``."""
+    span = high - low
+    return lambda value: start + ((value - low) / span if span > 0 else 0.5) * (stop - start)
 
 
 def _y_tick(y: float, label: str) -> Markup:

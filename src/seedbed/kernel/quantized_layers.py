@@ -2,16 +2,20 @@
 
 A linear layer quantizes its input to int8 in the weights' groups, multiplies integers and scales. On CPUs the kernel
 does that; elsewhere PyTorch multiplies the same rounded numbers in float32, which differs in the last bits alone.
-Left out: training, and outlier handling as in LLM.int8() (Dettmers et al. 2022).
+Where a gradient is asked for, the input stays as it is and the weights become floats for one product at a time, so that
+additions beside frozen integers can be trained (QLoRA, Dettmers et al. 2023, equation 5). Left out: training the
+integers, and outlier handling as in LLM.int8() (Dettmers et al. 2022).
 """
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seedbed.kernel.packed import TILE, Packed, quantize_rows, unpack
+from seedbed.kernel.packed import TILE, Packed, pack, quantize_rows, unpack
 from seedbed.kernel.program import linear
 
 
@@ -34,6 +38,11 @@ class _Quantized(nn.Module):
         """The weights."""
         return Packed(self.data, self.scale, self.n, self.k, self.scheme)
 
+    @property
+    def weight(self) -> Tensor:
+        """The (n, k) float32 matrix that the stored numbers mean, made anew."""
+        return unpack(self.packed)
+
 
 class QuantizedLinear(_Quantized):
     """``x W^T + b`` with quantized W (n, k)."""
@@ -41,17 +50,41 @@ class QuantizedLinear(_Quantized):
     def __init__(self, packed: Packed, bias: Tensor | None = None) -> None:
         super().__init__(packed)
         self.bias = nn.Parameter(bias.detach(), requires_grad=False) if bias is not None else None
+        self.in_features, self.out_features = packed.k, packed.n
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(…, k) → (…, n), float32."""
-        computed = linear(self.packed, x, self.bias)
-        return computed if computed is not None else self.reference(x)
+        """(…, k) → (…, n), float32; where ``x`` has a gradient, in the precision of autocast if that is on."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            return cast(Tensor, _FrozenProduct.apply(x, self))  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            computed = linear(self.packed, x, self.bias)
+            return computed if computed is not None else self.reference(x)
+
+    def plus(self, change: Tensor) -> QuantizedLinear:
+        """Return a layer whose weights are these and a change (n, k), quantized again."""
+        return QuantizedLinear(pack(self.weight + change, self.scheme), self.bias)
 
     def reference(self, x: Tensor) -> Tensor:
         """Compute the same in PyTorch."""
         quants, scale = quantize_rows(x.float(), self.packed.group)
         return F.linear((quants * scale).flatten(-2)[..., : self.k], unpack(self.packed), self.bias)
+
+
+class _FrozenProduct(torch.autograd.Function):
+    """``x W^T + b`` for integer W, with the gradient of x alone; W becomes floats forwards and again backwards."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
+        kind = x.device.type
+        context.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        context.layer, context.given = layer, x.dtype
+        bias = None if layer.bias is None else layer.bias.to(context.dtype)
+        return F.linear(x.to(context.dtype), layer.weight.to(context.dtype), bias)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        weight = context.layer.weight.to(context.dtype)
+        return (gradient.to(context.dtype) @ weight).to(context.given), None
 
 
 class QuantizedEmbedding(_Quantized):

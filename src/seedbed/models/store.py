@@ -203,8 +203,8 @@ def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _own_tensors(model: AnyModel, trained: bool = False) -> dict[str, Tensor]:
     """Return the tensors a model stores: tied ones once (a quantized layer's parts too), biases always."""
     layers = {name.removesuffix("weight") for name in model.shared()}
-    frozen = {name for name, parameter in model.named_parameters() if trained and not parameter.requires_grad}
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if not trained or name in learning}
     return {
         name: tensor
         for name, tensor in tensors.items()

@@ -8,8 +8,10 @@ and training additions to embeddings.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,20 @@ class LowRank:
     scale: float
 
 
+class FrozenLinear(Protocol):
+    """A linear layer whose weights are not trained: ``nn.Linear``, or integers (``kernel.quantized_layers``)."""
+
+    in_features: int
+    out_features: int
+
+    @property
+    def weight(self) -> Tensor:
+        """(n, k) floats."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(…, k) → (…, n), with the gradient of x."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """All that training changed."""
@@ -33,26 +49,30 @@ class Adapter:
 
 
 class LowRankLinear(nn.Module):
-    """A frozen linear layer of n outputs and k inputs with an addition of rank r that is trained.
+    """A frozen linear layer of n outputs and k inputs, floats or integers, with an addition of rank r that is trained.
 
     ``up`` begins as zeros, so that nothing changes before the first step (section 4.1).
     """
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(self, base: FrozenLinear, rank: int, alpha: float) -> None:
         super().__init__()
-        self.base, self.scale = base, alpha / rank
-        self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
-        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        self.base, self.scale, self.active = base, alpha / rank, True
+        some = base.weight
+        self.down = nn.Parameter(some.new_empty(rank, base.in_features))
+        self.up = nn.Parameter(some.new_zeros(base.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, k) → (…, n)."""
-        y: Tensor = self.base(x) + self.scale * (x @ self.down.T) @ self.up.T
-        return y
+        y = self.base(x)
+        return y + self.scale * (x @ self.down.T) @ self.up.T if self.active else y
 
     @torch.no_grad()
-    def folded(self) -> nn.Linear:
-        """The base layer with the addition in its weights."""
-        self.base.weight += self.scale * (self.up @ self.down)
+    def folded(self) -> nn.Module:
+        """The base layer with the addition in its weights; integers are rounded again."""
+        change = self.scale * (self.up @ self.down)
+        if not isinstance(self.base, nn.Linear):
+            return cast(nn.Module, self.base.plus(change))  # type: ignore[attr-defined]
+        self.base.weight += change
         return self.base
 
 
@@ -61,7 +81,8 @@ def add_low_rank(model: nn.Module, rank: int, alpha: float, seed: int) -> None:
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for path, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Linear) and ".blocks." in f".{path}" and not path.endswith("router"):
+        linear = isinstance(layer, nn.Linear) or hasattr(layer, "plus")
+        if linear and ".blocks." in f".{path}" and not path.endswith("router"):
             addition = LowRankLinear(layer, rank, alpha)
             bound = 1 / math.sqrt(layer.in_features)
             drawn = torch.empty(addition.down.shape).uniform_(-bound, bound, generator=generator)
@@ -76,6 +97,20 @@ def additions(model: nn.Module) -> dict[str, LowRank]:
         for path, layer in model.named_modules()
         if isinstance(layer, LowRankLinear)
     }
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """Compute without the additions inside the block: the model it was before, bit for bit, at no cost in memory."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LowRankLinear)]
+    before = [layer.active for layer in layers]
+    for layer in layers:
+        layer.active = False
+    try:
+        yield
+    finally:
+        for layer, active in zip(layers, before, strict=True):
+            layer.active = active
 
 
 def fold(model: nn.Module) -> None:

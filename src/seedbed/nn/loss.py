@@ -23,6 +23,9 @@ def token_loss(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | No
         hidden: (N, D) last hidden states. weight: (V, D) output embedding. labels: (N,) token ids or IGNORE.
         bias: (V,) or None.
     """
+    counted = labels != IGNORE
+    if not counted.all():  # a fine-tuning batch is mostly prompt: no logits, and no gradient, for what is not counted
+        hidden, labels = hidden[counted], labels[counted]
     chunked = getattr(F, "linear_cross_entropy", None)
     options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
     if chunked is None or options is None or hidden.device.type != "cpu":

@@ -22,20 +22,13 @@ STATE = "run.json"
 
 @dataclass
 class Workspace:
-    """An unfinished run.
+    """An unfinished run."""
 
-    Attributes:
-        folder: ``<library>/work/<name>``; every training stage has a folder in it.
-        recipe: the resolved recipe, as a table.
-        done: the artifact each finished stage made.
-        command: how it was started.
-    """
-
-    folder: Path
-    recipe: dict[str, Any]
-    command: str = ""
+    folder: Path  # ``<library>/work/<name>``; every training stage has a folder in it
+    recipe: dict[str, Any]  # resolved, as a table
+    command: str = ""  # how it was started
     started: str = ""
-    done: dict[str, str] = field(default_factory=dict)
+    done: dict[str, str] = field(default_factory=dict)  # the artifact that each finished stage made
 
     def finish(self, stage: str, artifact: Artifact) -> Artifact:
         """Remember what a stage made, so that a resumed run does not make it again."""

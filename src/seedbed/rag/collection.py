@@ -235,11 +235,8 @@ def remove(library: Library, name: str) -> None:
 
 def no_document(collection: Collection, source: str) -> NotFoundError:
     """Return the error for a source that a collection does not have."""
-    return NotFoundError(
-        f"{collection.name} has no document {source!r}",
-        why="no document, file or folder of that name was added",
-        fix=f"see `seedbed docs show {collection.name}`",
-    )
+    why, fix = "no document, file or folder of that name was added", f"see `seedbed docs show {collection.name}`"
+    return NotFoundError(f"{collection.name} has no document {source!r}", why=why, fix=fix)
 
 
 def _read_settings(path: Path) -> CollectionSettings:
@@ -254,11 +251,9 @@ def _existing(library: Library, name: str) -> Path:
     """Return the folder of a collection. Raises NotFoundError: there is none."""
     folder = home(library) / check_name(name)
     if not (folder / SETTINGS).is_file():
-        raise NotFoundError(
-            f"there is no collection {name!r}",
-            why=f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}",
-            fix=f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME",
-        )
+        why = f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}"
+        fix = f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME"
+        raise NotFoundError(f"there is no collection {name!r}", why=why, fix=fix)
     return folder
 
 

@@ -14,9 +14,9 @@ marked. Not seen: a true paraphrase in other words is marked too, and a sentence
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.tracing import Trace, span
@@ -101,11 +101,7 @@ def extract(question: str, chunks: Sequence[Chunk], *, sentences: int = 1, trace
 
 def best_sentences(question: str, chunks: Sequence[Chunk]) -> list[tuple[Passage, float]]:
     """Return every sentence with its score (0 to 1.3), best first; of equals the earlier one, without a heading."""
-    found = [
-        Passage(whole.number, whole.chunk, start, end)
-        for whole in passages_of(chunks)
-        for start, end in _answer_spans(whole.text)
-    ]
+    found = list(chain.from_iterable(_sentences(passages_of(chunks), _answer_spans)))
     words = [terms(one.text) for one in found]
     weights, wanted = TermWeights(words), terms(question)
     passages = {
@@ -117,6 +113,16 @@ def best_sentences(question: str, chunks: Sequence[Chunk]) -> list[tuple[Passage
         for one, said in zip(found, words, strict=True)
     ]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0].text.startswith("#")))
+
+
+def _sentences(
+    passages: Sequence[Passage], spans: Callable[[str], Iterable[Span]] = sentence_spans
+) -> list[list[Passage]]:
+    """Return the sentences of each passage, as passages."""
+    return [
+        [replace(one, start=one.start + start, end=one.start + end) for start, end in spans(one.text)]
+        for one in passages
+    ]
 
 
 def _answer_spans(text: str) -> Iterator[Span]:
@@ -153,14 +159,6 @@ class Citation:
     evidence: float | None = None
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    passage: Passage
-    start: int
-    end: int
-    words: list[str]
-
-
 def cite(
     answer: str,
     passages: Sequence[Passage],
@@ -179,9 +177,11 @@ def cite(
         The citations and the spans of the unsupported sentences, each in the order of the answer. A sentence without
         words of its own (a greeting, "---") is in neither.
     """
-    single = _sentences(passages)
-    weights, asked = TermWeights([one.words for one in single]), terms(question)
-    candidates = single + _pairs(single)
+    each, asked = _sentences(passages), terms(question)
+    single = list(chain.from_iterable(each))
+    pairs = [replace(one, end=two.end) for some in each for one, two in pairwise(some)]  # an answer may draw on two
+    candidates = [(one, terms(one.text)) for one in (*single, *pairs)]
+    weights = TermWeights(words for _, words in candidates[: len(single)])
     citations, unsupported = [], []
     for start, end in sentence_spans(answer):
         said = terms(answer[start:end])
@@ -193,53 +193,37 @@ def cite(
     return tuple(citations), tuple(unsupported)
 
 
-def _sentences(passages: Sequence[Passage]) -> list[_Candidate]:
-    return [
-        _Candidate(passage, passage.start + start, passage.start + end, terms(passage.text[start:end]))
-        for passage in passages
-        for start, end in sentence_spans(passage.text)
-    ]
-
-
-def _pairs(single: Sequence[_Candidate]) -> list[_Candidate]:
-    """Join neighbouring sentences of one passage: an answer may draw on two."""
-    return [
-        _Candidate(one.passage, one.start, two.end, one.words + two.words)
-        for one, two in itertools.pairwise(single)
-        if one.passage is two.passage
-    ]
-
-
 def _best(
-    said: Sequence[str], asked: Sequence[str], candidates: Sequence[_Candidate], weights: TermWeights
-) -> tuple[_Candidate, float] | None:
+    said: Sequence[str], asked: Sequence[str], candidates: Sequence[tuple[Passage, list[str]]], weights: TermWeights
+) -> tuple[Passage, float] | None:
     """Return the candidate with the most support, and its support; of equals the shorter, then the earlier one."""
     if not said:
         return None
-    close = sorted(((coverage(said, one.words, weights), one) for one in candidates), key=lambda pair: -pair[0])
+    shares = ((coverage(said, words, weights), one, words) for one, words in candidates)
+    close = sorted(shares, key=lambda found: -found[0])[:_CLOSELY]
     scored = [
-        ((share + common_subsequence(said, one.words, weights)) / 2, coverage(asked, one.words, weights), one)
-        for share, one in close[:_CLOSELY]
+        ((share + common_subsequence(said, words, weights)) / 2, coverage(asked, words, weights), -len(words), one)
+        for share, one, words in close
         if share > 0
     ]
     if not scored:
         return None
-    support, _, one = max(scored, key=lambda found: (found[0] + _TIE * found[1], -len(found[2].words)))
-    return one, support
+    support, _, _, best = max(scored, key=lambda found: (found[0] + _TIE * found[1], found[2]))
+    return best, support
 
 
-def _citation(sentence: Span, candidate: _Candidate, support: float, evidence: Mapping[int, float] | None) -> Citation:
-    chunk = candidate.passage.chunk
+def _citation(sentence: Span, best: Passage, support: float, evidence: Mapping[int, float] | None) -> Citation:
+    chunk = best.chunk
     return Citation(
         *sentence,
-        passage=candidate.passage.number,
+        passage=best.number,
         chunk=chunk.id,
         source=chunk.source,
         page=chunk.page,
         heading=chunk.heading,
-        source_start=chunk.start + candidate.start,
-        source_end=chunk.start + candidate.end,
-        quote=chunk.text[candidate.start : candidate.end],
+        source_start=chunk.start + best.start,
+        source_end=chunk.start + best.end,
+        quote=best.text,
         support=round(support, 4),
-        evidence=None if evidence is None else evidence.get(candidate.passage.number),
+        evidence=None if evidence is None else evidence.get(best.number),
     )

@@ -43,9 +43,8 @@ def conditions(where: Filter | None) -> tuple[Condition, ...]:
     found: list[Condition] = []
     for field, wanted in (where or {}).items():
         if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:
-            raise _refuse(
-                f"{field!r} cannot be a field", "a name has no quotation mark, backslash or control character"
-            )
+            why = "a name has no quotation mark, backslash or control character"
+            raise _refuse(f"{field!r} cannot be a field", why)
         pairs = wanted.items() if hasattr(wanted, "items") else [("eq", wanted)]
         found += [Condition(field, sign, _value(field, sign, value)) for sign, value in pairs]
     return tuple(found)

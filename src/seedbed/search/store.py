@@ -209,11 +209,9 @@ class Store:
         with self.transaction() as connection:
             known, known_size = database.embedder_of(connection)
             if known_size and (known, known_size) != (name, size):
-                raise UsageError(
-                    f"the vectors were not made by {name}",
-                    why=f"they were made by {known or 'an unnamed embedder'}, {known_size} numbers each",
-                    fix="use that embedder, or make a new collection with this one",
-                )
+                why = f"they were made by {known or 'an unnamed embedder'}, {known_size} numbers each"
+                fix = "use that embedder, or make a new collection with this one"
+                raise UsageError(f"the vectors were not made by {name}", why=why, fix=fix)
             database.set_embedder(connection, name, size)
 
     @contextmanager

@@ -29,21 +29,15 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class Progress:
-    """The progress of a run.
+    """The progress of a run."""
 
-    Attributes:
-        step: updates done. total: updates in all, once known. seconds: time spent, over all sessions.
-        tokens: labels trained on. best: the lowest validation loss. best_step: where it was.
-        waiting: validations since the best one.
-    """
-
-    step: int = 0
-    total: int | None = None
-    seconds: float = 0.0
-    tokens: int = 0
-    best: float | None = None
+    step: int = 0  # updates done
+    total: int | None = None  # updates in all, once known
+    seconds: float = 0.0  # time spent, over all sessions
+    tokens: int = 0  # labels trained on
+    best: float | None = None  # the lowest validation loss
     best_step: int = 0
-    waiting: int = 0
+    waiting: int = 0  # validations since the best one
 
 
 def save_checkpoint(
@@ -51,8 +45,7 @@ def save_checkpoint(
 ) -> Path:
     """Write ``step-<n>`` under ``folder``, then remove older ones (the best validation's stays).
 
-    Raises:
-        CapacityError: the disk is full; the checkpoints that were there stay.
+    Raises CapacityError where the disk is full; the checkpoints that were there stay.
     """
     target = folder / f"step-{progress.step:08d}"
     if not target.exists():

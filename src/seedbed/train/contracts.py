@@ -28,17 +28,11 @@ VALIDATION_SEED = 1
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a loss over a micro-batch.
+    """One part of a loss over a micro-batch."""
 
-    Attributes:
-        sum: the summed (not averaged) loss, a scalar with a gradient.
-        unit: which of the objective's weights it is divided by.
-        coefficient: its factor in the total loss.
-    """
-
-    sum: Tensor
-    unit: str
-    coefficient: float = 1.0
+    sum: Tensor  # the summed (not averaged) loss, a scalar with a gradient
+    unit: str  # which of the objective's weights it is divided by
+    coefficient: float = 1.0  # its factor in the total loss
 
 
 class Objective(Variant):
@@ -82,38 +76,25 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Feeding:
-    """A training stage's needs, from which a source is opened.
+    """A training stage's needs, from which a source is opened."""
 
-    Attributes:
-        title: the stage's name, for messages.
-        artifact: finds an earlier stage's artifact by its kind; it becomes a parent of the model.
-        tokenizer: the model's. context: longest sequence, in tokens.
-    """
-
-    title: str
-    artifact: Callable[[str], Artifact]
-    tokenizer: Tokenizer
-    context: int
+    title: str  # the stage's name, for messages
+    artifact: Callable[[str], Artifact]  # finds an earlier stage's by its kind; it becomes a parent of the model
+    tokenizer: Tokenizer  # the model's
+    context: int  # longest sequence, in tokens
     settings: TrainSettings
 
 
 @dataclass(frozen=True)
 class Feed:
-    """An opened source.
-
-    Attributes:
-        tokens_per_step, steps_per_epoch: turn a length in tokens or epochs into steps.
-        validation: a fixed sample of held-out batches.
-        told: the amount of data, in words.
-        prompts: held-out conversations that a live sample answers; without any, it continues from nothing.
-    """
+    """An opened source."""
 
     source: Source
-    tokens_per_step: int
+    tokens_per_step: int  # this and the next turn a length in tokens or epochs into steps
     steps_per_epoch: float
-    validation: Sequence[Batch]
-    told: str
-    prompts: Sequence[Sequence[Mapping[str, str]]] = ()
+    validation: Sequence[Batch]  # a fixed sample of held-out batches
+    told: str  # the amount of data, in words
+    prompts: Sequence[Sequence[Mapping[str, str]]] = ()  # held-out ones that live samples answer, if there are any
 
 
 class SourceKind(Variant):

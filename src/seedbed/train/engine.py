@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import TrainingError
+from seedbed.core.machine import multiplies_bfloat16
 from seedbed.models.factory import AnyModel
 from seedbed.models.stack import Stack
 from seedbed.train.contracts import Batch, Objective
@@ -125,6 +126,8 @@ def add(weights: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _precision(settings: TrainSettings, device: torch.device) -> torch.dtype:
-    if settings.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    if settings.precision in ("float32", "bfloat16"):
+        return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if settings.precision == "fast" and multiplies_bfloat16() else torch.float32

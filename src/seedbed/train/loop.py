@@ -33,16 +33,11 @@ FIRST_SAMPLE = 5.0
 
 @dataclass
 class Hooks:
-    """Plain functions at fixed points; they never touch gradients.
+    """Plain functions at fixed points; they never touch gradients."""
 
-    Attributes:
-        validation: batches whose average loss is the validation loss; always the same ones.
-        sample: writes a text with the model as it is now.
-        prepare: makes the objective's batch out of the source's, with a generator of its own for each step.
-    """
-
-    validation: Sequence[Batch] = ()
-    sample: Callable[[], str] | None = None
+    validation: Sequence[Batch] = ()  # their average loss is the validation loss; always the same ones
+    sample: Callable[[], str] | None = None  # writes a text with the model as it is now
+    # Makes the objective's batch out of the source's, with a generator of its own for each step.
     prepare: Callable[[Batch, np.random.Generator], Batch] = lambda batch, random: batch
 
 
@@ -50,9 +45,16 @@ class TrainingRun:
     """One training stage in its working folder: metrics.jsonl, samples.jsonl, checkpoints/."""
 
     def __init__(
-        self, engine: TrainingEngine, source: Source, hooks: Hooks, folder: Path, title: str = "train"
+        self,
+        engine: TrainingEngine,
+        source: Source,
+        hooks: Hooks,
+        folder: Path,
+        title: str = "train",
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.engine, self.source, self.hooks, self.folder, self.title = engine, source, hooks, folder, title
+        self._clock, self._took = clock, {"step": 0.0, "validation": 0.0}
         self.settings = engine.settings
         self.model = engine.model
         self.progress = checkpoint.Progress(total=self.settings.steps or None)
@@ -77,20 +79,22 @@ class TrainingRun:
         log = MetricsLog(self.folder)
         log.rewind(self.progress.step)
         with _interruptible() as interrupted, self._bar() as bar:
-            started = time.perf_counter() - self.progress.seconds
+            started = self._clock() - self.progress.seconds
             sampled = started + FIRST_SAMPLE - self.settings.sample_seconds
             bar.advance(self._done())
             while not self._finished():
                 before = self._done()
-                result = self._step()
-                self.progress.seconds = time.perf_counter() - started
-                self._decide_length()
+                with self._timed("step"):
+                    result = self._step()
+                self.progress.seconds = self._clock() - started
+                self._watch_the_clock()
                 self._log(log, result)
                 if self._due(self.settings.evaluate_every):
-                    self._validate(log)
-                if self.hooks.sample is not None and 0 < self.settings.sample_seconds <= time.perf_counter() - sampled:
+                    with self._timed("validation"):
+                        self._validate(log)
+                if self.hooks.sample is not None and 0 < self.settings.sample_seconds <= self._clock() - sampled:
                     self._sample(bar)
-                    sampled = time.perf_counter()
+                    sampled = self._clock()
                 bar.advance(self._done() - before, self._note(result))
                 if interrupted():
                     self._stop()
@@ -116,9 +120,10 @@ class TrainingRun:
         say(f"{self.title}: goes on from step {self.progress.step}")
 
     def _step(self) -> StepResult:
-        rate = learning_rate(self.progress.step, self.progress.total, self.settings)
+        rate = learning_rate(self.progress.step, self._share(self.progress.step), self.settings)
         batch = self.hooks.prepare(self.source.next(), np.random.default_rng((self.settings.seed, self.progress.step)))
         where = f"at step {self.progress.step} ({self.source.where})"
+        self._rate = rate
         result = self.engine.step(split_batch(batch, self.settings.micro_batch), rate, where)
         self.progress.step += 1
         self.progress.tokens += result.weights.get("tokens", 0)
@@ -126,7 +131,7 @@ class TrainingRun:
 
     def _log(self, log: MetricsLog, result: StepResult) -> None:
         state = self.progress
-        rate = learning_rate(state.step - 1, state.total, self.settings) * self.settings.lr
+        rate = self._rate * self.settings.lr
         speed = state.tokens / state.seconds if state.seconds else 0.0
         timing = {"seconds": round(state.seconds, 3), "tokens_per_second": round(speed, 1)}
         norm = result.gradient_norm
@@ -164,12 +169,25 @@ class TrainingRun:
             fix="run the same command with --resume to go on",
         )
 
-    def _decide_length(self) -> None:
-        """A run in minutes: when the stable part's time is over, fix the length from the speed so far."""
-        state, budget = self.progress, self.settings.minutes * 60
-        if state.total is None and state.seconds >= budget * (1 - self.settings.decay):
-            left = (budget - state.seconds) * state.step / state.seconds
-            state.total = state.step + max(1, round(left))
+    def _share(self, step: int) -> float:
+        """The share of the run that is over: of its steps, or of its time."""
+        if self.settings.steps:
+            return step / self.settings.steps
+        return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
+
+    def _watch_the_clock(self) -> None:
+        """End a run in minutes with the step that ends nearest to its time, the last validation included."""
+        state, expected = self.progress, self._took["step"]
+        left = 60 * self.settings.minutes - state.seconds - self._took["validation"]
+        if not self.settings.steps and left < expected / 2:
+            state.total = state.step
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        """Remember the time that a part of the loop took last."""
+        started = self._clock()
+        yield
+        self._took[part] = self._clock() - started
 
     def _finished(self) -> bool:
         state = self.progress
@@ -190,7 +208,7 @@ class TrainingRun:
         return progress(self.title, self.settings.minutes * 60, "s")
 
     def _done(self) -> float:
-        return self.progress.step if self.settings.steps else self.progress.seconds
+        return self.progress.step if self.settings.steps else min(self.progress.seconds, 60 * self.settings.minutes)
 
     def _note(self, result: StepResult) -> str:
         state = self.progress

@@ -9,7 +9,7 @@ from seedbed.core.config import setting
 
 OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["wsd", "cosine", "linear"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "fast", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,7 @@ class TrainSettings:
     steps: int = setting(0, "length of the run", unit="steps", at_least=0)
     tokens: int = setting(0, "length of the run", unit="tokens", at_least=0)
     epochs: float = setting(0.0, "length of the run", unit="times through the data", at_least=0)
-    minutes: float = setting(
-        0.0, "length of the run (the decay starts by the clock; needs schedule wsd)", unit="minutes"
-    )
+    minutes: float = setting(0.0, "length of the run; the learning rate follows the clock", unit="minutes", at_least=0)
     batch: int = setting(16, "sequences in a step", unit="sequences", at_least=1)
     micro_batch: int = setting(0, "sequences in one forward pass; 0: all of a step", unit="sequences", at_least=0)
     optimizer: OptimizerKind = setting("muon", "Muon for matrices with AdamW for the rest, or AdamW for all")
@@ -37,7 +35,9 @@ class TrainSettings:
     warmup: int = setting(20, "steps from zero to the peak", unit="steps", at_least=0)
     decay: float = setting(0.5, "share of the run in which wsd falls", at_least=0, at_most=1)
     final_lr: float = setting(0.0, "learning rate at the end, as a share of the peak", at_least=0, at_most=1)
-    precision: Precision = setting("auto", "auto: bfloat16 on GPUs that have it, float32 on CPUs")
+    precision: Precision = setting(
+        "auto", "auto: bfloat16 on GPUs that have it, float32 on CPUs; fast: bfloat16 also on CPUs that multiply it"
+    )
     compile: bool = setting(False, "torch.compile the model (worth it on GPUs)")
     checkpoint_activations: bool = setting(False, "recompute activations backwards: less memory, a third more time")
     evaluate_every: int = setting(100, "steps between validations; 0: none", unit="steps", at_least=0)
@@ -52,8 +52,6 @@ class TrainSettings:
         fixed = self.steps or self.tokens or self.epochs
         if not (fixed or self.minutes):
             raise ValueError("none of steps, tokens, epochs and minutes is set")
-        if not fixed and self.schedule != "wsd":
-            raise ValueError(f"a length in minutes needs schedule 'wsd', not {self.schedule!r}")
         if (self.patience or self.keep_best) and not self.evaluate_every:
             raise ValueError("patience and keep_best need evaluate_every")
         if self.micro_batch and self.batch % self.micro_batch:

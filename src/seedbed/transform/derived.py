@@ -38,12 +38,7 @@ class StoredModel:
 
 
 def open_stored(artifact: Artifact) -> StoredModel:
-    """Open a stored model after comparing its files with their hashes.
-
-    Raises:
-        CorruptError: a file is damaged.
-        UsageError: its weights are quantized.
-    """
+    """Open a stored model: UsageError where its weights are quantized, CorruptError where a file is damaged."""
     description = read_description(artifact)
     if description.get("quantization"):
         raise UsageError(

@@ -51,8 +51,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Linear]:
 def prune_magnitude(model: nn.Module, amount: float | Pattern) -> None:
     """Set the smallest weights of every layer to zero: a share of them, or all but n of m.
 
-    Raises:
-        UsageError: the share is not between 0 and 1, or rows do not divide into the pattern's groups.
+    Raises UsageError for a share outside 0 to 1, or rows that do not divide into the pattern's groups.
     """
     drop = dropper(amount)
     for path, layer in _checked(model, amount).items():
@@ -84,13 +83,9 @@ def prune_globally(model: nn.Module, share: float) -> None:
 
 @torch.no_grad()
 def prune_wanda(model: Stack, amount: float | Pattern, ids: Tensor) -> None:
-    """Prune block by block, each by its inputs from the pruned blocks before it.
+    """Prune block by block, each by its inputs from the pruned blocks before it; raises as :func:`prune_magnitude`.
 
-    Args:
-        ids: (B, T) text, run as one batch: its activations must fit in memory.
-
-    Raises:
-        UsageError: as :func:`prune_magnitude`.
+    The text ``ids`` (B, T) is run as one batch: its activations must fit in memory.
     """
     drop, every = dropper(amount, by_row=True), _checked(model, amount)
 

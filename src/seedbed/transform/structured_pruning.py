@@ -72,8 +72,7 @@ def keep_layers(config: ModelConfig, kept: Sequence[int]) -> PruningPlan:
 def keep_heads(config: ModelConfig, kept: Mapping[int, Tensor]) -> PruningPlan:
     """Keep these key/value heads of each attention layer, with the query heads that read them.
 
-    Raises:
-        UsageError: the position of a head means something in this model.
+    Raises UsageError as :func:`check_heads`.
     """
     check_heads(config)
     count = len(next(iter(kept.values())))

@@ -26,12 +26,13 @@ from seedbed.vectors.words import stem_counts
 
 Vectors = NDArray[np.float32]
 """Vectors as float32: (N, size), or (size,) for one."""
+SparseRow = tuple[NDArray[np.int64], Vectors]
+"""The columns (n,), ascending, and the values (n,) of a row that is zero elsewhere."""
 MOST_TERMS = 32_768
 """Terms that are kept: those in the most texts."""
 SIZE = 256
 """Numbers in a latent vector."""
 _POWER_STEPS, _OVERSAMPLING = 4, 16
-_BLOCK = 256  # texts projected at once
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -39,24 +40,6 @@ def unit(vectors: Vectors) -> Vectors:
     vectors = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)), np.float32)
-
-
-@dataclass(frozen=True)
-class SparseRows:
-    """Sparse rows: row ``i`` has ``values[starts[i]:starts[i + 1]]`` in ``columns[starts[i]:starts[i + 1]]``."""
-
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    values: Vectors
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def dense(self, width: int) -> Vectors:
-        """Return the rows as an array (N, width)."""
-        found = np.zeros((len(self), width), np.float32)
-        found[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
-        return found
 
 
 @dataclass(frozen=True)
@@ -80,17 +63,15 @@ class Tfidf:
         idf = [1 + math.log((1 + len(texts)) / (1 + found[term])) for term in terms]
         return cls(terms, np.array(idf, np.float32))
 
-    def weights(self, texts: Sequence[str]) -> SparseRows:
-        """Return the weights (N, terms), each row of length 1; unknown terms count nothing."""
-        starts, columns, values = [0], list[int](), list[float]()
+    def weights(self, texts: Sequence[str]) -> list[SparseRow]:
+        """Return each text's weights, of length 1 together; unknown terms count nothing."""
+        found = []
         for count in stem_counts(texts):
             row = sorted((self._column[term], times) for term, times in count.items() if term in self._column)
-            weights = [(1 + math.log(times)) * float(self.idf[column]) for column, times in row]
-            length = math.sqrt(sum(weight * weight for weight in weights)) or 1.0
-            columns += [column for column, _ in row]
-            values += [weight / length for weight in weights]
-            starts.append(len(columns))
-        return SparseRows(np.array(starts), np.array(columns, np.int64), np.array(values, np.float32))
+            columns = np.array([column for column, _ in row], np.int64)
+            values = (1 + np.log([times for _, times in row])) * self.idf[columns]
+            found.append((columns, (values / (np.linalg.norm(values) or 1.0)).astype(np.float32)))
+        return found
 
     @cached_property
     def _column(self) -> dict[str, int]:
@@ -134,13 +115,8 @@ class Latent:
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return vectors (N, size); zeros for a text without a known word."""
-        found = np.zeros((len(texts), self.size), np.float32)
-        for first in range(0, len(texts), _BLOCK):
-            rows = self.tfidf.weights(texts[first : first + _BLOCK])
-            for row in range(len(rows)):
-                part = slice(rows.starts[row], rows.starts[row + 1])
-                found[first + row] = rows.values[part] @ self.axes[rows.columns[part]]
-        return unit(found)
+        found = [values @ self.axes[columns] for columns, values in self.tfidf.weights(texts)]
+        return unit(np.array(found, np.float32).reshape(len(texts), self.size))
 
     def embed_query(self, text: str) -> Vectors:
         """Return a vector (size,)."""
@@ -167,16 +143,17 @@ class Latent:
             raise CorruptError("the TF-IDF data of the collection cannot be read", why=why, fix=fix) from error
 
 
-def _axes(rows: SparseRows, width: int, size: int) -> Vectors:
+def _axes(rows: Sequence[SparseRow], width: int, size: int) -> Vectors:
     """Return the strongest right singular vectors (width, at most ``size``) of sparse rows."""
     import torch
 
     rank = min(size, len(rows), width)
-    if not rank or not len(rows.values):
+    lengths = [len(columns) for columns, _ in rows]
+    if not rank or not sum(lengths):
         return np.zeros((width, 0), np.float32)
-    places = np.stack([np.repeat(np.arange(len(rows)), np.diff(rows.starts)), rows.columns])
-    shape, values = (len(rows), width), torch.from_numpy(rows.values)
-    matrix = torch.sparse_coo_tensor(torch.from_numpy(places), values, shape, check_invariants=True)
+    columns, values = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    places = torch.from_numpy(np.stack([np.repeat(np.arange(len(rows)), lengths), columns]))
+    matrix = torch.sparse_coo_tensor(places, torch.from_numpy(values), (len(rows), width), check_invariants=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sought = min(rank + _OVERSAMPLING, len(rows), width)

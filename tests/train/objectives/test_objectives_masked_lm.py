@@ -100,7 +100,7 @@ def test_the_recipe_makes_a_model_that_predict_fills_masks_with(
     for number in range(40):
         (folder / f"{number}.txt").write_text(f"The cat sat on the mat, and number {number} was a good cat. " * 8)
     tiny = (
-        "steps=200",
+        "steps=300",
         "batch=8",
         "sample_seconds=0.0",
         "model.depth=1",

@@ -119,9 +119,8 @@ def _library() -> Any:
     try:
         return importlib.import_module("sqlalchemy")
     except ImportError as error:
-        raise UsageError(
-            "database queries need another library", why="SQLAlchemy is not installed", fix="pip install 'seedbed[sql]'"
-        ) from error
+        why, fix = "SQLAlchemy is not installed", "pip install 'seedbed[sql]'"
+        raise UsageError("database queries need another library", why=why, fix=fix) from error
 
 
 def _address(sqlalchemy: Any, database: str) -> Any:
@@ -129,15 +128,11 @@ def _address(sqlalchemy: Any, database: str) -> Any:
         url = sqlalchemy.engine.make_url(database)
         kind = url.get_backend_name()
     except sqlalchemy.exc.ArgumentError as error:
-        raise UsageError(
-            "this is no address of a database", why=str(error), fix="write it as sqlite:///folder/file.db"
-        ) from error
+        fix = "write it as sqlite:///folder/file.db"
+        raise UsageError("this is no address of a database", why=str(error), fix=fix) from error
     if kind not in ("sqlite", "postgresql"):
-        raise UsageError(
-            f"queries to {kind} are not supported",
-            why="only SQLite and PostgreSQL can be opened read-only here",
-            fix="export the rows as CSV and read that",
-        )
+        why, fix = "only SQLite and PostgreSQL can be opened read-only here", "export the rows as CSV and read that"
+        raise UsageError(f"queries to {kind} are not supported", why=why, fix=fix)
     return url
 
 

@@ -77,9 +77,8 @@ def split(
             return split_recursive(document, size, overlap)
         case "tokens" if count is not None:
             return split_tokens(document, count, size, overlap)
-    raise UsageError(
-        "chunks of tokens need a tokenizer", why="no `count` was given", fix="give the count_tokens of a model"
-    )
+    why, fix = "no `count` was given", "give the count_tokens of a model"
+    raise UsageError("chunks of tokens need a tokenizer", why=why, fix=fix)
 
 
 def split_pieces(

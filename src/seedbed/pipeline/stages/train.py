@@ -41,6 +41,7 @@ class _Made:
     tokenizer: Tokenizer
     published: Mapping[str, Any] = field(default_factory=dict)
     parents: list[Artifact] = field(default_factory=list)
+    quantization: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,14 @@ class TrainStage(Stage):
         if self.begin:
             artifact = work.find(self.begin, "model")
             loaded = load_any(artifact)
-            if loaded.quantization:
+            if loaded.quantization and self.transform is None:
                 raise UsageError(
-                    f"model {artifact.id[:12]} cannot be trained",
+                    f"model {artifact.id[:12]} cannot be trained as a whole",
                     why=f"its weights are {loaded.quantization} integers",
-                    fix="begin from the model it was quantized from (`seedbed show` names it)",
+                    fix="train additions beside them (transform 'lora'), or begin from the model it was quantized from"
+                    " (`seedbed show` names it)",
                 )
-            return _Made(loaded.model, loaded.tokenizer, loaded.published, [artifact])
+            return _Made(loaded.model, loaded.tokenizer, loaded.published, [artifact], loaded.quantization)
         tokenizer = work.latest("tokenizer")
         encoder = Tokenizer.open(tokenizer)
         model = new_model(self.model.config(encoder.vocab_size))
@@ -124,7 +126,7 @@ class TrainStage(Stage):
         name, kept = work.called(self), work.config(self)
         config = {**kept, "steps": figures["steps"], "parameters": sum(p.numel() for p in made.model.parameters())}
         with work.library.writing("model", parents=made.parents, config=config, name=name) as draft:
-            save_model(draft.path, made.model.cpu().eval(), made.tokenizer, published=made.published)
+            save_model(draft.path, made.model.cpu().eval(), made.tokenizer, made.quantization, made.published)
             draft.metrics = dict(figures)
             draft.licence = made.parents[0].manifest.licence
         if apart is not None:

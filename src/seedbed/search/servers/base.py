@@ -51,11 +51,9 @@ class ServerStore(VectorStore, ABC):
         wanted = conditions(where)
         for one in wanted:
             if one.operator in SQL_SIGNS and isinstance(one.value, str) and not self.orders_texts:
-                raise UsageError(
-                    f"{type(self).__name__} cannot compare texts by {one.operator!r} (on {one.field})",
-                    why="it orders numbers only",
-                    fix="use eq or in, or store a number, such as 20240131 for a date",
-                )
+                what = f"{type(self).__name__} cannot compare texts by {one.operator!r} (on {one.field})"
+                fix = "use eq or in, or store a number, such as 20240131 for a date"
+                raise UsageError(what, why="it orders numbers only", fix=fix)
         return [Hit(chunk, score) for chunk, score in self._nearest(vector.tolist(), k, wanted)]
 
     def close(self) -> None:

@@ -1,4 +1,8 @@
-"""Train low-rank additions instead of the weights (LoRA); afterwards they are in the weights, and stored apart too."""
+"""Train low-rank additions instead of the weights (LoRA); afterwards they are in the weights, and stored apart too.
+
+A quantized model stays as it is while additions beside its integers are trained (QLoRA); afterwards its layers are
+rounded again with the additions in them, and the additions stand apart exactly.
+"""
 
 from __future__ import annotations
 

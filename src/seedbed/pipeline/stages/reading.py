@@ -1,0 +1,115 @@
+"""Make conversations that teach a model to answer from passages, and to say when they do not tell.
+
+The prompt is the one of the chain "stuff", so that a model is trained on what `seedbed ask` will send it. A share of
+the questions stands over passages of other documents, and the reply is the sentence for what is not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from seedbed.core.artifacts import Artifact
+from seedbed.core.config import setting, to_dict
+from seedbed.core.errors import DataError
+from seedbed.core.progress import say
+from seedbed.corpus.answers import fraction
+from seedbed.corpus.document import SPLITS, Split
+from seedbed.corpus.passage_questions import PassageQuestion, passage_questions
+from seedbed.corpus.questions import QuestionSettings, read_questions
+from seedbed.corpus.store import Corpus
+from seedbed.documents.document import Chunk
+from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.rag.chains.stuff import STUFF
+from seedbed.rag.passages import NOT_FOUND, passages_of
+from seedbed.rag.prompt_plan import quoted, write
+
+_NEIGHBOURS = 50
+"""Passages are mixed with those of questions up to so many places away, so that a long set needs no memory twice."""
+
+
+@dataclass(frozen=True)
+class ReadingStage(Stage):
+    """Questions over passages, for fine-tuning a model that is asked about documents."""
+
+    makes = "questions"
+    pairs: tuple[str, ...] = setting((), "pairs of the library with a question, a context and an answer, read as well")
+    corpus: bool = setting(True, "make questions from the corpus")
+    wrong: float = setting(0.2, "share of the questions over passages that do not tell", at_least=0, at_most=0.9)
+    verbatim: bool = setting(True, "of the pairs, only those whose answer stands in the context word for word")
+    passages: int = setting(3, "passages in a prompt at most", at_least=1)
+    settings: QuestionSettings = setting(QuestionSettings(), "how questions are made from the corpus")
+
+    def make(self, work: StageWork) -> Artifact:
+        """Make the questions.
+
+        Raises:
+            DataError: there is no question with a passage.
+        """
+        parents = [work.find(name, "questions") for name in self.pairs]
+        corpus = work.latest("corpus") if self.corpus else None
+        parents += [corpus] if corpus else []
+        with work.library.writing("questions", parents=parents, config=to_dict(self), name=work.called(self)) as draft:
+            draft.licence = " AND ".join(dict.fromkeys(parent.manifest.licence for parent in parents))
+            for split in SPLITS:
+                counts: Counter[str] = Counter()
+                with (draft.path / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+                    for record in self._records(self._asked(parents[: len(self.pairs)], corpus, split)):
+                        counts[str(record["type"])] += 1
+                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                draft.metrics[split] = dict(counts)
+            if not draft.metrics["train"]:
+                raise DataError(
+                    "no question with a passage can be made",
+                    why="the corpus gives none, and no pairs of the library with a context are named",
+                    fix="add prose with headings, or name pairs: --set reading.pairs='[\"NAME\"]'",
+                )
+            say(f"{self.title}: {sum(draft.metrics['train'].values()):,} questions over passages")
+        return draft.result
+
+    def _asked(self, pairs: Sequence[Artifact], corpus: Artifact | None, split: Split) -> list[PassageQuestion]:
+        """Return all questions of a split, in an order that follows from their words."""
+        found = [one for artifact in pairs for one in _of_pairs(artifact, split)]
+        if self.verbatim:
+            kept = [one for one in found if one.answer.lower() in one.passage.text.lower()]
+            if len(kept) < len(found):
+                say(f"{self.title}, {split}: {len(found) - len(kept):,} of {len(found):,} pairs left out: not verbatim")
+            found = kept
+        if corpus is not None:
+            for document in Corpus.open(corpus).documents(split):
+                found += passage_questions(document, self.settings)
+        return sorted(found, key=lambda one: fraction(one.question + one.answer))
+
+    def _records(self, asked: Sequence[PassageQuestion]) -> Iterator[dict[str, object]]:
+        for place, one in enumerate(asked):
+            chance = fraction(f"{one.question}\0{one.passage.text}")
+            others = [
+                asked[(place + step) % len(asked)].passage
+                for step in range(1, _NEIGHBOURS)
+                if one.answer.lower() not in asked[(place + step) % len(asked)].passage.text.lower()
+            ]
+            wrong = chance < self.wrong and bool(others)
+            more = int(fraction(f"{one.passage.id}{one.question}") * self.passages)
+            chunks = others[: more + 1] if wrong else [one.passage, *others[:more]]
+            turn = int(fraction(one.question) * len(chunks))
+            passages = passages_of(chunks[turn:] + chunks[:turn])
+            messages = [*write(STUFF, passages, quoted, question=one.question)]
+            reply = NOT_FOUND if wrong else one.answer
+            yield {
+                "messages": [
+                    *({"role": message.role, "content": message.text} for message in messages),
+                    {"role": "assistant", "content": reply},
+                ],
+                "source": one.passage.source,
+                "type": "not in the documents" if wrong else "reading",
+            }
+
+
+def _of_pairs(artifact: Artifact, split: Split) -> Iterator[PassageQuestion]:
+    """Yield the pairs that have a context of their own."""
+    for row in read_questions(artifact, split):
+        if "context" in row:
+            text, source = row["context"], str(row["source"])
+            yield PassageQuestion(row["question"], row["messages"][-1]["content"], Chunk(source, 0, len(text), text))
