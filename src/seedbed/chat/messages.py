@@ -11,8 +11,7 @@ from seedbed.inference.request import Token
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
-FinishReason = Literal["stop", "length", "tool_calls"]
-"""The reason that a reply ends: it is complete, it met the limit or the full window, it calls tools."""
+FinishReason = Literal["stop", "length", "tool_calls"]  # complete, at the limit or the full window, calling tools
 
 
 @dataclass(frozen=True)

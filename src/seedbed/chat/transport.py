@@ -25,8 +25,7 @@ from seedbed.chat.failures import RemoteError, refused, retry_after, strange
 from seedbed.core.errors import UsageError
 
 T = TypeVar("T")
-MAX_BODY, MAX_LINE = 64 << 20, 16 << 20
-"""Bytes of an answer, and of a line of a stream."""
+MAX_BODY, MAX_LINE = 64 << 20, 16 << 20  # bytes of an answer, and of a line of a stream
 
 _JSON = {"Content-Type": "application/json"}
 _AGAIN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError)

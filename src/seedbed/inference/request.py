@@ -8,8 +8,7 @@ from typing import Literal
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.inference.parameters import Sampling
 
-Finish = Literal["end", "length", "stop"]
-"""The reason that a reply ends: the model's end token, the limit or the full window, a stop string."""
+Finish = Literal["end", "length", "stop"]  # by the model's end token, the limit or the full window, a stop string
 
 
 @dataclass(frozen=True)

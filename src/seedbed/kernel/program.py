@@ -20,8 +20,7 @@ from seedbed.kernel.packed import TILE, Packed
 
 VECTORS = 8  # query vectors that share a pass over keys and values: rows of scores a thread needs
 PAGE = 64  # positions of a cache page
-PART, ROWS = 512, 510
-"""Inputs of a part of the weights, and rows whose sums wait between parts."""
+PART, ROWS = 512, 510  # inputs of a part of the weights, and rows whose sums wait between parts
 
 
 class Kind(IntEnum):
@@ -36,8 +35,7 @@ class Flag(IntFlag):
     NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE = 1, 2, 4, 8, 16, 32
 
 
-ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")
-"""In the order of ``enum Activation``."""
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")  # as ``enum Activation``
 
 
 def _fields(integers: str, floats: str = "", pointers: str = "") -> list[tuple[str, Any]]:
