@@ -34,11 +34,11 @@ def main() -> None:
     runners["in turn"] = TorchRunner(model, cache_bytes=1 << 30, rows=1)
     owned = [list(range(BLOCKS * slot, BLOCKS * (slot + 1))) for slot in range(8)]
     for runner in runners.values():
-        runner.forward([TokenChunk([1] * options.length, 0, blocks, "none", slot) for slot, blocks in enumerate(owned)])
+        runner.forward([TokenChunk([1] * options.length, 0, blocks, 0, slot) for slot, blocks in enumerate(owned)])
     times: dict[tuple[str, int], list[float]] = {(name, count): [] for name in runners for count in (1, 8)}
     for step in range(options.rounds):
         for (name, count), taken in times.items():
-            newest = [TokenChunk([3], options.length + step, owned[slot], "last", slot) for slot in range(count)]
+            newest = [TokenChunk([3], options.length + step, owned[slot], 1, slot) for slot in range(count)]
             begun = time.perf_counter()
             runners[name].forward(newest)
             taken.append(1000 * (time.perf_counter() - begun))

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.chat.json_form import JsonForm
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Delta, Message, Reply, Usage
-from seedbed.chat.parsing import Choice, Form, ListForm, Regex
+from seedbed.chat.parsing import Choice, Form, JsonForm, ListForm, Regex
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.structured_output import ask_for
 from seedbed.core.errors import DataError, UsageError

@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.chat.few_shot import (
-    STEPS,
-    Example,
-    conclude,
-    few_shot,
-    few_shot_text,
-    step_by_step,
-    zero_shot,
-)
+from seedbed.chat.few_shot import STEPS, Example, few_shot, step_by_step, zero_shot
 from seedbed.chat.messages import Message
 from seedbed.chat.prompts import Prompt
 from seedbed.core.errors import UsageError
@@ -125,18 +117,6 @@ def test_no_example_one_and_several(instruction: str) -> None:
     assert few_shot("Is a dog?", CATS, instruction) == [*told, *one, *two, asked]
 
 
-def test_examples_as_one_text() -> None:
-    text = (
-        "Be brief.\n\nQ: Is a cat an animal?\nA: yes\n\n"
-        "Q: 2 + 2 * 2?\nA: 2 * 2 is 4, and 2 + 4 is 6. The answer is 6.\n\nQ: {a}?\nA:"
-    )
-    assert few_shot_text("{a}?", CATS, "Be brief.") == [Message("user", text)]
-    assert few_shot_text("Why?", []) == [Message("user", "Q: Why?\nA:")]
-
-
-def test_step_by_step_and_its_conclusion() -> None:
+def test_step_by_step() -> None:
     asked = step_by_step("2 + 2 * 2?", "Be right.")
     assert asked == [Message("system", "Be right."), Message("user", f"2 + 2 * 2?\n\n{STEPS}")]
-    concluded = conclude(asked, "First 2 * 2 is 4.")
-    assert concluded[:2] == asked
-    assert concluded[2:] == [Message("assistant", "First 2 * 2 is 4."), Message("user", "Therefore, the answer is")]

@@ -19,9 +19,8 @@ from seedbed.chat.messages import Message, Reply, Tool, ToolCall, Usage
 from seedbed.chat.model import scoring
 from seedbed.chat.open_model import open_model
 from seedbed.chat.remote import RemoteModel
-from seedbed.chat.sse import sse_data
 from seedbed.chat.tracing import TraceEvent
-from seedbed.chat.transport import Retries
+from seedbed.chat.transport import Retries, sse_data
 from seedbed.core.errors import CapacityError, NotFoundError, UsageError
 from seedbed.inference.parameters import Grammar
 
@@ -76,7 +75,6 @@ def test_calls_and_their_results_go_over_the_wire(remote: RemoteModel, local: Lo
 
 @pytest.mark.parametrize("messages", [ASK, CALLED])
 def test_it_counts_as_the_local_model_does(remote: RemoteModel, local: LocalModel, messages: list[Message]) -> None:
-    assert remote.counts_exactly()
     assert remote.count_prompt(messages) == local.count_prompt(messages)
     assert remote.count_tokens("Größe 🌱") == local.count_tokens("Größe 🌱")
     assert remote.count_tokens("") == 0
@@ -259,7 +257,7 @@ def test_answers_that_are_none(scripted: Scripted, answer: bytes) -> None:
 
 def test_answers_have_a_bound(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_BODY", 100_000)
-    monkeypatch.setattr("seedbed.chat.sse.MAX_LINE", 100_000)
+    monkeypatch.setattr("seedbed.chat.transport.MAX_LINE", 100_000)
     scripted.says((200, {}, b" " * 200_000), (200, {}, [chunk("o"), b"data: " + b"x" * 200_000]))
     with pytest.raises(RemoteError):
         scripted.model().reply(ASK)
@@ -299,7 +297,6 @@ def test_a_server_that_tells_nothing(scripted: Scripted) -> None:
     """Tokens are estimated, the window must be given, nothing is scored; the missing route is asked for once."""
     scripted.says(OK).at("/tokenize", {"detail": "Not Found"}, 404).at("/v1/models", {"data": [{"id": "m"}]})
     model = scripted.model()
-    assert not model.counts_exactly()
     assert [model.count_tokens(text) for text in ("", "abc", "abcd")] == [0, 1, 2]
     assert model.count_prompt(ASK) == 4 + 5 + 4 + 7  # "system" + 9 characters, "user" + 15: 15 and 19 of them
     assert scoring(model) is None
@@ -313,7 +310,7 @@ def test_a_server_that_tells_nothing(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("body", "status"), [({"error": "Unexpected endpoint"}, 200), ({}, 405), ("", 403)])
 def test_other_ways_to_have_no_tokenizer(scripted: Scripted, body: Any, status: int) -> None:
-    assert not scripted.at("/tokenize", body, status).model().counts_exactly()
+    assert scripted.at("/tokenize", body, status).model().count_tokens("abcd") == 2  # estimated
 
 
 def test_a_server_that_tells_its_window_as_vllm_does(scripted: Scripted) -> None:

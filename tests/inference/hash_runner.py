@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seedbed.inference import sampler
 from seedbed.inference.engine import Engine
-from seedbed.inference.request import Event, Request, Token, finish_of
+from seedbed.inference.request import Event, Request, Token
 from seedbed.inference.runner import BLOCK, LogitRows, TokenChunk
 
 VOCABULARY = 32
@@ -97,12 +97,12 @@ def solo(runner: HashRunner, request: Request, ends: Sequence[int] = ()) -> list
     tokens: list[Token] = []
     while not (tokens and tokens[-1].finish):
         for start, cell in cells:
-            rows = fresh.forward([TokenChunk(cell, start, [], "last", 0, request.adapter)])
+            rows = fresh.forward([TokenChunk(cell, start, [], 1, 0, request.adapter)])
         logits, logsumexp = rows.logits[0], rows.logsumexp[0]
         chosen = sampler.choose(logits, prompt, reply, sampling)
         cells = [(len(prompt) + len(reply), [chosen])]
         reply.append(chosen)
-        finish = finish_of(chosen, len(reply), [] if sampling.ignore_end else ends, limit)
+        finish = sampler.finish_of(chosen, len(reply), [] if sampling.ignore_end else ends, limit)
         best = logits.sort(descending=True, stable=True)
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         top = tuple((token, value - logsumexp) for token, value in pairs)[: sampling.top_logprobs]

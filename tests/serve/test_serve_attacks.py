@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from serving import Live
 
 from seedbed.inference.grammar import LIMITS
-from seedbed.serve.schemas import bodies
+from seedbed.serve import bodies
 
 ASK = [{"role": "user", "content": "Hi"}]
 ROUTES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {

@@ -15,7 +15,7 @@ from serving import Live, add_chain
 
 from seedbed.core.artifacts import Library
 from seedbed.models.store import LoadedModel
-from seedbed.serve.schemas.bodies import ChatRequest
+from seedbed.serve.bodies import ChatRequest
 
 PATH = "/v1/chat/completions"
 ASK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is a seed?"}]

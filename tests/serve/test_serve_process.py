@@ -25,6 +25,7 @@ Start = Callable[..., "Process"]
 Ran = tuple[Any, str, str]
 ASK = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
 ENDLESS = {**ASK, "logit_bias": {str(token): -100 for token in range(6)}, "max_tokens": 450, "n": 2, "stream": True}
+LONG = {**ENDLESS, "n": 16, "logprobs": True, "top_logprobs": 20}  # more than a server writes that was told to stop
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_session_starts_with_what_is_printed_and_has_an_end(home: Path) -> Non
         assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 401
         assert not (home / "serve" / "keys.json").exists()
         client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
-        with client.stream("POST", "/v1/chat/completions", json={**ENDLESS, "n": 16}) as response:
+        with client.stream("POST", "/v1/chat/completions", json=LONG) as response:
             rest = response.iter_lines()
             next(rest)
             process.send_signal(signal.SIGTERM)

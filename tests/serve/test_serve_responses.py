@@ -12,8 +12,8 @@ import pytest
 from openai.types.responses import Response
 from serving import SMALL, Live
 
+from seedbed.serve.bodies import ResponseRequest
 from seedbed.serve.response_store import ResponseStore, StoredResponse
-from seedbed.serve.schemas.bodies import ResponseRequest
 from seedbed.serve.settings import ServeSettings
 
 PATH = "/v1/responses"

@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 from serving import Live
 
-from seedbed.chat.strict_schemas import strict_schema
+from seedbed.chat.rendering import strict_schema
 
 CAT: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string"}}}
 ARRAY = {"type": "array", "items": {"$ref": "#/$defs/cat"}}

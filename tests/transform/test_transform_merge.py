@@ -112,7 +112,7 @@ def test_the_engine_with_an_adapter_is_the_merged_model(tmp_path: Path) -> None:
     folder = peft_folder(tmp_path / "adapter", pairs_of(model, *LAYERS))
     runner = CpuRunner(model, 2**24, {"tuned": read_adapter(folder)})
     tokens = IDS[0].tolist()
-    at_run_time = runner.forward([TokenChunk(tokens, 0, [0], "all", 0, "tuned")]).logits
+    at_run_time = runner.forward([TokenChunk(tokens, 0, [0], len(tokens), 0, "tuned")]).logits
     in_weights = logits(merged(artifact, tmp_path, folder))[0]
     assert relative(in_weights, at_run_time) < 1e-5
     assert relative(in_weights, logits(model)[0]) > 0.01

@@ -39,16 +39,10 @@ FROM conversations LEFT JOIN messages ON conversation = id GROUP BY id ORDER BY 
 
 @dataclass(frozen=True)
 class ConversationEntry:
-    """A message as it is saved.
-
-    Attributes:
-        model: which model wrote it; empty for what a person or a tool said.
-        usage: tokens that it cost.
-        seconds: ``time.time()`` when it was said.
-    """
+    """A message as it is saved, with the tokens that it cost."""
 
     message: Message
-    model: str = ""
+    model: str = ""  # that wrote it; empty for what a person or a tool said
     usage: Usage = field(default_factory=Usage)
     seconds: float = field(default_factory=time.time)
 
@@ -65,11 +59,7 @@ class Saved:
 
 
 class Conversations:
-    """Conversations by name.
-
-    Raises:
-        CorruptError: the file is damaged; it stays as it is. Others as :class:`~seedbed.core.sqlite.File`.
-    """
+    """Conversations by name. Raises as :class:`~seedbed.core.sqlite.File`; a damaged file stays as it is."""
 
     def __init__(self, path: Path) -> None:
         self._database = File(path, _SCHEMA)
@@ -81,7 +71,6 @@ class Conversations:
 
     def create(self, name: str, entries: Sequence[ConversationEntry] = ()) -> None:
         """Begin a conversation. Raises UsageError where the name is taken or cannot be one."""
-        check_name(name)
         with self._database.writing() as database:
             _check_free(database, name)
             added = database.execute("INSERT INTO conversations (name, created) VALUES (?, ?)", (name, time.time()))
@@ -98,8 +87,8 @@ class Conversations:
         with self._database.reading() as database:
             rows = database.execute(f"{query} ORDER BY place", (_find(database, name),)).fetchall()
         return [
-            ConversationEntry(Message.from_wire(json.loads(row[0])), row[1], Usage(row[2], row[3]), row[4])
-            for row in rows
+            ConversationEntry(Message.from_wire(json.loads(body)), model, Usage(*tokens), seconds)
+            for body, model, *tokens, seconds in rows
         ]
 
     def all(self) -> list[Saved]:
@@ -110,13 +99,11 @@ class Conversations:
 
     def check_free(self, name: str) -> None:
         """Raises UsageError where a name is taken or cannot be one."""
-        check_name(name)
         with self._database.reading() as database:
             _check_free(database, name)
 
     def rename(self, old: str, new: str) -> None:
         """Raises NotFoundError where there is no such conversation, UsageError as :meth:`create`."""
-        check_name(new)
         with self._database.writing() as database:
             identity = _find(database, old)
             _check_free(database, new)
@@ -162,6 +149,7 @@ def _find(database: sqlite3.Connection, name: str) -> int:
 
 
 def _check_free(database: sqlite3.Connection, name: str) -> None:
+    check_name(name)
     if database.execute("SELECT 1 FROM conversations WHERE name = ?", (name,)).fetchone():
         why = "each conversation has a name of its own"
         fix = f"go on with it (`--continue {name}`), or choose another name"

@@ -12,20 +12,18 @@ _TRANSIENT = {429, 500, 502, 503, 504}
 
 
 class RemoteError(SeedbedError):
-    """A server that did not answer, or answered that it cannot.
+    """A server that did not answer, or answered that it cannot."""
 
-    Attributes:
-        status: of HTTP, where there was an answer. transient: trying again may help.
-        retry_after: seconds that the server asks to wait.
-    """
-
-    status: int | None = None
-    transient: bool = False
-    retry_after: float | None = None
+    status: int | None = None  # of HTTP, where there was an answer
+    transient: bool = False  # trying again may help
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 def refused(status: int, text: str, url: str, retry_after: float | None = None) -> SeedbedError:
-    """Return the error for an answer that is no reply: the caller's fault, or the server's."""
+    """Return the error for an answer that is no reply.
+
+    The caller's fault is a CapacityError, NotFoundError or UsageError; the server's a RemoteError.
+    """
     message, code = _message(text)
     why = f"{url} answered {status}: {message}"
     if code == "context_length_exceeded" or (status == 400 and "context length" in message.lower()):

@@ -18,11 +18,8 @@ class Fallback:
 
     An error that is the caller's fault (an option, a message) is raised at once: every model would say so. A stream
     falls back only before its first piece. What it says of windows and tokens holds for whichever model answers: the
-    shortest window and the highest count of those that can be asked.
-
-    Args:
-        models: the preferred one first.
-        rest: seconds for which a model that failed is asked after the others.
+    shortest window and the highest count of those that can be asked. A model that failed is asked after the others for
+    ``rest`` seconds.
     """
 
     def __init__(self, models: Sequence[ChatModel], *, rest: float = 30.0) -> None:

@@ -26,21 +26,16 @@ from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Token
 from seedbed.models.store import LoadedModel, load_model
 
-DEFAULT = Sampling()
-"""Options that neither the call nor the model's owner gives."""
+DEFAULT = Sampling()  # options that neither the call nor the model's owner gives
 
 
 def continue_text(
     loaded: LoadedModel, prompt: str | Sequence[int], sampling: Sampling, client: EngineClient | None = None
 ) -> Iterator[Delta]:
-    """Continue a prompt, given as text or as ids, up to the first stop string.
+    """Continue a prompt, given as text or as ids, up to the first stop string; raises as :meth:`EngineClient.stream`.
 
     Args:
         client: from ``make_client``; a new one unless given.
-
-    Raises:
-        UsageError: the prompt is empty, or holds an id that the model does not know.
-        CapacityError: it is longer than the model's window.
     """
     ids = loaded.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else prompt
     tokens = (client or make_client(loaded)).stream(ids, sampling)
@@ -51,19 +46,13 @@ class LocalModel:
     """Answers with a loaded model; implements ChatModel and ScoringModel.
 
     Args:
-        loaded: from ``load_model``.
         client: of the engine that runs it; made on first use unless given.
         name: its name in traces and replies; the beginning of its id unless given.
         sampling: the options that a call leaves out; the seed is drawn anew for each reply unless it is set.
     """
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        client: EngineClient | None = None,
-        *,
-        name: str = "",
-        sampling: Sampling = DEFAULT,
+        self, loaded: LoadedModel, client: EngineClient | None = None, *, name: str = "", sampling: Sampling = DEFAULT
     ) -> None:
         self.loaded, self.tokenizer, self.sampling = loaded, loaded.tokenizer, sampling
         self.name = name or loaded.artifact.id[:12]
@@ -72,11 +61,7 @@ class LocalModel:
 
     @classmethod
     def open(cls, reference: str, library: Library | None = None, *, sampling: Sampling = DEFAULT) -> LocalModel:
-        """Open the model of that name or id in a library.
-
-        Raises:
-            NotFoundError: there is none. CorruptError: its files are damaged.
-        """
+        """Open the model of that name or id in a library. Raises NotFoundError or CorruptError where it cannot."""
         artifact = (library or Library()).get(reference, "model")
         return cls(load_model(artifact), name=reference, sampling=sampling)
 
@@ -122,11 +107,7 @@ class LocalModel:
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
         """Return natural logarithms of the probability of each token of an answer, before temperature and filters.
 
-        Args:
-            end: count the end token too: the probability that the answer is whole, and not the beginning of one.
-
-        Raises:
-            CapacityError: messages and answer do not fit in the window.
+        ``end``: as in :class:`ScoringModel`. Raises CapacityError where messages and answer do not fit in the window.
         """
         tail = [*self.tokenizer.encode(answer), *([self.tokenizer.end_id] if end else [])]
         if not tail:
@@ -136,8 +117,7 @@ class LocalModel:
     def embed(self, text: str) -> NDArray[np.float32]:
         """Return the mean of a text's last hidden states, of length 1: (D,). As a server's ``/v1/embeddings`` gives it.
 
-        Raises:
-            CapacityError: the text does not fit in the window.
+        Raises CapacityError for a text that does not fit in the window.
         """
         mean = self.client.embed(self.tokenizer.encode_prompt(text))
         found = np.asarray(mean.float().cpu(), np.float32)

@@ -17,21 +17,17 @@ from typing import Protocol
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel
 from seedbed.chat.tracing import Trace
-from seedbed.core.errors import CapacityError, UsageError
+from seedbed.core.errors import CapacityError
+from seedbed.inference.parameters import check_range
 
 
 @dataclass(frozen=True)
 class View:
-    """The messages that a model is shown.
-
-    Attributes:
-        left_out: how many messages of the conversation are not in it.
-        summary: what stands in their place, if anything does.
-    """
+    """The messages that a model is shown, and how many of the conversation are ``left_out``."""
 
     messages: tuple[Message, ...]
     left_out: int = 0
-    summary: str = ""
+    summary: str = ""  # of those that are left out, where there is one
 
 
 class CountsPrompts(Protocol):
@@ -68,7 +64,7 @@ class WindowMemory:
     turns: int
 
     def __post_init__(self) -> None:
-        check_size("turns", self.turns)
+        check_range("turns", self.turns, 0)
 
     def view(self, messages: Sequence[Message], model: ChatModel, trace: Trace | None = None) -> View:
         """The latest turns."""
@@ -83,7 +79,7 @@ class TokenBudget:
     tokens: int
 
     def __post_init__(self) -> None:
-        check_size("tokens", self.tokens)
+        check_range("tokens", self.tokens, 0)
 
     def view(self, messages: Sequence[Message], model: ChatModel, trace: Trace | None = None) -> View:
         """The latest turns."""
@@ -94,20 +90,16 @@ def fit_window(messages: Sequence[Message], model: CountsPrompts, max_tokens: in
     """As many of the latest turns as the model's window holds beside a reply.
 
     The reply's room is ``max_tokens``, but at most a quarter of the window, so that a short window still holds some
-    history.
-
-    Raises:
-        CapacityError: the system messages and the turn under way alone do not fit.
+    history. Raises CapacityError where the system messages and the turn under way alone do not fit.
     """
     window = model.context_window
     allowed = window - min(max_tokens, window // 4)
     place = _first_within(messages, model, allowed)
     if place is None:
-        raise CapacityError(
-            f"the message has {_count(messages, turn_places(messages)[-1], model)} tokens, {allowed} are allowed",
-            why=f"the model's window holds {window} tokens, and the reply needs some of them",
-            fix="ask in fewer words, shorten the system message, or use a model with a longer window",
-        )
+        what = f"the message has {_count(messages, turn_places(messages)[-1], model)} tokens, {allowed} are allowed"
+        why = f"the model's window holds {window} tokens, and the reply needs some of them"
+        fix = "ask in fewer words, shorten the system message, or use a model with a longer window"
+        raise CapacityError(what, why=why, fix=fix)
     return view_from(messages, place)
 
 
@@ -133,13 +125,6 @@ def view_from(messages: Sequence[Message], place: int) -> View:
     calls = {call.id for one in kept for call in one.tool_calls}
     shown = tuple(one for one in kept if one.role != "tool" or one.tool_call_id in calls)
     return View(shown, len(messages) - len(shown))
-
-
-def check_size(name: str, size: int, least: int = 0) -> None:
-    """Raises UsageError for a size below the least."""
-    if size < least:
-        limits = f"at least {least}"
-        raise UsageError(f"{name} = {size} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")
 
 
 def _first_within(messages: Sequence[Message], model: CountsPrompts, allowed: int) -> int | None:

@@ -11,8 +11,7 @@ from seedbed.inference.request import Token
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
-FinishReason = Literal["stop", "length", "tool_calls"]
-"""The reason that a reply ends: it is complete, it met the limit or the full window, it calls tools."""
+FinishReason = Literal["stop", "length", "tool_calls"]  # complete, at the limit or the full window, calling tools
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,7 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolCallDelta:
-    """A part of a streamed call: the first one of each has its ``name``, all add to the arguments.
-
-    Attributes:
-        index: which call of the reply it belongs to.
-    """
+    """A part of the reply's call number ``index``: the first one of each has its ``name``, all add to the arguments."""
 
     index: int
     id: str
@@ -75,28 +70,19 @@ class TextPart:
         return {"type": "text", "text": self.text}
 
 
-ContentPart = TextPart
-"""The union of all kinds of parts: text alone so far."""
-
-
 @dataclass(frozen=True, init=False)
 class Message:
-    """One turn of a conversation.
-
-    Attributes:
-        content: its parts; a plain text is accepted for one part of text.
-        tool_call_id: of the call that a message of role "tool" answers.
-    """
+    """One turn of a conversation; a plain text is accepted for content of one part."""
 
     role: Role
-    content: tuple[ContentPart, ...]
+    content: tuple[TextPart, ...]
     tool_calls: tuple[ToolCall, ...]
-    tool_call_id: str | None
+    tool_call_id: str | None  # of the call that a message of role "tool" answers
 
     def __init__(
         self,
         role: Role,
-        content: str | Iterable[ContentPart],
+        content: str | Iterable[TextPart],
         tool_calls: Iterable[ToolCall] = (),
         tool_call_id: str | None = None,
     ) -> None:
@@ -160,12 +146,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer.
-
-    Attributes:
-        logprobs: natural logarithms of the probabilities of its tokens, where they were asked for.
-        model: the name of the model that answered.
-    """
+    """A whole answer, with the natural logarithms of its tokens' probabilities where they were asked for."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
@@ -182,18 +163,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Delta:
-    """A part of a streamed answer.
-
-    Attributes:
-        text, tool_calls: what it adds.
-        token: the token it came with, where a model of this process writes.
-        reply: the whole answer; set on the last part that a chat model streams.
-    """
+    """The text and calls that a part of a streamed answer adds."""
 
     text: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
-    token: Token | None = None
-    reply: Reply | None = None
+    token: Token | None = None  # that it came with, where a model of this process writes
+    reply: Reply | None = None  # the whole answer, with the last part that a chat model streams
 
 
 def _malformed(what: str, error: Exception) -> DataError:

@@ -71,8 +71,7 @@ class ScoringModel(Protocol):
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
         """Natural logarithms of the probability of each token of ``answer`` as the reply to ``messages``.
 
-        Args:
-            end: count the end token too: the probability that this is the whole answer, not how one begins.
+        ``end``: count the end token too: the probability that this is the whole answer, not how one begins.
         """
 
 

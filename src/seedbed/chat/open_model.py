@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from seedbed.chat.remote import RemoteModel
     from seedbed.core.artifacts import Library
 
-KEY_VARIABLE = "SEEDBED_KEY"
-"""The environment variable that holds the key of servers named by URL."""
+KEY_VARIABLE = "SEEDBED_KEY"  # the environment variable that holds the key of servers named by URL
 
 
 def open_model(
@@ -25,14 +24,8 @@ def open_model(
 ) -> LocalModel | RemoteModel:
     """The model that ``NAME``, an id, ``URL`` or ``URL#NAME`` names. A URL is not asked before it is needed.
 
-    Args:
-        reference: a URL has ``://`` in it.
-        library: where names are looked up.
-        key: of the server; the environment's ``SEEDBED_KEY`` unless given.
-        window: tokens of prompt and reply, for servers that do not say.
-
-    Raises:
-        NotFoundError: there is no model of that name. UsageError: the URL is none.
+    For a server: its ``key``, the environment's ``SEEDBED_KEY`` unless given, and the ``window`` of one that does not
+    say. Raises NotFoundError where there is no model of that name, UsageError where the URL is none.
     """
     if is_url(reference):
         from seedbed.chat.remote import RemoteModel
@@ -50,13 +43,9 @@ def is_url(reference: str) -> bool:
 
 
 def first_that_fits(models: Sequence[ChatModel], messages: Sequence[Message], room: int = 1) -> ChatModel:
-    """The first model whose window holds the messages and ``room`` tokens of a reply.
+    """The first model whose window holds the messages and ``room`` tokens of a reply; the preferred one comes first.
 
-    Args:
-        models: the preferred one first, for example from the smallest to the largest.
-
-    Raises:
-        CapacityError: there is none. UsageError: there are no models.
+    Raises CapacityError where there is none, UsageError where there are no models.
     """
     if not models:
         raise UsageError("there is no model to choose", why="the list is empty", fix="give at least one model")

@@ -13,15 +13,12 @@ from seedbed.chat.rendering import Toolbox
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Grammar, Sampling
 
-_SAMPLED = {field.name: field for field in dataclasses.fields(Sampling) if field.name in ReplyOptions.__annotations__}
+SAMPLED = {field.name: field for field in dataclasses.fields(Sampling) if field.name in ReplyOptions.__annotations__}
+"""The fields of :class:`Sampling` that a reply's options have too."""
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that say something; None is as good as left out.
-
-    Raises:
-        UsageError: there is no such option.
-    """
+    """The options that say something; None is as good as left out. Raises UsageError for an unknown one."""
     known = list(ReplyOptions.__annotations__)
     if unknown := [name for name in options if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1)
@@ -34,10 +31,9 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def sampling_of(options: Mapping[str, Any], default: Sampling, grammar: Grammar | None) -> Sampling:
     """Options as the engine takes them; what is left out is as in ``default``.
 
-    Raises:
-        UsageError: a value is of the wrong type or out of range.
+    Raises UsageError for a value of the wrong type or out of range.
     """
-    changes = {name: _typed(name, value) for name, value in options.items() if name in _SAMPLED and name != "grammar"}
+    changes = {name: _typed(name, value) for name, value in options.items() if name in SAMPLED and name != "grammar"}
     return dataclasses.replace(default, **changes, grammar=grammar)
 
 
@@ -73,7 +69,7 @@ def end_data(reply: Reply) -> dict[str, Any]:
 def _typed(name: str, value: Any) -> Any:
     if name == "stop":
         return stop_texts(value)
-    real = isinstance(_SAMPLED[name].default, float)
+    real = isinstance(SAMPLED[name].default, float)
     if isinstance(value, bool) or not isinstance(value, (int, float) if real else int):
         raise _wrong(name, value, "a number" if real else "a whole number")
     return value

@@ -17,29 +17,22 @@ from seedbed.core.errors import UsageError
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-_OPERATIONS: dict[What, str] = {
-    "model": "chat",
-    "chain": "invoke_workflow",
-    "retriever": "retrieval",
-    "tool": "execute_tool",
-}
-_SUBJECTS: dict[What, str] = {
-    "model": "gen_ai.request.model",
-    "chain": "gen_ai.workflow.name",
-    "retriever": "gen_ai.data_source.id",
-    "tool": "gen_ai.tool.name",
+_CONVENTION: dict[What, tuple[str, str]] = {  # the operation, and the attribute of what it works with
+    "model": ("chat", "gen_ai.request.model"),
+    "chain": ("invoke_workflow", "gen_ai.workflow.name"),
+    "retriever": ("retrieval", "gen_ai.data_source.id"),
+    "tool": ("execute_tool", "gen_ai.tool.name"),
 }
 
 
 def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
     """A trace whose work becomes OpenTelemetry spans, with their parents and times.
 
-    Args:
-        tracer: the global provider's unless given. Work outside of any other is part of the caller's current span.
-        content: whether to tell prompts, replies and the text of errors too.
+    Work outside of any other is part of the caller's current span. Raises UsageError without OpenTelemetry.
 
-    Raises:
-        UsageError: OpenTelemetry is not installed.
+    Args:
+        tracer: the global provider's unless given.
+        content: whether to tell prompts, replies and the text of errors too.
     """
     try:
         from opentelemetry import trace as api
@@ -51,13 +44,14 @@ def otel_trace(tracer: Tracer | None = None, *, content: bool = False) -> Trace:
 
     def start(event: TraceEvent) -> None:
         subject = str(event.data.get("model") or event.name) if event.what == "model" else event.name
-        operation = str(event.data.get("operation") or _OPERATIONS[event.what])
+        usual, attribute = _CONVENTION[event.what]
+        operation = str(event.data.get("operation") or usual)
         parent = live.get(event.parent or "")
         one = emitter.start_span(
             f"{operation} {subject}",
             context=api.set_span_in_context(parent) if parent else None,
             kind=api.SpanKind.CLIENT if event.what == "model" else api.SpanKind.INTERNAL,
-            attributes={"gen_ai.operation.name": operation, _SUBJECTS[event.what]: subject},
+            attributes={"gen_ai.operation.name": operation, attribute: subject},
             start_time=_nanoseconds(event),
         )
         if content:
@@ -115,15 +109,7 @@ def _contents(event: TraceEvent) -> dict[str, str]:
 def _message(wire: Mapping[str, Any]) -> dict[str, Any]:
     """A message of OpenAI's wire form as parts."""
     role, text = wire["role"], wire.get("content") or ""
-    calls = [
-        {
-            "type": "tool_call",
-            "id": one["id"],
-            "name": one["function"]["name"],
-            "arguments": one["function"]["arguments"],
-        }
-        for one in wire.get("tool_calls") or ()
-    ]
+    calls = [{"type": "tool_call", "id": one["id"], **one["function"]} for one in wire.get("tool_calls") or ()]
     if role == "tool":
         return {"role": role, "parts": [{"type": "tool_call_response", "id": wire["tool_call_id"], "response": text}]}
     return {"role": role, "parts": [*([{"type": "text", "content": text}] if text or not calls else []), *calls]}

@@ -1,4 +1,4 @@
-"""Replies with a form: a choice, a list, a regular expression; ``json_form.py`` has JSON.
+"""Replies with a form: a choice, a list, a regular expression, JSON that follows a schema.
 
 Each form gives the grammar that keeps a model to it where tokens are masked (the local engine, our server, vLLM), and
 is checked again in every reply, since other servers promise less. What does not fit is an error that says what the
@@ -9,16 +9,20 @@ what they mean under the mask.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import cached_property
+from typing import Any, NoReturn, Protocol, TypeVar
 
+from seedbed.chat.wire import whole_text
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
 
 Value = TypeVar("Value", covariant=True)
-SPACE = " \t\r\n"
-"""White space allowed around a value: less than Python strips, so that nothing a mask allows is lost."""
+SPACE = " \t\r\n"  # white space allowed around a value: less than Python strips, so that nothing a mask allows is lost
 
+_FENCE = re.compile(r"```[a-zA-Z]*\n(.*)\n```", re.DOTALL)
 _SHOWN = 200
 
 
@@ -67,11 +71,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Regex:
-    """Text of which all matches a regular expression, in the syntax of Rust's ``regex``.
-
-    Raises:
-        UsageError: it is none.
-    """
+    """Text of which all matches a regular expression in the syntax of Rust's ``regex``. Raises UsageError for none."""
 
     pattern: str
 
@@ -100,18 +100,12 @@ class Regex:
 
 @dataclass(frozen=True)
 class ListForm:
-    """Items with commas or line breaks between them.
+    """Items with commas or line breaks between them. A small model would never end a list without a limit."""
 
-    Attributes:
-        separator: "," or a line break; no item holds it.
-        at_least, at_most: how many items: a small model would never end a list without a limit.
-        longest: characters of an item.
-    """
-
-    separator: str = ","
+    separator: str = ","  # or a line break; no item holds it
     at_least: int = 1
     at_most: int = 20
-    longest: int = 80
+    longest: int = 80  # characters of an item
 
     def __post_init__(self) -> None:
         if self.separator not in (",", "\n") or not 1 <= self.at_least <= self.at_most or self.longest < 1:
@@ -146,6 +140,57 @@ class ListForm:
         return items
 
 
+@dataclass(frozen=True)
+class JsonForm:
+    """JSON that follows a schema (draft 2020-12, unless it names another); references to other files are not followed.
+
+    Raises UsageError where the schema is none.
+    """
+
+    schema: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _ = self._validator
+
+    @property
+    def grammar(self) -> Grammar:
+        """The schema."""
+        return Grammar("json_schema", json.dumps(self.schema))
+
+    @property
+    def instruction(self) -> str:
+        """The schema in a sentence."""
+        return f"Answer with JSON that follows this schema, and nothing else: {json.dumps(self.schema)}"
+
+    def parse(self, text: str) -> Any:
+        """The JSON value. A fence around it, as in Markdown, is left out: many models write one.
+
+        Half a character of UTF-16, which an escape can write and no file can hold, becomes U+FFFD.
+        """
+        fenced = _FENCE.fullmatch(text.strip(SPACE))
+        bare = fenced[1] if fenced else text.strip(SPACE)
+        try:
+            value = json.loads(bare, parse_constant=_no_constant)
+            if "\\u" in bare:
+                value = json.loads(whole_text(json.dumps(value, ensure_ascii=False)))
+            wrong = next(self._validator.iter_errors(value), None)
+        except (ValueError, RecursionError) as error:
+            raise misshapen("no JSON", str(error), text) from error
+        if wrong is not None:
+            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.instance_path)
+            raise misshapen("not of its schema", f"${where}: {wrong.message[:200]}", text)
+        return value
+
+    @cached_property
+    def _validator(self) -> Any:
+        import jsonschema_rs  # here, so that whoever needs no schema does not load it
+
+        try:
+            return jsonschema_rs.validator_for(dict(self.schema), retriever=_no_file)
+        except (ValueError, TypeError) as error:
+            raise UsageError("the JSON schema cannot be used", why=str(error)[:200], fix="correct it") from error
+
+
 def _follow(grammar: Grammar, text: str) -> int | None:
     """Return the character at which a text leaves a grammar; None where all of it follows."""
     from seedbed.inference.grammar import follow
@@ -159,3 +204,11 @@ def misshapen(what: str, where: str, text: str) -> DataError:
     cut = "…" if len(text) > _SHOWN else ""
     why = f"{where}; the model wrote {text[:_SHOWN]!r}{cut}"
     return DataError(f"the reply is {what}", why=why, fix="ask again, allow more tokens, or use a model that masks")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_file(uri: str) -> NoReturn:
+    raise ValueError(f"{uri[:80]} is another file: schemas here stand alone")

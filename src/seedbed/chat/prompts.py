@@ -1,4 +1,4 @@
-"""Prompts: templates with ``{name}`` and nothing else, and messages with no, one or several examples, step by step.
+"""Prompts: templates with ``{name}`` and nothing else.
 
 A template is data, possibly somebody else's: it can insert the values it is given, and reach nothing else (no
 attributes, indices, conversions or format specifications; LangChain's reached further, CVE-2025-65106). Values are
@@ -22,8 +22,7 @@ _PARTS = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^\W\d]\w*)\}|(?P<wrong>[{
 class Prompt:
     """A template with the name and version that traces and reports tell it by.
 
-    Raises:
-        UsageError: a brace in the template belongs to no ``{name}``.
+    Raises UsageError where a brace in the template belongs to no ``{name}``.
     """
 
     template: str
@@ -56,8 +55,7 @@ class Prompt:
     def fill(self, /, **values: str | int | float) -> str:
         """The text with its values.
 
-        Raises:
-            UsageError: a value is missing, is not asked for, or is neither text nor a number.
+        Raises UsageError for a value that is missing, is not asked for, or is neither text nor a number.
         """
         self._check(values)
 
@@ -70,9 +68,8 @@ class Prompt:
         missing = [name for name in self.names if name not in values]
         unknown = [name for name in values if name not in self.names]
         if missing or unknown:
-            why = "; ".join(
-                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names
-            )
+            wrong = {"missing": missing, "unknown": unknown}
+            why = "; ".join(f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)
             fix = f"give {', '.join(self.names) or 'none'}"
             raise UsageError(f"the values of prompt {self.name!r} do not fit it", why=why, fix=fix)
         for name, value in values.items():

@@ -2,6 +2,10 @@
 
 Templates know three roles and no tools: functions are described in the system message, calls and their results are
 text (``tool_calls.py``). The form of a reply is one grammar, which every engine that masks tokens takes.
+
+The objects in it hold what their schema declares. JSON Schema allows any further property where a schema does not speak
+of them, and a small model would write them. OpenAI's strict mode therefore asks for ``additionalProperties: false``
+everywhere; here it is what silence means, as many clients send schemas that leave it out.
 """
 
 from __future__ import annotations
@@ -10,10 +14,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seedbed.chat.messages import Message, Tool
-from seedbed.chat.strict_schemas import strict_schema
 from seedbed.chat.tool_calls import call_grammar, describe_functions, write_call, write_result
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
@@ -23,14 +26,15 @@ if TYPE_CHECKING:
 
 PlainMessages = list[dict[str, str]]
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_MAPS, _SINGLE = ("properties", "$defs", "definitions"), ("items", "additionalProperties")
+_SPREAD = {"allOf", "oneOf", "not", "if", "dependentSchemas", "unevaluatedProperties", "$dynamicRef"}
+_SPOKEN = {"additionalProperties", "patternProperties", "minProperties"}
 
 
 def plain_messages(messages: Sequence[Message]) -> PlainMessages:
-    """Return messages as chat templates know them.
+    """Return messages as chat templates know them. Raises UsageError where there are none.
 
-    Raises:
-        UsageError: there are none.
-        DataError: a message has a call where it may have none, or answers a call that nobody made.
+    Raises DataError where a message has a call that it may not have, or answers a call that nobody made.
     """
     if not messages:
         raise UsageError("there are no messages", why="a model answers at least one", fix="give a message of the user")
@@ -63,8 +67,7 @@ class Toolbox:
     def of(cls, tools: Sequence[Tool], choice: str | None, several: bool = False) -> Toolbox | None:
         """Choose among tools by "auto", "none", "required" or a tool's name. None: there is nothing to call.
 
-        Raises:
-            UsageError: a name cannot be one, is there twice, or is chosen and not there.
+        Raises UsageError for a name that cannot be one, is there twice, or is chosen and not there.
         """
         names = [tool.name for tool in tools]
         if wrong := [name for place, name in enumerate(names) if not _NAME.fullmatch(name) or name in names[:place]]:
@@ -80,10 +83,7 @@ class Toolbox:
 
     def describe(self, messages: PlainMessages) -> PlainMessages:
         """Return the messages, with the description of the tools in the system's."""
-        told = [
-            {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-            for tool in self.tools
-        ]
+        told = [tool.to_wire()["function"] for tool in self.tools]
         first = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
         system = {"role": "system", "content": first + describe_functions(told, self.several)}
         return [system, *(messages[1:] if messages[0]["role"] == "system" else messages)]
@@ -93,8 +93,7 @@ class Toolbox:
 class PromptEncoder:
     """Encodes conversations for one model, with the tools of one reply.
 
-    Attributes:
-        context_window: tokens that prompt and reply together may have.
+    Prompt and reply together may have ``context_window`` tokens.
     """
 
     tokenizer: Tokenizer
@@ -115,8 +114,7 @@ class PromptEncoder:
 def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar | None:
     """Return the grammar of a reply, from the caller's grammar and the tools it may call.
 
-    Raises:
-        UsageError: both are given, and the grammar is no JSON schema.
+    Raises UsageError where both are given, and the grammar is no JSON schema.
     """
     schema = None
     if grammar is not None and grammar.kind == "json_schema":
@@ -151,3 +149,42 @@ def _arguments(text: str, place: int) -> str:
 
 def _refuse(place: int, why: str, fix: str) -> DataError:
     return DataError(f"message {place} cannot be read", why=why, fix=fix)
+
+
+def strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that allows only declared properties; whatever follows it follows ``schema`` too.
+
+    A schema that spreads an object's properties over several places is left as it is: none of them knows the others.
+    """
+    return schema if _is_spread(schema) else _close(schema)
+
+
+def _is_spread(part: Any) -> bool:
+    if isinstance(part, list):
+        return any(map(_is_spread, part))
+    if not isinstance(part, dict):
+        return False
+    shared = "properties" in part and not part.keys().isdisjoint({"$ref", "anyOf"})
+    return shared or not part.keys().isdisjoint(_SPREAD) or any(map(_is_spread, part.values()))
+
+
+def _close(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    found = dict(schema)
+    for key in found.keys() & _MAPS:
+        if isinstance(found[key], dict):
+            found[key] = {name: _close(one) for name, one in found[key].items()}
+    for key in found.keys() & _SINGLE:
+        found[key] = _close(found[key])
+    if isinstance(found.get("anyOf"), list):
+        found["anyOf"] = [_close(one) for one in found["anyOf"]]
+    if found.keys().isdisjoint(_SPOKEN) and _declares_all(found.get("properties"), found.get("required", [])):
+        found["additionalProperties"] = False
+    return found
+
+
+def _declares_all(properties: Any, required: Any) -> bool:
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return False
+    return all(isinstance(name, str) and name in properties for name in required)

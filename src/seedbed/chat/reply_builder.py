@@ -19,27 +19,16 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 @dataclass
 class ReplyBuilder:
-    """A reply as it grows.
-
-    Attributes:
-        tokenizer: of the model that writes.
-        stop: texts that end the reply before them.
-        calls_tools: the end of the reply may be tool calls.
-        wants_logprobs: keep the tokens with their log-probabilities and alternatives.
-        tokens: those, without the end token, which belongs to no text.
-        text: as it is shown.
-        tool_calls: complete but for the last one's arguments.
-        finish: set by the last token.
-    """
+    """A reply as it grows."""
 
     tokenizer: Tokenizer
-    stop: Sequence[str] = ()
-    calls_tools: bool = False
+    stop: Sequence[str] = ()  # texts that end the reply before them
+    calls_tools: bool = False  # the end of the reply may be tool calls
     wants_logprobs: bool = False
     prompt_tokens: int = 0
-    tokens: list[Token] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)  # kept for log-probabilities: all but the end token
     text: str = ""
-    tool_calls: list[ToolCall] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)  # complete but for the last one's arguments
     finish: FinishReason | None = None
     written: int = 0
 
@@ -105,10 +94,9 @@ def deltas_of(tokens: Iterator[Token], builder: ReplyBuilder) -> Iterator[Delta]
 
 
 class StreamDecoder:
-    """Decodes one sequence, a token at a time.
+    """Decodes one sequence, a token at a time; the bytes of a character wait until it is whole.
 
-    A token may end inside a character, so bytes wait until the character is whole. The parts joined are exactly
-    ``Tokenizer.decode`` of all ids, including what bytes that are no UTF-8 become (U+FFFD).
+    The parts joined are exactly ``Tokenizer.decode`` of all ids, U+FFFD for bytes that are no UTF-8 included.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -129,11 +117,7 @@ class StreamDecoder:
 
 
 class StopScanner:
-    """Passes text on until a stop string, holding back what may be the beginning of one.
-
-    A stop string may begin in one part and end in another; it is never passed on. Where several match, the earliest in
-    the text wins.
-    """
+    """Passes text on until a stop string, the earliest in the text, holding back what may be the beginning of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stops = tuple(stops)

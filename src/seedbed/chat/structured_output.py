@@ -28,23 +28,13 @@ class Parsed(Generic[T]):
 
 
 def ask_for(
-    model: ChatModel,
-    messages: Sequence[Message],
-    form: Form[T],
-    *,
-    mask: bool = True,
-    **options: Unpack[ReplyOptions],
+    model: ChatModel, messages: Sequence[Message], form: Form[T], *, mask: bool = True, **options: Unpack[ReplyOptions]
 ) -> Parsed[T]:
     """Reply in a form, and parse it.
 
     A reply that ended by itself and does not fit was not masked: the model is told what is wrong with it, once. One
-    that was cut off by its limit of tokens would be cut off again.
-
-    Args:
-        mask: send the grammar. False for servers that refuse or ignore it: the form is asked for in words.
-
-    Raises:
-        DataError: the reply does not have the form. Whatever the model raises.
+    that was cut off by its limit of tokens would be cut off again. Without ``mask``, for servers that refuse or ignore
+    grammars, the form is asked for in words. Raises DataError where the reply does not have the form.
     """
     if mask:
         options["grammar"] = form.grammar

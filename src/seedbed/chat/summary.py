@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seedbed.chat.memory import View, check_size, place_within, view_from
+from seedbed.chat.memory import View, place_within, view_from
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel
 from seedbed.chat.prompts import Prompt
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import CapacityError
+from seedbed.inference.parameters import check_range
 
 SUMMARIZE = Prompt(
     """\
@@ -34,8 +35,7 @@ Write the new summary of all of it in a few sentences. Keep names, numbers and w
 )
 """``summary`` is the one so far, or NO_SUMMARY; ``lines`` are the turns that fall out, each line with its role."""
 NO_SUMMARY = "(nothing yet)"
-ASK_SUMMARY = "What have we talked about so far?"
-"""The question that a summary is shown as the answer of."""
+ASK_SUMMARY = "What have we talked about so far?"  # the question that a summary is shown as the answer of
 
 
 @dataclass(frozen=True)
@@ -48,42 +48,31 @@ class Summary:
 
     def begins(self, messages: Sequence[Message]) -> bool:
         """Return True when it is of this conversation."""
-        return self.messages <= len(messages) and (
-            not self.messages or self.digest == digest(messages[: self.messages])
-        )
+        known = self.messages
+        return not known or (known <= len(messages) and self.digest == digest(messages[:known]))
 
 
 @dataclass
 class SummaryMemory:
     """The latest turns that add at most ``tokens`` tokens to the prompt, and a summary of those before.
 
-    It remembers the summary of one conversation, and begins again when it is shown another one.
-
-    Attributes:
-        tokens: for turns as they are.
-        summary_tokens: for writing the summary.
-        prompt: asks for the summary.
-        summary: the one so far; keep it with the conversation to go on another day.
-
-    Raises:
-        UsageError: a size is out of range.
+    It remembers the summary of one conversation, and begins again when it is shown another one. Raises UsageError for a
+    size out of range.
     """
 
     tokens: int
     summary_tokens: int = 128
     prompt: Prompt = SUMMARIZE
-    summary: Summary = field(default_factory=Summary)
+    summary: Summary = field(default_factory=Summary)  # keep it with the conversation to go on another day
 
     def __post_init__(self) -> None:
-        check_size("tokens", self.tokens)
-        check_size("summary_tokens", self.summary_tokens, 1)
+        check_range("tokens", self.tokens, 0)
+        check_range("summary_tokens", self.summary_tokens, 1)
 
     def view(self, messages: Sequence[Message], model: ChatModel, trace: Trace | None = None) -> View:
         """Summarizes what has fallen out since the last time, if anything has; if that fails, nothing is changed.
 
-        Raises:
-            CapacityError: the model's window is too short to summarize in.
-            SeedbedError: the model does not answer.
+        Raises CapacityError where the model's window is too short to summarize in, and what the model raises.
         """
         old = self.summary if self.summary.begins(messages) else Summary()
         place = max(old.messages, place_within(messages, model, self.tokens))
@@ -141,10 +130,8 @@ def _halves(line: str, model: ChatModel) -> tuple[str, str]:
     """Cut a line in two at the space nearest before its middle, else in the middle."""
     middle = len(line) // 2
     if not middle:
-        raise CapacityError(
-            "the model's window is too short to summarize in",
-            why=f"it holds {model.context_window} tokens, which the question and the summary fill",
-            fix="use another memory (buffer, window, tokens), fewer tokens for the summary, or a longer window",
-        )
+        why = f"it holds {model.context_window} tokens, which the question and the summary fill"
+        fix = "use another memory (buffer, window, tokens), fewer tokens for the summary, or a longer window"
+        raise CapacityError("the model's window is too short to summarize in", why=why, fix=fix)
     middle = line.rfind(" ", 1, middle) + 1 or middle
     return line[:middle], line[middle:]

@@ -46,24 +46,21 @@ def write_result(name: str, content: str) -> str:
 def call_grammar(
     functions: Mapping[str, Mapping[str, Any]], otherwise: Mapping[str, Any] | str | None, several: bool = False
 ) -> str:
-    """Build the Lark grammar of replies that end with calls of these functions, given by name with their schemas.
+    """Build the Lark grammar of replies that end with one call or ``several`` of functions, by name with their schemas.
 
-    Args:
-        otherwise: the form of a reply without a call: "text" for any text, a JSON schema, or None where there must be
-            a call.
-        several: calls may follow the first one.
+    ``otherwise`` is the form of a reply without a call: "text" for any, a JSON schema, or None: there must be a call.
     """
     calls = " | ".join(
-        f'{_literal(f"""{{"name": {json.dumps(name)}, "arguments": """)} arguments_{place} "}}"'
+        f'{json.dumps(f"""{{"name": {json.dumps(name)}, "arguments": """)} arguments_{place} "}}"'
         for place, name in enumerate(functions)
     )
     rules = [f"call: {calls}", *(f"arguments_{place}: {_json(one)}" for place, one in enumerate(functions.values()))]
-    more = f" ({_literal(_OPEN)} call {_literal(_CLOSE)})*" if several else ""
+    more = f' ("{_OPEN}" call "{_CLOSE}")*' if several else ""
     if otherwise == "text":
-        starts = f"before call {_literal(_CLOSE)}{more} | TEXT"
-        rules += [f"before[suffix={_literal(_OPEN)}]: /(?s:.*)/", f"TEXT: /(?s:.*)/ & ~/(?s:.*{_OPEN}.*)/"]
+        starts = f'before call "{_CLOSE}"{more} | TEXT'
+        rules += [f'before[suffix="{_OPEN}"]: /(?s:.*)/', f"TEXT: /(?s:.*)/ & ~/(?s:.*{_OPEN}.*)/"]
     else:
-        starts = f"{_literal(_OPEN)} call {_literal(_CLOSE)}{more}" + (" | body" if otherwise else "")
+        starts = f'"{_OPEN}" call "{_CLOSE}"{more}' + (" | body" if otherwise else "")
         rules += [f"body: {_json(otherwise)}"] if isinstance(otherwise, Mapping) else []
     return "\n".join([f"start: {starts}", *rules]) + "\n"
 
@@ -128,15 +125,8 @@ def _certain(text: str) -> int:
     """Return the number of characters that cannot belong to the mark that opens a call."""
     if (place := text.find(_OPEN)) >= 0:
         return place
-    return next(
-        len(text) - size
-        for size in range(min(len(text), len(_OPEN) - 1), -1, -1)
-        if _OPEN.startswith(text[len(text) - size :])
-    )
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text)
+    first = max(0, len(text) - len(_OPEN) + 1)
+    return next(place for place in range(first, len(text) + 1) if _OPEN.startswith(text[place:]))
 
 
 def _json(schema: Mapping[str, Any]) -> str:

@@ -19,10 +19,8 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.sqlite import File
 
-ROOM = 64 * 2**20
-"""Bytes of a trace log."""
-_LONGEST = 20_000
-"""Characters of what is kept of one event."""
+ROOM = 64 * 2**20  # bytes of a trace log
+_LONGEST = 20_000  # characters of what is kept of one event
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spans (
     number INTEGER PRIMARY KEY, root INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, parent TEXT, what TEXT NOT NULL,
@@ -80,12 +78,7 @@ class LoggedSpan:
 
 
 class TraceLog:
-    """A trace: call it with events, from any thread.
-
-    Args:
-        content: whether to keep prompts, replies and passages too.
-        room: bytes that the file may have.
-    """
+    """A trace of ``room`` bytes: call it with events, from any thread. ``content``: prompts, replies, passages too."""
 
     def __init__(self, path: Path, *, content: bool = False, room: int = ROOM) -> None:
         self._database = File(path, _SCHEMA, durable=False)
@@ -116,9 +109,7 @@ class TraceLog:
     def tree(self, identity: str) -> list[LoggedSpan]:
         """All spans of a trace in the order they began, by its outermost span's id or a beginning of it.
 
-        Raises:
-            NotFoundError: there is none.
-            UsageError: the beginning fits several.
+        Raises NotFoundError where there is none, UsageError where the beginning fits several.
         """
         with self._database.reading() as database:
             query = "SELECT number FROM spans WHERE number = root AND substr(id, 1, ?) = ? LIMIT 2"
@@ -158,10 +149,8 @@ class TraceLog:
 
     def _trim(self, database: sqlite3.Connection) -> None:
         """Delete the oldest tenth of a full file: whole traces, or inner spans where there is only one."""
-        sizes = (
-            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        pages, free, size = sizes
+        pragmas = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
         if (pages - free) * size <= self._room:
             return
         cut = "SELECT number, root FROM spans ORDER BY number LIMIT 1 OFFSET (SELECT COUNT(*) / 10 FROM spans)"

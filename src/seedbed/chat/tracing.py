@@ -25,13 +25,7 @@ What = Literal["model", "chain", "retriever", "tool"]
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """Something that happened in a span of work.
-
-    Attributes:
-        span: names the piece of work; ``parent`` the one it is part of.
-        seconds: ``time.time()`` when it happened.
-        data: numbers and names; texts are under ``content``.
-    """
+    """Something that happened in the piece of work ``span``, a part of ``parent``; texts are in ``data["content"]``."""
 
     kind: Literal["start", "token", "end", "error"]
     what: What
@@ -56,10 +50,9 @@ class TraceSpan:
 
     def tell(self, kind: Literal["start", "token", "end", "error"], data: Mapping[str, Any]) -> None:
         """Send an event."""
-        if self.trace is not None and not _tell(
-            self.trace, TraceEvent(kind, self.what, self.name, self.id, self.parent, data)
-        ):
-            self.trace = None
+        if self.trace is not None:
+            event = TraceEvent(kind, self.what, self.name, self.id, self.parent, data)
+            self.trace = self.trace if _tell(self.trace, event) else None
 
 
 def fan_out(*traces: Trace | None) -> Trace | None:

@@ -1,9 +1,12 @@
-"""HTTP to a model's server: one client, retries with backoff, sizes that are bounded, errors as our own.
+"""HTTP to a model's server: one client, retries with backoff, sizes that are bounded, errors as our own, event streams.
 
 What failed before anything of an answer was read is tried again where that may help (no connection, 429, 5xx), after
 a random part of a growing time ("full jitter", Brooker 2015) or after what the server asks for. Generating twice
 changes nothing but the bill. No proxy of the environment is used and no redirect followed: the key goes where it was
 meant to go.
+
+Of server-sent events (WHATWG HTML, 9.2) only their data is read. Lines end with a line feed, before which a carriage
+return may stand: the line ends of Unicode, at which some clients cut, may stand inside a JSON text.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,12 +22,10 @@ from typing import Any, TypeVar
 import httpx
 
 from seedbed.chat.failures import RemoteError, refused, retry_after, strange
-from seedbed.chat.sse import sse_data
 from seedbed.core.errors import UsageError
 
 T = TypeVar("T")
-MAX_BODY = 64 << 20
-"""Bytes of an answer."""
+MAX_BODY, MAX_LINE = 64 << 20, 16 << 20  # bytes of an answer, and of a line of a stream
 
 _JSON = {"Content-Type": "application/json"}
 _AGAIN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError)
@@ -32,17 +33,12 @@ _AGAIN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Rem
 
 @dataclass(frozen=True)
 class Retries:
-    """The number of tries, and the pauses between them, in seconds.
-
-    Attributes:
-        attempts: tries in all. first: the longest first wait; it doubles up to ``most``.
-        patience: a server that asks for more than this is not waited for.
-    """
+    """The number of tries, and the pauses between them, in seconds."""
 
     attempts: int = 4
-    first: float = 0.5
+    first: float = 0.5  # the longest first pause, which doubles up to ``most``
     most: float = 20.0
-    patience: float = 60.0
+    patience: float = 60.0  # a server that asks for more is not waited for
     sleep: Callable[[float], None] = time.sleep
 
     def wait(self, attempt: int, asked: float | None) -> float | None:
@@ -62,12 +58,7 @@ class Transport:
         self._retries = retries
 
     def request(self, method: str, url: str, body: object = None) -> Any:
-        """The JSON of an answer.
-
-        Raises:
-            UsageError, CapacityError, NotFoundError: the server refuses the request.
-            RemoteError: it does not answer, cannot, or answers with something else.
-        """
+        """The JSON of an answer. Raises as :func:`refused`, and RemoteError where there is none or something else."""
         return self._retrying(lambda: self._read(method, url, body))
 
     @contextmanager
@@ -148,3 +139,29 @@ def _parse(text: str, url: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise strange(url, f"no JSON: {text[:80]!r}") from error
+
+
+def sse_data(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The data of each event. One that does not end with an empty line was cut off and is none.
+
+    Raises RemoteError for a line longer than anything a model writes.
+    """
+    data: list[str] = []
+    for line in _lines(chunks):
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" ").decode("utf-8", "replace"))
+        elif not line and data:
+            yield "\n".join(data)
+            data = []
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    held = b""
+    for chunk in chunks:
+        *whole, held = (held + chunk).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r")
+        if len(held) > MAX_LINE:
+            raise strange("the stream", f"a line of more than {MAX_LINE >> 20} MiB")
+    if held:
+        yield held

@@ -9,29 +9,19 @@ from typing import Any
 
 from seedbed.chat.failures import RemoteError
 from seedbed.chat.messages import FinishReason, Message, Reply, Tool, ToolCall, Usage
-from seedbed.chat.options import stop_texts
+from seedbed.chat.options import SAMPLED, stop_texts
+from seedbed.chat.rendering import Toolbox
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
 
-_SAME = (
-    "max_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-)
+_SAME = [name for name in SAMPLED if name not in ("stop", "grammar")]
 _MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
 def body_of(model: str, messages: Sequence[Message], options: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a request. Options that are left out are the server's.
 
-    Raises:
-        UsageError: tool_choice names no tool, the stop texts are none, or the JSON schema is none.
+    Raises UsageError where tool_choice names no tool, the stop texts are none, or the JSON schema is none.
     """
     body: dict[str, Any] = {"model": model, "messages": [message.to_wire() for message in messages]}
     body.update({name: options[name] for name in _SAME if name in options})
@@ -44,7 +34,8 @@ def body_of(model: str, messages: Sequence[Message], options: Mapping[str, Any])
     tools, choice = options.get("tools", ()), options.get("tool_choice")
     if tools:
         body["tools"] = [tool.to_wire() for tool in tools]
-        body.update({name: options[name] for name in ("parallel_tool_calls",) if name in options})
+        if "parallel_tool_calls" in options:
+            body["parallel_tool_calls"] = options["parallel_tool_calls"]
     if choice is not None and (tools or choice != "none"):
         body["tool_choice"] = _choice(choice, tools)
     return body
@@ -139,9 +130,7 @@ def _is_strict(schema: Any) -> bool:
 def _choice(choice: str, tools: Sequence[Tool]) -> str | dict[str, Any]:
     if choice in ("auto", "none", "required"):
         return choice
-    if choice not in [tool.name for tool in tools]:
-        why = f"the tools are {', '.join(tool.name for tool in tools) or 'none'}"
-        raise UsageError(f"tool_choice = {choice!r} chooses no tool", why=why, fix="add it to the tools")
+    Toolbox.of(tools, choice)  # or it raises
     return {"type": "function", "function": {"name": choice}}
 
 

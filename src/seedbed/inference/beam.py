@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from seedbed.core.progress import track
-from seedbed.inference.request import Finish, Token, finish_of
+from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Finish, Token
 from seedbed.inference.runner import BLOCK
+from seedbed.inference.sampler import finish_of
 from seedbed.models.decoder import Decoder
 from seedbed.nn.block import CrossState
 from seedbed.nn.cache import KVCache
@@ -42,34 +44,15 @@ class Hypothesis:
     total: float = 0.0
     finish: Finish | None = None
 
-    def score(self, length_penalty: float) -> float:
-        """Return the log-probability, normalized by length."""
-        return self.total / math.pow(len(self.tokens), length_penalty)
-
-    def extended(self, token: int, logprob: float, total: float, finish: Finish | None) -> Hypothesis:
-        """Return this hypothesis with one more token; ``total`` includes it."""
-        return Hypothesis((*self.tokens, token), (*self.logprobs, logprob), total, finish)
-
 
 def beam_search(
-    model: Decoder,
-    prompt: Sequence[int],
-    end_ids: Collection[int],
-    limit: int,
-    beams: int,
-    length_penalty: float,
-    *,
-    known: int | None = None,
+    model: Decoder, prompt: Sequence[int], end_ids: Collection[int], limit: int, sampling: Sampling, known: int
 ) -> list[Token]:
-    """Return the best continuation of ``prompt`` that ``beams`` beams find, of at most ``limit`` tokens.
-
-    Args:
-        known: ids that may be drawn, of all rows of the embedding.
-    """
+    """Return the best continuation of at most ``limit`` tokens that the beams find; ``known`` ids may be drawn."""
     length = len(prompt) + limit - 1
     logits, narrow = prefill(model, prompt, model.new_state(1, length))
-    states = spread(narrow, model.new_state(beams, length), beams)
-    return search(logits, states, partial(step, model), end_ids, limit, beams, length_penalty, known=known)
+    states = spread(narrow, model.new_state(sampling.beams, length), sampling.beams)
+    return search(logits, states, partial(step, model), end_ids, limit, sampling, known)
 
 
 def search(
@@ -78,24 +61,26 @@ def search(
     advance: Advance,
     end_ids: Collection[int],
     limit: int,
-    beams: int,
-    length_penalty: float,
-    *,
-    known: int | None = None,
+    sampling: Sampling,
+    known: int,
     adjust: Adjust | None = None,
 ) -> list[Token]:
-    """Search from the logits (1, V) of the first token on, with the states of all beams."""
-    running, finished = [Hypothesis()], list[Hypothesis]()
+    """Search from the logits (1, V) of the first token on, with the states of all beams; ``known`` ids may be drawn."""
+    running, finished, beams = [Hypothesis()], list[Hypothesis](), sampling.beams
+
+    def score(one: Hypothesis) -> float:
+        return one.total / math.pow(len(one.tokens), sampling.length_penalty)
+
     for _ in track(range(limit), "beam search", limit, "tokens"):
         candidates = expand(running, logits[:, :known], end_ids, limit, beams, adjust)
         ended = [hypothesis for _, hypothesis in candidates[:beams] if hypothesis.finish]
-        finished = sorted([*finished, *ended], key=lambda one: one.score(length_penalty), reverse=True)[:beams]
+        finished = sorted([*finished, *ended], key=score, reverse=True)[:beams]
         alive = [(row, hypothesis) for row, hypothesis in candidates if not hypothesis.finish][:beams]
         running = [hypothesis for _, hypothesis in alive]
-        if not running or _settled(running, finished, beams, length_penalty):
+        if not running or (len(finished) == beams and score(running[0]) <= score(finished[-1])):
             break
-        rows = [row for row, _ in alive]
-        states = reordered(states, torch.tensor(_filled(rows, beams), device=logits.device))
+        rows = torch.tensor(_filled([row for row, _ in alive], beams), device=logits.device)
+        states = [reordered(state, rows) for state in states]
         logits, states = advance(_filled([one.tokens[-1] for one in running], beams), states)
     best = finished[0]
     tokens = [Token(token, logprob) for token, logprob in zip(best.tokens, best.logprobs, strict=True)]
@@ -124,15 +109,9 @@ def expand(
         if total == -math.inf:
             break  # forbidden, as are all that follow
         row, token = divmod(place, logits.shape[-1])
-        before = running[row]
-        finish = finish_of(token, len(before.tokens) + 1, end_ids, limit)
-        candidates.append((row, before.extended(token, float(logprobs[row, token]), total, finish)))
+        tokens, found = (*running[row].tokens, token), (*running[row].logprobs, float(logprobs[row, token]))
+        candidates.append((row, Hypothesis(tokens, found, total, finish_of(token, len(tokens), end_ids, limit))))
     return candidates
-
-
-def _settled(running: Sequence[Hypothesis], finished: Sequence[Hypothesis], beams: int, length_penalty: float) -> bool:
-    """Return True when enough have finished and the best running beam, ended now, would not displace the worst."""
-    return len(finished) == beams and running[0].score(length_penalty) <= finished[-1].score(length_penalty)
 
 
 def _filled(values: list[int], beams: int) -> list[int]:
@@ -143,7 +122,7 @@ def _filled(values: list[int], beams: int) -> list[int]:
 @torch.inference_mode()
 def prefill(model: Decoder, prompt: Sequence[int], states: list[State]) -> tuple[Tensor, list[State]]:
     """Feed a prompt to fresh states. Returns the logits (1, V) after its last token, and the new states."""
-    ids = torch.tensor([list(prompt)], device=_device_of(model))  # (1, T)
+    ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)  # (1, T)
     for start in range(0, len(prompt), BLOCK):
         logits, states = _feed(model, ids[:, start : start + BLOCK], states)
     return logits, states
@@ -152,13 +131,8 @@ def prefill(model: Decoder, prompt: Sequence[int], states: list[State]) -> tuple
 @torch.inference_mode()
 def step(model: Decoder, tokens: Sequence[int], states: list[State]) -> tuple[Tensor, list[State]]:
     """Feed one token to each of B sequences. Returns their logits, (B, V), and the new states."""
-    ids = torch.tensor(tokens, device=_device_of(model))[:, None]  # (B, 1)
+    ids = torch.tensor(tokens, device=next(model.parameters()).device)[:, None]  # (B, 1)
     return _feed(model, ids, states)
-
-
-def _device_of(model: Decoder) -> torch.device:
-    """Return the device of the model's weights."""
-    return next(model.parameters()).device
 
 
 def _feed(model: Decoder, ids: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
@@ -172,9 +146,14 @@ def spread(narrow: list[State], wide: list[State], beams: int) -> list[State]:
     return [_spread(old, new, beams) for old, new in zip(narrow, wide, strict=True)]
 
 
-def reordered(states: list[State], rows: Tensor) -> list[State]:
-    """Return states in which sequence i continues the former sequence ``rows[i]``; caches change in place."""
-    return [_reordered(state, rows) for state in states]
+def reordered(state: State, rows: Tensor) -> State:
+    """Return a state in which sequence i continues the former sequence ``rows[i]``; caches change in place."""
+    if isinstance(state, CrossState):
+        return CrossState(reordered(state.mixer, rows), state.cross)
+    if not isinstance(state, KVCache):
+        return _pick(state, rows)
+    state.reorder(rows)
+    return state
 
 
 def _spread(old: State, new: State, beams: int) -> State:
@@ -186,15 +165,6 @@ def _spread(old: State, new: State, beams: int) -> State:
     used, shape = slice(0, old.used), (beams, -1, -1, -1)
     new.append(old.k[:, :, used].expand(shape), old.v[:, :, used].expand(shape))
     return new
-
-
-def _reordered(state: State, rows: Tensor) -> State:
-    if isinstance(state, CrossState):
-        return CrossState(_reordered(state.mixer, rows), state.cross)
-    if not isinstance(state, KVCache):
-        return _pick(state, rows)
-    state.reorder(rows)
-    return state
 
 
 def _pick(state: State, rows: Tensor) -> State:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from seedbed.core.errors import UsageError
-from seedbed.inference.request import check_prompt
+from seedbed.inference.parameters import check_prompt
 from seedbed.models.config import AnyConfig, ModelConfig
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
@@ -33,37 +33,25 @@ BATCH_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors of texts.
+    """Vectors of texts."""
 
-    Attributes:
-        vectors: (N, D).
-        tokens: how many were read of each text, with what the tokenizer puts around it.
-        cut: places of the texts that were longer than the model reads.
-    """
-
-    vectors: Vectors
-    tokens: tuple[int, ...]
-    cut: tuple[int, ...]
+    vectors: Vectors  # (N, D)
+    tokens: tuple[int, ...]  # how many were read of each text, with what the tokenizer puts around it
+    cut: tuple[int, ...]  # places of the texts that were longer than the model reads
 
 
 class Encoder:
     """Makes vectors with a model without a head, or one for masked tokens, whose head is not used.
 
-    Args:
-        loaded: from ``load_any``.
-
-    Raises:
-        UsageError: the model is of another kind.
+    Takes one from ``load_any``; raises UsageError for a model of another kind.
     """
 
     def __init__(self, loaded: Loaded[AnyModel]) -> None:
         model = loaded.model
         if not embeds(model.config):
-            raise UsageError(
-                f"model {loaded.artifact.id[:12]} makes no vectors of texts",
-                why=f"it is {kind_of(model.config)}",
-                fix="choose an encoder, such as one that sentence-transformers published",
-            )
+            what, why = f"model {loaded.artifact.id[:12]} makes no vectors of texts", f"it is {kind_of(model.config)}"
+            fix = "choose an encoder, such as one that sentence-transformers published"
+            raise UsageError(what, why=why, fix=fix)
         self.loaded, self.model, self.tokenizer = loaded, cast(TaskModel, model), loaded.tokenizer
         kept = loaded.published.get("pooling", {})
         self.normalize = bool(kept.get("normalize", False))
@@ -77,13 +65,9 @@ class Encoder:
         return self.model.config.d_model
 
     def encode(self, texts: Sequence[str], *, role: str = "") -> Encoded:
-        """Compute vectors of texts.
+        """Compute vectors of texts. Raises DataError for a lone surrogate, which is no Unicode text.
 
-        Args:
-            role: "query", "document" …: puts the model's prompt for it, if it has one, before each text.
-
-        Raises:
-            DataError: a text holds a lone surrogate, which is no Unicode text.
+        ``role`` ("query", "document" …) puts the model's prompt for it, if it has one, before each text.
         """
         prompt = self.prompts.get(role, "")
         asked = [prompt + (text.lower() if self._lowercase else text) for text in texts]
@@ -99,11 +83,7 @@ class Encoder:
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        """Compute vectors (N, D) of texts as ids, special tokens included.
-
-        Raises:
-            UsageError, CapacityError: the model cannot read a text.
-        """
+        """Compute vectors (N, D) of texts as ids, special tokens included. Raises as :func:`check_prompt`."""
         for one in ids:
             check_prompt(one, self.model.config.vocab_size, self.model.config.max_length)
         vectors = np.zeros((len(ids), self.size), np.float32)

@@ -19,8 +19,8 @@ from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, Usage
 from seedbed.inference import sampler
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.kv_blocks import BlockPool
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, Token, check_prompt, finish_of, in_use
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import DeadlineError, Event, QueueFull, Request, Token, in_use
 from seedbed.inference.runner import BLOCK, LogitRows, Runner, TokenChunk
 from seedbed.inference.scheduler import Running, Scheduler
 from seedbed.inference.speculation import Speculator
@@ -28,20 +28,12 @@ from seedbed.inference.speculation import Speculator
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """The limits of one engine.
+    """The limits of one engine."""
 
-    Attributes:
-        max_running: sequences computed at once.
-        max_waiting, max_waiting_tokens: requests in the queue, and tokens of their prompts.
-        cache_bytes: keys and values; for whoever makes the runner.
-        step_tokens: positions of one step.
-    """
-
-    max_running: int = 64
-    max_waiting: int = 256
-    max_waiting_tokens: int = 1_000_000
-    cache_bytes: int = 1 << 30
-    step_tokens: int = 512
+    max_running: int = 64  # sequences computed at once
+    max_waiting: int = 256  # requests in the queue
+    max_waiting_tokens: int = 1_000_000  # tokens of their prompts
+    step_tokens: int = 512  # positions of one step
 
 
 @dataclass(frozen=True)
@@ -100,8 +92,8 @@ class Engine:
         """Queue a request.
 
         Raises:
-            UsageError: a parameter, the grammar or an id cannot be used. CapacityError: the prompt is too long.
-            QueueFull: too much is waiting.
+            UsageError: a parameter or the grammar cannot be used, or the prompt is empty or holds an unknown id.
+            CapacityError: the prompt is too long. QueueFull: too much is waiting.
         """
         sequence = self.prepare(request)
         self.check_queue(1, sequence.prompt_length)
@@ -113,17 +105,12 @@ class Engine:
         held = "the model's window" if self.window == self.runner.max_length else "the cache"
         check_prompt(request.prompt, self.runner.vocab_size, self.window, held)
         self._check(request)
-        matcher = self._grammars.compile(sampling.grammar) if sampling.grammar and self._grammars else None
-        ends = {self._grammars.end_id} if matcher and self._grammars else set()
-        return Running(
-            request,
-            limit=min(sampling.max_tokens, self.window - len(request.prompt) + 1),  # the last one needs no position
-            ends=frozenset() if sampling.ignore_end else self.end_ids | ends,
-            plain=_is_plain(sampling),
-            matcher=matcher,
-            arrival=next(self._arrivals),
-            tokens=list(request.prompt),
-        )
+        limit = min(sampling.max_tokens, self.window - len(request.prompt) + 1)  # the last one needs no position
+        ends, matcher = frozenset() if sampling.ignore_end else self.end_ids, None
+        if sampling.grammar and self._grammars:
+            ends, matcher = self.end_ids | {self._grammars.end_id}, self._grammars.compile(sampling.grammar)
+        plain, tokens = _is_plain(sampling), list(request.prompt)
+        return Running(request, limit, ends, plain, matcher, next(self._arrivals), tokens)
 
     def check_queue(self, requests: int, tokens: int) -> None:
         """Raise QueueFull where the queue has no room for so many requests and tokens."""
@@ -195,14 +182,8 @@ class Engine:
     def _new_scheduler(self) -> Scheduler:
         rows = self.runner.max_rows
         running = min(self.limits.max_running, max(1, rows - BLOCK))
-        return Scheduler(
-            BlockPool(self.runner.block_count),
-            exact=self.runner.exact,
-            paged=self.runner.paged,
-            max_running=running,
-            step_tokens=min(rows, max(self.limits.step_tokens, running + BLOCK)),  # prompts always have room to go on
-            release=self._release,
-        )
+        rows = min(rows, max(self.limits.step_tokens, running + BLOCK))  # prompts always have room to go on
+        return Scheduler(self.runner, BlockPool(self.runner.block_count), running, rows, self._release)
 
     def _check(self, request: Request) -> None:
         sampling, known = request.sampling, self.runner.vocab_size
@@ -210,13 +191,11 @@ class Engine:
             why = f"the model has {', '.join(self.runner.adapters) or 'none'}"
             raise NotFoundError(f"there is no adapter {request.adapter}", why=why, fix="name one of the model's")
         if sampling.beams > 1:
-            raise UsageError(
-                "the engine cannot search with beams", why="it draws tokens one by one", fix="set beams = 1"
-            )
+            what, why = "the engine cannot search with beams", "it draws tokens one by one"
+            raise UsageError(what, why=why, fix="set beams = 1")
         if sampling.grammar and not self._grammars:
-            raise UsageError(
-                "this engine takes no grammars", why="it was made without a tokenizer", fix="leave out the grammar"
-            )
+            what, why = "this engine takes no grammars", "it was made without a tokenizer"
+            raise UsageError(what, why=why, fix="leave out the grammar")
         if wrong := [token for token, _ in sampling.logit_bias if not 0 <= token < known]:
             why = f"the model knows ids 0 to {known - 1}"
             raise UsageError(f"logit_bias names token {wrong[0]}", why=why, fix="use ids of its tokenizer")
@@ -260,7 +239,9 @@ class Engine:
         accepted = 0
         while True:
             token = self._token(sequence, rows, best, first + accepted)
-            yield self._event(sequence, token)
+            echoed, sequence.echoed = sequence.echoed, None
+            top = sequence.echoed_top if echoed and sequence.request.sampling.top_logprobs else None
+            yield Event(sequence.request.id, token, None, echoed, top)
             if token.finish:
                 self.abort(sequence.request.id)
                 now = time.monotonic()
@@ -289,17 +270,12 @@ class Engine:
             logit = float(logits[chosen])
             if sampling.top_logprobs:
                 top = sampler.top_logprobs(logits, rows.logsumexp[row], sampling.top_logprobs)
-        finish = finish_of(chosen, sequence.written + 1, sequence.ends, sequence.limit)
+        finish = sampler.finish_of(chosen, sequence.written + 1, sequence.ends, sequence.limit)
         if sequence.matcher and not finish:
             sequence.matcher.consume(chosen)
         sequence.tokens.append(chosen)
         self._generated += 1
         return Token(chosen, logit - rows.logsumexp[row], finish, top)
-
-    def _event(self, sequence: Running, token: Token) -> Event:
-        echoed, sequence.echoed = sequence.echoed, None
-        top = sequence.echoed_top if echoed and sequence.request.sampling.top_logprobs else None
-        return Event(sequence.request.id, token, None, echoed, top)
 
 
 def _is_plain(sampling: Sampling) -> bool:

@@ -18,12 +18,12 @@ from queue import SimpleQueue
 
 from torch import Tensor
 
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.inference.beam import beam_search
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.grammar import GrammarCompiler
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Event, Request, Token, check_prompt, in_use
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import Event, Request, Token, in_use
 from seedbed.inference.runners.making import known_ids, make_runner
 from seedbed.inference.runners.torch import TorchRunner
 from seedbed.models.decoder import Decoder
@@ -36,9 +36,8 @@ Deliver = Callable[[Event], None]
 def make_client(loaded: LoadedModel, *, fast: bool = True) -> EngineClient:
     """Build an engine for a model and its client, for one thread. Keep it: it remembers what prompts begin with.
 
-    Args:
-        fast: on the kernel where there is one, which is built on first use and copies float weights into its own
-            order. False: with the model's own modules, for a model that is still changing.
+    A ``fast`` one is on the kernel where there is one, which is built on first use and copies float weights into its
+    own order; the other uses the model's own modules, for a model that is still changing.
     """
     runner = make_runner(loaded) if fast else TorchRunner(loaded.model, known=known_ids(loaded))
     engine = Engine(runner, end_ids(loaded.tokenizer), grammars=GrammarCompiler(loaded.tokenizer))
@@ -59,6 +58,7 @@ class EngineClient:
         salt: only requests with the same salt share cached prefixes.
         seconds: limit for all that is asked, from now on.
         decoder: the engine's model, for beam search, which keeps caches of its own; None refuses beams.
+        adapter: name of the LoRA adapter that replies are written with.
     """
 
     def __init__(
@@ -68,9 +68,10 @@ class EngineClient:
         salt: str = "",
         seconds: float | None = None,
         decoder: Decoder | None = None,
+        adapter: str | None = None,
     ) -> None:
         self._engine = SteppedEngine(engine) if isinstance(engine, Engine) else engine
-        self._salt, self._decoder = salt, decoder
+        self._salt, self._decoder, self._adapter = salt, decoder, adapter
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._open: dict[str, Deliver] = {}
         self._ended: SeedbedError | None = None
@@ -78,10 +79,7 @@ class EngineClient:
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield a reply's tokens as they are decided (with beams: all at the end). An unread rest is cancelled.
 
-        Raises:
-            UsageError: the prompt is empty, or holds an id that the model does not know.
-            CapacityError: it is longer than the model's window. QueueFull: too much is waiting. All of these come
-            now, not at the first token. SeedbedError: the work was ended.
+        Raises as :meth:`submit`, now and not at the first token; later SeedbedError where the work was ended.
         """
         if sampling.beams > 1 and self._decoder is not None:
             return iter(self._search(self._decoder, prompt_ids, sampling))
@@ -96,23 +94,24 @@ class EngineClient:
     def embed(self, tokens: Sequence[int]) -> Tensor:
         """Return the mean (D,) of a text's last hidden states.
 
-        Raises:
-            UsageError, CapacityError: the model cannot read the text.
+        Raises UsageError or CapacityError where the model cannot read the text, or works with an adapter.
         """
+        if self._adapter:
+            why = f"{self._adapter} is an adapter, and vectors are made without it"
+            raise UsageError("an adapter makes no vectors", why=why, fix="name its base model")
         return self._engine.embed(tokens)
 
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, deliver: Deliver, *, echo: bool = False) -> str:
         """Ask for a reply. Returns the id of the request; ``deliver`` gets its events, in the engine's thread.
 
-        Raises:
-            UsageError, CapacityError, QueueFull: it is refused. SeedbedError: the work was ended.
+        Raises as :meth:`Engine.add`, and SeedbedError where the work was ended.
         """
         name = secrets.token_hex(12)
         self._open[name] = deliver
         try:
             if self._ended:
                 raise self._ended
-            request = Request(name, tuple(prompt_ids), sampling, self._salt, deadline=self._deadline, echo=echo)
+            request = Request(name, tuple(prompt_ids), sampling, self._salt, self._adapter, self._deadline, echo)
             self._engine.submit(request, deliver)
             if self._ended:  # meanwhile, in another thread
                 raise self._ended
@@ -133,44 +132,30 @@ class EngineClient:
             self.cancel(name)
             deliver(Event(name, error=error))
 
-    def _events(self, prompt_ids: Sequence[int], sampling: Sampling, echo: bool = False) -> EventStream:
+    def _events(self, prompt_ids: Sequence[int], sampling: Sampling, echo: bool = False) -> Iterator[Event]:
         inbox = SimpleQueue[Event]()
-        name = self.submit(prompt_ids, sampling, inbox.put, echo=echo)
-        return EventStream(partial(self._engine.receive, inbox), partial(self.cancel, name))
+        events = self._read(inbox, self.submit(prompt_ids, sampling, inbox.put, echo=echo))
+        next(events)  # a generator that has begun runs its end when it is closed or forgotten, read or not
+        return events
+
+    def _read(self, inbox: SimpleQueue[Event], name: str) -> Iterator[Event]:
+        """Yield an event of no meaning, then those of a request. One that is not read to its end is cancelled."""
+        try:
+            event = Event(name)
+            yield event
+            while not (event.token and event.token.finish):
+                event = self._engine.receive(inbox)
+                if event.error:
+                    raise event.error
+                yield event
+        finally:
+            self.cancel(name)
 
     def _search(self, model: Decoder, prompt: Sequence[int], sampling: Sampling) -> list[Token]:
         engine, window = self._engine.engine, model.config.max_length
-        known = engine.runner.vocab_size
-        check_prompt(prompt, known, window)
+        check_prompt(prompt, engine.runner.vocab_size, window)
         limit = min(sampling.max_tokens, window - len(prompt) + 1)
-        beams, penalty = sampling.beams, sampling.length_penalty
-        return beam_search(model, prompt, engine.end_ids, limit, beams, penalty, known=known)
-
-
-class EventStream(Iterator[Event]):
-    """The events of one request, for a reader that waits. One that is closed or forgotten is cancelled."""
-
-    def __init__(self, receive: Callable[[], Event], cancel: Callable[[], None]) -> None:
-        self._receive, self._cancel = receive, cancel
-        self._done = False
-
-    def __next__(self) -> Event:
-        if self._done:
-            raise StopIteration
-        event = self._receive()
-        if event.error:
-            self.close()
-            raise event.error
-        if event.token and event.token.finish:
-            self.close()
-        return event
-
-    def close(self) -> None:
-        """Cancel what is not read."""
-        self._done = True
-        self._cancel()
-
-    __del__ = close
+        return beam_search(model, prompt, engine.end_ids, limit, sampling, engine.runner.vocab_size)
 
 
 class SteppedEngine:
@@ -199,7 +184,7 @@ class SteppedEngine:
         return inbox.get()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Return the mean (D,) of a text's last hidden states; raises as :meth:`EngineClient.embed`."""
+        """Return the mean (D,) of a text's last hidden states. Raises as :meth:`EngineClient.embed`."""
         return _mean_hidden(self.engine, tokens)
 
 
@@ -216,18 +201,14 @@ class EngineThread:
         self._jobs: deque[tuple[Future[Tensor], Sequence[int]]] = deque()
         self._routes: dict[str, Deliver] = {}
         self._arriving, self._arriving_tokens = 0, 0
-        self._open, self._running = True, True
+        self._running = True
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, deliver: Deliver) -> None:
         """Queue a request; ``deliver`` gets its events, in the owner thread, until a last token or an error.
 
-        The checks, and compiling a grammar, happen here and now.
-
-        Raises:
-            UsageError, CapacityError: it cannot be honoured. QueueFull: too much is waiting.
-            SeedbedError: the engine is shutting down.
+        The checks, and compiling a grammar, happen here and now; raises as :meth:`EngineClient.submit`.
         """
         sequence = self.engine.prepare(request)
         with self._changed:
@@ -251,11 +232,7 @@ class EngineThread:
         return inbox.get()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Return the mean (D,) of a text's last hidden states; waits for it.
-
-        Raises:
-            UsageError, CapacityError: the text cannot be read by the model.
-        """
+        """Return the mean (D,) of a text's last hidden states; waits for it. Raises as :meth:`EngineClient.embed`."""
         check_prompt(tokens, self.engine.runner.vocab_size, self.engine.runner.max_length)
         future: Future[Tensor] = Future()
         with self._changed:
@@ -268,21 +245,15 @@ class EngineThread:
         """Return the engine's state and counters."""
         return self.engine.stats()
 
-    def drain(self, seconds: float) -> bool:
-        """Take nothing new and wait for what is running. Returns whether all of it ended in time."""
-        with self._changed:
-            self._open = False
-            return self._changed.wait_for(lambda: not self._routes and not self._jobs, seconds)
-
     def close(self) -> None:
         """Stop the thread; what is still running ends with an error."""
         with self._changed:
-            self._open = self._running = False
+            self._running = False
             self._changed.notify_all()
         self._thread.join()
 
     def _require_open(self) -> None:
-        if not self._open:
+        if not self._running:
             raise _stopped()
 
     def _post(self, command: Callable[[], None]) -> None:
@@ -329,20 +300,15 @@ class EngineThread:
         with self._changed:
             self.engine.abort(request_id)
             self._routes.pop(request_id, None)
-            self._changed.notify_all()
 
     def _work(self) -> None:
         """Embed one text at a time, so that replies go on in between."""
-        if not self._jobs:
-            return
-        future, tokens = self._jobs[0]
-        try:
-            future.set_result(_mean_hidden(self.engine, tokens))
-        except Exception as error:
-            future.set_exception(error)
-        with self._changed:
-            self._jobs.popleft()
-            self._changed.notify_all()
+        if self._jobs:
+            future, tokens = self._jobs.popleft()
+            try:
+                future.set_result(_mean_hidden(self.engine, tokens))
+            except Exception as error:
+                future.set_exception(error)
 
 
 def _ignore(event: Event) -> None:

@@ -34,8 +34,7 @@ class Matcher:
     def allowed(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return (V,) booleans: the tokens that may come next.
 
-        Raises:
-            UsageError: the grammar grew too complex for the library's limits, or leaves no token.
+        Raises UsageError where the grammar grew too complex for the library's limits, or leaves no token.
         """
         bits = np.frombuffer(self._inner.compute_bitmask(), np.uint8)
         self._check()
@@ -63,14 +62,12 @@ class GrammarCompiler:
     """Compiles grammars for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.end_id = tokenizer.end_id
-        self._tokenizer = tokenizer
+        self.end_id, self._tokenizer = tokenizer.end_id, tokenizer
 
     def compile(self, grammar: Grammar) -> Matcher:
         """Return a matcher at the beginning of a grammar.
 
-        Raises:
-            UsageError: it is no grammar of its kind, or asks for what is not supported.
+        Raises UsageError for what is no grammar of its kind, or asks for what is not supported.
         """
         inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=LIMITS)
         if inner.is_error():
@@ -139,8 +136,7 @@ def _stuck(why: str) -> UsageError:
 def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
     """Return how many characters of a text follow a grammar, and whether the whole text is complete under it.
 
-    Raises:
-        UsageError: it is no grammar of its kind.
+    Raises UsageError for what is no grammar of its kind.
     """
     matcher = LLMatcher(LLTokenizer("byte"), _source(grammar), log_level=0, limits=LIMITS)
     if matcher.is_error():

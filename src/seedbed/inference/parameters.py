@@ -1,4 +1,4 @@
-"""The typed, range-checked parameters of one generation request, parsed at the edge and never again inside.
+"""The typed, range-checked parameters of one generation request and its prompt, checked at the edge and not again.
 
 Each field carries its own documentation and range, from which the command line builds its options and this file its
 checks, so the two cannot drift apart. Imports nothing heavy: ``--help`` reads it.
@@ -9,22 +9,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seedbed.core.config import setting
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import CapacityError, UsageError
 
 _SEEDS = 2**63 - 1
 _BIASES, _GRAMMAR_LENGTH = 300, 65_536
+_WITH_BEAMS = ("max_tokens", "stop", "seed", "beams", "length_penalty")  # settings that beam search has too
 
 
 @dataclass(frozen=True)
 class Grammar:
     """The form of a reply: a JSON schema, a regular expression, a Lark grammar, or a JSON list of texts.
 
-    Raises:
-        UsageError: it is too long.
+    Raises UsageError for one that is too long.
     """
 
     kind: Literal["json_schema", "regex", "lark", "choice"]
@@ -32,11 +33,8 @@ class Grammar:
 
     def __post_init__(self) -> None:
         if len(self.text) > _GRAMMAR_LENGTH:
-            raise UsageError(
-                f"the {self.kind} is too long",
-                why=f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed",
-                fix="simplify it",
-            )
+            why = f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed"
+            raise UsageError(f"the {self.kind} is too long", why=why, fix="simplify it")
 
 
 def _program(doc: str, at_least: float | None = None, at_most: float | None = None) -> dict[str, Any]:
@@ -48,8 +46,7 @@ def _program(doc: str, at_least: float | None = None, at_most: float | None = No
 class Sampling:
     """The settings of sampling. Temperature 0 is greedy; ``beams`` above 1 is beam search, which draws nothing.
 
-    Raises:
-        UsageError: a value is out of range, or beams are combined with a setting that only sampling knows.
+    Raises UsageError for a value out of range, and for beams combined with a setting that only sampling knows.
     """
 
     max_tokens: int = setting(256, "Generate at most this many tokens.", at_least=1, at_most=10_000_000)
@@ -81,14 +78,18 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            _check_range(one.name, getattr(self, one.name), one.metadata["at_least"], one.metadata["at_most"])
+            check_range(one.name, getattr(self, one.name), one.metadata["at_least"], one.metadata["at_most"])
         if any(not text for text in self.stop):
             raise UsageError("stop cannot be an empty text", why="every reply holds it", fix="leave it out")
         if self.beams > 1:
             self._check_beams()
         if self.grammar is not None and self.ignore_end:
             raise UsageError("a grammar needs the end token", why="it ends the reply", fix="leave out ignore_end")
-        self._check_biases()
+        if len(self.logit_bias) > _BIASES:
+            why = f"{len(self.logit_bias)} are given, {_BIASES} are allowed"
+            raise UsageError("logit_bias has too many entries", why=why, fix="leave some out")
+        for token, bias in self.logit_bias:
+            check_range(f"logit_bias of token {token}", bias, -100, 100)
 
     @property
     def greedy(self) -> bool:
@@ -99,43 +100,38 @@ class Sampling:
         """Return the same request with its seed fixed, chosen at random where there was none."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(2**31))
 
-    def _check_biases(self) -> None:
-        if len(self.logit_bias) > _BIASES:
-            why = f"{len(self.logit_bias)} are given, {_BIASES} are allowed"
-            raise UsageError("logit_bias has too many entries", why=why, fix="leave some out")
-        for token, bias in self.logit_bias:
-            _check_range(f"logit_bias of token {token}", bias, -100, 100)
-
     def _check_beams(self) -> None:
         """Refuse settings that change the distribution: beam search maximizes the model's own probability."""
-        neutral = {
-            "temperature": 0,
-            "top_k": 0,
-            "top_p": 1,
-            "min_p": 0,
-            "repetition_penalty": 1,
-            "frequency_penalty": 0,
-            "presence_penalty": 0,
-            "logit_bias": (),
-            "top_logprobs": 0,
-            "ignore_end": False,
-            "grammar": None,
-        }
-        for name, value in neutral.items():
-            if getattr(self, name) != value:
-                raise UsageError(
-                    f"beams = {self.beams} cannot be combined with {name} = {getattr(self, name)}",
-                    why="beam search looks for the most probable text and draws nothing",
-                    fix=f"set {name} = {value}, or beams = 1",
-                )
+        for one in dataclasses.fields(self):
+            value, neutral = getattr(self, one.name), 0 if one.name == "temperature" else one.default
+            if one.name not in _WITH_BEAMS and value != neutral:
+                what = f"beams = {self.beams} cannot be combined with {one.name} = {value}"
+                why = "beam search looks for the most probable text and draws nothing"
+                raise UsageError(what, why=why, fix=f"set {one.name} = {neutral}, or beams = 1")
 
 
-def _check_range(name: str, value: object, low: float | None, high: float | None) -> None:
+def check_range(name: str, value: object, low: float | None, high: float | None = None) -> None:
+    """Raises UsageError for a number outside of its range."""
     if not isinstance(value, (int, float)):
         return
     if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
         return
-    limits = " and ".join(
-        f"{word} {limit}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
-    )
+    limits = " and ".join(f"{word} {one}" for word, one in (("at least", low), ("at most", high)) if one is not None)
     raise UsageError(f"{name} = {value} is out of range", why=f"{name} must be {limits}", fix=f"give {limits}")
+
+
+def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
+    """Refuse a prompt that a model cannot continue; ``held`` is what holds ``max_length`` positions.
+
+    Raises UsageError for one that is empty or holds an unknown id, CapacityError for one that is longer.
+    """
+    if not prompt:
+        raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
+    if min(prompt) < 0 or max(prompt) >= vocab_size:
+        wrong = next(token for token in prompt if not 0 <= token < vocab_size)
+        why = f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer"
+        fix = "encode the prompt with the model's own tokenizer"
+        raise UsageError(f"token id {wrong} is not in the model's vocabulary", why=why, fix=fix)
+    if len(prompt) > max_length:
+        why, fix = f"{held} holds {max_length} positions", "shorten the prompt, or use a model with a longer window"
+        raise CapacityError(f"the prompt has {len(prompt)} tokens, {max_length} are allowed", why=why, fix=fix)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,15 +17,13 @@ from torch import Tensor
 import tokenizers
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
-from seedbed.inference.offsets import Marker
-from seedbed.inference.span_decoding import TokenSpan, answers, tagged
+from seedbed.inference.span_decoding import Marker, TokenSpan, answers, tagged
 from seedbed.models.config import HeadKind
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
 from seedbed.models.task_model import TaskModel
 
-MASKS = ("[MASK]", "<mask>")
-"""Spellings of a masked token in a text, for every model."""
+MASKS = ("[MASK]", "<mask>")  # spellings of a masked token in a text, for every model
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,14 @@ class Label:
 
 
 class Predictor:
-    """Runs one model's head.
-
-    Args:
-        loaded: from ``load_any``.
-
-    Raises:
-        UsageError: the model has none of these heads.
-    """
+    """Runs one model's head. Takes a model from ``load_any``; raises UsageError where it has none of these heads."""
 
     def __init__(self, loaded: Loaded[AnyModel]) -> None:
         model = loaded.model
         if not isinstance(model, TaskModel) or model.config.head == "none":
-            raise UsageError(
-                f"model {loaded.artifact.id[:12]} has no prediction head",
-                why=f"it is {kind_of(model.config)}",
-                fix="use `seedbed run` with a model that writes, or `seedbed docs add --embedder` with an encoder",
-            )
+            what, why = f"model {loaded.artifact.id[:12]} has no prediction head", f"it is {kind_of(model.config)}"
+            fix = "use `seedbed run` with a model that writes, or `seedbed docs add --embedder` with an encoder"
+            raise UsageError(what, why=why, fix=fix)
         self.model, self.tokenizer, self.head = model, loaded.tokenizer, model.config.head
         config: Mapping[str, Any] = loaded.published.get("config", {})
         self._names = label_names(config, model.config.labels)
@@ -71,8 +61,7 @@ class Predictor:
     def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
         """Return the likeliest tokens for each mask (``MASKS``) of a text, best first.
 
-        Raises:
-            UsageError: there is no mask, or the model fills none. CapacityError: the text is too long.
+        Raises UsageError where there is no mask or the model fills none, CapacityError for a text that is too long.
         """
         self._require("mlm")
         name = self.tokenizer.names.get("mask_token")
@@ -84,20 +73,18 @@ class Predictor:
         encoding = self._marker.whole(text, special=True)
         places = [place for place, token in enumerate(encoding.ids) if token == mask]
         if not places:
-            raise UsageError(
-                "no token is masked", why=f"there is no {name} in the text", fix=f"write {name} in a place"
-            )
+            why, fix = f"there is no {name} in the text", f"write {name} in a place"
+            raise UsageError("no token is masked", why=why, fix=fix)
         found = self._forward(encoding)[places].softmax(-1)[:, : self.tokenizer.vocab_size].topk(top)
         pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
-        return [[self._guess(token, score) for token, score in zip(*pair, strict=True)] for pair in pairs]
+        text_of = partial(self.tokenizer.decode, keep_special=True)
+        return [[Guess(one, text_of([one]), score) for one, score in zip(*pair, strict=True)] for pair in pairs]
 
     def classify(self, text: str, second: str | None = None) -> list[Label]:
         """Return the classes of a text, or of two, likeliest first. A text longer than the window is cut.
 
         One class, or several that do not exclude each other, have a probability each; a regression's are its values.
-
-        Raises:
-            UsageError: the model does not classify texts.
+        Raises UsageError where the model does not classify texts.
         """
         self._require("sequence")
         (_, window), *more = self._marker.windows(text, second)
@@ -113,8 +100,7 @@ class Predictor:
     def tag(self, text: str) -> list[TokenSpan]:
         """Return parts of a text with a class, such as names; see :func:`seedbed.inference.span_decoding.tagged`.
 
-        Raises:
-            UsageError: the model does not classify tokens.
+        Raises UsageError where the model does not classify tokens.
         """
         self._require("token")
         return tagged(self._marker, self._forward, self._names, text)
@@ -124,9 +110,7 @@ class Predictor:
 
         The score is the probability of its first token times that of its last, among the text's tokens and the first
         of all, where models that were trained to say "no answer" put it. Long texts are read in overlapping windows.
-
-        Raises:
-            UsageError: the model finds no answers. CapacityError: the question alone is too long.
+        Raises UsageError where the model finds no answers, CapacityError where the question alone is too long.
         """
         self._require("span")
         return answers(self._marker, self._forward, question, text, top)
@@ -141,16 +125,10 @@ class Predictor:
         out: Tensor = self.model(ids, segments=segments)
         return out[0].float().cpu()
 
-    def _guess(self, token: int, score: float) -> Guess:
-        return Guess(token, self.tokenizer.decode([token], keep_special=True), score)
-
     def _require(self, head: HeadKind) -> None:
         if self.head != head:
-            raise UsageError(
-                "the model has no head for this task",
-                why=f"it is {kind_of(self.model.config)}",
-                fix="choose a model trained for it",
-            )
+            what, why = "the model has no head for this task", f"it is {kind_of(self.model.config)}"
+            raise UsageError(what, why=why, fix="choose a model trained for it")
 
 
 def label_names(config: Mapping[str, Any], count: int) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from seedbed.core.errors import CapacityError, SeedbedError, UsageError
+from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.inference.parameters import Sampling
 
-Finish = Literal["end", "length", "stop"]
-"""The reason that a reply ends: the model's end token, the limit or the full window, a stop string."""
+Finish = Literal["end", "length", "stop"]  # by the model's end token, the limit or the full window, a stop string
 
 
 @dataclass(frozen=True)
@@ -18,50 +16,30 @@ class Token:
     """One generated token."""
 
     id: int
-    logprob: float
-    """Natural logarithm, under the model itself: before penalties, temperature and filters."""
-    finish: Finish | None = None
-    """Set on the last token. With ``"end"`` the token is the end token itself."""
-    top: tuple[tuple[int, float], ...] = ()
-    """The most probable ids here with their log-probabilities, best first, as many as were asked for."""
-
-
-def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:
-    """Return the reason that a reply of ``length`` tokens ends with ``token``; None where it goes on."""
-    if token in end_ids:
-        return "end"
-    return "length" if length >= limit else None
+    logprob: float  # natural, under the model itself: before penalties, temperature and filters
+    finish: Finish | None = None  # set on the last token; with "end" the token is the end token itself
+    top: tuple[tuple[int, float], ...] = ()  # the most probable ids here with their log-probabilities, best first
 
 
 @dataclass(frozen=True)
 class Request:
-    """One reply that is asked for.
+    """One reply that is asked for."""
 
-    Attributes:
-        id: names it while it is running.
-        sampling: with its seed fixed.
-        salt: only requests with the same salt share cached prefixes, and salts take turns in the queue.
-        adapter: name of a LoRA adapter of the runner.
-        deadline: ``time.monotonic()`` after which it ends with an error.
-        echo: the log-probabilities of the prompt's own tokens are wanted.
-    """
-
-    id: str
+    id: str  # names it while it is running
     prompt: tuple[int, ...]
-    sampling: Sampling
-    salt: str = ""
-    adapter: str | None = None
-    deadline: float | None = None
-    echo: bool = False
+    sampling: Sampling  # with its seed fixed
+    salt: str = ""  # only requests with the same salt share cached prefixes, and salts take turns in the queue
+    adapter: str | None = None  # name of a LoRA adapter of the runner
+    deadline: float | None = None  # ``time.monotonic()`` after which it ends with an error
+    echo: bool = False  # the log-probabilities of the prompt's own tokens are wanted
 
 
 @dataclass(frozen=True)
 class Event:
     """A token of a reply, or the error that ends it.
 
-    Attributes:
-        prompt_logprobs: with the first token of a request with ``echo``; None for the prompt's first token.
-        prompt_top: the most probable tokens at each of these places, as in :class:`Token`.
+    The first one of a request with ``echo`` has the prompt's log-probabilities, None for its first token, and the most
+    probable tokens at each place where they were asked for.
     """
 
     request_id: str
@@ -84,30 +62,3 @@ class DeadlineError(SeedbedError):
 def in_use(request_id: str) -> UsageError:
     """Return the refusal of a second request with the id of one that is running."""
     return UsageError(f"request {request_id} is running", why="an id names one request", fix="take another id")
-
-
-def check_prompt(prompt: Sequence[int], vocab_size: int, max_length: int, held: str = "the model's window") -> None:
-    """Refuse a prompt that a model cannot continue.
-
-    Args:
-        held: what holds ``max_length`` positions.
-
-    Raises:
-        UsageError: it is empty, or holds an id that the model does not know.
-        CapacityError: it is longer than the window.
-    """
-    if not prompt:
-        raise UsageError("the prompt is empty", why="a model continues at least one token", fix="give some text")
-    if min(prompt) < 0 or max(prompt) >= vocab_size:
-        wrong = next(token for token in prompt if not 0 <= token < vocab_size)
-        raise UsageError(
-            f"token id {wrong} is not in the model's vocabulary",
-            why=f"the model knows ids 0 to {vocab_size - 1}; the prompt was made with another tokenizer",
-            fix="encode the prompt with the model's own tokenizer",
-        )
-    if len(prompt) > max_length:
-        raise CapacityError(
-            f"the prompt has {len(prompt)} tokens, {max_length} are allowed",
-            why=f"{held} holds {max_length} positions",
-            fix="shorten the prompt, or use a model with a longer window",
-        )

@@ -13,13 +13,14 @@ stream that others advance: the same request draws the same tokens alone or in a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seedbed.inference.parameters import Sampling
+from seedbed.inference.request import Finish
 
 _TINY = 1e-300
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -28,22 +29,17 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 def choose(
     logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling, allowed: Mask | None = None
 ) -> int:
-    """Return the id of the next token.
+    """Return the id of the next token by the model's scores, (V,), which are left unchanged.
 
-    Args:
-        logits: (V,) the model's scores, unchanged by this.
-        prompt: ids given.
-        reply: ids generated so far.
-        sampling: with its seed fixed unless it is greedy.
-        allowed: whether each token may come next; those beyond its end may not.
+    The seed is fixed unless sampling is greedy. ``allowed`` tells of each token whether it may come next; those beyond
+    its end may not.
     """
     scores = bias(penalize(logits.float(), prompt, reply, sampling), sampling.logit_bias)
     if allowed is not None:
         scores = mask(scores, allowed)
     if sampling.greedy:
         return int(scores.argmax())
-    position = len(prompt) + len(reply)
-    return draw(restrict(scores, sampling), sampling.seed or 0, position)
+    return draw(restrict(scores, sampling), sampling.seed or 0, position=len(prompt) + len(reply))
 
 
 def penalize(logits: Tensor, prompt: Sequence[int], reply: Sequence[int], sampling: Sampling) -> Tensor:
@@ -128,3 +124,10 @@ def top_logprobs(logits: Tensor, logsumexp: float, count: int) -> tuple[tuple[in
     best = logits.topk(min(count, logits.numel()))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return tuple((token, value - logsumexp) for token, value in pairs)
+
+
+def finish_of(token: int, length: int, end_ids: Collection[int], limit: int) -> Finish | None:
+    """Return the reason that a reply of ``length`` tokens ends with ``token``; None where it goes on."""
+    if token in end_ids:
+        return "end"
+    return "length" if length >= limit else None

@@ -17,43 +17,29 @@ from dataclasses import dataclass, field
 from seedbed.inference.grammar import Matcher
 from seedbed.inference.kv_blocks import BlockPool, blocks_for, chain, chain_start
 from seedbed.inference.request import Request
-from seedbed.inference.runner import BLOCK, TokenChunk, Want
+from seedbed.inference.runner import BLOCK, Runner, TokenChunk
 
-BESIDE = 128
-"""Positions of prompts in a step that also writes replies: their readers wait for the whole step."""
+BESIDE = 128  # positions of prompts in a step that also writes replies: their readers wait for the whole step
 
 
 @dataclass(eq=False)
 class Running:
-    """A request in progress: its tokens, the positions computed, the blocks it holds.
-
-    Attributes:
-        limit: tokens its reply may have.
-        ends: ids that end it.
-        plain: its tokens are the best ones and nothing else is wanted of the logits.
-        tokens: prompt and reply.
-        computed: positions whose keys and values are in the blocks.
-        slot: names it to the runner while it runs; -1 while it waits.
-        proposal: guesses at the next tokens, computed along with the newest one.
-        hashes: the chain over its full blocks, as far as it was needed.
-        published: how many of its blocks others may find.
-        echoed, echoed_top: the prompt's own log-probabilities collected so far.
-    """
+    """A request in progress: its tokens, the positions computed, the blocks it holds."""
 
     request: Request
-    limit: int
-    ends: frozenset[int]
-    plain: bool
+    limit: int  # tokens its reply may have
+    ends: frozenset[int]  # ids that end it
+    plain: bool  # its tokens are the best ones and nothing else is wanted of the logits
     matcher: Matcher | None
     arrival: int
-    tokens: list[int]
-    computed: int = 0
+    tokens: list[int]  # prompt and reply
+    computed: int = 0  # positions whose keys and values are in the blocks
     blocks: list[int] = field(default_factory=list)
-    slot: int = -1
-    proposal: list[int] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    published: int = 0
-    echoed: list[float | None] | None = None
+    slot: int = -1  # names it to the runner while it runs; -1 while it waits
+    proposal: list[int] = field(default_factory=list)  # guesses at the next tokens, computed along with the newest one
+    hashes: list[bytes] = field(default_factory=list)  # the chain over its full blocks, as far as it was needed
+    published: int = 0  # how many of its blocks others may find
+    echoed: list[float | None] | None = None  # the prompt's own log-probabilities collected so far
     echoed_top: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
 
     @property
@@ -80,23 +66,14 @@ class Running:
 class Scheduler:
     """The queue, the running sequences and their blocks.
 
-    Args:
-        exact, paged: what the runner promises.
-        max_running: sequences at once. step_tokens: rows of one step.
-        release: told each slot that a sequence leaves.
+    At most ``max_running`` sequences are computed at once, ``step_tokens`` rows a step; ``release`` is told each slot
+    that a sequence leaves.
     """
 
     def __init__(
-        self,
-        pool: BlockPool,
-        *,
-        exact: bool,
-        paged: bool,
-        max_running: int,
-        step_tokens: int,
-        release: Callable[[int], None],
+        self, runner: Runner, pool: BlockPool, max_running: int, step_tokens: int, release: Callable[[int], None]
     ) -> None:
-        self.pool, self.exact, self.paged = pool, exact, paged
+        self.pool, self.exact, self.paged = pool, runner.exact, runner.paged
         self.step_tokens, self._release = step_tokens, release
         self.running: list[Running] = []
         self.preemptions = self.prefix_hits = self.queued = self.queued_tokens = 0
@@ -169,8 +146,8 @@ class Scheduler:
 
     def _chunk(self, sequence: Running, start: int, tokens: list[int]) -> TokenChunk:
         last = start + len(tokens) >= len(sequence.tokens)
-        want: Want = "all" if sequence.echoing or sequence.proposal else "last" if last else "none"
-        return TokenChunk(tokens, start, sequence.blocks, want, sequence.slot, sequence.request.adapter)
+        wanted = len(tokens) if sequence.echoing or sequence.proposal else int(last)
+        return TokenChunk(tokens, start, sequence.blocks, wanted, sequence.slot, sequence.request.adapter)
 
     def _admit(self) -> Running | None:
         """Start the next waiting sequence, if it fits with one spare block for each running one."""

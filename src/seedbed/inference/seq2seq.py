@@ -21,9 +21,9 @@ from torch import Tensor
 
 from seedbed.core.errors import UsageError
 from seedbed.inference.beam import search, spread
-from seedbed.inference.parameters import Sampling
-from seedbed.inference.request import Token, check_prompt, finish_of
-from seedbed.inference.sampler import choose, top_logprobs
+from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.request import Token
+from seedbed.inference.sampler import choose, finish_of, top_logprobs
 from seedbed.models.encoder_decoder import EncoderDecoder
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, kind_of
@@ -35,19 +35,13 @@ _ANY_LENGTH = 2**31  # of a source without a table of positions
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of a published model for its targets; tokens as ids.
+    """The rules of a published model for its targets; tokens as ids."""
 
-    Attributes:
-        start: fed first, and no part of the target. ends: any of them ends it.
-        first, last: forced in the first place, and in the last one there is room for.
-        never: may not come.
-    """
-
-    start: int
-    ends: frozenset[int]
-    first: int | None = None
-    last: int | None = None
-    never: tuple[int, ...] = ()
+    start: int  # fed first, and no part of the target
+    ends: frozenset[int]  # any of them ends it
+    first: int | None = None  # forced in the first place
+    last: int | None = None  # forced in the last place there is room for
+    never: tuple[int, ...] = ()  # may not come
 
     def adjust(self, scores: Tensor, written: int, limit: int) -> Tensor:
         """Return scores (…, V) of a target's next token, after ``written`` of at most ``limit``, under these rules."""
@@ -59,22 +53,16 @@ class Rules:
 
 
 class Seq2Seq:
-    """Writes targets for sources with one model.
+    """Writes targets for sources with one model, from ``load_any``.
 
-    Args:
-        loaded: from ``load_any``.
-
-    Raises:
-        UsageError: the model is no encoder–decoder, or its rules name tokens that it does not have.
+    Raises UsageError for a model that is no encoder–decoder, or whose rules name tokens that it does not have.
     """
 
     def __init__(self, loaded: Loaded[AnyModel]) -> None:
         if not isinstance(loaded.model, EncoderDecoder):
-            raise UsageError(
-                f"model {loaded.artifact.id[:12]} does not write one text from another",
-                why=f"it is {kind_of(loaded.model.config)}",
-                fix="choose an encoder–decoder, such as T5, BART or Marian",
-            )
+            what, why = "does not write one text from another", f"it is {kind_of(loaded.model.config)}"
+            fix = "choose an encoder–decoder, such as T5, BART or Marian"
+            raise UsageError(f"model {loaded.artifact.id[:12]} {what}", why=why, fix=fix)
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.known = min(self.tokenizer.vocab_size, self.model.config.decoder.vocab_size)
         self.rules = rules_of(loaded.published, self.tokenizer, self.known)
@@ -86,19 +74,14 @@ class Seq2Seq:
     def stream(self, source: Sequence[int], sampling: Sampling) -> Iterator[Token]:
         """Yield a target's tokens as they are decided (with beams: all at the end).
 
-        Raises:
-            UsageError: the source is empty or holds an id that the model does not know; a grammar is asked for.
-            CapacityError: the source is longer than the model reads.
+        Raises as :func:`check_prompt`, and UsageError where a grammar is asked for.
         """
         config = self.model.config
         unlimited = config.encoder.position == "relative"
         check_prompt(source, self.known, _ANY_LENGTH if unlimited else config.encoder.max_length)
         if sampling.grammar is not None:
-            raise UsageError(
-                "an encoder–decoder follows no grammar",
-                why="grammars are for decoders here",
-                fix="leave it out, or use a decoder",
-            )
+            what, why = "an encoder–decoder follows no grammar", "grammars are for decoders here"
+            raise UsageError(what, why=why, fix="leave it out, or use a decoder")
         limit = min(sampling.max_tokens, config.decoder.max_length)
         if sampling.beams > 1:
             return iter(self._search(source, sampling, limit))
@@ -122,30 +105,20 @@ class Seq2Seq:
     def _search(self, source: Sequence[int], sampling: Sampling, limit: int) -> list[Token]:
         logits, narrow = self._begin(source, limit)
         states = spread(narrow, self.model.decoder.new_state(sampling.beams, limit), sampling.beams)
-        return search(
-            logits,
-            states,
-            self._advance,
-            self.rules.ends,
-            limit,
-            sampling.beams,
-            sampling.length_penalty,
-            known=self.known,
-            adjust=partial(self.rules.adjust, limit=limit),
-        )
+        adjust = partial(self.rules.adjust, limit=limit)
+        return search(logits, states, self._advance, self.rules.ends, limit, sampling, self.known, adjust)
 
     @torch.inference_mode()
     def _begin(self, source: Sequence[int], limit: int) -> tuple[Tensor, list[State]]:
         """Read the source. Returns the logits (1, V) of the first token, and states with room for ``limit``."""
         memory = self.model.encode(torch.tensor([list(source)], device=self._device))
-        return self._feed([self.rules.start], self.model.decoder.new_state(1, limit), memory)
+        return self._advance([self.rules.start], self.model.decoder.new_state(1, limit), memory)
 
     @torch.inference_mode()
-    def _advance(self, tokens: Sequence[int], states: list[State]) -> tuple[Tensor, list[State]]:
-        """Feed one token to each of B targets. Returns their logits (B, V), and the new states."""
-        return self._feed(tokens, states, None)
-
-    def _feed(self, tokens: Sequence[int], states: list[State], memory: Tensor | None) -> tuple[Tensor, list[State]]:
+    def _advance(
+        self, tokens: Sequence[int], states: list[State], memory: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """Feed one token to each of B targets, the first with ``memory``. Returns logits (B, V), and new states."""
         logits, states = self.model.step(torch.tensor(tokens, device=self._device)[:, None], states, memory)
         return logits[:, -1], states
 
@@ -157,10 +130,10 @@ class Seq2Seq:
 def rules_of(published: Mapping[str, Any], tokenizer: Tokenizer, known: int) -> Rules:
     """Read the rules of a model as it was published; for one of ours, start and end are the tokenizer's.
 
-    Raises:
-        UsageError: they name tokens that the model does not have.
+    Raises UsageError for rules that name tokens which the model does not have.
     """
-    stated = {**published.get("config", {}), **_given(published.get("generation", {}))}
+    given = {name: value for name, value in published.get("generation", {}).items() if value is not None}
+    stated = {**published.get("config", {}), **given}
 
     def token(*names: str) -> int | None:
         found = next((stated[name] for name in names if stated.get(name) is not None), None)
@@ -169,9 +142,7 @@ def rules_of(published: Mapping[str, Any], tokenizer: Tokenizer, known: int) -> 
     start, ends = token("decoder_start_token_id", "bos_token_id"), stated.get("eos_token_id")
     listed = ends if isinstance(ends, list) else [] if ends is None else [ends]
     words = [*(stated.get("suppress_tokens") or ()), *(stated.get("bad_words_ids") or ())]
-    single = [
-        word[0] if isinstance(word, list) else word for word in words if not isinstance(word, list) or len(word) == 1
-    ]
+    single = [word if not isinstance(word, list) else word[0] if len(word) == 1 else None for word in words]
     return Rules(
         tokenizer.bos_id if start is None else start,
         frozenset(_checked(one, known, "eos_token_id") for one in listed) or frozenset([tokenizer.end_id]),
@@ -181,15 +152,9 @@ def rules_of(published: Mapping[str, Any], tokenizer: Tokenizer, known: int) -> 
     )
 
 
-def _given(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in table.items() if value is not None}
-
-
 def _checked(token: object, known: int, name: str) -> int:
     if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < known:
-        raise UsageError(
-            f"{name} is {token!r}",
-            why=f"the model's tokenizer has ids 0 to {known - 1}",
-            fix="import the model again with the tokenizer that belongs to it",
-        )
+        why = f"the model's tokenizer has ids 0 to {known - 1}"
+        fix = "import the model again with the tokenizer that belongs to it"
+        raise UsageError(f"{name} is {token!r}", why=why, fix=fix)
     return token

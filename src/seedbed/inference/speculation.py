@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 
 from seedbed.inference.scheduler import Running
 
-MOST = 8
-"""Guesses for one sequence and step."""
-ROWS = 16
-"""Rows of decoding in one step, guesses included: with more, a step is no longer bound by reading the weights."""
+MOST = 8  # guesses for one sequence and step
+ROWS = 16  # rows of decoding in one step, guesses included: with more, a step is no longer bound by reading the weights
 _LONGEST, _SHORTEST = 4, 2  # tokens that must have occurred before
 _LONGEST_REST = 64  # steps without guesses after they kept failing
 _ITEM = array("i").itemsize
@@ -73,9 +71,7 @@ class Speculator:
 def look_up(tokens: Sequence[int], text: bytearray, width: int) -> list[int]:
     """Prompt lookup: return what followed the previous occurrence of the current suffix, at most ``width`` tokens.
 
-    Args:
-        tokens: all so far.
-        text: those seen at the last call as bytes, for a quick search; extended by this.
+    ``text`` has the tokens of the last call as bytes, for a quick search; extended by this.
     """
     text += array("i", tokens[len(text) // _ITEM :]).tobytes()
     for size in range(_LONGEST, _SHORTEST - 1, -1):

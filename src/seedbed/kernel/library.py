@@ -39,7 +39,8 @@ def library() -> ctypes.CDLL | None:
 @functools.cache
 def compiled(*defines: str) -> ctypes.CDLL | None:
     """Return the kernel built with some preprocessor definitions (``SEEDBED_PORTABLE``: no processor-specific code)."""
-    compiler = _compiler()
+    names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
+    compiler = next((path for name in names if name and (path := shutil.which(name))), None)
     if compiler is None:
         say("no C++ compiler found: generation runs on PyTorch alone, several times slower (install g++ or clang)")
         return None
@@ -51,13 +52,8 @@ def compiled(*defines: str) -> ctypes.CDLL | None:
     return None
 
 
-def _compiler() -> str | None:
-    wanted = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
-    return next((found for name in wanted if name and (found := shutil.which(name))), None)
-
-
 def _load(compiler: str, options: tuple[str, ...]) -> ctypes.CDLL | None:
-    path = _folder() / f"kernels-{_key(compiler, options)}.so"
+    path = platformdirs.user_cache_path("seedbed", ensure_exists=True) / f"kernels-{_key(compiler, options)}.so"
     if not path.exists() and not _build(compiler, options, path):
         return None
     try:
@@ -99,9 +95,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return f"{platform.machine()} {flags}"
-
-
-def _folder() -> Path:
-    folder = Path(platformdirs.user_cache_dir("seedbed"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 
 TILE = 16
-ROW = 0
-"""A group of this size: all inputs of a row share one scale."""
-_NARROWER = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
-"""Shares of the full int4 range that are tried."""
+ROW = 0  # a group of this size: all inputs of a row share one scale
+_NARROWER = (0.95, 0.9, 0.85, 0.8, 0.75)  # shares of the full int4 range that are tried besides all of it
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,13 @@ SCHEMES = {
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix of n outputs and k inputs.
+    """A matrix of n outputs and k inputs."""
 
-    Attributes:
-        data: float32 (tiles, k, 16), or uint8 (tiles, bytes).
-        scale: float16 (tiles, groups, 16); None for float32.
-        scheme: None for float32.
-    """
-
-    data: Tensor
-    scale: Tensor | None
+    data: Tensor  # float32 (tiles, k, 16), or uint8 (tiles, bytes)
+    scale: Tensor | None  # float16 (tiles, groups, 16); None for float32
     n: int
     k: int
-    scheme: Scheme | None
+    scheme: Scheme | None  # None for float32
 
     @property
     def bits(self) -> int:
@@ -130,9 +122,8 @@ def quantize_rows(x: Tensor, group: int) -> tuple[Tensor, Tensor]:
     """Quantize activations (…, k) as the kernel does: integers (…, G, g) and scales (…, G, 1), float32."""
     padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % group)).view(*x.shape[:-1], -1, group)
     largest = padded.abs().amax(-1, keepdim=True)
-    inverse = torch.where(
-        largest > 0, largest.new_tensor(127) / largest, 0
-    )  # 127 / x would be 127 times 1 / x, rounded
+    # 127 / x would be 127 times 1 / x, rounded
+    inverse = torch.where(largest > 0, largest.new_tensor(127) / largest, 0)
     return (padded * inverse).round(), largest / 127
 
 
@@ -143,19 +134,17 @@ def _quantize8(groups: Tensor) -> tuple[Tensor, Tensor]:
 
 def _quantize4(groups: Tensor) -> tuple[Tensor, Tensor]:
     extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
-    best_scale = best_quants = least = None
-    for share in _NARROWER:
+
+    def tried(share: float) -> tuple[Tensor, Tensor, Tensor]:
         scale = (extreme * (share / -8)).half()
         quants = _rounded(groups, scale, -8, 7)
-        error = (quants * scale.float()[..., None] - groups).square_().sum(-1)
-        if best_scale is None or best_quants is None or least is None:
-            best_scale, best_quants, least = scale, quants, error
-            continue
+        return scale, quants, (quants * scale.float()[..., None] - groups).square_().sum(-1)
+
+    best_scale, best_quants, least = tried(1.0)
+    for scale, quants, error in map(tried, _NARROWER):
         better = error < least
         best_scale, least = torch.where(better, scale, best_scale), torch.where(better, error, least)
         best_quants = torch.where(better[..., None], quants, best_quants)
-    assert best_scale is not None
-    assert best_quants is not None
     return best_scale, best_quants
 
 

@@ -18,12 +18,9 @@ from torch import Tensor
 from seedbed.kernel.library import library
 from seedbed.kernel.packed import TILE, Packed
 
-VECTORS = 8
-"""Query vectors that share a pass over keys and values: rows of scores a thread needs."""
-PAGE = 64
-"""Positions of a cache page."""
-PART, ROWS = 512, 510
-"""Inputs of a part of the weights, and rows whose sums wait between parts."""
+VECTORS = 8  # query vectors that share a pass over keys and values: rows of scores a thread needs
+PAGE = 64  # positions of a cache page
+PART, ROWS = 512, 510  # inputs of a part of the weights, and rows whose sums wait between parts
 
 
 class Kind(IntEnum):
@@ -38,8 +35,7 @@ class Flag(IntFlag):
     NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE = 1, 2, 4, 8, 16, 32
 
 
-ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")
-"""In the order of ``enum Activation``."""
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")  # as ``enum Activation``
 
 
 def _fields(integers: str, floats: str = "", pointers: str = "") -> list[tuple[str, Any]]:
@@ -90,11 +86,10 @@ class BatchStruct(ctypes.Structure):
 
 @dataclass
 class Program:
-    """A list of operations. ``kept`` and ``structs`` hold the tensors and structures that they point into."""
+    """A list of operations. ``kept`` holds the tensors and structures that they point into."""
 
     operations: list[Op] = field(default_factory=list)
-    kept: list[Tensor] = field(default_factory=list)
-    structs: list[Any] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
     compiled: Any = None
 
     def add(self, kind: Kind, flags: int = 0, **fields: Any) -> Op:
@@ -108,10 +103,6 @@ class Program:
     def add_linear(self, packed: Packed, flags: int = 0, **fields: Any) -> Op:
         """Append ``target = source W^T + bias``."""
         return self.add(Kind.LINEAR, flags, n=packed.n, k=packed.k, **self.matrix(packed), **fields)
-
-    def add_adapters(self, structs: ctypes.Array[AdapterStruct], **fields: Any) -> Op:
-        """Append low-rank additions to the linear layer before."""
-        return self.add(Kind.ADAPT, adapters=self.structure(structs), **fields)
 
     def matrix(self, packed: Packed) -> dict[str, Any]:
         """Return the fields of an operation that describe a packed matrix."""
@@ -127,7 +118,7 @@ class Program:
 
     def structure(self, struct: ctypes.Array[Any] | ctypes.Structure) -> int:
         """Return the address of a structure that lives as long as the program."""
-        self.structs.append(struct)
+        self.kept.append(struct)
         return ctypes.addressof(struct)
 
     def run(self, batch: BatchStruct) -> None:
@@ -140,43 +131,28 @@ class Program:
         kernel.seedbed_run(self.compiled, len(self.operations), ctypes.byref(batch))
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """Working memory of a batch: quantized activations, and scores and unpacked tiles a thread."""
+def give_scratch(batch: BatchStruct, matrices: Sequence[Packed], rows: int, score_floats: int) -> tuple[Tensor, ...]:
+    """Allocate a batch's working memory for up to ``rows`` rows through these matrices, and point the batch at it.
 
-    quants: Tensor
-    scales: Tensor
-    sums: Tensor
-    threads: Tensor
-
-    def into(self, batch: BatchStruct, score_floats: int) -> None:
-        """Point a batch at it."""
-        batch.quants, batch.scales, batch.sums = (t.data_ptr() for t in (self.quants, self.scales, self.sums))
-        batch.scratch, batch.scratch_floats = self.threads.data_ptr(), self.threads.shape[1]
-        batch.score_floats, batch.threads = score_floats, self.threads.shape[0]
-
-
-def scratch(matrices: Sequence[Packed], rows: int, score_floats: int) -> Scratch:
-    """Allocate memory for up to ``rows`` rows through these matrices."""
+    Returns the memory, to be kept as long as the batch: quantized activations, and scores and unpacked tiles a thread.
+    """
     quantized = [packed for packed in matrices if packed.scheme is not None]
     groups = max((-(-packed.k // packed.group) for packed in quantized), default=0)
     width = max((-(-packed.k // packed.group) * packed.group for packed in quantized), default=0)
     floats = max((packed.k for packed in matrices if packed.scheme is None), default=0)
     widest = max((packed.group for packed in quantized), default=0)
     sums = 2 * TILE * (ROWS + max(PART, widest) // 4)  # of all rows, and a part of two int4 tiles as int8
-    return Scratch(
-        torch.empty(max(rows * width, 4 * rows * floats), dtype=torch.int8),
-        torch.empty(rows * groups),
-        torch.empty(rows * groups, dtype=torch.int32),
-        torch.empty(torch.get_num_threads(), max(score_floats, sums)),
-    )
+    quants = torch.empty(max(rows * width, 4 * rows * floats), dtype=torch.int8)
+    scales, totals = torch.empty(rows * groups), torch.empty(rows * groups, dtype=torch.int32)
+    threads = torch.empty(torch.get_num_threads(), max(score_floats, sums))
+    batch.quants, batch.scales, batch.sums = quants.data_ptr(), scales.data_ptr(), totals.data_ptr()
+    batch.scratch, batch.threads, batch.scratch_floats = threads.data_ptr(), *threads.shape
+    batch.score_floats = score_floats
+    return quants, scales, totals, threads
 
 
 def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
-    """Compute ``x W^T + bias`` with the kernel, (…, k) → (…, n); None where it cannot.
-
-    It needs a compiled kernel, and float32 on a CPU.
-    """
+    """Compute ``x W^T + bias``, (…, k) → (…, n), with a compiled kernel in float32 on a CPU; None elsewhere."""
     if library() is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
     rows = x.reshape(-1, packed.k).contiguous()
@@ -184,7 +160,7 @@ def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
     program = Program()
     program.add_linear(packed, source=rows, target=y, in_stride=packed.k, out_stride=packed.n, bias=bias)
     batch = BatchStruct(rows=rows.shape[0])
-    memory = scratch([packed], rows.shape[0], 0)
-    memory.into(batch, 0)
+    memory = give_scratch(batch, [packed], rows.shape[0], 0)
     program.run(batch)
+    del memory
     return y.view(*x.shape[:-1], packed.n)

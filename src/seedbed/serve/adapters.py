@@ -6,18 +6,13 @@ of, and adds to linear layers of the blocks alone. Requests with different adapt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.formats.peft_format import read_adapter
 from seedbed.inference.encoding import embeds
-from seedbed.inference.engine import Stats
-from seedbed.inference.engine_client import Deliver, EngineThread
-from seedbed.inference.request import Request
 from seedbed.models.store import read_config, read_description
 from seedbed.nn.lora import Adapter, LowRank
 from seedbed.transform.adapters import to_ours
@@ -31,39 +26,11 @@ class ServedAdapter:
     parts: Mapping[str, LowRank]
 
 
-class AdapterEngine(EngineThread):
-    """A model's engine as the requests for one adapter see it: the same thread, the same batches."""
-
-    def __init__(self, shared: EngineThread, adapter: str) -> None:  # no thread of its own
-        self._shared, self._adapter = shared, adapter
-
-    def submit(self, request: Request, deliver: Deliver) -> None:
-        """Queue a request with the adapter; see :meth:`EngineThread.submit`."""
-        self._shared.submit(replace(request, adapter=self._adapter), deliver)
-
-    def cancel(self, request_id: str) -> None:
-        """End a request without further events."""
-        self._shared.cancel(request_id)
-
-    def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Refuse: hidden states are computed by the base model alone."""
-        why = f"{self._adapter} is an adapter, and vectors are made without it"
-        raise UsageError("an adapter makes no vectors", why=why, fix="name its base model")
-
-    def stats(self) -> Stats:
-        """Return the state of the engine, all adapters together."""
-        return self._shared.stats()
-
-    def close(self) -> None:
-        """Leave the engine to its base model."""
-
-
 def read_adapters(library: Library, base: str, references: Mapping[str, str]) -> dict[str, ServedAdapter]:
     """Read adapters of the model ``base``, given by the name they are served under and that of their artifact.
 
-    Raises:
-        NotFoundError, CorruptError: an artifact is not there, is no adapter or cannot be read.
-        UsageError: one belongs to another model or changes more than linear layers, or a name is taken.
+    Raises NotFoundError or CorruptError for an artifact that is not there, is no adapter or cannot be read, UsageError
+    for one of another model or that changes more than linear layers, and for a name that is taken.
     """
     model = library.get(base, "model")
     if base in references:
@@ -81,17 +48,13 @@ def _read(library: Library, base: str, model: Artifact, reference: str) -> Serve
     if not bases & set(artifact.manifest.parents):
         own = [one for one in library.parents(artifact) if one.kind == "model"]
         names = [name for one in own for name in library.names_of(one) or [one.id[:12]]]
-        raise UsageError(
-            f"the adapter {reference} does not belong to {base}",
-            why=f"it was trained on {' or '.join(names) or 'another model'}",
-            fix=f"serve {' or '.join(names) or 'that model'} with it, or name an adapter of {base}",
-        )
+        why = f"it was trained on {' or '.join(names) or 'another model'}"
+        fix = f"serve {' or '.join(names) or 'that model'} with it, or name an adapter of {base}"
+        raise UsageError(f"the adapter {reference} does not belong to {base}", why=why, fix=fix)
     parts = read_adapter(artifact.path)
     to_ours(Adapter(parts, {}), read_config(description["model"]), None)  # layers and sizes fit
     if outside := [path for path in parts if not path.startswith("blocks.")]:
-        raise UsageError(
-            f"the adapter {reference} cannot be served",
-            why=f"it adds to {outside[0]}, and only layers of the blocks can change from request to request",
-            fix=f"merge it into the model: `seedbed merge {base} --adapter {artifact.path}`",
-        )
+        why = f"it adds to {outside[0]}, and only layers of the blocks can change from request to request"
+        fix = f"merge it into the model: `seedbed merge {base} --adapter {artifact.path}`"
+        raise UsageError(f"the adapter {reference} cannot be served", why=why, fix=fix)
     return ServedAdapter(artifact, parts)

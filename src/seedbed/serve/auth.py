@@ -24,11 +24,7 @@ class Keys:
         self._session: list[str] = []
 
     def create(self, name: str) -> str:
-        """Make a key and keep its hash. Returns the key, which cannot be had again.
-
-        Raises:
-            UsageError: the name is taken, or is no name.
-        """
+        """Make a key and keep its hash. Returns the key, which cannot be had again. Raises UsageError for the name."""
         entries = self.entries()
         if any(entry["name"] == check_name(name) for entry in entries):
             raise UsageError(f"there is a key {name!r}", why="names are unique", fix="choose another, or remove it")

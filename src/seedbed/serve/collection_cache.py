@@ -17,11 +17,7 @@ class CollectionCache:
         self._open: dict[str, tuple[int, Collection]] = {}
 
     def open(self, name: str) -> Collection:
-        """The collection of that name, which stays the cache's.
-
-        Raises:
-            NotFoundError: there is none (any more). UsageError: it cannot be a name.
-        """
+        """The collection of that name, which stays the cache's. Raises NotFoundError, or UsageError for no name."""
         with self._lock:
             known, collection = self._open.get(name, (0, None))
             if collection is None or _file(self._library, name) != known:  # it was removed, and perhaps made again

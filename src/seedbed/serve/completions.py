@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from seedbed.chat.messages import Usage
 from seedbed.chat.reply_builder import ReplyBuilder
+from seedbed.serve.bodies import CompletionRequest, Prompts
 from seedbed.serve.context import Here, Job, provenance, stream
 from seedbed.serve.errors import refuse
-from seedbed.serve.schemas.bodies import CompletionRequest, Prompts
 from seedbed.serve.to_wire import CompletionWriter, Table, head_of, sse
 
 router = APIRouter()

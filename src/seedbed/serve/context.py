@@ -1,11 +1,14 @@
-"""The state of a server and of one request, and the bridge from the engine's thread to the event loop."""
+"""The state of a server and of one request, its counters, and the bridge from the engine's thread to the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +24,7 @@ from seedbed.chat.messages import Delta
 from seedbed.chat.rendering import PromptEncoder
 from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.core.errors import SeedbedError
+from seedbed.inference.engine import Stats
 from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Token
@@ -28,13 +32,47 @@ from seedbed.serve.auth import Keys
 from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.from_wire import ReplyTask
-from seedbed.serve.metrics import Metrics
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
 from seedbed.serve.to_wire import sse
 
 ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
+_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_FIRST = "seedbed_time_to_first_token_seconds"
+
+
+class Metrics:
+    """Counters of a server, for Prometheus; only its event loop changes them.
+
+    Labels come from our own routes and models, so their number is bounded.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.prompt_tokens = self.generated_tokens = self.slow_readers = self.disconnects = self.in_flight = 0
+        self._first, self._first_sum = [0] * (len(_BUCKETS) + 1), 0.0
+
+    def first_token(self, seconds: float) -> None:
+        """Count one reply that began after so many seconds."""
+        self._first[bisect_left(_BUCKETS, seconds)] += 1
+        self._first_sum += seconds
+
+    def text(self, engines: Mapping[str, Stats]) -> str:
+        """Everything, with the state of each loaded model's engine."""
+        return "\n".join([*self._own(), *_engines(engines)]) + "\n"
+
+    def _own(self) -> Iterator[str]:
+        yield "# TYPE seedbed_requests_total counter"
+        for (path, status), count in sorted(self.requests.items()):
+            yield f'seedbed_requests_total{{path="{path}",status="{status}"}} {count}'
+        for name in ("prompt_tokens", "generated_tokens", "slow_readers", "disconnects"):
+            yield f"# TYPE seedbed_{name}_total counter\nseedbed_{name}_total {getattr(self, name)}"
+        yield f"# TYPE seedbed_requests_in_flight gauge\nseedbed_requests_in_flight {self.in_flight}"
+        yield f"# TYPE {_FIRST} histogram"
+        for place, limit in enumerate((*map(str, _BUCKETS), "+Inf"), 1):
+            yield f'{_FIRST}_bucket{{le="{limit}"}} {sum(self._first[:place])}'
+        yield f"{_FIRST}_sum {self._first_sum:.6f}\n{_FIRST}_count {sum(self._first)}"
 
 
 @dataclass
@@ -49,8 +87,7 @@ class Server:
     metrics: Metrics = field(default_factory=Metrics)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False
-    running: dict[tuple[str, str], Any] = field(default_factory=dict)
-    """Responses that are being written, by owner and id."""
+    running: dict[tuple[str, str], Any] = field(default_factory=dict)  # responses being written, by owner and id
 
 
 @dataclass
@@ -76,10 +113,8 @@ class RequestContext:
     async def answer(self, served: Served, task: ReplyTask) -> Job:
         """Ask for the replies to a conversation; they end with the request."""
         prompt = await asyncio.to_thread(_encode, PromptEncoder(served.tokenizer, served.window, task.toolbox), task)
-        builders = [
-            ReplyBuilder(served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs, len(prompt))
-            for _ in range(task.replies)
-        ]
+        make = partial(ReplyBuilder, served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs)
+        builders = [make(len(prompt)) for _ in range(task.replies)]
         return await self.start(served, task.salt, [prompt], task.sampling, builders)
 
     async def start(
@@ -92,7 +127,7 @@ class RequestContext:
         echo: bool = False,
     ) -> Job:
         """Ask for replies, equally many to each prompt, with the seeds that follow each other."""
-        client = EngineClient(served.engine, salt=salt, seconds=self.server.settings.request_seconds)
+        client = served.client(salt, self.server.settings.request_seconds)
         job, n = Job(self.server, client), len(builders) // len(prompts)
         self.stack.callback(client.end, ENDED)
         for index, builder in enumerate(builders):
@@ -123,8 +158,7 @@ class Job:
     async def deltas(self) -> AsyncIterator[tuple[int, Delta, Event]]:
         """Yield parts of all replies as they are written, each with the number of its reply and its event.
 
-        Raises:
-            SeedbedError: a reply failed; the others end with it.
+        Raises the error of a reply that failed; the others end with it.
         """
         while self._open:
             event = await self._events.get()
@@ -158,6 +192,14 @@ class Job:
             self._server.metrics.slow_readers += 1
             why = f"{self._events.qsize()} tokens were waiting for it"
             self.client.end(ApiError(408, "the reader is too slow", why=why, fix="read faster", code="slow_reader"))
+
+
+def _engines(engines: Mapping[str, Stats]) -> Iterator[str]:
+    yield f"# TYPE seedbed_models_loaded gauge\nseedbed_models_loaded {len(engines)}"
+    for name in (one.name for one in dataclasses.fields(Stats)):
+        yield f"# TYPE seedbed_engine_{name} gauge"
+        for model, stats in engines.items():
+            yield f'seedbed_engine_{name}{{model="{model}"}} {getattr(stats, name)}'
 
 
 def _encode(prompts: PromptEncoder, task: ReplyTask) -> list[int]:

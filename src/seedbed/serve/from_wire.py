@@ -10,40 +10,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.chat.messages import Message, Role, TextPart, Tool, ToolCall
+from seedbed.chat.messages import Message, TextPart, Tool, ToolCall
 from seedbed.chat.rendering import Toolbox, reply_grammar
 from seedbed.inference.parameters import Grammar, Sampling
-from seedbed.serve.errors import refuse
-from seedbed.serve.schemas.bodies import (
+from seedbed.serve.bodies import (
     ChatMessage,
     ChatRequest,
-    Content,
-    FlatNamedTool,
     Function,
+    FunctionName,
     JsonFormat,
     NamedTool,
     ResponseRequest,
 )
+from seedbed.serve.errors import refuse
 
 
 @dataclass(frozen=True)
 class ReplyTask:
-    """One conversation to answer.
-
-    Attributes:
-        sampling: with its seed fixed; the further replies' seeds follow it.
-        replies: the number of replies wanted.
-        salt: only requests with the same salt share cached prefixes.
-        truncates: leave out the oldest turns until prompt and reply fit.
-    """
+    """One conversation to answer."""
 
     messages: Sequence[Message]
     toolbox: Toolbox | None
-    sampling: Sampling
-    salt: str
+    sampling: Sampling  # with its seed fixed; the further replies' seeds follow it
+    salt: str  # only requests with the same salt share cached prefixes
     replies: int = 1
     wants_logprobs: bool = False
-    truncates: bool = False
+    truncates: bool = False  # leave out the oldest turns until prompt and reply fit
 
 
 def chat_task(body: ChatRequest, owner: str, window: int) -> ReplyTask:
@@ -80,11 +72,14 @@ def chat_limit(body: ChatRequest) -> int | None:
 
 def messages_of(given: Sequence[ChatMessage]) -> list[Message]:
     """Read messages; a speaker's name is written before the content. Raises ApiError for one that says nothing."""
+    found = []
     for place, message in enumerate(given):
         if message.content is None and not message.tool_calls:
             where = f"messages.{place}"
             raise refuse(f"{where} has no content", why="a message says something", fix="give some", param=where)
-    return [_message(message) for message in given]
+        read, name = Message.from_wire(message.model_dump()), [TextPart(f"{message.name}: ")] if message.name else []
+        found.append(Message(read.role, [*name, *read.content], read.tool_calls, read.tool_call_id))
+    return found
 
 
 def question_of(body: ChatRequest) -> str:
@@ -99,45 +94,33 @@ def question_of(body: ChatRequest) -> str:
     if given := [name for name, value in wrong.items() if value]:
         why = "a chain's prompts and answers have forms of their own"
         raise refuse(f"documents and {given[0]} at once", why=why, fix=f"leave out {given[0]}", param=given[0])
-    last, question = body.messages[-1], Message("user", _parts(body.messages[-1].content)).text
+    last, question = body.messages[-1], Message.from_wire(body.messages[-1].model_dump()).text
     if last.role != "user" or not question.strip():
         why = "the last message is the question"
         raise refuse("there is no question", why=why, fix="end with a message of the user", param="messages")
     return question
 
 
-def _message(given: ChatMessage) -> Message:
-    name = [TextPart(f"{given.name}: ")] if given.name else []
-    calls = (ToolCall(call.id, call.function.name, call.function.arguments) for call in given.tool_calls)
-    role: Role = "system" if given.role == "developer" else given.role
-    return Message(role, [*name, *_parts(given.content)], calls, given.tool_call_id)
-
-
-def _parts(content: Content | None) -> list[TextPart]:
-    return [TextPart(part.text) for part in content] if isinstance(content, list) else [TextPart(content or "")]
-
-
 def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:
     """Read items of responses; calls belong to the assistant's message before them."""
     found: list[Message] = []
     for item in items:
-        content = item.get("content", item.get("output", ""))
-        parts = content if isinstance(content, str) else [TextPart(part["text"]) for part in content]
-        if item["type"] == "message":
-            found.append(Message("system" if item["role"] == "developer" else item["role"], parts))
-        elif item["type"] == "function_call_output":
-            found.append(Message("tool", parts, tool_call_id=item["call_id"]))
-        else:
+        if item["type"] == "function_call":
             call = ToolCall(item["call_id"], item["name"], item["arguments"])
             before = found.pop() if found and found[-1].role == "assistant" else Message("assistant", "")
             found.append(Message("assistant", before.content, (*before.tool_calls, call)))
+        elif item["type"] == "function_call_output":
+            wire = {"role": "tool", "content": item["output"], "tool_call_id": item["call_id"]}
+            found.append(Message.from_wire(wire))
+        else:
+            found.append(Message.from_wire({"role": item["role"], "content": item["content"]}))
     return found
 
 
 def _toolbox(functions: Sequence[Function], body: ChatRequest | ResponseRequest) -> Toolbox | None:
-    choice = body.tool_choice
+    choice = body.tool_choice.function if isinstance(body.tool_choice, NamedTool) else body.tool_choice
     tools = [Tool(one.name, one.description, one.parameters) for one in functions]
-    named = choice.name if isinstance(choice, (NamedTool, FlatNamedTool)) else choice
+    named = choice.name if isinstance(choice, FunctionName) else choice
     return Toolbox.of(tools, named, body.parallel_tool_calls)
 
 

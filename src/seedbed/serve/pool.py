@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.encoding import Encoder, embeds
-from seedbed.inference.engine import Engine, EngineLimits, Stats
-from seedbed.inference.engine_client import EngineThread, end_ids
+from seedbed.inference.engine import Engine, Stats
+from seedbed.inference.engine_client import EngineClient, EngineThread, end_ids
 from seedbed.inference.grammar import GrammarCompiler
-from seedbed.inference.request import check_prompt
+from seedbed.inference.parameters import check_prompt
 from seedbed.inference.runners.making import make_runner
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
-from seedbed.serve.adapters import AdapterEngine, ServedAdapter, read_adapters
+from seedbed.serve.adapters import ServedAdapter, read_adapters
 from seedbed.serve.errors import ApiError
 from seedbed.serve.settings import ServeSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -30,10 +30,13 @@ from seedbed.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Ready:
-    """A model that is ready."""
+    """A model that is ready, alone or with an adapter."""
 
     name: str
     loaded: Loaded[AnyModel]
+    window: int  # positions it has room for
+    size: int  # numbers in a vector
+    adapter: Artifact | None = field(default=None, kw_only=True)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -43,42 +46,26 @@ class Ready:
     @property
     def fingerprint(self) -> str:
         """Identify everything but the request that a reply depends on: weights, tokenizer, quantization, adapter."""
-        parts = (self.loaded.artifact.id[:12], self.tokenizer.hash[:12], self.loaded.quantization or "none")
-        return "-".join(("sb", *parts))
+        parts = ["sb", self.loaded.artifact.id[:12], self.tokenizer.hash[:12], self.loaded.quantization or "none"]
+        return "-".join([*parts, *([self.adapter.id[:12]] if self.adapter else [])])
 
     @property
     def origin(self) -> str:
         """The full ids of model, tokenizer and adapter."""
-        return f"model={self.loaded.artifact.id}; tokenizer={self.tokenizer.hash}"
+        adapter = f"; adapter={self.adapter.id}" if self.adapter else ""
+        return f"model={self.loaded.artifact.id}; tokenizer={self.tokenizer.hash}{adapter}"
 
 
 @dataclass(frozen=True)
 class Served(Ready):
-    """A decoder that answers, alone or with an adapter."""
+    """A decoder that answers."""
 
     loaded: LoadedModel
     engine: EngineThread
-    adapter: Artifact | None = None
 
-    @property
-    def fingerprint(self) -> str:
-        """See :attr:`Ready.fingerprint`."""
-        return super().fingerprint + (f"-{self.adapter.id[:12]}" if self.adapter else "")
-
-    @property
-    def origin(self) -> str:
-        """See :attr:`Ready.origin`."""
-        return super().origin + (f"; adapter={self.adapter.id}" if self.adapter else "")
-
-    @property
-    def window(self) -> int:
-        """Positions of prompt and reply."""
-        return self.loaded.model.config.max_length
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector."""
-        return self.loaded.model.config.d_model
+    def client(self, salt: str = "", seconds: float | None = None) -> EngineClient:
+        """Return a client of its engine, for one request."""
+        return EngineClient(self.engine, salt=salt, seconds=seconds, adapter=self.name if self.adapter else None)
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
         """Return the ids of a text; ``around``: with the special tokens before a text."""
@@ -86,7 +73,7 @@ class Served(Ready):
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the mean (D,) of a text's last hidden states; waits for it."""
-        return np.asarray(self.engine.embed(ids).float().cpu(), np.float32)
+        return np.asarray(self.client().embed(ids).float().cpu(), np.float32)
 
     def close(self) -> None:
         """Stop its engine."""
@@ -99,16 +86,6 @@ class ServedEncoder(Ready):
 
     encoder: Encoder
     _lock: Lock = field(default_factory=Lock)
-
-    @property
-    def window(self) -> int:
-        """Positions of a text."""
-        return self.encoder.window
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector."""
-        return self.encoder.size
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
         """Return the ids of a text; ``around``: with the special tokens around a text."""
@@ -135,13 +112,9 @@ class _Slot:
 
 
 class ModelPool:
-    """Serves the models of a library, or only those named.
+    """Serves the models of a library, or only those named; ``adapters``, by the name they are served under, beside one.
 
-    Args:
-        adapters: artifacts by the name they are served under; all belong to the one model that is named.
-
-    Raises:
-        UsageError: adapters without exactly one model, or of another one; more as :func:`read_adapters`.
+    Raises UsageError for adapters without exactly one model, or of another one; more as :func:`read_adapters`.
     """
 
     def __init__(
@@ -192,18 +165,14 @@ class ModelPool:
         if adapter and self._base:
             artifact = self._base
         if (entry := self._entries.get(artifact.id)) is None:
-            size = (
-                artifact.size + self._settings.cache_bytes + sum(one.artifact.size for one in self._adapters.values())
-            )
+            beside = sum(one.artifact.size for one in self._adapters.values())
+            size = artifact.size + self._settings.cache_bytes + beside
             entry = _Slot(size, asyncio.create_task(self._load(model, artifact, size)))
             self._entries[artifact.id] = entry
         entry.users += 1
         try:
             found = await asyncio.shield(entry.task)  # who waits may leave; the others still want it
-            if adapter and isinstance(found, Served):
-                engine = AdapterEngine(found.engine, name)
-                found = replace(found, name=name, engine=engine, adapter=adapter.artifact)
-            yield found
+            yield replace(found, name=name, adapter=adapter.artifact) if adapter else found
         finally:
             entry.users, entry.used = entry.users - 1, next(self._clock)
             if entry.task.done() and entry.task.exception() and self._entries.get(artifact.id) is entry:
@@ -231,12 +200,12 @@ class ModelPool:
 
     def _open(self, name: str, artifact: Artifact) -> Served | ServedEncoder:
         if embeds(read_config(read_description(artifact)["model"])):
-            encoder = load_any(artifact)
-            return ServedEncoder(name, encoder, Encoder(encoder))
+            encoder = Encoder(load_any(artifact))
+            return ServedEncoder(name, encoder.loaded, encoder.window, encoder.size, encoder)
         loaded = load_model(artifact)
-        limits = EngineLimits(cache_bytes=self._settings.cache_bytes)
         adapters = {one: adapter.parts for one, adapter in self._adapters.items() if artifact == self._base}
-        runner = make_runner(loaded, cache_bytes=limits.cache_bytes, adapters=adapters, together=True)
+        runner = make_runner(loaded, cache_bytes=self._settings.cache_bytes, adapters=adapters, together=True)
         grammars = GrammarCompiler(loaded.tokenizer)
-        engine = Engine(runner, end_ids(loaded.tokenizer), limits=limits, grammars=grammars)
-        return Served(name, loaded, EngineThread(engine))
+        engine = Engine(runner, end_ids(loaded.tokenizer), grammars=grammars)
+        config = loaded.model.config
+        return Served(name, loaded, config.max_length, config.d_model, EngineThread(engine))

@@ -1,4 +1,4 @@
-"""The server process: uvicorn with a time limit for headers, and a graceful end.
+"""The application (routes, the page's files, the gate around them) and its process: uvicorn, and a graceful end.
 
 When told to stop it first answers what is running, and everything new with 503, so that a load balancer can take it
 out; a second signal, or the end of ``drain_seconds``, ends what is left.
@@ -7,16 +7,24 @@ out; a second signal, or the end of ``drain_seconds``, ends what is left.
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from seedbed.serve.app import create_app
+from seedbed.core.version import __version__
+from seedbed.serve import chat, completions, errors, responses, routes
 from seedbed.serve.context import Server
+from seedbed.serve.middleware import Gate
 
 
 async def run(server: Server, listening: socket.socket, models: Sequence[str], ready: Callable[[], None]) -> None:
@@ -92,3 +100,29 @@ class GuardedProtocol(H11Protocol):
             self._due.cancel()
         seconds = self.config.app.server.settings.header_seconds  # type: ignore[union-attr]
         self._due = self.loop.call_later(seconds, self.timeout_keep_alive_handler) if wanted else None
+
+
+def create_app(server: Server) -> Gate:
+    """An ASGI application over a server's state; its models and collections are closed when it shuts down."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await server.pool.close()
+        server.collections.close()
+
+    off: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    app = FastAPI(title="seedbed", version=__version__, lifespan=lifespan, **off)
+    errors.install(app)
+    for module in (chat, completions, responses, routes):
+        app.include_router(module.router)
+    pages = {path.name: path.read_bytes() for path in (files("seedbed.serve") / "page").iterdir() if path.is_file()}
+    for name, content in pages.items():
+        path = "/" if name == "index.html" else f"/{name}"
+        app.add_api_route(path, _sender(name, content), methods=["GET", "HEAD"], include_in_schema=False)
+    return Gate(app, server, {"/", *(f"/{name}" for name in pages)})
+
+
+def _sender(name: str, content: bytes) -> Callable[[], Response]:
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return lambda: Response(content, media_type=kind)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
 from seedbed.core.errors import SeedbedError
+from seedbed.serve.bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.from_wire import response_task
 from seedbed.serve.response_store import StoredResponse
-from seedbed.serve.schemas.bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.to_wire import ResponseWriter, Table, response_record
 
 router = APIRouter()
@@ -32,15 +31,15 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
     served = await context.model(body.model)
     task = response_task(body, items, context.owner, served.window)
     job = await context.answer(served, task)
-    writing = _Writing(job, ResponseWriter(response_record(body), job.replies[0]), items)
-    lines, headers = _write(writing, context), provenance(served, task.sampling)
+    writer = ResponseWriter(response_record(body), job.replies[0])
+    lines, headers = _write(job, writer, items, context), provenance(served, task.sampling)
     if body.stream:
         return stream(lines, headers)
     async for _ in lines:
         pass
-    if writing.error and writing.record["status"] == "failed":
-        raise writing.error
-    return JSONResponse(writing.record, headers=headers)
+    if writer.failure and writer.record["status"] == "failed":
+        raise writer.failure
+    return JSONResponse(writer.record, headers=headers)
 
 
 @router.get("/v1/responses/{identity}")
@@ -78,9 +77,10 @@ async def cancel_response(identity: str, context: Here) -> Response:
     if writing is None:
         stored = await _stored(identity, context)
         raise refuse(f"{identity} is {stored.body['status']}", why="it is not being written", fix="nothing is needed")
-    writing.job.client.end(ApiError(409, "cancelled", why="its owner asked for it", fix="ask again", code="cancelled"))
-    await writing.done.wait()
-    return JSONResponse(writing.record)
+    job, writer, done = writing
+    job.client.end(ApiError(409, "cancelled", why="its owner asked for it", fix="ask again", code="cancelled"))
+    await done.wait()
+    return JSONResponse(writer.record)
 
 
 async def _stored(identity: str, context: RequestContext, param: str | None = None) -> StoredResponse:
@@ -115,37 +115,22 @@ def _items(body: ResponseRequest) -> list[Table]:
     return [{"id": f"item_{secrets.token_hex(12)}", **item} for item in given]
 
 
-@dataclass
-class _Writing:
-    """A response that is being written: ``items`` are its whole input."""
-
-    job: Job
-    writer: ResponseWriter
-    items: list[Table]
-    error: SeedbedError | None = None
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def record(self) -> Table:
-        """The response."""
-        return self.writer.record
-
-
-async def _write(writing: _Writing, context: RequestContext) -> AsyncIterator[str]:
-    """Yield the events of a response, which is stored before the last of them."""
-    record, writer, mine = writing.record, writing.writer, (context.owner, writing.record["id"])
-    context.server.running[mine] = writing
+async def _write(job: Job, writer: ResponseWriter, items: list[Table], context: RequestContext) -> AsyncIterator[str]:
+    """Yield the events of a response to ``items``, which is stored before the last of them."""
+    record, done = writer.record, asyncio.Event()
+    mine = context.owner, record["id"]
+    context.server.running[mine] = job, writer, done
     context.stack.callback(context.server.running.pop, mine, None)
-    context.stack.callback(writing.done.set)
+    context.stack.callback(done.set)
     yield writer.event("created", response=record)
     yield writer.event("in_progress", response=record)
     status = "completed"
     try:
-        async for _, delta, _ in writing.job.deltas():
+        async for _, delta, _ in job.deltas():
             for line in writer.add(delta):
                 yield line
     except SeedbedError as error:
-        writing.error = error
+        writer.failure = error
         status = "cancelled" if isinstance(error, ApiError) and error.code == "cancelled" else "failed"
         record["error"] = {"code": "server_error", "message": error_body(error)[1]["error"]["message"]}
     else:
@@ -154,5 +139,5 @@ async def _write(writing: _Writing, context: RequestContext) -> AsyncIterator[st
     for line in writer.end(status):
         yield line
     if record["store"]:
-        await asyncio.to_thread(context.server.store.put, context.owner, StoredResponse(record, writing.items))
-    yield writer.event("failed" if writing.error else status, response=record)
+        await asyncio.to_thread(context.server.store.put, context.owner, StoredResponse(record, items))
+    yield writer.event("failed" if writer.failure else status, response=record)

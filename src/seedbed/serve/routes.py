@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seedbed.chat.rendering import PromptEncoder
 from seedbed.core.artifacts import Artifact
+from seedbed.serve.bodies import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
 from seedbed.serve.completions import encode_prompts
 from seedbed.serve.context import Here, provenance
 from seedbed.serve.errors import refuse
 from seedbed.serve.from_wire import messages_of
-from seedbed.serve.schemas.bodies import DetokenizeRequest, EmbeddingRequest, TokenizeRequest
 
 router = APIRouter()
 

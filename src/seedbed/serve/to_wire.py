@@ -13,10 +13,9 @@ from typing import Any
 
 from seedbed.chat.messages import Delta, ToolCallDelta, Usage
 from seedbed.chat.reply_builder import ReplyBuilder, StreamDecoder
+from seedbed.core.errors import SeedbedError
 from seedbed.inference.request import Event, Token
-from seedbed.serve.schemas.base import Controls
-from seedbed.serve.schemas.bodies import CompletionRequest, ResponseRequest
-from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.serve.bodies import CompletionRequest, Controls, ResponseRequest
 
 Table = dict[str, Any]
 Top = tuple[tuple[int, float], ...]
@@ -45,7 +44,7 @@ def chat_choice(index: int, reply: ReplyBuilder) -> Table:
     if reply.tool_calls:
         message["content"] = reply.text or None
         message["tool_calls"] = [call.to_wire() for call in reply.tool_calls]
-    found = _content_logprobs(reply, reply.tokens) if reply.wants_logprobs else None
+    found = {"content": _logprobs(reply, reply.tokens), "refusal": None} if reply.wants_logprobs else None
     return {"index": index, "message": message, "logprobs": found, "finish_reason": reply.finish}
 
 
@@ -57,7 +56,7 @@ def chat_delta(index: int, reply: ReplyBuilder, delta: Delta) -> Table | None:
     if not (fresh or reply.finish or reply.wants_logprobs):
         return None
     tokens = _spoken(reply, delta)
-    found = _content_logprobs(reply, tokens) if tokens else None
+    found = {"content": _logprobs(reply, tokens), "refusal": None} if tokens else None
     return {"index": index, "delta": fresh, "logprobs": found, "finish_reason": reply.finish}
 
 
@@ -74,19 +73,14 @@ def _spoken(reply: ReplyBuilder, delta: Delta) -> list[Token]:
     return [token] if reply.wants_logprobs and token and token.finish != "end" else []
 
 
-def _content_logprobs(reply: ReplyBuilder, tokens: Sequence[Token]) -> Table:
-    return {"content": [_token_logprob(reply.tokenizer, token) for token in tokens], "refusal": None}
+def _logprobs(reply: ReplyBuilder, tokens: Sequence[Token]) -> list[Table]:
+    """Write tokens with their log-probabilities and the most probable ones in their places."""
 
+    def entry(token: int, logprob: float) -> Table:
+        [piece], data = reply.tokenizer.pieces([token]), list(reply.tokenizer.token_bytes(token))
+        return {"token": piece, "logprob": _finite(logprob), "bytes": data}
 
-def _token_logprob(tokenizer: Tokenizer, token: Token) -> Table:
-    """Write a token with its log-probability and the most probable ones in its place."""
-    tops = [_entry(tokenizer, one, logprob) for one, logprob in token.top]
-    return {**_entry(tokenizer, token.id, token.logprob), "top_logprobs": tops}
-
-
-def _entry(tokenizer: Tokenizer, token: int, logprob: float) -> Table:
-    data = list(tokenizer.token_bytes(token))
-    return {"token": tokenizer.pieces([token])[0], "logprob": _finite(logprob), "bytes": data}
+    return [{**entry(one.id, one.logprob), "top_logprobs": [entry(*top) for top in one.top]} for one in tokens]
 
 
 def _finite(logprob: float) -> float:
@@ -168,6 +162,7 @@ class ResponseWriter:
 
     def __init__(self, record: Table, reply: ReplyBuilder) -> None:
         self.record, self.reply = record, reply
+        self.failure: SeedbedError | None = None
         self._number, self._open = 0, Table()
 
     def event(self, kind: str, **fields: Any) -> str:
@@ -180,7 +175,7 @@ class ResponseWriter:
         tokens = [] if self.reply.tool_calls else _spoken(self.reply, delta)
         if delta.text or tokens:
             yield from self._begin_text()
-            logprobs = [_token_logprob(self.reply.tokenizer, token) for token in tokens]
+            logprobs = _logprobs(self.reply, tokens)
             [text] = self._open["content"]
             text["text"] += delta.text
             text["logprobs"] += logprobs

@@ -81,7 +81,7 @@ def tokens_of(model: Decoder, seed: int = 0) -> list[int]:
 
 
 def whole(runner: CpuRunner, tokens: list[int]) -> Tensor:
-    return runner.forward([TokenChunk(tokens, 0, [2, 0, 1], "all", 0)]).logits.clone()
+    return runner.forward([TokenChunk(tokens, 0, [2, 0, 1], len(tokens), 0)]).logits.clone()
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -93,7 +93,7 @@ def test_logits_are_the_decoders(small: Callable[..., Decoder], family: str) -> 
         expected = model(torch.tensor([tokens]))[0][0]
         hidden = model.hidden(torch.tensor([tokens]))[0][0]
     runner = CpuRunner(model)
-    rows = runner.forward([TokenChunk(tokens, 0, [2, 0, 1], "all", 0)])
+    rows = runner.forward([TokenChunk(tokens, 0, [2, 0, 1], len(tokens), 0)])
     scale = float(expected.abs().max())
     assert (rows.logits - expected).abs().max() < 1e-5 * scale
     assert rows.best == rows.logits.argmax(-1).tolist()
@@ -117,9 +117,9 @@ def test_a_sequence_cut_and_batched_otherwise_has_the_same_bits(
     while at < LENGTH:
         count = min(choose.choice([1, 1, 2, 3, 5, 8, 17, 40]), LENGTH - at)
         more = min(choose.choice([1, 2, 7, 30]), LENGTH - beside)
-        chunks = [TokenChunk(tokens[at : at + count], at, [4, 3, 7], "all", 0)]
+        chunks = [TokenChunk(tokens[at : at + count], at, [4, 3, 7], count, 0)]
         if more:
-            chunks.append(TokenChunk(other[beside : beside + more], beside, [8, 5, 9], "last", 1))
+            chunks.append(TokenChunk(other[beside : beside + more], beside, [8, 5, 9], 1, 1))
         last = choose.random() < 0.5
         logits = runner.forward(chunks[::-1] if last else chunks).logits
         parts.append((logits[-count:] if last else logits[:count]).clone())
@@ -172,7 +172,7 @@ def test_adapters_add_to_the_layers_of_their_rows_alone(
     plain = whole(CpuRunner(model), tokens)
     runner = CpuRunner(model, 2**24, {"tuned": adapter})
     rows = runner.forward(
-        [TokenChunk(tokens, 0, [0, 1, 2], "all", 0), TokenChunk(tokens, 0, [3, 4, 5], "all", 1, "tuned")]
+        [TokenChunk(tokens, 0, [0, 1, 2], LENGTH, 0), TokenChunk(tokens, 0, [3, 4, 5], LENGTH, 1, "tuned")]
     )
     assert torch.equal(rows.logits[:LENGTH], plain)
     with torch.no_grad():

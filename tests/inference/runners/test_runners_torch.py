@@ -43,9 +43,9 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def cells(prompt: list[int], blocks: list[int], want: Any) -> list[TokenChunk]:
-    starts = range(0, len(prompt), BLOCK)
-    return [TokenChunk(prompt[start : start + BLOCK], start, blocks, want, 0) for start in starts]
+def cells(prompt: list[int], blocks: list[int]) -> list[TokenChunk]:
+    parts = [(start, prompt[start : start + BLOCK]) for start in range(0, len(prompt), BLOCK)]
+    return [TokenChunk(part, start, blocks, len(part), 0) for start, part in parts]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,12 +56,12 @@ def test_rows_are_those_of_a_plain_forward(make_decoder: MakeDecoder, kind: dict
     with torch.no_grad():
         expected = model(torch.tensor([ids]))[0][0]
     runner = TorchRunner(model)
-    rows = runner.forward(cells(ids[:140], blocks, "all"))
+    rows = runner.forward(cells(ids[:140], blocks))
     torch.testing.assert_close(rows.logits, expected[:140], atol=1e-4, rtol=1e-4)
     assert rows.best == expected[:140].argmax(-1).tolist()
     assert rows.logsumexp == pytest.approx(expected[:140].logsumexp(-1).tolist(), abs=1e-4)
     for position in range(140, 150):
-        rows = runner.forward([TokenChunk([ids[position]], position, blocks, "last", 0)])
+        rows = runner.forward([TokenChunk([ids[position]], position, blocks, 1, 0)])
         torch.testing.assert_close(rows.logits[0], expected[position], atol=1e-4, rtol=1e-4)
     with torch.inference_mode():
         torch.testing.assert_close(model.head(runner.hidden(ids)), expected, atol=1e-4, rtol=1e-4)
@@ -104,9 +104,9 @@ def test_sequences_of_any_lengths_together_are_each_alone(
         if pages is not None:
             pages.fill_(torch.nan)
 
-    def compute(starts: list[int], ends: list[int], size: int, want: Any) -> None:
+    def compute(starts: list[int], ends: list[int], size: int) -> None:
         chunks = [
-            TokenChunk(texts[slot][at : min(at + size, end)], at, own[slot], want, slot)
+            TokenChunk(texts[slot][at : min(at + size, end)], at, own[slot], min(size, end - at), slot)
             for slot, (start, end) in enumerate(zip(starts, ends, strict=True))
             for at in range(start, end, size)
         ]
@@ -116,9 +116,9 @@ def test_sequences_of_any_lengths_together_are_each_alone(
             right = expected[chunk.slot][end - chunk.wanted : end]
             assert (rows - right).abs().max() < 1e-5 * right.abs().max()
 
-    compute([0] * len(texts), lengths, BLOCK, "all")
-    compute(lengths, [length + 1 for length in lengths], 1, "last")
-    compute([length + 1 for length in lengths], [length + 6 for length in lengths], 5, "all")
+    compute([0] * len(texts), lengths, BLOCK)
+    compute(lengths, [length + 1 for length in lengths], 1)
+    compute([length + 1 for length in lengths], [length + 6 for length in lengths], 5)
 
 
 def test_single_tokens_of_one_sequence_follow_each_other(make_decoder: MakeDecoder) -> None:
@@ -130,8 +130,8 @@ def test_single_tokens_of_one_sequence_follow_each_other(make_decoder: MakeDecod
     for rows in (1, TILE_ROWS, None):
         runner = TorchRunner(model, cache_bytes=1 << 24, rows=rows)
         parts = [(0, 64), (64, 65), *((at, at + 1) for at in range(65, 75))]
-        again = [TokenChunk(text[at:end], at, [3, 2], "last", 0) for at, end in parts]
-        other = [TokenChunk(text[:1], 0, [5], "last", 1)]
+        again = [TokenChunk(text[at:end], at, [3, 2], 1, 0) for at, end in parts]
+        other = [TokenChunk(text[:1], 0, [5], 1, 1)]
         logits = runner.forward([*other, *again]).logits
         torch.testing.assert_close(logits[1:], expected[[63, *range(64, 75)]], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(logits[0], expected[0], atol=1e-4, rtol=1e-4)
@@ -169,7 +169,7 @@ def test_adapters_add_to_their_own_sequences_alone(make_decoder: MakeDecoder, ro
     text = random.Random(5).choices(range(50), k=70)
     runner, names = TorchRunner(model, cache_bytes=1 << 24, adapters=adapters, rows=rows), (None, "one", "two", "one")
     cells = [
-        TokenChunk(text[at:end], at, [3 * slot, 3 * slot + 1], "last", slot, name)
+        TokenChunk(text[at:end], at, [3 * slot, 3 * slot + 1], 1, slot, name)
         for slot, name in enumerate(names)
         for at, end in ((0, 64), (64, 69), (69, 70))
     ]

@@ -21,16 +21,16 @@ from seedbed.core.progress import say
 from seedbed.inference.kv_blocks import blocks_for
 from seedbed.inference.runner import BLOCK, LogitRows, TokenChunk
 from seedbed.inference.runners.decoder_program import DecoderProgram, page_floats
-from seedbed.kernel.program import BatchStruct, SequenceSegment
+from seedbed.kernel.program import BatchStruct, SequenceSegment, give_scratch
 from seedbed.models.decoder import Decoder
 from seedbed.nn.lora import LowRank
 
-ROWS = 512
-"""Rows of one forward: enough that weights are read once for many, few enough that buffers stay small."""
+ROWS = 512  # rows of one forward: enough that weights are read once for many, few enough that buffers stay small
+_TABLES = ("token", "position", "pick", "adapter", "segment_of", "best")
 
 
 class CpuRunner:
-    """Runs a decoder, float32 or quantized, on the kernel.
+    """Runs a decoder, float32 or quantized, on the kernel; see :class:`seedbed.inference.runner.Runner`.
 
     Args:
         model: one that ``decoder_program.supported`` accepts.
@@ -39,8 +39,8 @@ class CpuRunner:
         known: ids that the tokenizer knows; all rows of the embedding unless given.
     """
 
-    exact = True
-    paged = True
+    exact = paged = True
+    max_rows = ROWS
 
     def __init__(
         self,
@@ -54,18 +54,20 @@ class CpuRunner:
         own = _pages(config.max_length, 4 * self.width)  # of our own, for embeddings
         self.max_length = min(config.max_length, own * BLOCK)
         self.adapters: Collection[str] = tuple(adapters or {})
-        self.places = {name: place for place, name in enumerate(adapters or {})}
+        self.places = {name: place for place, name in enumerate(self.adapters)}
         parts = list((adapters or {}).values())
         self.program = DecoderProgram(model, ROWS, parts, self.vocab_size, self.max_length)
-        self.max_rows = ROWS
         self.block_count = own if cache_bytes is None else max(own, cache_bytes // (4 * self.width))
         self.own = range(self.block_count, self.block_count + own)
         self.pool = torch.empty(self.block_count + own, self.width)  # memory is taken when a page is first written
-        self.memory, self.score_floats = self.program.scratch()
         self.table = {name: np.zeros(ROWS, dtype=np.int32) for name in _TABLES}
-        self.table["best"] = np.zeros(ROWS, dtype=np.int32)
         self.logsumexp = np.zeros(ROWS, dtype=np.float32)
-        self.batch = self._batch()
+        self.batch = BatchStruct(pool=self.pool.data_ptr(), page_floats=self.width)
+        for name, values in self.table.items():
+            setattr(self.batch, name, values.ctypes.data)
+        self.batch.logsumexp = self.logsumexp.ctypes.data
+        self.memory = give_scratch(self.batch, self.program.matrices, ROWS, self.program.score_floats)
+        self.head, self.logits = self.program.head(16)  # of more rows once they are wanted
 
     def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
         """Compute the chunks' positions, write their keys and values, and return the wanted rows' logits."""
@@ -74,18 +76,19 @@ class CpuRunner:
         picks = self._pick(chunks)
         if not picks:
             return LogitRows(torch.empty(0, self.vocab_size), [], [])
-        program, logits = self.program.head(picks)
+        if len(self.logits) < picks:
+            self.head, self.logits = self.program.head(picks)
         self.batch.picks = picks
-        program.run(self.batch)
+        self.head.run(self.batch)
         del kept
         best, sums = self.table["best"][:picks].tolist(), self.logsumexp[:picks].tolist()
-        return LogitRows(logits[:picks, : self.vocab_size], best, sums)
+        return LogitRows(self.logits[:picks, : self.vocab_size], best, sums)
 
     def hidden(self, tokens: Sequence[int]) -> Tensor:
         """Return the last hidden states (T, D) after the final norm."""
         parts = []
         for start in range(0, len(tokens), ROWS):
-            kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, "none", 0)])
+            kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, 0, 0)])
             self.program.body.run(self.batch)
             self.program.final.run(self.batch)
             del kept
@@ -117,22 +120,10 @@ class CpuRunner:
         """Write the rows whose logits are wanted, and return their number."""
         row = picks = 0
         for chunk in chunks:
-            end = row + len(chunk.tokens)
-            first = {"none": end, "last": end - 1, "all": row}[chunk.want]
-            self.table["pick"][picks : picks + end - first] = range(first, end)
-            row, picks = end, picks + end - first
+            row += len(chunk.tokens)
+            self.table["pick"][picks : picks + chunk.wanted] = range(row - chunk.wanted, row)
+            picks += chunk.wanted
         return picks
-
-    def _batch(self) -> BatchStruct:
-        batch = BatchStruct(pool=self.pool.data_ptr(), page_floats=self.width)
-        for name, values in self.table.items():
-            setattr(batch, name, values.ctypes.data)
-        batch.logsumexp = self.logsumexp.ctypes.data
-        self.memory.into(batch, self.score_floats)
-        return batch
-
-
-_TABLES = ("token", "position", "pick", "adapter", "segment_of")
 
 
 def _pages(length: int, size: int) -> int:

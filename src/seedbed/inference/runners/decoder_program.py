@@ -21,7 +21,7 @@ from seedbed.inference.runners.module_operations import (
     rows_of,
     up,
 )
-from seedbed.kernel.program import ACTIVATIONS, PAGE, VECTORS, Flag, Kind, Program, RoutesStruct, Scratch, scratch
+from seedbed.kernel.program import ACTIVATIONS, PAGE, VECTORS, Flag, Kind, Program, RoutesStruct
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.stack import attends
@@ -56,20 +56,12 @@ class DecoderProgram:
         model: one that is ``supported``, float or quantized.
         rows: rows at once.
         adapters: low-rank additions by layer path; a row names one by its place here.
-        known: ids among which the best one is looked for; all unless given.
-        window: positions there is room for; the model's longest context unless given.
+        known: ids among which the best one is looked for.
+        window: positions there is room for.
     """
 
-    def __init__(
-        self,
-        model: Decoder,
-        rows: int,
-        adapters: Adapters = (),
-        known: int | None = None,
-        window: int | None = None,
-    ) -> None:
-        self.config, self.model, self.rows = model.config, model, rows
-        self.known, self.window = known or model.config.vocab_size, window or model.config.max_length
+    def __init__(self, model: Decoder, rows: int, adapters: Adapters, known: int, window: int) -> None:
+        self.config, self.model, self.rows, self.known, self.window = model.config, model, rows, known, window
         config = model.config
         self.table = packed_of(model.embedding)
         self.output = self.table if config.tied else packed_of(model.output)
@@ -83,18 +75,25 @@ class DecoderProgram:
         self.hidden = self.x if isinstance(model.norm, nn.Identity) else self.y
         final.norm(model.norm, self.x, self.hidden)
         self.final = final.program
-        self._head: tuple[Program, Tensor] | None = None
 
-    def scratch(self) -> tuple[Scratch, int]:
-        """Allocate working memory; return it, and how many of a thread's floats are for scores."""
-        scores = VECTORS * (-(-self.window // PAGE) * PAGE + PAGE)
-        return scratch(self.matrices, self.rows, scores), scores
+    @property
+    def score_floats(self) -> int:
+        """Working memory of a thread for attention's scores."""
+        return VECTORS * (-(-self.window // PAGE) * PAGE + PAGE)
 
     def head(self, picks: int) -> tuple[Program, Tensor]:
-        """Return operations from picked rows to logits, and the buffer of logits: (at least ``picks``, V)."""
-        if self._head is None or self._head[1].shape[0] < picks:
-            self._head = self._build_head(max(picks, 16))
-        return self._head
+        """Build operations from up to so many picked rows to logits. Returns them and the logits' buffer (picks, V)."""
+        config, head = self.config, Operations((), self.matrices)
+        picked = torch.zeros(picks, self.x.shape[1])
+        logits = torch.empty(picks, config.vocab_size)
+        head.add(Kind.PICK, self.x, picked, k=config.d_model)
+        head.norm(self.model.norm, picked, picked)
+        head.scale(picked, config.d_model, config.logit_scale, None)
+        bias = self.model.output.bias
+        head.multiply(self.output, as_float(bias) if isinstance(bias, Tensor) else None, picked, logits)
+        head.scale(logits, config.vocab_size, None, config.logit_cap)
+        head.program.add(Kind.BEST, n=self.known, source=logits, in_stride=logits.shape[1])
+        return head.program, logits
 
     def _buffers(self) -> None:
         config, rows, width = self.config, self.rows, self.config.d_model
@@ -131,19 +130,6 @@ class DecoderProgram:
         if self.config.position == "sinusoidal":
             return sinusoids(0, self.window, self.config.d_model)
         return None
-
-    def _build_head(self, picks: int) -> tuple[Program, Tensor]:
-        config, head = self.config, Operations((), self.matrices)
-        picked = torch.zeros(picks, self.x.shape[1])
-        logits = torch.empty(picks, config.vocab_size)
-        head.add(Kind.PICK, self.x, picked, k=config.d_model)
-        head.norm(self.model.norm, picked, picked)
-        head.scale(picked, config.d_model, config.logit_scale, None)
-        bias = self.model.output.bias
-        head.multiply(self.output, as_float(bias) if isinstance(bias, Tensor) else None, picked, logits)
-        head.scale(logits, config.vocab_size, None, config.logit_cap)
-        head.program.add(Kind.BEST, n=self.known, source=logits, in_stride=logits.shape[1])
-        return head.program, logits
 
     def _block(self, layer: int, block: Block) -> None:
         self._attention(layer, block, self._before(block, block.mixer_norm))

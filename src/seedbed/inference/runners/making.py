@@ -25,12 +25,11 @@ def make_runner(
     adapters: Mapping[str, Mapping[str, LowRank]] | None = None,
     together: bool = False,
 ) -> Runner:
-    """Return the fastest runner there is for a model, with room for ``cache_bytes`` of keys and values.
+    """Return the fastest runner there is for a model, with room for ``cache_bytes`` of keys and values (or one window).
 
     The kernel where one can be built and the model is on a CPU and of a shape it knows; PyTorch otherwise.
 
     Args:
-        cache_bytes: one full window unless given.
         adapters: LoRA adapters by name and layer path.
         together: many sequences will run at once. The kernel and GPUs always compute them together; PyTorch on a CPU
             does so if told, and is then up to half as fast with one alone.

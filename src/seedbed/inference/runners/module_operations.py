@@ -23,9 +23,7 @@ Layers = Mapping[str, tuple[nn.Module, Tensor]]
 class Operations:
     """A program that modules are appended to; sources and targets are row buffers or columns of them.
 
-    Args:
-        adapters: low-rank additions by layer path; a row names one by its place here.
-        matrices: what linear layers multiply with; by their sizes, scratch memory is made.
+    Low-rank additions are by layer path; a row names an adapter by its place. Scratch memory is made for ``matrices``.
     """
 
     def __init__(self, adapters: Adapters, matrices: list[Packed]) -> None:
@@ -55,13 +53,12 @@ class Operations:
         if isinstance(norm, nn.Identity):
             return
         own, fields = norm_fields(norm)
-        self.program.add(Kind.NORM, flags | own, k=fields["weight"].numel(), **fields, **self._rows(source, target))
+        self.add(Kind.NORM, source, target, flags | own, k=fields["weight"].numel(), **fields)
 
     def scale(self, values: Tensor, count: int, factor: float | None, cap: float | None) -> None:
         """Append: multiply the first ``count`` of each row by a factor, and cap them; nothing without both."""
         if factor is not None or cap:
-            fields: dict[str, Any] = {"factor": 1.0 if factor is None else factor, "cap": cap or 0.0}
-            self.program.add(Kind.SCALE, n=count, **fields, **self._rows(values, values))
+            self.add(Kind.SCALE, values, values, n=count, factor=1.0 if factor is None else factor, cap=cap or 0.0)
 
     def add(self, kind: Kind, source: Tensor, target: Tensor, flags: int = 0, **fields: Any) -> None:
         """Append any operation from rows to rows."""
@@ -78,8 +75,8 @@ class Operations:
             if part is not None:
                 pointers = self.program.pointer(part.down), self.program.pointer(part.up)
                 structs[place] = AdapterStruct(*pointers, part.down.shape[0], part.scale)
-        sizes = {"n": some.up.shape[0], "k": some.down.shape[1]}
-        self.program.add_adapters(structs, **sizes, **self._rows(source, target), **route)
+        fields = {"n": some.up.shape[0], "k": some.down.shape[1], "adapters": self.program.structure(structs), **route}
+        self.add(Kind.ADAPT, source, target, **fields)
 
     def _rows(self, source: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the addresses of two buffers and their strides from row to row."""

@@ -42,14 +42,12 @@ class TorchRunner:
     """Computes chunks with the modules of ``models`` and ``nn``; see :class:`seedbed.inference.runner.Runner`.
 
     Args:
-        model: a decoder in evaluation mode.
         cache_bytes: room for keys and values; None for one full window.
         adapters: low-rank additions by name and layer path.
         known: ids that the tokenizer knows; all rows of the embedding unless given.
         rows: of a tile; 1 computes one sequence after another, None all in one batch whose bits depend on its size.
 
-    Raises:
-        CapacityError: not even one block fits.
+    Raises CapacityError where not even one block fits.
     """
 
     exact = False
@@ -116,11 +114,8 @@ class TorchRunner:
         block_bytes = max(1, sum(self._attends) * 2 * config.kv_heads * BLOCK * config.head_size * item)
         if count := cache_bytes // block_bytes:
             return count
-        raise CapacityError(
-            f"a cache of {cache_bytes} bytes is too small",
-            why=f"{BLOCK} tokens take {block_bytes} bytes",
-            fix="allow more memory for the cache",
-        )
+        what, why = f"a cache of {cache_bytes} bytes is too small", f"{BLOCK} tokens take {block_bytes} bytes"
+        raise CapacityError(what, why=why, fix="allow more memory for the cache")
 
     def _places_are_alike(self) -> bool:
         """Compute one token in all rows of a tile; return whether all have the same bits."""
@@ -129,7 +124,7 @@ class TorchRunner:
                 pages[:, :, :BLOCK] = 0
         last = min(BLOCK, self.max_length) - 1
         for token in {0, self.vocab_size // 2, self.vocab_size - 1}:
-            logits = self.forward([TokenChunk([token], last, [0], "last", 0)] * (self.rows or 1)).logits
+            logits = self.forward([TokenChunk([token], last, [0], 1, 0)] * (self.rows or 1)).logits
             if not torch.equal(logits, logits[:1].expand_as(logits)):
                 return False
         return True
@@ -146,15 +141,10 @@ class TorchRunner:
             groups.setdefault((turn, length, chunk.adapter), []).append(place)
         batches = []
         for (_, length, _), places in sorted(groups.items(), key=lambda item: item[0][0]):
-            most = self._most(length)
+            most = self.max_rows if self.rows is None else self.rows if length == 1 else 1
+            most = most if self.paged else 1
             batches += [places[at : at + most] for at in range(0, len(places), most)]
         return batches
-
-    def _most(self, length: int) -> int:
-        """Return how many chunks of one length may be a batch."""
-        if not self.paged:
-            return 1
-        return self.max_rows if self.rows is None else self.rows if length == 1 else 1
 
     def _feed(self, batch: Sequence[TokenChunk]) -> Tensor:
         """Return the last hidden states (B, T, D); B is that of a full tile for single tokens on CPUs."""
