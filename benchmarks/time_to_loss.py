@@ -90,23 +90,22 @@ def _nanogpt(shards: Any, options: dict[str, Any]) -> Run:
 
 def _our_settings(vocab: int, options: dict[str, Any]) -> tuple[Any, Any]:
     """Our model and training settings: the defaults, then each ``model.key=value`` or ``train.key=value``."""
-    from seedbed.core.config import override
+    from seedbed.core.config import load, to_dict
     from seedbed.models.presets import default_model
     from seedbed.train.settings import TrainSettings
 
-    model = default_model(WIDTH // 64, vocab, CONTEXT, n_layers=LAYERS)
-    settings = TrainSettings(steps=options["ours_steps"], batch=BATCH, seed=options["seed"])
+    changes: dict[str, list[str]] = {"model": [], "train": []}
     for change in options["set"]:
-        key, _, value = change.partition("=")
-        section, _, name = key.partition(".")
-        if section == "model":
-            model = override(model, name, value, origin=f"--set {change}")
-        elif section == "train":
-            settings = override(settings, name, value, origin=f"--set {change}")
-        else:
+        section, _, rest = change.partition(".")
+        if section not in changes:
             raise UsageError(
                 f"--set {change}", why=f"{section!r} is neither model nor train", fix="write --set train.lr=0.03"
             )
+        changes[section].append(rest)
+    model = default_model(WIDTH // 64, vocab, CONTEXT, n_layers=LAYERS)
+    settings = TrainSettings(steps=options["ours_steps"], batch=BATCH, seed=options["seed"])
+    model = load(type(model), to_dict(model), overrides=changes["model"])
+    settings = load(TrainSettings, to_dict(settings), overrides=changes["train"])
     return model, settings
 
 

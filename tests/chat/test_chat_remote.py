@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from chat_servers import ASK, CHAT, OK, Scripted, chunk
+from chat_servers import ANSWER, ASK, CHAT, OK, Scripted, chunk
 from serving import Live
 
 from seedbed.chat import transport
@@ -284,6 +284,24 @@ def test_what_is_sent(scripted: Scripted) -> None:
     assert bodies[3]["response_format"]["json_schema"]["strict"] is False
     assert {headers["Authorization"] for _, headers, _ in scripted.asked} == {"Bearer k3y"}
     assert set(scripted.paths) == {CHAT}
+
+
+def test_a_call_is_answered_and_the_model_goes_on(scripted: Scripted) -> None:
+    """The conversation that OpenAI's guide to function calling shows, with a function of Python."""
+    arguments = '{"word": "strawberry", "letter": "r"}'
+    call = {"id": "call_1", "type": "function", "function": {"name": "count_letters", "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    asks = {**ANSWER, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    model, tools = scripted.says((200, {}, asks), OK).model(), [Tool("count_letters", "Count a letter in a word.")]
+    asked = model.reply(ASK, tools=tools)
+    assert asked.finish == "tool_calls"
+    [found] = asked.tool_calls
+    count = str(str.count(*json.loads(found.arguments).values()))
+    result = Message("tool", count, tool_call_id=found.id)
+    assert model.reply([*ASK, asked.message, result], tools=tools).text == "hi"
+    said = scripted.asked[1][2]["messages"][-2:]
+    assert said[0]["tool_calls"] == [call]
+    assert said[1] == {"role": "tool", "content": "3", "tool_call_id": "call_1"}
 
 
 def test_the_environment_s_proxy_is_not_used(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,10 @@ FACTS = {
         "The parcel with the telescope arrives on Friday.",
         "When does the parcel with the telescope arrive?",
     ),
+    "film.srt": (
+        "The captain hid the golden compass under the third step of the lighthouse.",
+        "Where did the captain hide the golden compass?",
+    ),
     "rivers.csv": ("river: Elbe\nlength: 1094 kilometres", "Which length has the river Elbe?"),
     "guide.md": ("Tomatoes want two litres of water every morning.", "How much water do tomatoes want every morning?"),
 }
@@ -56,6 +60,10 @@ def folder(tmp_path: Path) -> Path:
     (folder / "letter.eml").write_bytes(mail.as_bytes())
     (folder / "rivers.csv").write_text("river;length\nElbe;1094 kilometres\nNile;6650 kilometres\n")
     (folder / "guide.md").write_text(f"# Beds\n\n{said['guide.md']}\n")
+    first, rest = said["film.srt"].split(" under ")
+    (folder / "film.srt").write_text(
+        f"1\n00:00:01,000 --> 00:00:02,500\n{first}\n\n2\n00:00:02,600 --> 00:00:04,000\nunder {rest}\n"
+    )
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
     return folder
 

@@ -286,6 +286,45 @@ def test_mail_of_html_alone_and_in_an_unknown_encoding(tmp_path: Path) -> None:
     assert outline(document) == [(1, "Flüsse")]
 
 
+SUBTITLES = """1
+00:00:01,000 --> 00:00:02,500 X1:100
+<i>Where is</i> the
+{\\an8}red boat?
+
+2
+00:00:03,000 --> 00:00:04,000
+- Gone at
+1984
+
+3
+00:01:00.000 --> 00:01:01.000
+Morning. 3 < 4 > 2.
+
+
+4
+00:01:01,500 --> 00:01:02,000
+
+5
+00:01:01,900 --> 00:01:02,900
+5
+"""
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_subtitles_are_what_is_said_a_pause_ends_a_paragraph(tmp_path: Path, ends: str) -> None:
+    path = write(tmp_path / "a.srt", SUBTITLES.replace("\n", ends).encode("utf-8-sig"))
+    assert read_one(path).text == "Where is the red boat? - Gone at 1984\n\nMorning. 3 < 4 > 2. 5"
+
+
+def test_long_subtitles_become_parts_and_those_without_cues_are_reported(tmp_path: Path) -> None:
+    cues = [f"{n}\n00:00:{n:02},000 --> 00:00:{n:02},900\nword{n}\n" for n in range(10, 30)]
+    parts = list(read(write(tmp_path / "a.srt", "\n".join(cues)), Limits(part_chars=50)))
+    assert [part.source for part in parts] == [f"{tmp_path}/a.srt", *(f"{tmp_path}/a.srt#{n}" for n in (2, 3))]
+    assert " ".join(part.text.strip() for part in parts) == " ".join(f"word{n}" for n in range(10, 30))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read(write(tmp_path / "b.srt", "1\nno times\n")))
+
+
 def test_a_file_without_a_known_suffix_is_known_by_its_content(tmp_path: Path) -> None:
     assert read_one(write(tmp_path / "pdf", text_pdf(["Hello"]))).pages == (0,)
     assert read_one(write(tmp_path / "page", "<!DOCTYPE html><p>Hello")).text == "Hello\n"

@@ -85,13 +85,6 @@ def add_one(weights: Weights) -> None:
             weights[name] = weights[name] + 1
 
 
-def fixed_norms(weights: Weights) -> None:
-    """OLMo's norms have no weights."""
-    places = ["norm", *(f"blocks.{n}.{part}_norm" for n in range(LAYERS) for part in ("mixer", "feedforward"))]
-    for place in places:
-        weights[f"{place}.weight"], weights[f"{place}.bias"] = torch.ones(WIDTH), torch.zeros(WIDTH)
-
-
 BASE = {
     "hidden_size": WIDTH, "intermediate_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
     "max_position_embeddings": WINDOW,
@@ -175,7 +168,7 @@ FAMILIES = {
             },
         },
     ),
-    "olmo": Family("OlmoForCausalLM", {**GROUPED, "tie_word_embeddings": True}, {**GQA, **LAYER}, fixed_norms),
+    "olmo": Family("OlmoForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "stablelm": Family(
         "StableLmForCausalLM",
         {**GROUPED, **HALF, "use_qkv_bias": True},

@@ -161,6 +161,8 @@ DECODERS = {
     "stablelm-parallel": Case("StableLmForCausalLM", {**GROUPED, **HALF, "use_parallel_residual": True}),
     "persimmon": Case("PersimmonForCausalLM", {**BASE, **HALF}),
     "persimmon-plain": Case("PersimmonForCausalLM", {**BASE, **HALF, "qk_layernorm": False, **TIED}),
+    "olmo": Case("OlmoForCausalLM", {**GROUPED, **UNTIED}),
+    "olmo-biased": Case("OlmoForCausalLM", {**BASE, **TIED, **rope(), "attention_bias": True}),
     "opt": Case("OPTForCausalLM", OPT),
     "opt-post": Case("OPTForCausalLM", {**OPT, "do_layer_norm_before": False, "enable_bias": False}),
     "bloom": Case("BloomForCausalLM", BLOOM),
@@ -170,13 +172,13 @@ _HEADS = {
     "Llama": WIDE, "Mistral": {**WIDE, **WINDOW}, "Mixtral": {**GROUPED, **EXPERTS}, "Qwen2": GROUPED, "Qwen3": WIDE,
     "Gemma2": {**WIDE, **WINDOW}, "Phi": GROUPED, "Starcoder2": GROUPED, "GPT2": GPT, "GPTNeoX": {**BASE, **HALF},
     "OPT": OPT, "Bloom": BLOOM, "GPTBigCode": GPT, "GPTNeo": NEO, "StableLm": {**GROUPED, **HALF},
-    "Persimmon": {**BASE, **HALF},
+    "Persimmon": {**BASE, **HALF}, "Olmo": GROUPED,
 }  # fmt: skip
 DECODER_HEADS = {
     f"{stem}{ending}": Case(f"{stem}{ending}", settings)
     for stem, settings in _HEADS.items()
     for ending in ("ForSequenceClassification", "ForTokenClassification", "Model")
-    if (stem, ending) != ("OPT", "ForTokenClassification")
+    if ending != "ForTokenClassification" or stem not in ("OPT", "Olmo")
 }
 _ENCODERS = {
     "Bert": BASE, "Roberta": {**BASE, "pad_token_id": 1, "type_vocab_size": 1}, "XLMRoberta": BASE,

@@ -10,7 +10,7 @@ CODE = frozenset(
 RECORDS = frozenset({".json", ".jsonl", ".ndjson"})
 FORMATS = {
     **dict.fromkeys(CODE, "text:read"),
-    **dict.fromkeys((".txt", ".text", ".log", ".tex", ".srt"), "text:read"),
+    **dict.fromkeys((".txt", ".text", ".log", ".tex"), "text:read"),
     **dict.fromkeys((".md", ".markdown"), "text:read_markdown"),
     ".rst": "text:read_rst",
     **dict.fromkeys((".py", ".pyi"), "text:read_python"),
@@ -20,6 +20,7 @@ FORMATS = {
     ".json": "records:read_json",
     **dict.fromkeys((".jsonl", ".ndjson"), "records:read_lines"),
     ".eml": "mail:read",
+    ".srt": "subtitles:read",
     ".pdf": "pdf:read",
     ".docx": "word:read",
     **{suffix: f"office:read_{suffix[1:]}" for suffix in (".pptx", ".xlsx", ".xls", ".epub", ".msg")},
@@ -40,6 +41,7 @@ TYPES = {
     "application/x-ndjson": ".jsonl",
     "application/pdf": ".pdf",
     "message/rfc822": ".eml",
+    "application/x-subrip": ".srt",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
 }
 """Content type → suffix."""

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NormKind = Literal["rms", "rms1", "layer"]
-"""rms1 multiplies by 1 + weight, so that a weight of zero changes nothing (Gemma)."""
+NormKind = Literal["rms", "rms1", "layer", "bare"]
+"""rms1 multiplies by 1 + weight, so that a weight of zero changes nothing (Gemma); bare is LayerNorm without gain and
+bias (OLMo)."""
 
 
 class RMSNorm(nn.Module):
@@ -60,7 +61,7 @@ class _FusedBackward(torch.autograd.Function):
 
 
 def make_norm(kind: NormKind, size: int, eps: float) -> nn.Module:
-    """Return a norm over the last axis of length ``size``, with a learned gain (and for "layer" a bias)."""
-    if kind == "layer":
-        return nn.LayerNorm(size, eps=eps)
+    """Return a norm over the last axis of length ``size``, with a learned gain (and for "layer" a bias) unless bare."""
+    if kind in ("layer", "bare"):
+        return nn.LayerNorm(size, eps=eps, elementwise_affine=kind == "layer")
     return RMSNorm(size, eps, offset=1.0 if kind == "rms1" else 0.0)

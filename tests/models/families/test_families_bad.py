@@ -55,6 +55,7 @@ INEXPRESSIBLE: dict[str, tuple[str, Settings, str]] = {
     "a decoder that sees everything": ("gemma3", {"use_bidirectional_attention": True}, "bidirectional"),
     "narrow embeddings": ("opt", {"word_embed_proj_dim": 24}, "24 channels"),
     "scores divided by the layer's number": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "inverse_layer"),
+    "clipped queries": ("olmo", {"clip_qkv": 8.0}, "clip_qkv"),
     "two vocabularies": ("marian", {"decoder_vocab_size": 50}, "vocabularies of their own"),
     "an encoder as a decoder": ("BertForMaskedLM", {"is_decoder": True}, "is_decoder"),
     "relative positions": ("BertForMaskedLM", {"position_embedding_type": "relative_key"}, "relative_key"),

@@ -98,7 +98,8 @@ def norm_fields(norm: nn.Module) -> tuple[int, dict[str, Any]]:
     assert isinstance(norm, (RMSNorm, nn.LayerNorm))
     if isinstance(norm, RMSNorm):
         return 0, {"weight": as_float(norm.gain), "bias": None, "eps": norm.eps}
-    return Flag.LAYER_NORM, {"weight": as_float(norm.weight), "bias": _bias(norm), "eps": norm.eps}
+    gain = as_float(norm.weight) if norm.elementwise_affine else torch.ones(norm.normalized_shape)
+    return Flag.LAYER_NORM, {"weight": gain, "bias": _bias(norm), "eps": norm.eps}
 
 
 def head_norms(attention: Attention) -> dict[str, Any]:

@@ -55,7 +55,8 @@ LLAMA_NAMES = DecoderNames(OUTER, NORMS | ATTENTION | MLP)
 def decoder_rule(
     *more: Rule,
     tie: bool = False,  # whether embeddings are shared where a file does not say so
-    eps: tuple[str, float] = ("rms_norm_eps", 1e-6),  # the family's name of the norms' epsilon, and its default
+    # the family's name of the norms' epsilon, and its default; None: ``unlike`` fixes it
+    eps: tuple[str, float] | None = ("rms_norm_eps", 1e-6),
     head_dim: bool = True,  # whether it can choose the size of heads
     groups: bool = True,  # whether it can have fewer heads of keys than of queries
     **unlike: Any,
@@ -63,7 +64,8 @@ def decoder_rule(
     """Combine the rules that LLaMA-shaped decoders share with a family's own: ``more`` rules, ``unlike`` fields."""
     shape = {"norm": "rms", "norm_place": "pre", "mlp": "gated", "position": "rope"} | unlike
     keys = [grouped(head_dim=head_dim)] if groups else []
-    return together(*sizes(), *keys, same("norm_eps", *eps), tied(tie), fixed(**shape), *more)
+    norms = [same("norm_eps", *eps)] if eps else []
+    return together(*sizes(), *keys, *norms, tied(tie), fixed(**shape), *more)
 
 
 def make_family(

@@ -18,6 +18,7 @@ from seedbed.models.families.gpt_neo import GPT_NEO
 from seedbed.models.families.gpt_neox import GPT_NEOX
 from seedbed.models.families.llama import LLAMA
 from seedbed.models.families.mistral import MISTRAL, MIXTRAL
+from seedbed.models.families.olmo import OLMO
 from seedbed.models.families.opt import OPT
 from seedbed.models.families.phi import PHI, PHI3
 from seedbed.models.families.qwen import QWEN2, QWEN3, QWEN3_MOE
@@ -27,7 +28,7 @@ from seedbed.models.families.t5 import MT5, T5
 
 FAMILIES: tuple[Family[Any], ...] = (
     *(LLAMA, MISTRAL, QWEN2, QWEN3, MIXTRAL, QWEN3_MOE, GEMMA, GEMMA2, GEMMA3, PHI3, PHI, STARCODER2, STABLELM),
-    *(GPT2, GPT_NEOX, OPT, BLOOM, GPT_BIGCODE, GPT_NEO, PERSIMMON),
+    *(GPT2, GPT_NEOX, OPT, BLOOM, GPT_BIGCODE, GPT_NEO, PERSIMMON, OLMO),
     *(BERT, ROBERTA, XLM_ROBERTA, DISTILBERT),
     *(T5, MT5, BART, MARIAN),
 )
