@@ -27,16 +27,20 @@ def seedbed(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> None:
     report = tmp_path / "out.html"
-    done = seedbed(tmp_path, "demo", "--corpus", "docs", "--no-serve", "--json", "--output", str(report), "-q", *TINY)
+    least = ("--no-serve", "--no-open-model", "--questions", "4", "--json", "-q")
+    done = seedbed(tmp_path, "demo", "--corpus", "docs", "--output", str(report), *least, *TINY)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     result = json.loads(done.stdout)
     assert result["model"] == "quickstart-docs"
     assert {"this model", "base model", "Kneser-Ney 5-gram", "xz -9", "gzip -9"} <= set(result["table"])
-    assert result["question"]
+    assert [one["name"] for one in result["bought"]] == ["own model, from nothing", "documents, quoted"]
+    assert [one["right"]["count"] for one in result["bought"]] == [4, 4]
+    assert "What did each buy?" in report.read_text(encoding="utf-8")
     assert result["documents"]["collection"] == "quickstart-docs"
     answers = result["documents"]["answers"]
     assert len(answers) == 3
+    assert result["first_answer_seconds"] > 0
     for citation in (one for answer in answers for one in answer["citations"]):
         source = (ROOT / citation["source"]).read_text(encoding="utf-8")
         assert source[citation["source_start"] : citation["source_end"]] == citation["quote"]

@@ -1,4 +1,4 @@
-"""The five chains: what they ask, what they answer, what they leave out, and a long document in a small window."""
+"""The chains: what they ask, what they answer, what they leave out, and a long document in a small window."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from answering import Recorder, Scorer, bare, chunks_of, long_document, random_model, said
 
+from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message, Usage
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import CapacityError
 from seedbed.documents.document import Chunk
+from seedbed.inference.grammar import follow
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
+from seedbed.rag.chains.quote import quote, stands_in, words_of
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import NOT_FOUND, best_sentences, extract, is_refusal
+from seedbed.rag.passages import NOT_FOUND, best_sentences, extract, is_refusal, passages_of
 
 ASK = (Message("user", "C {context} Q {question}"),)
 IMPROVE = (Message("user", "A {answer} C {context} Q {question}"),)
@@ -219,3 +222,55 @@ def test_all_chains_read_a_long_document_with_a_model_of_512_tokens(pages: int, 
         assert bool(result.left) or chain is not stuff
         assert result.usage.completion_tokens > 0
     assert f"box {box} " in extract(question, chunks).text
+
+
+# Quote
+
+
+AWKWARD = ('He said "no" … twice.\n\nThen \\d+ {a} <|end|> left.', "Über 3,5 % der Straßen, 東京 も.", "x")
+
+
+def test_quote_sends_a_mask_of_the_passages_words_and_no_other_reply_is_an_answer() -> None:
+    model = Recorder(lambda prompt: "beta two")
+    result = quote(model, "why", chunks_of(*TEXTS))
+    assert (result.text, result.calls) == ("beta two", 1)
+    assert model.options[0]["grammar"] == words_of(passages_of(chunks_of(*TEXTS)))
+    for text, wanted in (("two gamma", NOT_FOUND), ("delta", NOT_FOUND), ("alpha… three.", "alpha… three.")):
+        assert quote(Recorder(lambda prompt, text=text: text), "why", chunks_of(*TEXTS)).text == wanted  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("He said", True),
+        ('"no" … twice', True),
+        ("Then \\d+ {a} <|end|>", True),
+        ("東京", True),
+        ("der Straßen… x… left.", True),
+        (NOT_FOUND, True),
+        ("said left", False),
+        ("traßen", False),
+        ("x… x… x… x", False),
+        ("He said a", False),
+    ],
+)
+def test_the_mask_lets_through_runs_of_words_and_nothing_else(text: str, right: bool) -> None:
+    agreed, complete = follow(words_of(passages_of(chunks_of(*AWKWARD))), text)
+    assert (agreed == len(text) and complete) == right
+
+
+def quotes(model: LocalModel, count: int) -> None:
+    for seed in range(count):
+        chunks = chunks_of(*AWKWARD, *TEXTS)[seed % 3 :]
+        options = {"temperature": 1.5, "seed": seed, "max_tokens": 12}
+        result = quote(model, f"why {seed}", chunks, **options)  # type: ignore[arg-type]
+        assert is_refusal(result.text) or stands_in(result.text, result.shown), result.text
+
+
+def test_a_random_model_never_writes_what_does_not_stand_in_a_passage(tmp_path: Path) -> None:
+    quotes(random_model(tmp_path, 512, AWKWARD, words=263), 40)
+
+
+@pytest.mark.slow
+def test_ten_thousand_replies_of_a_random_model_are_quotations(tmp_path: Path) -> None:
+    quotes(random_model(tmp_path, 512, AWKWARD, words=263), 10_000)

@@ -41,8 +41,10 @@ class PassageQuestion:
     passage: Chunk
 
 
-def passage_questions(document: CorpusDocument, settings: QuestionSettings) -> Iterator[PassageQuestion]:
-    """Yield the questions of a document, each with its passage; at most ``per_document`` of either kind."""
+def passage_questions(
+    document: CorpusDocument, settings: QuestionSettings, *, gaps: bool = True
+) -> Iterator[PassageQuestion]:
+    """Yield the questions of a document, each with its passage, and gaps; at most ``per_document`` of either."""
     if document.kind == "code":
         return
     headings = tuple(markdown_headings(document.text))
@@ -52,8 +54,8 @@ def passage_questions(document: CorpusDocument, settings: QuestionSettings) -> I
         held = next((chunk for chunk in chunks if first.answer in chunk.text), None)
         if held is not None:
             yield PassageQuestion(first.question, first.answer, held)
-    gaps = [gap for chunk in chunks for gap in _gaps(chunk)]
-    yield from sorted(gaps, key=lambda gap: fraction(gap.question))[: settings.per_document]
+    made = [gap for chunk in chunks for gap in _gaps(chunk)] if gaps else []
+    yield from sorted(made, key=lambda gap: fraction(gap.question))[: settings.per_document]
 
 
 def _gaps(chunk: Chunk) -> Iterator[PassageQuestion]:

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.progress import track
@@ -89,10 +88,17 @@ class Bought:
 def golden_questions(corpus: Artifact, count: int, split: Split = "test") -> list[Golden]:
     """Return questions made from a split, at most ``count``, chosen by hash, and those about invented things."""
     opened, settings = Corpus.open(corpus), QuestionSettings(per_document=20)
-    made = chain.from_iterable(passage_questions(document, settings) for document in opened.documents(split))
-    unique = {one.question: one.answer for one in made}
-    chosen = sorted(unique, key=fraction)[:count]
-    return [*(Golden(question, unique[question]) for question in chosen), *(Golden(one, "") for one in INVENTED)]
+    chosen: dict[str, str] = {}
+    # Gaps only where there are too few others: such a question is nearly its own passage, and easy to find.
+    for gaps in (False, True):
+        made = {
+            one.question: one.answer
+            for document in opened.documents(split)
+            for one in passage_questions(document, settings, gaps=gaps)
+        }
+        more = sorted(made.keys() - chosen.keys(), key=fraction)[: count - len(chosen)]
+        chosen |= {question: made[question] for question in more}
+    return [*(Golden(*pair) for pair in chosen.items()), *(Golden(one, "") for one in INVENTED)]
 
 
 def judge(contender: Contender, questions: Sequence[Golden], examples: int = 3) -> Bought:
@@ -107,7 +113,7 @@ def judge(contender: Contender, questions: Sequence[Golden], examples: int = 3) 
             right.append(is_right(answer, golden.answer))
             shown.append((golden.question, golden.answer, answer))
         else:
-            refused.append(is_refusal(answer))
+            refused.append(bool(answer.strip()) and is_refusal(answer))  # silence is no refusal
     seconds = (time.perf_counter() - started) / max(1, len(questions))
     kept = tuple(shown[:examples])
     return Bought(

@@ -19,6 +19,7 @@ from seedbed.documents.sentences import Span, sentences
 from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
+from seedbed.rag.chains.quote import quote
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, extract, is_refusal
@@ -157,7 +158,7 @@ def _run(
 ) -> ChainResult:
     if model is None:
         return extract(question, chunks, trace=options.get("trace"))
-    run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank}[chain]
+    run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank, "quote": quote}[chain]
     return run(model, question, chunks, **options)
 
 

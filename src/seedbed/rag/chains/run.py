@@ -10,6 +10,7 @@ from seedbed.chat.messages import Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import TraceSpan, span
 from seedbed.documents.document import Chunk
+from seedbed.inference.parameters import Grammar
 from seedbed.rag.passages import ChainResult, Passage, passages_of
 from seedbed.rag.prompt_plan import PromptPlan, Show, Template, fit, label_of, room_for_reply
 
@@ -38,9 +39,11 @@ class ChainRun:
         """Write passages into a prompt that fits; see :func:`seedbed.rag.prompt_plan.fit`."""
         return fit(self.model, template, passages, self.room, self.show, question=self.question, **values)
 
-    def ask(self, plan: PromptPlan) -> str:
+    def ask(self, plan: PromptPlan, grammar: Grammar | None = None) -> str:
         """Send a prompt to the model and return the reply's text."""
         settings: ReplyOptions = {"temperature": 0.0, **self.options, "max_tokens": plan.room}
+        if grammar is not None:
+            settings["grammar"] = grammar
         reply = self.model.reply(plan.messages, **settings)
         self.usage, self.calls = self.usage + reply.usage, self.calls + 1
         return reply.text

@@ -1,0 +1,60 @@
+"""Quote: the model chooses, but can only write runs of words that stand in the passages. One call of the model.
+
+The prompt is that of "stuff"; the reply is masked (llguidance's ``substring_words``) to one run of a passage's words,
+or several with "…" between them, or the sentence for what is not there. So an answer may be the wrong words, but never
+invented ones. What a server that ignores the mask writes beside the passages is not shown as an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Unpack
+
+from seedbed.chat.model import ChatModel, ReplyOptions
+from seedbed.documents.document import Chunk
+from seedbed.inference.parameters import Grammar
+from seedbed.rag.chains.run import chain_run
+from seedbed.rag.chains.stuff import STUFF
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
+from seedbed.rag.prompt_plan import Show, Template, quoted
+
+GAP = "…"
+"""Between two runs."""
+_RUNS = 3
+
+
+def quote(
+    model: ChatModel,
+    question: str,
+    chunks: Sequence[Chunk],
+    *,
+    template: Template = STUFF,
+    show: Show = quoted,
+    **options: Unpack[ReplyOptions],
+) -> ChainResult:
+    """Answer in words of as many chunks as one prompt holds; the rest is the result's ``left``."""
+    with chain_run("quote", template, model, question, chunks, show, options) as run:
+        plan = run.plan(template, run.passages)
+        text = run.ask(plan, grammar=words_of(plan.shown)).strip()
+        said = text if is_refusal(text) or stands_in(text, plan.shown) else NOT_FOUND
+        return run.result(said, plan.shown, plan.left)
+
+
+def words_of(passages: Sequence[Passage]) -> Grammar:
+    """Return the grammar of all runs of words of the passages."""
+    names = [f"P{number}" for number in range(len(passages))]
+    rules = [
+        f'start: run ("{GAP} " run)~0..{_RUNS - 1} | {json.dumps(NOT_FOUND)}',
+        f"run: {' | '.join(names)}",
+        *(
+            f'{name}: %regex {{ "substring_words": {json.dumps(passage.text)} }}'
+            for name, passage in zip(names, passages, strict=True)
+        ),
+    ]
+    return Grammar("lark", "\n".join(rules))
+
+
+def stands_in(text: str, passages: Sequence[Passage]) -> bool:
+    """Tell whether every run of an answer stands in one passage, letter by letter."""
+    return all(any(run.strip() in passage.text for passage in passages) for run in text.split(f"{GAP} "))
