@@ -49,7 +49,7 @@ _REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalt
 
 @dataclass(frozen=True)
 class Assistant:
-    """What answers before anything is trained: the documents, and the open model where it could be had."""
+    """The part that answers before anything is trained: the documents, and the open model where it could be had."""
 
     collection: str
     model: str | None

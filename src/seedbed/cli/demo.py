@@ -64,6 +64,8 @@ def demo_command(
     keep_pages()  # before torch allocates
     from seedbed.app import demo
     from seedbed.cli.recipes import execute, load_with_corpus, show_summary, summary
+    from seedbed.core import files
+    from seedbed.evaluation.report import with_comparison
 
     started, library = time.perf_counter(), Library()
     resolved = load_with_corpus(recipe, overrides, corpus)
@@ -86,7 +88,8 @@ def demo_command(
             execute(tuning, library, resume=resume, restart=not resume)
         bought = list(demo.what_each_bought(library, resolved, outcome, assistant, tuned, questions))
         copy_report(Path(result["report"]), output)
-        _add_table(output, bought)
+        page = with_comparison(output.read_text(encoding="utf-8"), _HEADERS, [_cells(one) for one in bought], bought)
+        files.write_text(output, page)
         result["report"] = str(output.absolute())
         if as_json:
             documents = {"collection": assistant.collection, "answers": [one.to_json() for one in answers]}
@@ -172,34 +175,3 @@ def _row(one: Bought) -> dict[str, Any]:
     return {"name": one.name, **shares, "seconds": one.seconds, "bits_per_byte": one.bits_per_byte} | {
         "bytes": one.weights
     }
-
-
-def _add_table(report: Path, bought: list[Bought]) -> None:
-    """Put the table first on the report's page."""
-    from markupsafe import Markup, escape
-
-    from seedbed.core import files
-
-    def line(cells: list[str], tag: str) -> Markup:
-        return Markup("<tr>{}</tr>").format(Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(c) for c in cells))
-
-    rows = Markup("").join(line(_cells(one), "td") for one in bought)
-    asked = Markup("").join(
-        Markup('<div class="sample"><h3>{}</h3><p class="soft">right: {}</p><pre>{}</pre></div>').format(
-            question, right, "\n".join(f"{one.name}: {one.examples[place][2]}" for one in bought)
-        )
-        for place, (question, right, _) in enumerate(bought[0].examples)
-    )
-    told = escape(
-        f"{bought[0].right.count} golden questions made from held-out text, the same for every row, with "
-        f"95 % intervals; {bought[0].refused.count} questions about things that no document tells. Bits per "
-        "byte: on held-out text. A question counts as right where the answer holds the right one or shares "
-        "half of its words."
-    )
-    table = Markup(
-        '<h2>What did each buy?</h2><div class="wide"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
-        '<p class="soft">{}</p>{}'
-    ).format(line(_HEADERS, "th"), rows, told, asked)
-    page = report.read_text(encoding="utf-8")
-    before, mark, after = page.partition("\n<h2>Beside baselines</h2>")
-    files.write_text(report, before + "\n" + table + mark + after)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from seedbed.core.artifacts import Artifact
+from seedbed.core.errors import CapacityError
 from seedbed.core.progress import track
 from seedbed.corpus.answers import fraction
 from seedbed.corpus.document import Split
@@ -108,7 +109,10 @@ def judge(contender: Contender, questions: Sequence[Golden], examples: int = 3) 
     shown: list[tuple[str, str, str]] = []
     started = time.perf_counter()
     for golden in track(questions, contender.name, len(questions), "questions"):
-        answer = contender.answer(golden.question)
+        try:
+            answer = contender.answer(golden.question)
+        except CapacityError:  # the question is longer than the model's window
+            answer = ""
         if golden.answer:
             right.append(is_right(answer, golden.answer))
             shown.append((golden.question, golden.answer, answer))

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from seedbed.core import files
 from seedbed.core.lineage import Relative
 from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart
+from seedbed.evaluation.golden import Bought
 from seedbed.evaluation.table import Line
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE, COMPARISON = "report.html.jinja", "bought.html.jinja"
 CURVES = (
     ("Loss (nats per token)", {"loss": "train", "valid_loss": "valid"}),
     ("Learning rate", {"lr": "learning rate"}),
@@ -56,12 +57,8 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page; CapacityError where the disk is full, and an older page is untouched."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     bars = [Bar(line.name, line.bits_per_byte, line.role == "model") for line in report.lines]
-    page = environment.get_template(TEMPLATE).render(
+    page = _template(TEMPLATE).render(
         report=report,
         model=next(line for line in report.lines if line.role == "model"),
         kinds=sorted({kind for line in report.lines for kind in line.by_kind}),
@@ -69,6 +66,20 @@ def write_report(path: Path, report: Report) -> None:
         runs=[(name, run_charts(metrics)) for name, metrics in report.runs],
     )
     files.write_text(path, page)
+
+
+def with_comparison(page: str, headers: Sequence[str], rows: Sequence[Sequence[str]], bought: Sequence[Bought]) -> str:
+    """Return a page of :func:`write_report` with the table of golden questions before everything else."""
+    table = _template(COMPARISON).render(headers=headers, rows=rows, bought=bought)
+    before, mark, after = page.partition("<h2>")
+    return before + table + mark + after
+
+
+def _template(name: str) -> Template:
+    loader = FileSystemLoader(Path(__file__).parent)
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)
 
 
 def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
