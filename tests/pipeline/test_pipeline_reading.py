@@ -1,0 +1,115 @@
+"""The stage "reading": the prompt that `ask` sends, spans of passages as answers, and wrong passages with a refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import DataError
+from seedbed.corpus.columns import Columns
+from seedbed.corpus.document import CorpusDocument
+from seedbed.corpus.pairs import build_pairs
+from seedbed.corpus.passage_questions import passage_questions
+from seedbed.corpus.questions import QuestionSettings, read_questions
+from seedbed.pipeline.recipe import load_recipe
+from seedbed.pipeline.run import run_recipe
+from seedbed.rag.passages import NOT_FOUND
+
+RECIPE = """
+name = "r"
+[[stage]]
+kind = "corpus"
+[stage.settings]
+near_duplicate = 0.0
+[[stage.settings.sources]]
+name = "a"
+path = "{folder}"
+[[stage]]
+kind = "reading"
+{settings}
+"""
+
+
+def document(text: str, path: str = "harbour.md") -> CorpusDocument:
+    return CorpusDocument(text, "a", path, path, "prose", "CC0-1.0")
+
+
+def test_every_answer_stands_in_its_passage_and_every_passage_in_the_document() -> None:
+    text = "# Harbour\n\nThe old harbour was built by the guild of Masons in 1612. It holds 40 ships in a storm.\n"
+    found = list(passage_questions(document(text), QuestionSettings()))
+    assert found
+    for one in found:
+        assert one.answer in " ".join(one.passage.text.split())
+        assert text[one.passage.start : one.passage.end] == one.passage.text
+    gaps = [one for one in found if "____" in one.question]
+    assert gaps
+    assert all(one.answer not in one.question for one in gaps)
+    assert list(passage_questions(document(text), QuestionSettings(), gaps=False)) == [
+        one for one in found if one not in gaps
+    ]
+
+
+def test_code_is_not_asked_about() -> None:
+    code = CorpusDocument("def f():\n    return 1\n", "a", "f.py", "f.py", "code", "CC0-1.0")
+    assert list(passage_questions(code, QuestionSettings())) == []
+
+
+def made(tmp_path: Path, settings: str = "", **pairs: Any) -> Artifact:
+    folder = tmp_path / "text"
+    folder.mkdir(exist_ok=True)
+    for number in range(40):
+        page = f"# Harbour {number}\n\nHarbour {number} was built by the guild of Masons in {1500 + number}.\n"
+        (folder / f"{number}.md").write_text(
+            page + f"\n## Crane {number}\n\nThe crane of {number} lifts blocks of stone.\n"
+        )
+    library = Library(tmp_path / "home")
+    if pairs:
+        build_pairs(**pairs, library=library, name="pairs", licence="MIT")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE.format(folder=folder, settings=settings))
+    return run_recipe(load_recipe(recipe), library, restart=True).last("questions")
+
+
+def test_a_share_of_the_questions_stands_over_passages_that_do_not_tell(tmp_path: Path) -> None:
+    rows = list(read_questions(made(tmp_path, "wrong = 0.4\npassages = 3"), "train"))
+    wrong = [row for row in rows if row["type"] == "not in the documents"]
+    assert 0.2 < len(wrong) / len(rows) < 0.6
+    for row in rows:
+        asked, reply = (message["content"] for message in row["messages"])
+        assert asked.startswith("Answer the question from the passages")
+        assert 1 <= asked.count("<passage ") <= 3
+        context = asked.rpartition("Question:")[0]
+        assert (reply == NOT_FOUND) == (row in wrong)
+        if row not in wrong:
+            assert reply in " ".join(context.split())
+    assert {row["messages"][0]["content"].count("<passage ") for row in rows} == {1, 2, 3}
+
+
+def test_pairs_with_a_context_are_read_and_those_in_other_words_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        (
+            f"set#{n}",
+            {"question": f"Who keeps lamp {n}?", "context": f"Lamp {n} is kept by Ann {n}.", "answer": f"Ann {n}"},
+        )
+        for n in range(60)
+    ]
+    rows += [("set#x", {"question": "Why?", "context": "Rain fell.", "answer": "Because of the weather."})]
+    columns = Columns(prompt="question", reply="answer", context="context")
+    artifact = made(tmp_path, 'pairs = ["pairs"]\ncorpus = false\nwrong = 0.0', rows=rows, columns=columns)
+    found = [row for split in ("train", "valid", "test") for row in read_questions(artifact, split)]  # type: ignore[arg-type]
+    assert {row["messages"][-1]["content"] for row in found} == {f"Ann {n}" for n in range(60)}
+    assert "left out: not verbatim" in capsys.readouterr().err
+    assert artifact.manifest.licence == "MIT"
+
+
+def test_without_questions_the_error_says_what_is_missing(tmp_path: Path) -> None:
+    rows = [(f"s#{n}", {"question": f"q{n}", "answer": "a"}) for n in range(9)]
+    with pytest.raises(DataError, match="no question with a passage"):
+        made(
+            tmp_path, 'pairs = ["pairs"]\ncorpus = false', rows=rows, columns=Columns(prompt="question", reply="answer")
+        )
