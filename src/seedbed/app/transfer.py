@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
-from seedbed.core.errors import NotFoundError, UsageError
-from seedbed.formats.exporting import export_gguf, export_huggingface
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.progress import say
+from seedbed.formats.exporting import export_gguf, export_huggingface, load_for_export
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
-from seedbed.formats.importing import Shrink, import_model
+from seedbed.formats.importing import Shrink, import_model, open_published
+from seedbed.formats.published import load_published
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 from seedbed.models.quantized import scheme_by_name
+from seedbed.models.store import kind_of
 from seedbed.transform.quantize import quantize
+
+_COMPARED = 12
+"""Tokens written greedily by a model and by its export."""
+_AS_GOOD = 0.01
+"""Share of the best logit's height within which another token may be the best after rounding."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,36 @@ def write_published(
         else:
             export_huggingface(artifact, draft)
             exported = Exported(name, form)
+        if form == "hf" or quantization in ("f32", "f16", "bf16"):
+            check_export(artifact, draft / exported.file if exported.file else draft)
         (draft / CARD).write_text(model_card(library, artifact, exported), encoding="utf-8")
     folder.chmod(0o755)  # a draft is made for its owner alone
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     return ExportedFolder(folder, sizes)
+
+
+def check_export(artifact: Artifact, path: Path) -> None:
+    """Read an exported decoder again, and compare the tokens that both would write.
+
+    Raises:
+        CorruptError: they differ.
+    """
+    one = load_for_export(artifact)
+    if kind_of(one.model.config) != "a decoder":
+        return
+    other, _ = load_published(open_published(path))
+    models = [model.float().eval() for model in (one.model, other)]
+    ids = one.tokenizer.encode_prompt("The")[:4]
+    with torch.inference_mode():
+        for place in range(_COMPARED):
+            wanted, found = (model(torch.tensor([ids]))[0][0, -1] for model in models)
+            tokens = [int(wanted.argmax()), int(found.argmax())]
+            behind = wanted[tokens[0]] - wanted[tokens[1]]  # float16 may turn two tokens that are as good as equal
+            if behind > _AS_GOOD * (wanted.max() - wanted.mean()):
+                raise CorruptError(
+                    f"{path.name} does not hold the model as it is here",
+                    why=f"after {place} equal tokens the exported model writes {tokens[1]} instead of {tokens[0]}",
+                    fix="nothing was kept; please report the model's family, as a bug of seedbed",
+                )
+            ids.append(tokens[0])
+    say(f"read again: the same {_COMPARED} tokens")

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
 from seedbed.formats.huggingface.folder import CONFIG, GENERATION
 from seedbed.formats.huggingface.pooling import write_pooling
 from seedbed.formats.published_forms import GgufPrecision
 from seedbed.formats.safetensors.shards import write_safetensors
+from seedbed.models.decoder import Decoder
 from seedbed.models.factory import AnyModel
 from seedbed.models.families.registry import publish
 from seedbed.models.families.weight_mapping import dump
-from seedbed.models.store import Loaded, load_any, read_description
+from seedbed.models.quantized import floats_of
+from seedbed.models.store import Loaded, load_any
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 _PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
-    """Load a model in the precision it is stored in; raises UsageError for one that is quantized by us."""
-    if read_description(artifact).get("quantization"):
-        raise UsageError(
-            f"model {artifact.id[:12]} is quantized",
-            why="its integers are in the order of seedbed's kernel, which no other program reads",
-            fix="export the model it was made from; GGUF files can be quantized while exporting",
-        )
-    return load_any(artifact, dtype="stored")
+    """Load a model in the precision it is stored in; integers of ours become the float16 numbers that they mean."""
+    loaded = load_any(artifact, dtype="stored")
+    if loaded.quantization is None:
+        return loaded
+    say(f"its {loaded.quantization} integers are in the order of seedbed's kernel: float16 numbers are written")
+    return replace(loaded, model=floats_of(cast(Decoder, loaded.model)), quantization=None)
 
 
 def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:

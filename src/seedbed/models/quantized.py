@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from seedbed.core.errors import UsageError
 from seedbed.kernel.packed import SCHEMES, Packed, Scheme, empty
 from seedbed.kernel.quantized_layers import QuantizedEmbedding, QuantizedLinear
 from seedbed.models.decoder import Decoder
+from seedbed.models.factory import skeleton
 
 
 def without_values(model: Decoder, name: str) -> None:
@@ -40,3 +43,17 @@ def replace_layers(model: Decoder, scheme: Scheme, make: Callable[[Tensor, Schem
     head = table if model.config.tied else make(model.output.weight, replace(scheme, bits=8))
     model.set_submodule("embedding", QuantizedEmbedding(table))
     model.set_submodule("output", QuantizedLinear(head, model.output.bias))
+
+
+def floats_of(model: Decoder, dtype: torch.dtype = torch.float16) -> Decoder:
+    """Return a decoder of floats with the values that a quantized one's integers mean."""
+    plain = cast(Decoder, skeleton(model.config))
+    packed = {
+        f"{path}.weight": layer.weight.to(dtype)
+        for path, layer in model.named_modules()
+        if isinstance(layer, (QuantizedLinear, QuantizedEmbedding))
+    }
+    kept = {name: value.to(dtype) for name, value in model.named_parameters()}
+    plain.load_state_dict(packed | kept, strict=False, assign=True)
+    plain.tie()
+    return plain.eval()
