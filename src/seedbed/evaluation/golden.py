@@ -127,19 +127,19 @@ def judge(contender: Contender, questions: Sequence[Golden], examples: int = 3) 
 
 def is_right(answer: str, right: str) -> bool:
     """Tell whether an answer holds the right one, or shares half of its words with it."""
-    said, wanted = _normal(answer), _normal(right)
+    said, wanted = normal(answer), normal(right)
     return f" {wanted} " in f" {said} " or f1(answer, right) >= _RIGHT
 
 
 def f1(answer: str, right: str) -> float:
     """Return the harmonic mean of precision and recall over words, as SQuAD's script counts them."""
-    said, wanted = _normal(answer).split(), _normal(right).split()
+    said, wanted = normal(answer).split(), normal(right).split()
     if not said or not wanted:
         return float(said == wanted)
     return 2 * sum((Counter(said) & Counter(wanted)).values()) / (len(said) + len(wanted))
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
     """SQuAD's normal form: lower case, no punctuation, no articles."""
     kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
