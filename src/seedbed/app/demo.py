@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -43,7 +44,7 @@ STDLIB_QUESTIONS = (
 )
 HELD_OUT_BYTES = 60_000
 """Held-out text on which bits per byte of all models are compared."""
-_CONTEXT = 512
+_CONTEXT, _LOOKED_AT = 512, 50
 _REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalty": 1.1}
 
 
@@ -98,11 +99,14 @@ def from_documents(question: str, collection: Collection, model: LocalModel | No
 
 
 def _headings(library: Library, name: str) -> list[str]:
-    """Return questions after the first headings of a collection's documents."""
+    """Return questions after headings of a collection's first documents; after its file names where it has none."""
     with closing(Collection.open(library, name)) as collection:
-        hits = collection.search("what is described here", 8)
-    about = dict.fromkeys(hit.chunk.heading.rpartition(" > ")[2] for hit in hits if hit.chunk.heading)
-    return [f"What does the text say about {heading}?" for heading in list(about)[:3]] or ["What is this text about?"]
+        stored = collection.store.documents()[:_LOOKED_AT]
+        chunks = [next(iter(collection.store.chunks_of(one.source)[1:2]), None) for one in stored]
+    headings = dict.fromkeys(chunk.heading.rpartition(" > ")[2] for chunk in chunks if chunk and chunk.heading)
+    if headings:
+        return [f"What does the text say about {heading}?" for heading in list(headings)[:3]]
+    return [f"What does {Path(one.source).stem} say?" for one in stored[:3]]
 
 
 def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
