@@ -159,6 +159,16 @@ def test_names_that_lead_out_of_the_folder_are_refused(invoke: Run, index: Index
     assert (code, "could be written outside" in err) == (1, True)
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_file_name_that_leads_out_of_the_folder_is_not_offered(
+    invoke: Run, index: Index, folder: dict[str, bytes], as_json: bool
+) -> None:
+    index.json = as_json
+    index.wheels["carrier-1.0-py3-none-any%2F..%2F..%2F..%2Fescaped.whl"] = wheel(folder)
+    code, _, err = invoke("pull", "pypi:carrier")
+    assert (code, "there is no wheel" in err) == (4, True)
+
+
 def test_nothing_of_the_package_runs(
     invoke: Run, index: Index, folder: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

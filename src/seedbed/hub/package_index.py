@@ -32,7 +32,7 @@ _TIMEOUT = 30.0
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _MAX_PAGE = 50_000_000
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256, _FILE_NAME = re.compile(r"[0-9a-f]{64}"), re.compile(r"[\w.+!-]+\.whl", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,8 @@ def _folder(place: str, address: Address) -> Iterator[Wheel]:
 
 def _wheel(url: str, address: Address, source: str, entry: dict[str, Any]) -> Iterator[Wheel]:
     filename = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not _FILE_NAME.fullmatch(filename):  # an encoded slash would lead out of the folder
+        return
     try:
         name, version, _, _ = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion):
