@@ -8,7 +8,7 @@ RECIPE ?= recipes/quickstart.toml
 .PHONY: demo test slow clients check clean help
 
 help:
-	@echo "make demo [CORPUS=folder] [SERVE=0]   train a small model on your text and talk to it"
+	@echo "make demo [CORPUS=folder] [SERVE=0]   an assistant of your text at once, then models of your own"
 	@echo "make test                             ruff, mypy, import-linter, pytest"
 	@echo "make slow                             the proofs that take minutes"
 	@echo "make clients                          other people's clients against the server (needs the network)"
