@@ -145,8 +145,6 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         library = Library(home or Path(folder))
         name = pull_open_model(library)
-        if name is None:
-            raise SystemExit(1)
         columns = Columns(prompt="question", reply="answer", context="context")
         build_pairs(pairs(data, held_out), columns, library, "reading-pairs", licence="Apache-2.0 AND CC-BY-SA-4.0")
         given = ['reading.pairs=["reading-pairs"]', "reading.corpus=false", f"finetune.minutes={minutes}"]

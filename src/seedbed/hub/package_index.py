@@ -76,7 +76,7 @@ class PackageIndex:
             NotFoundError: nobody has the package, this version of it, or a wheel of it.
             HubError: an index refuses, asks for a password or does not answer.
         """
-        wanted = _version(address)
+        wanted = version_of(address) if address.version else None
         found = [wheel for place in self.settings.find_links if _is_local(place) for wheel in _folder(place, address)]
         failures: list[SeedbedError] = []
         if not (wanted and any(wheel.version == wanted for wheel in found)):
@@ -94,6 +94,12 @@ class PackageIndex:
 
     def client(self, url: str) -> httpx.Client:
         """Return a client for an address: pip's proxy and certificates, and the password of its host."""
+        if (proxy := self.settings.proxy) and urlsplit(proxy).scheme not in ("http", "https", "socks5", "socks5h"):
+            raise UsageError(
+                f"{proxy!r} is no proxy",
+                why="pip's setting `proxy` names it",
+                fix="write for instance http://HOST:PORT",
+            )
         host = urlsplit(url).hostname or ""
         checked = host not in {urlsplit(f"//{name}").hostname for name in self.settings.trusted}
         context: ssl.SSLContext | bool = checked
@@ -139,7 +145,10 @@ class PackageIndex:
             raise self.refusal(url, answer.status_code)
         if len(answer.content) > _MAX_PAGE:
             raise self.refusal(url, 200)
-        return list(_wheels(answer, url, address))
+        try:
+            return list(_wheels(answer, url, address))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self.refusal(url, answer.status_code) from error
 
     def _size(self, wheel: Wheel) -> int:
         with self.client(wheel.url) as client:
@@ -233,9 +242,10 @@ class WheelHost:
         return self.index.no_answer(self.wheel.url, error)
 
 
-def _version(address: Address) -> Version | None:
+def version_of(address: Address) -> Version:
+    """Return the version that an address names; raises UsageError where it is none."""
     try:
-        return Version(address.version) if address.version else None
+        return Version(address.version)
     except InvalidVersion as error:
         raise UsageError(
             f"{address.version!r} is no version", why=str(error), fix="write for instance pypi:NAME==1.2.0"
@@ -261,7 +271,7 @@ def _json_entries(answer: httpx.Response) -> Iterator[dict[str, Any]]:
         yield {
             "url": str(file["url"]),
             "sha256": str(file.get("hashes", {}).get("sha256", "")),
-            "bytes": int(file.get("size") or 0),
+            "bytes": max(0, int(file.get("size") or 0)),
             "yanked": bool(file.get("yanked", False)),
         }
 

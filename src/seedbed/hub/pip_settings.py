@@ -13,6 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from seedbed.core.errors import UsageError
 
 PYPI = "https://pypi.org/simple"
 _TRUE = ("1", "true", "yes", "on", "y", "t")
@@ -43,13 +46,25 @@ def read_pip_settings(environment: Mapping[str, str] = os.environ) -> PipSetting
         found = table | found  # the first that sets a key wins
     none = found.get("no-index", "").lower() in _TRUE
     indexes = () if none else (found.get("index-url") or PYPI, *found.get("extra-index-url", "").split())
+    places = tuple(found.get("find-links", "").split())
+    for place in (*indexes, *places, found.get("proxy", "")):
+        _check(place)
     return PipSettings(
         tuple(index.rstrip("/") for index in indexes),
-        tuple(found.get("find-links", "").split()),
+        places,
         tuple(found.get("trusted-host", "").split()),
         found.get("cert", ""),
         found.get("proxy", ""),
     )
+
+
+def _check(place: str) -> None:
+    try:
+        urlsplit(place).port  # noqa: B018 (it is parsed when it is read)
+    except ValueError as error:
+        raise UsageError(
+            f"{place!r} is no address", why=f"{error}; pip's settings name it", fix="correct it (`pip config list`)"
+        ) from error
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:

