@@ -15,7 +15,7 @@ from seedbed.documents.document import Chunk
 from seedbed.inference.grammar import follow
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
-from seedbed.rag.chains.quote import quote, stands_in, words_of
+from seedbed.rag.chains.quote import cite_runs, quote, stands_in, words_of
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.passages import NOT_FOUND, best_sentences, extract, is_refusal, passages_of
@@ -257,6 +257,18 @@ def test_quote_sends_a_mask_of_the_passages_words_and_no_other_reply_is_an_answe
 def test_the_mask_lets_through_runs_of_words_and_nothing_else(text: str, right: bool) -> None:
     agreed, complete = follow(words_of(passages_of(chunks_of(*AWKWARD))), text)
     assert (agreed == len(text) and complete) == right
+
+
+def test_each_run_is_cited_where_it_stands_and_said_once() -> None:
+    chunks = chunks_of(*AWKWARD)
+    text = "Then… der Straßen… Then…  … 東京"
+    result = quote(Recorder(lambda prompt: text), "why", chunks)
+    assert result.text == "Then… der Straßen… 東京"
+    cited = cite_runs(result.text, result.shown)
+    assert [result.text[one.start : one.end] for one in cited] == ["Then", "der Straßen", "東京"]
+    assert [one.quote for one in cited] == ["Then", "der Straßen", "東京"]
+    assert [one.passage for one in cited] == [1, 2, 2]
+    assert all(AWKWARD[one.passage - 1][one.source_start : one.source_end] == one.quote for one in cited)
 
 
 def quotes(model: LocalModel, count: int) -> None:

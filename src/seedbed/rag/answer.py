@@ -19,7 +19,7 @@ from seedbed.documents.sentences import Span, sentences
 from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
-from seedbed.rag.chains.quote import quote
+from seedbed.rag.chains.quote import cite_runs, quote
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, extract, is_refusal
@@ -166,6 +166,8 @@ def _cited(answer: Answer, result: ChainResult, scorer: ChatModel | None) -> Ans
     """Return the answer as found, with a chain's text and its citations."""
     text = result.text.strip()
     evidence = leave_one_out(scorer, answer.question, result.shown, text) if scorer is not None else None
+    if answer.chain == "quote":  # every run stands in a passage: which one is known, not judged by words
+        return replace(answer, found=True, text=text, citations=cite_runs(text, result.shown))
     citations, unsupported = cite(text, result.shown, question=answer.question, evidence=evidence)
     return replace(answer, found=True, text=text, citations=citations, unsupported=unsupported)
 

@@ -187,7 +187,7 @@ def cite(
         said = terms(answer[start:end])
         best = _best(said, asked, candidates, weights)
         if best and best[1] >= threshold:
-            citations.append(_citation((start, end), *best, evidence))
+            citations.append(citation((start, end), *best, evidence))
         elif said:
             unsupported.append((start, end))
     return tuple(citations), tuple(unsupported)
@@ -212,7 +212,8 @@ def _best(
     return best, support
 
 
-def _citation(sentence: Span, best: Passage, support: float, evidence: Mapping[int, float] | None) -> Citation:
+def citation(sentence: Span, best: Passage, support: float, evidence: Mapping[int, float] | None) -> Citation:
+    """Return the citation of a sentence of an answer, given its span and the part of a passage that supports it."""
     chunk = best.chunk
     return Citation(
         *sentence,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from seedbed.chat.model import ChatModel, ReplyOptions
@@ -16,7 +17,7 @@ from seedbed.documents.document import Chunk
 from seedbed.inference.parameters import Grammar
 from seedbed.rag.chains.run import chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, citation, is_refusal
 from seedbed.rag.prompt_plan import Show, Template, quoted
 
 GAP = "…"
@@ -37,8 +38,9 @@ def quote(
     with chain_run("quote", template, model, question, chunks, show, options) as run:
         plan = run.plan(template, run.passages)
         text = run.ask(plan, grammar=words_of(plan.shown)).strip()
-        said = text if is_refusal(text) or stands_in(text, plan.shown) else NOT_FOUND
-        return run.result(said, plan.shown, plan.left)
+        if is_refusal(text) or not stands_in(text, plan.shown):
+            return run.result(NOT_FOUND, plan.shown, plan.left)
+        return run.result(f"{GAP} ".join(dict.fromkeys(runs_of(text))), plan.shown, plan.left)
 
 
 def words_of(passages: Sequence[Passage]) -> Grammar:
@@ -48,7 +50,7 @@ def words_of(passages: Sequence[Passage]) -> Grammar:
         f'start: run ("{GAP} " run)~0..{_RUNS - 1} | {json.dumps(NOT_FOUND)}',
         f"run: {' | '.join(names)}",
         *(
-            f'{name}: %regex {{ "substring_words": {json.dumps(passage.text)} }}'
+            f'{name}: %regex {{ "substring_words": {json.dumps(passage.text, ensure_ascii=False)} }}'
             for name, passage in zip(names, passages, strict=True)
         ),
     ]
@@ -57,4 +59,22 @@ def words_of(passages: Sequence[Passage]) -> Grammar:
 
 def stands_in(text: str, passages: Sequence[Passage]) -> bool:
     """Tell whether every run of an answer stands in one passage, letter by letter."""
-    return all(any(run.strip() in passage.text for passage in passages) for run in text.split(f"{GAP} "))
+    return all(any(run in passage.text for passage in passages) for run in runs_of(text))
+
+
+def runs_of(text: str) -> list[str]:
+    """Return the runs of an answer, without white space around them."""
+    return [run.strip() for run in text.split(f"{GAP} ") if run.strip(f" {GAP}")]
+
+
+def cite_runs(text: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
+    """Link each run of an answer to the first passage that holds it, letter by letter."""
+    citations, at = [], 0
+    for run in runs_of(text):
+        at = text.index(run, at)
+        passage = next(one for one in passages if run in one.text)
+        start = passage.start + passage.text.index(run)
+        found = replace(passage, start=start, end=start + len(run))
+        citations.append(citation((at, at + len(run)), found, 1.0, None))
+        at += len(run)
+    return tuple(citations)
