@@ -68,8 +68,12 @@ def _on_hub(
     hub: Hub, text: str, limit: int, task: str | None, kind: RepoKind
 ) -> tuple[list[SearchHit], SeedbedError | None]:
     """Search the hub, unless nothing is asked of it; where it does not answer, return why."""
+    from seedbed.hub.hub_errors import HubError
+
     if not (text or task):
         return [], None
+    if why := hub.unreachable():  # its library would try for half a minute
+        return [], HubError(f"no answer from {hub.endpoint}", why=why, fix="check the network or HF_ENDPOINT")
     try:
         return hub.search(text, limit, task, kind), None
     except SeedbedError as error:

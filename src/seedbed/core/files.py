@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seedbed.core.errors import CapacityError, CorruptError
+from seedbed.core.errors import CapacityError, CorruptError, UsageError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -83,10 +83,14 @@ def new_directory(target: Path) -> Iterator[Path]:
 
     Raises:
         CapacityError: the disk is full; the old target is untouched.
+        UsageError: its folder cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(target.parent):
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            raise UsageError(f"{target} cannot be written", why=str(error), fix="name another place") from error
         try:
             yield draft
             for path in draft.rglob("*"):
