@@ -25,6 +25,17 @@ from seedbed.tokenizers.train import train_tokenizer
 TEXTS = ["Größe, naïve café, 日本語のテキスト, 🌱 seeds in a bed. " * 5]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all async tests here in one event loop: clients keep connections, which belong to the loop that made them."""
+    try:
+        from pytest_asyncio import is_async_test
+    except ImportError:
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A server as clients are told of it; ``home`` is its library."""
