@@ -17,10 +17,7 @@ import json
 import lzma
 import os
 import random
-import re
-import string
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +28,7 @@ from typing import Any
 from seedbed.chat.open_model import open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
+from seedbed.evaluation.golden import f1, normal
 from seedbed.rag.answer import FOUND, Answer, ask, question_coverage
 from seedbed.rag.chains import CHAINS
 from seedbed.rag.collection import Collection
@@ -57,21 +55,6 @@ class Part:
 
     search: Callable[[str, int], list[Hit]]
     questions: list[Question]
-
-
-def normal(text: str) -> str:
-    """SQuAD's normal form."""
-    kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
-
-
-def f1(answer: str, right: str) -> float:
-    """Return the harmonic mean of precision and recall over words, as SQuAD's script counts them."""
-    said, wanted = normal(answer).split(), normal(right).split()
-    if not said or not wanted:
-        return float(said == wanted)
-    same = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * same / (len(said) + len(wanted))
 
 
 def scores(answer: str, right: Iterable[str]) -> dict[str, float]:

@@ -72,9 +72,15 @@ def test_no_class_name_is_defined_twice() -> None:
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
-    """Every docstring with its place."""
+    """Every docstring with its place, those below constants and fields included."""
     for path, tree in TREES.items():
         for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value.value
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = ast.get_docstring(node)
                 if text:

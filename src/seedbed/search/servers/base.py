@@ -28,7 +28,7 @@ class ServerStore(VectorStore, ABC):
     batch: ClassVar[int] = 10_000
     """Points of a request at most."""
     orders_texts: ClassVar[bool] = True
-    """Whether filters compare texts by order."""
+    """True where filters compare texts by order."""
 
     def add(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
         pairs = zip(chunks, vectors, strict=True)
