@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError
@@ -37,12 +38,14 @@ def test_f1_is_squads() -> None:
     assert f1("the old stone bridge", "a bridge, wooden") == pytest.approx(2 / 5)
 
 
-def test_intervals_are_wilsons() -> None:
-    """R's prop.test(14, 20, correct = FALSE) gives 0.4810 and 0.8545; for 0 of 10 it gives 0 and 0.2775."""
-    found = share([True] * 14 + [False] * 6)
-    assert (found.value, found.low, found.high) == pytest.approx((0.7, 0.48103, 0.85452), abs=1e-4)
-    none = share([False] * 10)
-    assert (none.low, none.high) == pytest.approx((0.0, 0.27753), abs=1e-4)
+@pytest.mark.parametrize(("right", "count"), [(14, 20), (0, 10), (7, 7), (1, 3)])
+def test_intervals_are_scipys(right: int, count: int) -> None:
+    found = share([True] * right + [False] * (count - right))
+    wanted = binomtest(right, count).proportion_ci(method="wilson")
+    assert (found.value, found.low, found.high) == pytest.approx((right / count, wanted.low, wanted.high), abs=1e-6)
+
+
+def test_of_no_question_nothing_is_known() -> None:
     assert (share([]).low, share([]).high) == (0.0, 1.0)
 
 
