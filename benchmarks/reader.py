@@ -82,12 +82,12 @@ def pairs(data: Path, held_out: set[tuple[str, ...]]) -> Iterator[tuple[str, dic
 
 
 def tested(data: Path) -> list[dict[str, Any]]:
-    """Return the tested questions: article, passage, question, right answers."""
+    """Return the tested questions: article, passage, question, right answers, the place of the first."""
     with lzma.open(data / TESTED, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [
         {"article": row["title"], "passage": row["context"], "question": asked["question"]}
-        | {"answers": [one["text"] for one in asked["answers"]]}
+        | {"answers": [one["text"] for one in asked["answers"]], "place": asked["answers"][0]["answer_start"]}
         for row in rows
         for asked in row["questions"]
     ]

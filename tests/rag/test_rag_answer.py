@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 
 import pytest
@@ -13,9 +12,10 @@ from seedbed.chat.messages import Usage
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.rag.answer import FOUND, ask, question_coverage
+from seedbed.rag.answer import ask
 from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.passages import NOT_FOUND
+from seedbed.rag.sentence_choice import FOUND_BY_WORDS
 from seedbed.search.contracts import Hit
 
 TEXTS = (
@@ -53,7 +53,7 @@ def test_what_the_documents_do_not_tell_is_said_without_asking_a_model() -> None
     model = Recorder(lambda prompt: "Gluons.")
     answer = ask("Which particles carry the strong interaction?", search, model)
     assert (answer.found, answer.text, answer.citations, model.prompts) == (False, NOT_FOUND, (), [])
-    assert answer.evidence < FOUND
+    assert answer.evidence < FOUND_BY_WORDS
     assert len(answer.hits) == 3
     assert ask("Which particles carry the strong interaction?", search, model, threshold=0).text == "Gluons."
 
@@ -129,15 +129,6 @@ def test_a_trace_is_told_of_the_search_and_the_chain_inside_the_question() -> No
     assert {one.parent for one in told[1:5]} == {told[0].span}
     assert told[-1].data["found"] is True
     assert all("bridge" not in str({**one.data, "content": ""}) for one in told)
-
-
-def test_coverage_is_the_weight_of_the_questions_words_in_the_best_text() -> None:
-    texts = ["Red cats. Red dogs.", "Blue birds."]
-    assert question_coverage("red cats", texts) == 1.0
-    cats, green = math.log(8 / 3), math.log(8)  # of three sentences one holds the first word, none the second
-    assert question_coverage("green cats", texts) == pytest.approx(cats / (cats + green))
-    assert question_coverage("is it?", texts) == 0.0
-    assert question_coverage("cats", []) == 0.0
 
 
 def test_a_heading_counts_as_part_of_its_passage() -> None:

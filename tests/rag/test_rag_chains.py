@@ -18,7 +18,8 @@ from seedbed.rag.chains.map_rerank import map_rerank, rating
 from seedbed.rag.chains.quote import cite_runs, quote, stands_in, words_of
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import NOT_FOUND, best_sentences, extract, is_refusal, passages_of
+from seedbed.rag.passages import NOT_FOUND, is_refusal, passages_of
+from seedbed.rag.sentence_choice import extract, rate_sentences
 
 ASK = (Message("user", "C {context} Q {question}"),)
 IMPROVE = (Message("user", "A {answer} C {context} Q {question}"),)
@@ -170,30 +171,6 @@ def test_a_refusal_is_a_short_first_line(reply: str, refused: bool) -> None:
     assert is_refusal(reply) is refused
 
 
-def test_extract_answers_with_the_sentence_that_was_asked_for() -> None:
-    texts = (
-        "The bridge is of steel. It has two towers. Paint is applied every year.",
-        "The bridge was opened in 1932 by the governor. Tolls ended in 1988.",
-    )
-    result = extract("When was the bridge opened?", chunks_of(*texts))
-    assert result.text == "The bridge was opened in 1932 by the governor."
-    (shown,) = result.shown
-    assert (shown.number, shown.chunk.text[shown.start : shown.end]) == (2, result.text)
-    two = extract("When was the bridge opened?", chunks_of(*texts), sentences=2)
-    assert [one.text for one in two.shown] == [result.text, "The bridge is of steel."]
-    assert extract("When?", []).text == NOT_FOUND
-    assert extract("Two towers?", chunks_of("It has\n  two towers.")).text == "It has two towers."
-    assert len(best_sentences("bridge", chunks_of(*texts))) == 5
-
-
-def test_a_heading_is_no_answer_without_the_sentence_below_it() -> None:
-    text = "## shutil.copyfile(src, dst)\n\nCopies the contents. It returns the destination.\n\n## Bridges"
-    result = extract("What does copyfile do?", chunks_of(text))
-    assert result.text == "shutil.copyfile(src, dst) Copies the contents."
-    assert extract("Which bridges?", chunks_of(text)).text == "Bridges"
-    assert extract("What does it return?", chunks_of(text)).text == "It returns the destination."
-
-
 def test_chains_tell_a_trace_what_they_do_and_where_they_fail() -> None:
     told: list[TraceEvent] = []
     model = Recorder(lambda prompt: "An answer.")
@@ -221,7 +198,7 @@ def test_all_chains_read_a_long_document_with_a_model_of_512_tokens(pages: int, 
         assert "".join("".join(text for _, _, text in parts).split()) == "".join(document.text.split())
         assert bool(result.left) or chain is not stuff
         assert result.usage.completion_tokens > 0
-    assert f"box {box} " in extract(question, chunks).text
+    assert f"box {box} " in extract(rate_sentences(question, chunks)).text
 
 
 # Quote

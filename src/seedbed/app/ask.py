@@ -10,7 +10,7 @@ from seedbed.chat.trace_log import TraceLog
 from seedbed.chat.tracing import TraceEvent, fan_out
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import progress
-from seedbed.rag.answer import FOUND, Answer, ask, check
+from seedbed.rag.answer import Answer, ask, check
 from seedbed.rag.chains import Chain
 from seedbed.rag.collection import Collection
 from seedbed.search.modes import Mode
@@ -37,7 +37,7 @@ def ask_documents(
         model: a name, an id, URL or URL#NAME; None to quote the documents.
         chain: None for "stuff", without a model "extract".
         limit: passages to find.
-        threshold: share of the question's words that a passage must hold; None for the measured one.
+        threshold: of the evidence that the passages tell; None for the measured one.
         context: tokens of the model's window, for a server that does not say.
 
     Raises:
@@ -66,7 +66,8 @@ def ask_documents(
             open_model(model, library, window=context) if model and chain != "extract" else None,
             chain=chain,
             k=limit,
-            threshold=FOUND if threshold is None else threshold,
+            threshold=threshold,
+            embedder=opened.sentence_embedder,
             evidence=evidence,
             trace=fan_out(log, note),
             **options,

@@ -33,7 +33,7 @@ _EXCERPT = 120
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Share of the question's words that a passage must hold; 0 always asks the model.",
+    help="Evidence that the passages must give, 0 to 1; 0 always asks the model.",
 )
 @click.option("--evidence", is_flag=True, help="Also say how much less probable the answer is without each source.")
 @click.option("--trace", "traced", is_flag=True, help="Log what is done, for `seedbed runs traces`.")

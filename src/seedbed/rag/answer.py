@@ -1,7 +1,7 @@
 """Ask documents: find passages, answer from them with citations, or say that the documents do not tell.
 
-That is decided before any model is asked, by the share of the question's words that the best passage holds, and again
-by the answer: a model may say that the passages do not tell. The nearest passages are returned either way.
+That is decided before any model is asked, by the best sentence of the passages (``sentence_choice.py``), and again by
+the answer: a model may say that the passages do not tell. The nearest passages are returned either way.
 """
 
 from __future__ import annotations
@@ -15,29 +15,22 @@ from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.documents.sentences import Span, sentences
+from seedbed.documents.sentences import Span
 from seedbed.rag.chains import CHAINS, Chain
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.quote import cite_runs, quote
 from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, extract, is_refusal
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, is_refusal
 from seedbed.rag.scoring import leave_one_out, scorer_of
-from seedbed.search.contracts import Hit
-from seedbed.vectors.words import TermWeights, coverage, terms
+from seedbed.rag.sentence_choice import FOUND, FOUND_BY_WORDS, RatedSentence, extract, rate_sentences
+from seedbed.search.contracts import Embedder, Hit
 
 Search = Callable[[str, int], Sequence[Hit]]
 """A function from a question and a number to that many passages at most, best first."""
 PASSAGES = 5
 """Passages to search for."""
-FOUND = 0.32
-"""Less of the question than this in the best passage means "not in the documents".
-
-Chosen on half of XQuAD's articles by `python benchmarks/answers.py`. On the other half, 87 % of the questions that the
-documents answer are found, and 94 % of those asked of the wrong collection are refused. With other deals of the
-articles (`--seed 2`, `--seed 3`) it is 90 and 92 %, 94 and 86 %: right nine times in ten.
-"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Answer:
 
     Attributes:
         found: the documents tell. If not, ``text`` is NOT_FOUND and there are no citations.
-        evidence: the share of the question's words, by weight, that the best passage holds: 0 to 1.
+        evidence: how well the best sentence of the passages answers: 0 to 1; see ``sentence_choice.py``.
         unsupported: spans of ``text``: sentences that no passage supports.
         hits: of the search, best first; citations name them by their place, from 1.
         cut: parts of passages that no prompt had room for.
@@ -86,7 +79,8 @@ def ask(
     *,
     chain: Chain = "stuff",
     k: int = PASSAGES,
-    threshold: float = FOUND,
+    threshold: float | None = None,
+    embedder: Embedder | None = None,
     evidence: bool = False,
     **options: Unpack[ReplyOptions],
 ) -> Answer:
@@ -96,8 +90,10 @@ def ask(
         search: such as a collection's search.
         model: any; None for "extract", which needs none.
         k: passages to search for.
-        threshold: see :data:`FOUND`; 0 always asks the model, which is right when question and documents are in
+        threshold: of evidence; None for the measured one (:data:`FOUND`, or without an embedder
+            :data:`FOUND_BY_WORDS`); 0 always asks the model, which is right when question and documents are in
             different languages.
+        embedder: compares the question's meaning with each sentence's; None: words decide alone.
         evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
 
     Raises:
@@ -110,29 +106,20 @@ def ask(
     if evidence:
         scorer_of(asked)  # refuse now rather than after the answer
     trace = options.get("trace")
+    least = threshold if threshold is not None else FOUND if embedder is not None else FOUND_BY_WORDS
     with span(trace, "chain", "ask", chain=chain, content={"question": question}) as work:
         hits = _search(question, search, k, trace)
-        covered = question_coverage(question, [f"{hit.chunk.heading}\n{hit.chunk.text}" for hit in hits])
+        rated = rate_sentences(question, [hit.chunk for hit in hits], embedder)
+        covered = rated[0].score if rated else 0.0
         result = ChainResult(NOT_FOUND, ())
-        if hits and covered >= threshold:
-            result = _run(chain, question, [hit.chunk for hit in hits], asked, options)
+        if rated and covered >= least:
+            result = _run(chain, question, rated, [hit.chunk for hit in hits], asked, options)
         name, cut = asked.name if asked is not None else "", tuple(_cut(passage, asked) for passage in result.left)
         answer = Answer(question, NOT_FOUND, False, chain, name, covered, hits=hits, cut=cut, usage=result.usage)
         if not is_refusal(result.text):
             answer = _cited(answer, result, asked if evidence else None)
         work.data.update(found=answer.found, evidence=round(covered, 4), content={"answer": answer.text})
         return answer
-
-
-def question_coverage(question: str, texts: Sequence[str]) -> float:
-    """Return the greatest share of the question's words, by weight, that one text holds: 0 to 1.
-
-    Words in few sentences of the texts weigh more, and words in none most, so a question about something else is far
-    from every text.
-    """
-    weights = TermWeights([terms(sentence) for text in texts for sentence in sentences(text)])
-    wanted = terms(question)
-    return max((coverage(wanted, terms(text), weights) for text in texts), default=0.0)
 
 
 def check(question: str, chain: str, has_model: bool) -> None:
@@ -154,10 +141,15 @@ def _search(question: str, search: Search, k: int, trace: Trace | None) -> tuple
 
 
 def _run(
-    chain: Chain, question: str, chunks: Sequence[Chunk], model: ChatModel | None, options: ReplyOptions
+    chain: Chain,
+    question: str,
+    rated: Sequence[RatedSentence],
+    chunks: Sequence[Chunk],
+    model: ChatModel | None,
+    options: ReplyOptions,
 ) -> ChainResult:
     if model is None:
-        return extract(question, chunks, trace=options.get("trace"))
+        return extract(rated, trace=options.get("trace"))
     run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank, "quote": quote}[chain]
     return run(model, question, chunks, **options)
 

@@ -25,7 +25,7 @@ from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
-from seedbed.search.embedders import TFIDF, open_embedder
+from seedbed.search.embedders import TFIDF, compares_sentences, open_embedder
 from seedbed.search.modes import Mode
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server, synchronize
@@ -112,6 +112,13 @@ class Collection:
         Raises UsageError: the model of that name is not the one that made them.
         """
         return self._model if self.settings.embedder != TFIDF else self._tfidf()
+
+    @property
+    def sentence_embedder(self) -> Embedder | None:
+        """The embedder, if it was made to compare sentences; None for TF-IDF, and for a model that writes."""
+        if self.settings.embedder == TFIDF:
+            return None
+        return self._model if compares_sentences(self._model) else None
 
     def add(
         self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False

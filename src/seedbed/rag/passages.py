@@ -1,9 +1,4 @@
-"""Passages that answers are made from: the sentence of them that answers, the sentences that support an answer.
-
-Extraction answers without a model, word for word. Each sentence of each passage is scored by the share of the
-question's words that it holds, by weight (``vectors.words``); its passage, with the heading, counts a third, because a
-sentence often says "it" for a thing that the sentence before named. The answer is a whole sentence; a Markdown heading
-is no answer without the sentence below it.
+"""Passages that answers are made from, and the sentences of them that support an answer.
 
 Citations link each sentence of an answer to its support: the share of its words, by weight, that one sentence of a
 passage (or two neighbours) holds, the mean of a share in any order and one in the same order. Words of the question
@@ -14,12 +9,11 @@ marked. Not seen: a true paraphrase in other words is marked too, and a sentence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 
 from seedbed.chat.messages import Usage
-from seedbed.chat.tracing import Trace, span
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.vectors.words import TermWeights, common_subsequence, coverage, terms
@@ -28,8 +22,6 @@ NOT_FOUND = "Not in the documents."
 """The sentence that a model is told to say, and an answer says, when the passages do not tell."""
 _SHORT = 12
 """Words. "I am sorry, but that is not in the documents." has 10; a longer line may speak of documents."""
-_CONTEXT = 0.3
-"""Weight of the passage beside its sentence: of 0, 0.3 and 1 the best on XQuAD, by half a percent of its questions."""
 SUPPORTED = 0.5
 """Less support than this marks a sentence as unsupported.
 
@@ -91,31 +83,7 @@ def passages_of(chunks: Sequence[Chunk]) -> list[Passage]:
     return [Passage(number, chunk, 0, len(chunk.text)) for number, chunk in enumerate(chunks, 1)]
 
 
-def extract(question: str, chunks: Sequence[Chunk], *, sentences: int = 1, trace: Trace | None = None) -> ChainResult:
-    """Answer with the ``sentences`` best sentences, best first; ``shown`` are these, as spans of their chunks."""
-    with span(trace, "chain", "extract", passages=len(chunks)):
-        best = best_sentences(question, chunks)[:sentences]
-        text = " ".join(" ".join(one.text.lstrip("# ").split()) for one, _ in best)  # without Markdown's marks
-        return ChainResult(text or NOT_FOUND, tuple(one for one, _ in best))
-
-
-def best_sentences(question: str, chunks: Sequence[Chunk]) -> list[tuple[Passage, float]]:
-    """Return every sentence with its score (0 to 1.3), best first; of equals the earlier one, without a heading."""
-    found = list(chain.from_iterable(_sentences(passages_of(chunks), _answer_spans)))
-    words = [terms(one.text) for one in found]
-    weights, wanted = TermWeights(words), terms(question)
-    passages = {
-        number: coverage(wanted, terms(f"{chunk.heading} {chunk.text}"), weights)
-        for number, chunk in enumerate(chunks, 1)
-    }
-    scored = [
-        (one, coverage(wanted, said, weights) + _CONTEXT * passages[one.number])
-        for one, said in zip(found, words, strict=True)
-    ]
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0].text.startswith("#")))
-
-
-def _sentences(
+def sentences_of(
     passages: Sequence[Passage], spans: Callable[[str], Iterable[Span]] = sentence_spans
 ) -> list[list[Passage]]:
     """Return the sentences of each passage, as passages."""
@@ -123,12 +91,6 @@ def _sentences(
         [replace(one, start=one.start + start, end=one.start + end) for start, end in spans(one.text)]
         for one in passages
     ]
-
-
-def _answer_spans(text: str) -> Iterator[Span]:
-    spans = sentence_spans(text)
-    for (start, end), (_, below) in zip(spans, [*spans[1:], (0, 0)], strict=True):
-        yield start, max(end, below) if text[start] == "#" else end
 
 
 @dataclass(frozen=True)
@@ -177,7 +139,7 @@ def cite(
         The citations and the spans of the unsupported sentences, each in the order of the answer. A sentence without
         words of its own (a greeting, "---") is in neither.
     """
-    each, asked = _sentences(passages), terms(question)
+    each, asked = sentences_of(passages), terms(question)
     single = list(chain.from_iterable(each))
     pairs = [replace(one, end=two.end) for some in each for one, two in pairwise(some)]  # an answer may draw on two
     candidates = [(one, terms(one.text)) for one in (*single, *pairs)]

@@ -140,6 +140,11 @@ def _vectors(answer: Any, count: int, url: str) -> Vectors:
     return found
 
 
+def compares_sentences(embedder: Embedder) -> bool:
+    """Tell whether an embedder was made to compare texts: a model that writes was not."""
+    return not isinstance(embedder, LocalEmbedder)
+
+
 def open_embedder(reference: str, library: Library | None = None, key: str | None = None) -> Embedder:
     """Open a model's embedder: by its name in the library, or by ``URL`` or ``URL#MODEL`` of a server.
 

