@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,9 @@ class Recorder:
         return Reply(text, usage=Usage(self.count_prompt(messages), len(text.split())), model=self.name)
 
     def stream(self, messages: Sequence[Message], **options: Any) -> Iterator[Delta]:
-        yield Delta(reply=self.reply(messages, **options))
+        reply = self.reply(messages, **options)
+        yield from (Delta(piece) for piece in re.findall(r"\s*\S+\s*$|\s*\S+|\s+", reply.text))
+        yield Delta(reply=reply)
 
 
 @dataclass

@@ -17,7 +17,9 @@ from seedbed.core.config import setting
 from seedbed.core.errors import CapacityError, UsageError
 
 _SEEDS = 2**63 - 1
-_BIASES, _GRAMMAR_LENGTH = 300, 65_536
+_BIASES = 300
+GRAMMAR_LENGTH = 65_536
+"""The most characters of a grammar."""
 _WITH_BEAMS = ("max_tokens", "stop", "seed", "beams", "length_penalty")  # settings that beam search has too
 
 
@@ -32,8 +34,8 @@ class Grammar:
     text: str
 
     def __post_init__(self) -> None:
-        if len(self.text) > _GRAMMAR_LENGTH:
-            why = f"it has {len(self.text)} characters, {_GRAMMAR_LENGTH} are allowed"
+        if len(self.text) > GRAMMAR_LENGTH:
+            why = f"it has {len(self.text)} characters, {GRAMMAR_LENGTH} are allowed"
             raise UsageError(f"the {self.kind} is too long", why=why, fix="simplify it")
 
 

@@ -33,6 +33,22 @@ Show = Callable[[Passage], str]
 """A function that writes a passage into a prompt."""
 REPLY_TOKENS = 256
 """Tokens of a reply unless ``max_tokens`` says otherwise."""
+
+
+def _anything(passages: Sequence[Passage]) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a prompt beside the model's window: its ``tokens``, 0 for any number, and a condition on passages."""
+
+    tokens: int = 0
+    allow: Callable[[Sequence[Passage]], bool] = _anything
+
+
+WINDOW = Limits()
+"""No limit but the window's."""
 _prompt = lru_cache(maxsize=64)(Prompt)
 _MARK = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 _HARMLESS = "‹"  # U+2039: reads like the bracket, and opens no block
@@ -99,12 +115,19 @@ def room_for_reply(model: ChatModel, max_tokens: int | None, share: int = 4) -> 
 
 
 def fit(
-    model: ChatModel, template: Template, passages: Sequence[Passage], room: int, show: Show = quoted, **values: str
+    model: ChatModel,
+    template: Template,
+    passages: Sequence[Passage],
+    room: int,
+    show: Show = quoted,
+    limits: Limits = WINDOW,
+    **values: str,
 ) -> PromptPlan:
     """Plan a prompt with as many passages in ``{context}`` as the window holds beside the reply.
 
     Args:
         passages: the most important first.
+        limits: others than the window's.
         values: replace the template's other names.
 
     Raises CapacityError: the question alone, or with the first words of a passage, does not fit.
@@ -113,13 +136,17 @@ def fit(
     def count(some: Sequence[Passage]) -> int:
         return model.count_prompt(write(template, some, show, **values))
 
-    allowed = model.context_window - room
-    whole = most(len(passages), lambda number: count(passages[:number]) <= allowed)
+    allowed = min(model.context_window - room, limits.tokens or model.context_window)
+
+    def fits(some: Sequence[Passage]) -> bool:
+        return count(some) <= allowed and limits.allow(some)
+
+    whole = most(len(passages), lambda number: fits(passages[:number]))
     if whole is None:
         raise _too_long(count(()), allowed, model.context_window)
     shown, left = list(passages[:whole]), list(passages[whole:])
     if left:
-        kept = _cut(left[0], lambda part: count([*shown, part]) <= allowed, whole == 0)
+        kept = _cut(left[0], lambda part: fits([*shown, part]), whole == 0)
         if kept is not None:
             shown.append(kept)
             left[:1] = _rest(left[0], kept.end)

@@ -12,9 +12,9 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.run import chain_run, reply_passage
+from seedbed.rag.chains.run import StreamedChain, Writing, chain_run, reply_passage
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, is_refusal
+from seedbed.rag.passages import NOT_FOUND, Passage, is_refusal
 from seedbed.rag.prompt_plan import Show, Template, quoted, write
 
 REDUCE: Template = (
@@ -26,6 +26,7 @@ REDUCE: Template = (
 )
 
 
+@StreamedChain
 def map_reduce(
     model: ChatModel,
     question: str,
@@ -36,7 +37,7 @@ def map_reduce(
     show: Show = quoted,
     most_tokens: int | None = None,
     **options: Unpack[ReplyOptions],
-) -> ChainResult:
+) -> Writing:
     """Answer from each chunk, then from the answers.
 
     Args:
@@ -45,7 +46,7 @@ def map_reduce(
             window less the reply.
     """
     with chain_run("map_reduce", template, model, question, chunks, show, options) as run:
-        answers, shown = run.ask_each(template)
+        answers, shown = yield from run.ask_each(template)
         told = [one for one in answers if not is_refusal(one.text)]
         if answers and not told:
             return run.result(NOT_FOUND, shown)
@@ -58,9 +59,13 @@ def map_reduce(
             groups = _groups(told, fits)
             if len(groups) == len(told):  # no two fit together, so that no round of this would ever end
                 break
-            told = [reply_passage(group[0], run.ask(run.plan(reduce, group))) for group in groups]
+            told = []
+            for group in groups:
+                text = yield from run.ask(run.plan(reduce, group))
+                told.append(reply_passage(group[0], text))
         final = run.plan(reduce, told)
-        return run.result(run.ask(final), shown, final.left)
+        text = yield from run.ask(final)
+        return run.result(text, shown, final.left)
 
 
 def _groups(passages: Sequence[Passage], fits: Callable[[Sequence[Passage]], bool]) -> list[list[Passage]]:

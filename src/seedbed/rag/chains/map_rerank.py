@@ -15,9 +15,9 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions, ScoringModel, scoring
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.run import chain_run
+from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, is_refusal
+from seedbed.rag.passages import NOT_FOUND, is_refusal
 from seedbed.rag.prompt_plan import Show, Template, fill, quoted, write
 from seedbed.rag.scoring import mean_logprob
 
@@ -34,6 +34,7 @@ WITHOUT: Template = (Message("user", "Question: {question}"),)
 _SCORE = re.compile(r"(.*?)\nScore: (\d+)", re.DOTALL)
 
 
+@StreamedChain
 def map_rerank(
     model: ChatModel,
     question: str,
@@ -42,7 +43,7 @@ def map_rerank(
     template: Template | None = None,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> ChainResult:
+) -> Writing:
     """Answer from each chunk, and take the answer with the most support; ``shown`` is in the order of support.
 
     Args:
@@ -51,7 +52,7 @@ def map_rerank(
     scorer = scoring(model)
     asked = template or (RATE if scorer is None else STUFF)
     with chain_run("map_rerank", asked, model, question, chunks, show, options) as run:
-        replies, shown = run.ask_each(asked)
+        replies, shown = yield from run.ask_each(asked)
         if scorer is None:
             rated = [rating(reply.text) for reply in replies]
         else:

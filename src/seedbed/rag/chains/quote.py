@@ -14,17 +14,18 @@ from typing import Unpack
 
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.inference.parameters import Grammar
-from seedbed.rag.chains.run import chain_run
+from seedbed.inference.parameters import GRAMMAR_LENGTH, Grammar
+from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, citation, is_refusal
-from seedbed.rag.prompt_plan import Show, Template, quoted
+from seedbed.rag.passages import NOT_FOUND, Citation, Passage, citation, is_refusal
+from seedbed.rag.prompt_plan import Limits, Show, Template, quoted
 
 GAP = "…"
 """Between two runs."""
 _RUNS = 3
 
 
+@StreamedChain
 def quote(
     model: ChatModel,
     question: str,
@@ -33,18 +34,22 @@ def quote(
     template: Template = STUFF,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> ChainResult:
-    """Answer in words of as many chunks as one prompt holds; the rest is the result's ``left``."""
+) -> Writing:
+    """Answer in words of as many chunks as one prompt and one grammar hold; the rest is the result's ``left``."""
     with chain_run("quote", template, model, question, chunks, show, options) as run:
-        plan = run.plan(template, run.passages)
-        text = run.ask(plan, grammar=words_of(plan.shown)).strip()
+        plan = run.one_prompt(Limits(allow=lambda some: len(_rules(some)) <= GRAMMAR_LENGTH))
+        text = (yield from run.ask(plan, grammar=words_of(plan.shown))).strip()
         if is_refusal(text) or not stands_in(text, plan.shown):
             return run.result(NOT_FOUND, plan.shown, plan.left)
         return run.result(f"{GAP} ".join(dict.fromkeys(runs_of(text))), plan.shown, plan.left)
 
 
 def words_of(passages: Sequence[Passage]) -> Grammar:
-    """Return the grammar of all runs of words of the passages."""
+    """Return the grammar of all runs of words of the passages. Raises UsageError where it is too long."""
+    return Grammar("lark", _rules(passages))
+
+
+def _rules(passages: Sequence[Passage]) -> str:
     names = [f"P{number}" for number in range(len(passages))]
     rules = [
         f'start: run ("{GAP} " run)~0..{_RUNS - 1} | {json.dumps(NOT_FOUND)}',
@@ -54,7 +59,7 @@ def words_of(passages: Sequence[Passage]) -> Grammar:
             for name, passage in zip(names, passages, strict=True)
         ),
     ]
-    return Grammar("lark", "\n".join(rules))
+    return "\n".join(rules)
 
 
 def stands_in(text: str, passages: Sequence[Passage]) -> bool:

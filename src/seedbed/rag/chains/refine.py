@@ -11,9 +11,9 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.run import chain_run
+from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.passages import ChainResult, Passage
+from seedbed.rag.passages import Passage
 from seedbed.rag.prompt_plan import Show, Template, quoted, shorten
 
 REFINE: Template = (
@@ -27,6 +27,7 @@ _SHARE = 6
 """The window holds two answers, the one so far and the next, each at most this part of it."""
 
 
+@StreamedChain
 def refine(
     model: ChatModel,
     question: str,
@@ -36,17 +37,17 @@ def refine(
     template: Template = REFINE,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> ChainResult:
+) -> Writing:
     """Answer from the first chunk, then refine the answer (``{answer}`` in ``template``) with each other."""
     with chain_run("refine", template, model, question, chunks, show, options, _SHARE) as run:
         shown: list[Passage] = []
         left = list(run.passages)
         plan = run.plan(first, left[:1])
-        answer = run.ask(plan)
+        answer = yield from run.ask(plan)
         while True:
             shown += plan.shown
             left[:1] = plan.left
             if not left:
                 return run.result(answer, shown)
             plan = run.plan(template, left[:1], answer=shorten(model, answer, run.room))
-            answer = run.ask(plan)
+            answer = yield from run.ask(plan)

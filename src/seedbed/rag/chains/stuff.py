@@ -8,8 +8,8 @@ from typing import Unpack
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.rag.chains.run import chain_run
-from seedbed.rag.passages import NOT_FOUND, ChainResult
+from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
+from seedbed.rag.passages import NOT_FOUND
 from seedbed.rag.prompt_plan import Show, Template, quoted
 
 STUFF: Template = (
@@ -21,6 +21,7 @@ STUFF: Template = (
 )
 
 
+@StreamedChain
 def stuff(
     model: ChatModel,
     question: str,
@@ -29,8 +30,9 @@ def stuff(
     template: Template = STUFF,
     show: Show = quoted,
     **options: Unpack[ReplyOptions],
-) -> ChainResult:
+) -> Writing:
     """Answer from as many chunks as one prompt holds; the rest is the result's ``left``."""
     with chain_run("stuff", template, model, question, chunks, show, options) as run:
-        plan = run.plan(template, run.passages)
-        return run.result(run.ask(plan), plan.shown, plan.left)
+        plan = run.one_prompt()
+        text = yield from run.ask(plan)
+        return run.result(text, plan.shown, plan.left)
