@@ -30,10 +30,11 @@ from seedbed.chat.open_model import open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
 from seedbed.evaluation.golden import f1, normal
-from seedbed.rag.answer import Answer, ask
+from seedbed.rag.answer import ask
 from seedbed.rag.chains import CHAINS
 from seedbed.rag.collection import Collection
 from seedbed.rag.passages import SUPPORTED, cite, passages_of
+from seedbed.rag.record import Answer
 from seedbed.search.contracts import Hit
 
 SET = "tasks/qa/xquad_en_dev.jsonl.xz"

@@ -106,7 +106,8 @@ def test_every_chain_runs_on_a_small_model_of_random_weights(seedbed: Run, chain
 
 def test_what_no_passage_says_is_marked_and_evidence_is_shown(seedbed: Run) -> None:
     code, out, _ = seedbed(
-        "ask", ASKED, "--docs", "guide", "--model", "tiny", "--max-tokens", "6", "--evidence", "--threshold", "0"
+        *("ask", ASKED, "--docs", "guide", "--model", "tiny", "--chain", "stuff"),
+        *("--max-tokens", "6", "--evidence", "--threshold", "0"),
     )
     assert code == 0
     assert out.rstrip().endswith("[?] no passage says this")

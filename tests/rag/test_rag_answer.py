@@ -55,12 +55,15 @@ def test_what_the_documents_do_not_tell_is_said_without_asking_a_model() -> None
     assert (answer.found, answer.text, answer.citations, model.prompts) == (False, NOT_FOUND, (), [])
     assert answer.evidence < FOUND_BY_WORDS
     assert len(answer.hits) == 3
-    assert ask("Which particles carry the strong interaction?", search, model, threshold=0).text == "Gluons."
+    assert (
+        ask("Which particles carry the strong interaction?", search, model, chain="stuff", threshold=0).text
+        == "Gluons."
+    )
 
 
 def test_a_model_may_say_that_the_passages_do_not_tell() -> None:
     model = Recorder(lambda prompt: "I am afraid that is not in the documents.")
-    answer = ask("Who opened the bridge?", search, model)
+    answer = ask("Who opened the bridge?", search, model, chain="stuff")
     assert (answer.found, answer.text, answer.citations) == (False, NOT_FOUND, ())
     assert answer.usage.completion_tokens == 9
 
@@ -72,7 +75,7 @@ def test_a_search_that_finds_nothing_is_an_answer_too() -> None:
 
 def test_sentences_without_support_are_marked() -> None:
     text = "The bridge was opened in 1932. Elephants paid no toll whatsoever."
-    answer = ask("When was the bridge opened?", search, Recorder(lambda prompt: f" {text}\n"))
+    answer = ask("When was the bridge opened?", search, Recorder(lambda prompt: f" {text}\n"), chain="stuff")
     assert answer.text == text
     assert [answer.text[start:end] for start, end in answer.unsupported] == ["Elephants paid no toll whatsoever."]
     assert [one.source for one in answer.citations] == ["1.txt"]
@@ -116,7 +119,7 @@ def test_what_cannot_be_asked_is_refused(question: str, chain: Chain, why: str) 
 
 def test_a_trace_is_told_of_the_search_and_the_chain_inside_the_question() -> None:
     told: list[TraceEvent] = []
-    ask("When was the bridge opened?", search, Recorder(lambda prompt: "In 1932."), trace=told.append)
+    ask("When was the bridge opened?", search, Recorder(lambda prompt: "In 1932."), chain="stuff", trace=told.append)
     names = [(one.kind, one.name) for one in told]
     assert names == [
         ("start", "ask"),

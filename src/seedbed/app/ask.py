@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from typing import Any
 
@@ -9,10 +10,10 @@ from seedbed.chat.open_model import open_model
 from seedbed.chat.trace_log import TraceLog
 from seedbed.chat.tracing import TraceEvent, fan_out
 from seedbed.core.artifacts import Library
-from seedbed.core.progress import progress
-from seedbed.rag.answer import Answer, ask, check
+from seedbed.rag.answer import check, default_chain, stream_answer
 from seedbed.rag.chains import Chain
 from seedbed.rag.collection import Collection
+from seedbed.rag.record import Answer, AnswerDelta
 from seedbed.search.modes import Mode
 
 
@@ -30,37 +31,33 @@ def ask_documents(
     max_tokens: int | None = None,
     evidence: bool = False,
     traced: bool = False,
+    watch: Callable[[AnswerDelta], None] = lambda delta: None,
 ) -> tuple[Answer, str | None]:
     """Return the answer, and the id of its trace if one was kept.
 
     Args:
         model: a name, an id, URL or URL#NAME; None to quote the documents.
-        chain: None for "stuff", without a model "extract".
+        chain: None for "cited", without a model "extract".
         limit: passages to find.
         threshold: of the evidence that the passages tell; None for the measured one.
         context: tokens of the model's window, for a server that does not say.
+        watch: is told of every part of the answer as it comes.
 
     Raises:
         NotFoundError: there is no such collection or model.
         UsageError: the chain needs a model, or the question is empty.
     """
-    chain = chain or ("stuff" if model else "extract")
+    chain = chain or default_chain(model is not None)
     check(question, chain, model is not None)  # before anything is opened
     options: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     spans: list[str] = []
     log = TraceLog.of(library) if traced else None
-    with (
-        closing(Collection.open(library, collection)) as opened,
-        progress("asking", unit="replies") as bar,
-        log or nullcontext(),
-    ):
 
-        def note(event: TraceEvent) -> None:
-            spans.append(event.span)
-            if (event.what, event.kind) == ("model", "end"):
-                bar.advance()
+    def note(event: TraceEvent) -> None:
+        spans.append(event.span)
 
-        answer = ask(
+    with closing(Collection.open(library, collection)) as opened, log or nullcontext():
+        parts = stream_answer(
             question,
             lambda text, k: opened.search(text, k, mode=mode),
             open_model(model, library, window=context) if model and chain != "extract" else None,
@@ -72,4 +69,7 @@ def ask_documents(
             trace=fan_out(log, note),
             **options,
         )
-    return answer, spans[0] if log is not None and spans else None
+        for part in parts:
+            watch(part)
+    assert part.answer is not None  # in the last part
+    return part.answer, spans[0] if log is not None and spans else None

@@ -32,10 +32,11 @@ from seedbed.hub.package_index import PackageIndex
 from seedbed.pipeline.recipe import Recipe, load_recipe
 from seedbed.pipeline.run import Outcome
 from seedbed.pipeline.stages.corpus import CorpusStage
-from seedbed.rag.answer import Answer, ask
+from seedbed.rag.answer import ask
 from seedbed.rag.collection import Collection
 from seedbed.rag.collection import home as collections_home
 from seedbed.rag.collection import remove as remove_collection
+from seedbed.rag.record import Answer
 from seedbed.search.contracts import Hit
 
 OPEN_MODEL, OPEN_QUANTIZATION = "smollm2", "int8"

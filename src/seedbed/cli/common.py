@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -62,9 +62,12 @@ def print_list(records: Sequence[Mapping[str, Any]], keys: Sequence[str], as_jso
     print_table(titles, rows, right=numbers)
 
 
-def visible(text: str) -> str:
-    """Return a text with control characters as U+FFFD on a terminal: a document or a model must not steer it."""
-    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
+def visible(text: str, stream: TextIO | None = None) -> str:
+    """Return a text with control characters as U+FFFD on a terminal: a document or a model must not steer it.
+
+    ``stream``: that it is written to; standard output unless given.
+    """
+    return text.translate(_CONTROLS) if (stream or sys.stdout).isatty() else text
 
 
 def plain_line(text: str) -> str:

@@ -22,7 +22,7 @@ from seedbed.core.units import bytes_text
 
 if TYPE_CHECKING:
     from seedbed.evaluation.golden import Bought, Share
-    from seedbed.rag.answer import Answer
+    from seedbed.rag.record import Answer
 
 
 @click.command("demo")
@@ -183,7 +183,7 @@ def _server(library: Library, wanted: bool) -> Iterator[subprocess.Popen[str] | 
 
 
 def _show_answer(answer: Answer) -> None:
-    from seedbed.cli.ask import answer_lines
+    from seedbed.rag.record import answer_lines
 
     lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
     print(visible(f"you     {answer.question}\ntext    " + "\n        ".join(lines) + "\n"), flush=True)

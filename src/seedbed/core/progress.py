@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -125,6 +125,29 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
                 console.print(message, markup=False, highlight=False)
 
         yield Live()
+
+
+@contextmanager
+def draft(title: str) -> Iterator[Callable[[str], None]]:
+    """Show a text that grows, and is taken away when it is whole: yields what adds to it. Only on a terminal.
+
+    Elsewhere the pieces are counted as :func:`progress` does.
+    """
+    if _quiet.get() or not sys.stderr.isatty():
+        with progress(title, unit="pieces") as bar:
+            yield lambda piece: bar.advance(bool(piece))
+        return
+    from rich.console import Console
+    from rich.live import Live as LiveDisplay
+    from rich.text import Text
+
+    shown = Text(style="dim")
+    with LiveDisplay(shown, console=Console(stderr=True), transient=True, refresh_per_second=20):
+
+        def add(piece: str) -> None:
+            shown.append(piece)
+
+        yield add
 
 
 def duration(seconds: float) -> str:

@@ -2,27 +2,44 @@
 
 That is decided before any model is asked, by the best sentence of the passages (``sentence_choice.py``), and again by
 the answer: a model may say that the passages do not tell. The nearest passages are returned either way.
+
+An answer is a stream: first the passages and the sentence of them that fits best, which need no model; then the model's
+words as they are written; then the whole. :func:`ask` is the end of that stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Unpack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Unpack
 
-from seedbed.chat.messages import Usage
+from seedbed.chat.messages import Message
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span
 from seedbed.rag.chains import CHAINS, Chain
+from seedbed.rag.chains.cited import cited, own_sentences
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank
 from seedbed.rag.chains.quote import cite_runs, quote
 from seedbed.rag.chains.refine import refine
+from seedbed.rag.chains.run import Writing
 from seedbed.rag.chains.stuff import stuff
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Citation, Passage, cite, is_refusal
+from seedbed.rag.follow_up import rewrite
+from seedbed.rag.own_words import OwnWords
+from seedbed.rag.passages import (
+    NOT_FOUND,
+    ChainResult,
+    Citation,
+    Passage,
+    citation,
+    cite,
+    is_refusal,
+    passages_of,
+)
+from seedbed.rag.record import Answer, AnswerDelta, CutPassage, WindowMeter, numbered
 from seedbed.rag.scoring import leave_one_out, scorer_of
 from seedbed.rag.sentence_choice import FOUND, FOUND_BY_WORDS, RatedSentence, extract, rate_sentences
 from seedbed.search.contracts import Embedder, Hit
@@ -31,45 +48,13 @@ Search = Callable[[str, int], Sequence[Hit]]
 """A function from a question and a number to that many passages at most, best first."""
 PASSAGES = 5
 """Passages to search for."""
-
-
-@dataclass(frozen=True)
-class CutPassage:
-    """A part of a passage that no prompt had room for, by its place in the source; ``tokens`` is its length."""
-
-    source: str
-    start: int
-    end: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer with its sources.
-
-    Attributes:
-        found: the documents tell. If not, ``text`` is NOT_FOUND and there are no citations.
-        evidence: how well the best sentence of the passages answers: 0 to 1; see ``sentence_choice.py``.
-        unsupported: spans of ``text``: sentences that no passage supports.
-        hits: of the search, best first; citations name them by their place, from 1.
-        cut: parts of passages that no prompt had room for.
-    """
-
-    question: str
-    text: str
-    found: bool
-    chain: str
-    model: str
-    evidence: float
-    citations: tuple[Citation, ...] = ()
-    unsupported: tuple[Span, ...] = ()
-    hits: tuple[Hit, ...] = ()
-    cut: tuple[CutPassage, ...] = ()
-    usage: Usage = field(default_factory=Usage)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {**asdict(self), "usage": self.usage.to_wire()}
+_WRITINGS: Mapping[str, Callable[..., Writing]] = {
+    "stuff": stuff.stream,
+    "refine": refine.stream,
+    "map-reduce": map_reduce.stream,
+    "map-rerank": map_rerank.stream,
+    "quote": quote.stream,
+}
 
 
 def ask(
@@ -77,30 +62,54 @@ def ask(
     search: Search,
     model: ChatModel | None = None,
     *,
-    chain: Chain = "stuff",
+    chain: Chain | None = None,
     k: int = PASSAGES,
     threshold: float | None = None,
     embedder: Embedder | None = None,
     evidence: bool = False,
+    history: Sequence[Message] = (),
     **options: Unpack[ReplyOptions],
 ) -> Answer:
-    """Answer a question from documents.
+    """Answer a question from documents: the end of :func:`stream_answer`, which says more."""
+    more = {"chain": chain, "k": k, "threshold": threshold, "embedder": embedder, "evidence": evidence}
+    *_, last = stream_answer(question, search, model, history=history, **more, **options)  # type: ignore[arg-type]
+    assert last.answer is not None  # in the last part
+    return last.answer
+
+
+def stream_answer(
+    question: str,
+    search: Search,
+    model: ChatModel | None = None,
+    *,
+    chain: Chain | None = None,
+    k: int = PASSAGES,
+    threshold: float | None = None,
+    embedder: Embedder | None = None,
+    evidence: bool = False,
+    history: Sequence[Message] = (),
+    **options: Unpack[ReplyOptions],
+) -> Iterator[AnswerDelta]:
+    """Answer a question from documents, part by part; closing the iterator ends the model's work.
 
     Args:
         search: such as a collection's search.
         model: any; None for "extract", which needs none.
+        chain: the best sentence, with sentences of the model's own before it ("cited"), unless another is named.
         k: passages to search for.
         threshold: of evidence; None for the measured one (:data:`FOUND`, or without an embedder
             :data:`FOUND_BY_WORDS`); 0 always asks the model, which is right when question and documents are in
             different languages.
         embedder: compares the question's meaning with each sentence's; None: words decide alone.
         evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
+        history: the conversation before the question, which may then be a follow-up.
 
     Raises:
         UsageError: the question is empty, the chain is unknown or needs a model, or ``evidence`` needs a model that
             tells probabilities.
         CapacityError: the question leaves no room for a passage in the model's window.
     """
+    chain = chain or default_chain(model is not None)
     check(question, chain, model is not None)
     asked = None if chain == "extract" else model
     if evidence:
@@ -108,18 +117,23 @@ def ask(
     trace = options.get("trace")
     least = threshold if threshold is not None else FOUND if embedder is not None else FOUND_BY_WORDS
     with span(trace, "chain", "ask", chain=chain, content={"question": question}) as work:
-        hits = _search(question, search, k, trace)
-        rated = rate_sentences(question, [hit.chunk for hit in hits], embedder)
+        alone = rewrite(model, history, question, trace)
+        hits = _search(alone.question, search, k, trace)
+        rated = rate_sentences(alone.question, [hit.chunk for hit in hits], embedder)
         covered = rated[0].score if rated else 0.0
-        result = ChainResult(NOT_FOUND, ())
+        name, rewritten = asked.name if asked is not None else "", alone.question if history else ""
+        answer = Answer(
+            question, NOT_FOUND, False, chain, name, covered, rewritten=rewritten, hits=hits, usage=alone.usage
+        )
         if rated and covered >= least:
-            result = _run(chain, question, rated, [hit.chunk for hit in hits], asked, options)
-        name, cut = asked.name if asked is not None else "", tuple(_cut(passage, asked) for passage in result.left)
-        answer = Answer(question, NOT_FOUND, False, chain, name, covered, hits=hits, cut=cut, usage=result.usage)
-        if not is_refusal(result.text):
-            answer = _cited(answer, result, asked if evidence else None)
+            answer = yield from _answered(answer, alone.question, rated, asked, evidence, options)
         work.data.update(found=answer.found, evidence=round(covered, 4), content={"answer": answer.text})
-        return answer
+    yield AnswerDelta(answer=answer)
+
+
+def default_chain(has_model: bool) -> Chain:
+    """Return the way to answer unless one is named."""
+    return "cited" if has_model else "extract"
 
 
 def check(question: str, chain: str, has_model: bool) -> None:
@@ -140,31 +154,81 @@ def _search(question: str, search: Search, k: int, trace: Trace | None) -> tuple
         return hits
 
 
-def _run(
-    chain: Chain,
+def _answered(
+    answer: Answer,
     question: str,
     rated: Sequence[RatedSentence],
-    chunks: Sequence[Chunk],
     model: ChatModel | None,
+    evidence: bool,
     options: ReplyOptions,
-) -> ChainResult:
-    if model is None:
-        return extract(rated, trace=options.get("trace"))
-    run = {"stuff": stuff, "refine": refine, "map-reduce": map_reduce, "map-rerank": map_rerank, "quote": quote}[chain]
-    return run(model, question, chunks, **options)
+) -> Generator[AnswerDelta, None, Answer]:
+    """Yield the parts of an answer from its hits, and return it."""
+    chunks = [hit.chunk for hit in answer.hits]
+    if model is None or answer.chain == "cited":
+        answer = _quoted(answer, extract(rated, trace=options.get("trace")))
+        yield AnswerDelta(found=answer)
+        if model is None:
+            return answer
+    own, written = OwnWords(question, answer, passages_of(chunks)), ""
+    writing = _writing(answer, question, chunks, model, options)
+    while True:
+        try:
+            draft = next(writing)
+        except StopIteration as end:
+            result: ChainResult = end.value
+            break
+        written += draft
+        settled = own.settle(written) if answer.chain == "cited" else ""
+        yield AnswerDelta(draft, settled)
+    meter, usage = WindowMeter.of(model, chunks, result.shown), answer.usage + result.usage
+    cut = tuple(_cut(passage, model) for passage in result.left)
+    answer = replace(answer, meter=meter, usage=usage, cut=cut)
+    scorer = model if evidence else None
+    if answer.chain != "cited":
+        return answer if is_refusal(result.text) else _cited(answer, question, result, scorer)
+    if is_refusal(result.text):
+        return replace(answer, declined=True)
+    gains = leave_one_out(scorer, question, result.shown, " ".join(own_sentences(result.text))) if scorer else None
+    return own.answer(answer, result.text, gains)
 
 
-def _cited(answer: Answer, result: ChainResult, scorer: ChatModel | None) -> Answer:
+def _writing(
+    answer: Answer, question: str, chunks: Sequence[Chunk], model: ChatModel, options: ReplyOptions
+) -> Writing:
+    """Begin the chain of an answer."""
+    if answer.chain == "cited":
+        best = next((one.passage for one in answer.sources), 1)
+        return cited.stream(model, question, chunks, best=best, **options)
+    return _WRITINGS[answer.chain](model, question, chunks, **options)
+
+
+def _quoted(answer: Answer, result: ChainResult) -> Answer:
+    """Return the answer with the sentences that were extracted as its text, each from a source."""
+    if is_refusal(result.text):
+        return answer
+    quotes, at = [], 0
+    for one in result.shown:
+        said = " ".join(one.text.lstrip("# ").split())  # as it stands in the text
+        at = result.text.index(said, at)
+        quotes.append(citation((at, at + len(said)), one, 1.0, None))
+    citations, sources = numbered(quotes, quotes)
+    return replace(answer, found=True, text=result.text, citations=citations, sources=sources)
+
+
+def _cited(answer: Answer, question: str, result: ChainResult, scorer: ChatModel | None) -> Answer:
     """Return the answer as found, with a chain's text and its citations."""
     text = result.text.strip()
-    evidence = leave_one_out(scorer, answer.question, result.shown, text) if scorer is not None else None
+    evidence = leave_one_out(scorer, question, result.shown, text) if scorer is not None else None
     if answer.chain == "quote":  # every run stands in a passage: which one is known, not judged by words
-        return replace(answer, found=True, text=text, citations=cite_runs(text, result.shown))
-    citations, unsupported = cite(text, result.shown, question=answer.question, evidence=evidence)
-    return replace(answer, found=True, text=text, citations=citations, unsupported=unsupported)
+        cited_places, unsupported = cite_runs(text, result.shown), tuple[Span, ...]()
+    else:
+        cited_places, unsupported = cite(text, result.shown, question=question, evidence=evidence)
+    citations, sources = numbered((), cited_places)
+    return replace(answer, found=True, text=text, citations=citations, sources=sources, unsupported=unsupported)
 
 
-def _cut(passage: Passage, model: ChatModel | None) -> CutPassage:
+def _cut(passage: Passage, model: ChatModel) -> CutPassage:
     chunk = passage.chunk
-    tokens = model.count_tokens(passage.text) if model is not None else 0
-    return CutPassage(chunk.source, chunk.start + passage.start, chunk.start + passage.end, tokens)
+    return CutPassage(
+        chunk.source, chunk.start + passage.start, chunk.start + passage.end, model.count_tokens(passage.text)
+    )

@@ -105,6 +105,7 @@ class Citation:
         quote: their text.
         support: 0 to 1.
         evidence: the passage's part of the answer's log-probability, in nats; None if it was not computed.
+        number: of its place among the sources of an answer, from 1; 0 before an answer is made.
     """
 
     start: int
@@ -119,6 +120,7 @@ class Citation:
     quote: str
     support: float
     evidence: float | None = None
+    number: int = 0
 
 
 def cite(

@@ -5,5 +5,5 @@ Those that ask a model raise CapacityError where the question leaves no room for
 
 from typing import Literal, get_args
 
-Chain = Literal["stuff", "refine", "map-reduce", "map-rerank", "quote", "extract"]
+Chain = Literal["cited", "stuff", "refine", "map-reduce", "map-rerank", "quote", "extract"]
 CHAINS: tuple[Chain, ...] = get_args(Chain)
