@@ -101,7 +101,8 @@ def test_parts_come_in_order_and_join_to_the_whole() -> None:
     model = Recorder(lambda prompt: "It was opened in 1932. Elephants paid no toll whatsoever.")
     parts = list(stream_answer(ASKED, search, model))
     first, *middle, last = parts
-    assert first.found is not None and last.answer is not None
+    assert first.found is not None
+    assert last.answer is not None
     assert (first.found.text, first.found.found) == (QUOTED, True)  # as if the model wrote nothing
     assert "".join(part.draft for part in parts) == model.answer("")
     assert len(middle) == len(model.answer("").split())
@@ -124,8 +125,9 @@ def test_closing_the_stream_closes_the_models() -> None:
                 closed.append(True)
 
     parts = stream_answer(ASKED, search, Open(str))
-    next(parts), next(parts)
-    parts.close()  # type: ignore[attr-defined]
+    next(parts)
+    next(parts)
+    parts.close()
     assert closed == [True]
 
 

@@ -27,7 +27,8 @@ def test_the_model_rewrites_a_follow_up_greedily_from_the_turns_before() -> None
     found = rewrite(model, HISTORY, FOLLOWING)
     assert found.question == REWRITTEN
     assert found.usage.completion_tokens == 9
-    assert BEFORE in said(model.prompts[0]) and "leaves at six" in said(model.prompts[0])
+    assert BEFORE in said(model.prompts[0])
+    assert "leaves at six" in said(model.prompts[0])
     assert "Be kind." not in said(model.prompts[0])
     assert (model.options[0]["temperature"], model.options[0]["max_tokens"]) == (0.0, MOST_TOKENS)
 

@@ -9,7 +9,7 @@ words as they are written; then the whole. :func:`ask` is the end of that stream
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Unpack
 
@@ -89,8 +89,8 @@ def stream_answer(
     evidence: bool = False,
     history: Sequence[Message] = (),
     **options: Unpack[ReplyOptions],
-) -> Iterator[AnswerDelta]:
-    """Answer a question from documents, part by part; closing the iterator ends the model's work.
+) -> Generator[AnswerDelta, None, None]:
+    """Answer a question from documents, part by part; closing the generator ends the model's work.
 
     Args:
         search: such as a collection's search.

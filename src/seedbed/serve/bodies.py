@@ -231,7 +231,7 @@ class DocumentOptions(Strict):
     """Answer the last message from a collection of documents (an extension of ours)."""
 
     collection: str = Field(max_length=100, description="A name that /v1/collections lists.")
-    chain: Chain = "stuff"
+    chain: Chain = Field("cited", description="How to answer: quoted and in the model's own words unless named.")
     k: int = Field(PASSAGES, ge=1, le=50, description="Passages to look for.")
     mode: Mode = "hybrid"
     where: dict[str, Any] | None = Field(None, max_length=20, description="Conditions on the documents' metadata.")
@@ -378,6 +378,7 @@ class ResponseRequest(Controls):
     parallel_tool_calls: bool = Field(False, description=_PARALLEL)
     truncation: Literal["auto", "disabled"] = Field("disabled", description="auto leaves out the oldest messages.")
     metadata: Metadata = Field({})
+    documents: DocumentOptions | None = None
 
 
 class ItemsQuery(Strict):

@@ -52,8 +52,7 @@ def response_task(body: ResponseRequest, items: Sequence[Mapping[str, Any]], own
     toolbox, form = _toolbox(body.tools, body), body.text.format
     grammar = _grammar(form.type, form, toolbox)
     sampling = body.sampling(body.max_output_tokens or window, body.top_logprobs, grammar)
-    told = [Message("system", body.instructions)] if body.instructions else []
-    messages = [*told, *_messages_of_items(items)]
+    messages = response_messages(body, items)
     salt, truncates = body.salt(owner), body.truncation == "auto"
     return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates)
 
@@ -82,23 +81,23 @@ def messages_of(given: Sequence[ChatMessage]) -> list[Message]:
     return found
 
 
-def question_of(body: ChatRequest) -> str:
-    """Return the last message as a question to documents. Raises ApiError for options that these do not have."""
-    wrong = {
-        "n": body.n > 1,
-        "tools": body.tools,
-        "logprobs": body.logprobs,
-        "response_format": body.response_format.type != "text",
-        "structured_outputs": body.structured_outputs.grammars(),
-    }
+def refuse_beside_documents(body: ChatRequest | ResponseRequest) -> None:
+    """Raise ApiError for options that questions to documents do not have."""
+    form = body.response_format if isinstance(body, ChatRequest) else body.text.format
+    wrong: dict[str, Any] = {"tools": body.tools, "structured_outputs": body.structured_outputs.grammars()}
+    if isinstance(body, ChatRequest):
+        wrong |= {"n": body.n > 1, "logprobs": body.logprobs, "response_format": form.type != "text"}
+    else:
+        wrong |= {"include": body.include, "text.format": form.type != "text"}
     if given := [name for name, value in wrong.items() if value]:
         why = "a chain's prompts and answers have forms of their own"
         raise refuse(f"documents and {given[0]} at once", why=why, fix=f"leave out {given[0]}", param=given[0])
-    last, question = body.messages[-1], Message.from_wire(body.messages[-1].model_dump()).text
-    if last.role != "user" or not question.strip():
-        why = "the last message is the question"
-        raise refuse("there is no question", why=why, fix="end with a message of the user", param="messages")
-    return question
+
+
+def response_messages(body: ResponseRequest, items: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Read a response's conversation: its instructions, then its items."""
+    told = [Message("system", body.instructions)] if body.instructions else []
+    return [*told, *_messages_of_items(items)]
 
 
 def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:

@@ -10,11 +10,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
+from seedbed.chat.messages import Delta
+from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.core.errors import SeedbedError
+from seedbed.inference.engine_client import EngineClient
 from seedbed.serve.bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
+from seedbed.serve.documents import DocumentJob, document_job, url_citations
 from seedbed.serve.errors import ApiError, error_body, refuse
-from seedbed.serve.from_wire import response_task
+from seedbed.serve.from_wire import refuse_beside_documents, response_messages, response_task
 from seedbed.serve.response_store import StoredResponse
 from seedbed.serve.to_wire import ResponseWriter, Table, response_record
 
@@ -28,11 +32,29 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
         fix = "include message.output_text.logprobs"
         raise refuse("top_logprobs without logprobs", why="they are asked for together", fix=fix, param="top_logprobs")
     items = [*await _before(body, context), *_items(body)]
+    if body.documents:
+        return await _from_documents(body, items, context)
     served = await context.model(body.model)
     task = response_task(body, items, context.owner, served.window)
     job = await context.answer(served, task)
     writer = ResponseWriter(response_record(body), job.replies[0])
-    lines, headers = _write(job, writer, items, context), provenance(served, task.sampling)
+    lines = _write(job.client, _reply_lines(job, writer), writer, items, context)
+    return await _sent(body, writer, lines, provenance(served, task.sampling))
+
+
+async def _from_documents(body: ResponseRequest, items: list[Table], context: RequestContext) -> Response:
+    """Answer the last item from the collection that the body names."""
+    refuse_beside_documents(body)
+    job = await document_job(body, response_messages(body, items), body.max_output_tokens, context)
+    writer = ResponseWriter(response_record(body), ReplyBuilder(job.served.tokenizer))
+    lines = _write(job.client, _document_lines(job, writer), writer, items, context)
+    return await _sent(body, writer, lines, job.headers)
+
+
+async def _sent(
+    body: ResponseRequest, writer: ResponseWriter, lines: AsyncIterator[str], headers: dict[str, str]
+) -> Response:
+    """Send a response as it is written, or when it is whole."""
     if body.stream:
         return stream(lines, headers)
     async for _ in lines:
@@ -77,8 +99,8 @@ async def cancel_response(identity: str, context: Here) -> Response:
     if writing is None:
         stored = await _stored(identity, context)
         raise refuse(f"{identity} is {stored.body['status']}", why="it is not being written", fix="nothing is needed")
-    job, writer, done = writing
-    job.client.end(ApiError(409, "cancelled", why="its owner asked for it", fix="ask again", code="cancelled"))
+    client, writer, done = writing
+    client.end(ApiError(409, "cancelled", why="its owner asked for it", fix="ask again", code="cancelled"))
     await done.wait()
     return JSONResponse(writer.record)
 
@@ -115,20 +137,45 @@ def _items(body: ResponseRequest) -> list[Table]:
     return [{"id": f"item_{secrets.token_hex(12)}", **item} for item in given]
 
 
-async def _write(job: Job, writer: ResponseWriter, items: list[Table], context: RequestContext) -> AsyncIterator[str]:
+async def _reply_lines(job: Job, writer: ResponseWriter) -> AsyncIterator[str]:
+    """Yield the events of a model's reply."""
+    async for _, delta, _ in job.deltas():
+        for line in writer.add(delta):
+            yield line
+
+
+async def _document_lines(job: DocumentJob, writer: ResponseWriter) -> AsyncIterator[str]:
+    """Yield the events of an answer from documents: two kinds of our own tell of the sources and of the draft."""
+    async for fresh, part in job.deltas():
+        if part.found:
+            yield writer.event("documents.found", documents=part.found.to_json())
+        if part.draft:
+            yield writer.event("documents.draft", delta=part.draft)
+        for line in writer.add(Delta(fresh)):
+            yield line
+        if part.answer:
+            used = part.answer.usage
+            writer.reply.prompt_tokens, writer.reply.written = used.prompt_tokens, used.completion_tokens
+            writer.record["documents"] = part.answer.to_json()
+            for line in writer.annotate([{"type": "url_citation", **place} for place in url_citations(part.answer)]):
+                yield line
+
+
+async def _write(
+    client: EngineClient, parts: AsyncIterator[str], writer: ResponseWriter, items: list[Table], context: RequestContext
+) -> AsyncIterator[str]:
     """Yield the events of a response to ``items``, which is stored before the last of them."""
     record, done = writer.record, asyncio.Event()
     mine = context.owner, record["id"]
-    context.server.running[mine] = job, writer, done
+    context.server.running[mine] = client, writer, done
     context.stack.callback(context.server.running.pop, mine, None)
     context.stack.callback(done.set)
     yield writer.event("created", response=record)
     yield writer.event("in_progress", response=record)
     status = "completed"
     try:
-        async for _, delta, _ in job.deltas():
-            for line in writer.add(delta):
-                yield line
+        async for line in parts:
+            yield line
     except SeedbedError as error:
         writer.failure = error
         status = "cancelled" if isinstance(error, ApiError) and error.code == "cancelled" else "failed"

@@ -189,6 +189,15 @@ class ResponseWriter:
                 self._open["arguments"] += call.arguments
                 yield self._tell("function_call_arguments.delta", self._open, delta=call.arguments)
 
+    def annotate(self, annotations: Sequence[Table]) -> Iterator[str]:
+        """Yield the events of annotations of the text that is open."""
+        yield from self._begin_text()
+        [part] = self._open["content"]
+        for place, one in enumerate(annotations):
+            part["annotations"].append(one)
+            more = {"annotation_index": place, "annotation": one}
+            yield self._tell("output_text.annotation.added", self._open, content_index=0, **more)
+
     def end(self, status: str) -> Iterator[str]:
         """Yield the events that end the response."""
         if not self.record["output"] and not self.record["error"]:
