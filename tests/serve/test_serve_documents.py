@@ -139,3 +139,74 @@ def test_work_ends_with_its_client(live: Live) -> None:
     with pytest.raises(httpx.ReadTimeout):
         live.client.post(CHAT, json=asked, timeout=httpx.Timeout(60, read=0.005))
     live.until(live.idle)
+
+
+def chunks_of(response: httpx.Response) -> list[dict[str, Any]]:
+    """The data of a stream's events."""
+    return [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
+
+
+@pytest.mark.usefixtures("garden")
+def test_sources_come_first_then_the_draft_then_what_is_settled(live: Live) -> None:
+    given = {**body(chain="cited"), "max_tokens": 12, "temperature": 0}
+    whole = live.ok(CHAT, **given)
+    chunks = chunks_of(live.post(CHAT, **given, stream=True))
+    found = chunks[1]["documents"]
+    assert (found["text"], found["sources"][0]["number"]) == ("Sow carrots two centimetres deep.", 1)
+    drafts = [chunk["choices"][0]["delta"]["draft"] for chunk in chunks if "draft" in chunk["choices"][0]["delta"]]
+    assert len(drafts) > 1
+    assert "".join(drafts).split() == " ".join(whole["documents"]["demoted"]).split()
+    content = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert content == whole["choices"][0]["message"]["content"]
+    assert content.startswith("Sow carrots two centimetres deep. [1]\n\n[1] ")
+    assert chunks[-1]["documents"] == whole["documents"]
+    assert whole["documents"]["meter"]["read"] == whole["documents"]["meter"]["found"] == 2
+    [annotation] = whole["choices"][0]["message"]["annotations"]
+    place = annotation["url_citation"]
+    assert content[place["start_index"] : place["end_index"]] == "Sow carrots two centimetres deep."
+
+
+@pytest.mark.usefixtures("garden")
+def test_the_draft_comes_while_the_model_writes(live: Live) -> None:
+    """The first piece is here while the engine still works; when the client leaves, the engine stops."""
+    asked = {"model": "tiny", **body(chain="stuff"), "max_tokens": 200, "temperature": 0, "stream": True}
+    with live.client.stream("POST", CHAT, json=asked) as response:
+        for line in response.iter_lines():
+            if '"draft"' in line:
+                assert not live.idle()
+                break
+    live.until(live.idle)
+
+
+@pytest.mark.usefixtures("garden")
+def test_a_follow_up_is_asked_with_the_question_before(live: Live) -> None:
+    before = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Two centimetres deep."}]
+    asked = {**body(), "messages": [*before, {"role": "user", "content": "And beans in May?"}]}
+    answer = live.ok(CHAT, **asked)["documents"]
+    assert answer["question"] == "And beans in May?"
+    assert answer["rewritten"] == f"{QUESTION} And beans in May?"  # the random model's letters are no question
+    assert answer["usage"]["completion_tokens"] > 0
+
+
+@pytest.mark.usefixtures("garden")
+def test_a_response_says_what_a_chat_completion_says(live: Live) -> None:
+    documents = {"collection": "garden"}
+    given = {"documents": documents, "temperature": 0}
+    chat = live.ok(CHAT, messages=[{"role": "user", "content": QUESTION}], max_tokens=12, **given)
+    told = {"input": QUESTION, "max_output_tokens": 12, **given}
+    response = live.ok("/v1/responses", **told)
+    [part] = response["output"][0]["content"]
+    assert part["text"] == chat["choices"][0]["message"]["content"]
+    assert response["documents"] == chat["documents"]
+    assert (response["status"], response["usage"]["total_tokens"]) == ("completed", chat["usage"]["total_tokens"])
+    places = [one["url_citation"] for one in chat["choices"][0]["message"]["annotations"]]
+    assert part["annotations"] == [{"type": "url_citation", **place} for place in places]
+    events = chunks_of(live.post("/v1/responses", **told, stream=True))
+    kinds = list(dict.fromkeys(event["type"].removeprefix("response.") for event in events))
+    assert kinds[2:5] == ["documents.found", "documents.draft", "output_item.added"]
+    assert "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta") == part["text"]
+    assert events[-1]["response"]["documents"] == chat["documents"]
+    more = live.ok("/v1/responses", previous_response_id=response["id"], input="And beans?", **given)
+    assert more["documents"]["rewritten"] == f"{QUESTION} And beans?"
+    refused = live.post("/v1/responses", **told, tools=[{"type": "function", "name": "f"}])
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")

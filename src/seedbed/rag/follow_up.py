@@ -31,6 +31,8 @@ TURN_TOKENS = 64
 """Tokens of each of them at most."""
 MOST_TOKENS = 48
 """Tokens of a rewriting at most."""
+_SOURCES = "\n\n[1] "
+"""The beginning of an answer's sources, which say nothing to a follow-up."""
 _LONGER = 12
 """Words that a rewriting may have beyond those of the follow-up and the question before it."""
 _KNOWN = 0.5
@@ -67,7 +69,7 @@ def turns_of(history: Sequence[Message]) -> list[tuple[str, str]]:
     """Return the questions of a conversation with their answers; one without an answer has an empty one."""
     turns: list[tuple[str, str]] = []
     for message in history:
-        text = " ".join(message.text.split())
+        text = " ".join(message.text.partition(_SOURCES)[0].split())
         if message.role == "user" and text:
             turns.append((text, ""))
         elif message.role == "assistant" and turns:
@@ -80,8 +82,8 @@ def is_sound(written: str, question: str, before: str, told: str) -> bool:
     said = words(written)
     if not said or said == words(question) or len(said) > len(words(question)) + len(words(before)) + _LONGER:
         return False
-    known, meant = set(terms(f"{told} {question}")), terms(written)
-    return bool(meant) and sum(one in known for one in meant) >= _KNOWN * len(meant)
+    known, asked, meant = set(terms(f"{told} {question}")), set(terms(f"{before} {question}")), terms(written)
+    return not asked.isdisjoint(meant) and sum(one in known for one in meant) >= _KNOWN * len(meant)
 
 
 def _written(

@@ -67,6 +67,23 @@ def test_nothing_comes_from_elsewhere(chat: Open, server: Server) -> None:
     assert all(address.startswith((server.address + "/", "data:")) for address in addresses)
 
 
+def test_a_message_waits_for_the_list_of_models(chat: Open, server: Server) -> None:
+    page = chat()
+    held = list[Any]()
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.post_data_json["model"]) if request.post_data else None)
+    page.get_by_role("textbox", name="Message", exact=True).fill("Hello")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#input').value === ''")
+    assert asked == []
+    held[0].continue_()
+    finished(page)
+    assert asked == ["tiny"]
+    page.unroute("**/v1/models")
+
+
 def test_the_key_is_asked_for_once(server: Server, new_page: Open) -> None:
     page = new_page(expected="status of 401")
     page.goto(server.address)

@@ -17,6 +17,7 @@ const input = $("#input");
 let current = store.newConversation();
 let running = null; // { conversation, node, controller, done } while a reply is written
 let writing = null; // the view of that reply, when it is on the page
+let loading = null; // the list of models, on its way or here
 
 // What is shown
 
@@ -96,6 +97,8 @@ async function send(text) {
 
 /** Ask for a reply to `parent` in the current conversation, and show it as it comes. */
 async function reply(parent) {
+  await loading; // a message may be sent before the models are known
+  if (!$("#model").value) await load();
   await stop();
   const conversation = current;
   const messages = store.transcript(store.path(conversation), settings().system);
@@ -219,6 +222,8 @@ function showConfidence() {
   $("#legend").hidden = !on;
 }
 
+const load = () => (loading = loadModels());
+
 async function loadModels() {
   const [select, notice] = [$("#model"), $("#notice")];
   notice.hidden = true;
@@ -229,7 +234,7 @@ async function loadModels() {
     if (ids.includes(localStorage.getItem(MODEL))) select.value = localStorage.getItem(MODEL);
     await loadCollections();
   } catch (error) {
-    const again = h("button", { type: "button", onclick: loadModels }, "Load the models");
+    const again = h("button", { type: "button", onclick: load }, "Load the models");
     notice.replaceChildren(h("p", {}, error.message), again);
     notice.hidden = false;
     announce(error.message, true);
@@ -241,7 +246,7 @@ async function loadCollections() {
   const [select, names] = [$("#documents"), await listCollections(askForKey)];
   const option = (collection, chain, words) =>
     h("option", { value: JSON.stringify({ collection, chain }) }, `${words} ${collection}`);
-  const ways = names.flatMap((name) => [option(name, "extract", "Quote from"), option(name, "stuff", "Answer from")]);
+  const ways = names.flatMap((name) => [option(name, "extract", "Quote from"), option(name, "cited", "Answer from")]);
   select.replaceChildren(h("option", { value: "" }, "No documents"), ...ways);
   if (ways.some((way) => way.value === localStorage.getItem(DOCUMENTS))) select.value = localStorage.getItem(DOCUMENTS);
   select.parentElement.hidden = !names.length;
@@ -259,7 +264,7 @@ prepareDialogs();
 prepareSidebar();
 prepareScroll();
 showConfidence();
-addEventListener("hashchange", () => takeKeyFromAddress() && loadModels());
+addEventListener("hashchange", () => takeKeyFromAddress() && load());
 addEventListener("storage", onStorage);
 addEventListener("pagehide", () => running && keep(running.conversation));
 document.addEventListener("keydown", onKey);
@@ -272,6 +277,6 @@ $("#settings-open").addEventListener("click", openSettings);
 $("#confidence").addEventListener("click", toggleConfidence);
 $("#model").addEventListener("change", () => localStorage.setItem(MODEL, $("#model").value));
 $("#documents").addEventListener("change", () => localStorage.setItem(DOCUMENTS, $("#documents").value));
-loadModels();
+load();
 draw();
 input.focus();

@@ -1,9 +1,9 @@
 /** One message on the page: its text, its versions, what can be done with it, and what its reply cost. */
 
+import { answerRemarks, renderAnswer } from "./answer.js";
 import { renderTokens } from "./confidence.js";
 import { copy, grow, h } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
-import { marked, sourceList } from "./sources.js";
 
 const ENDINGS = {
   length: "Cut off at the limit of tokens: raise “Most tokens in a reply” in Settings, or ask it to go on.",
@@ -23,7 +23,8 @@ export function messageView(node, siblings, place, shown, act) {
   const update = () => {
     if (node.role === "user") body.textContent = node.text;
     else if (shown.confidence && node.tokens?.length) renderTokens(body, node.tokens);
-    else renderMarkdown(body, marked(node.text, node.answer));
+    else if (node.answer?.sources) renderAnswer(body, node, shown.running);
+    else renderMarkdown(body, node.draft ?? node.text);
   };
   update();
   element.classList.toggle("running", shown.running);
@@ -38,7 +39,8 @@ function remarks(node) {
   if (node.role === "user") return [];
   const words = node.finish || node.error ? ENDINGS[node.finish] : UNFINISHED;
   const failure = node.error && h("p", { class: "error" }, node.error);
-  return [sourceList(node.answer), failure, words && h("p", { class: "remark" }, words)].filter(Boolean);
+  const below = node.answer?.sources ? answerRemarks(node.answer) : [];
+  return [...below, failure, words && h("p", { class: "remark" }, words)].filter(Boolean);
 }
 
 function footer(node, siblings, place, element, act) {

@@ -7,7 +7,7 @@ import { askForKey, parameters } from "./dialogs.js";
 const STREAM = { stream: true, stream_options: { include_usage: true } };
 const CONFIDENCE = { logprobs: true, top_logprobs: 5 };
 
-/** Fill `node` (text, tokens, finish, answer, stats or error); `changed` is called after every chunk. Never rejects. */
+/** Fill `node` (text, draft, tokens, finish, answer, stats or error); `changed` is called after every chunk. Never rejects. */
 export async function receive(node, messages, signal, changed) {
   const reader = new TokenReader();
   try {
@@ -23,15 +23,17 @@ export async function receive(node, messages, signal, changed) {
     else node.error = error.message;
   }
   node.tokens.push(...reader.end());
+  delete node.draft; // what was settled of it is in the answer
 }
 
 function take(node, { choices: [choice], usage, documents }, reader, sent) {
   node.answer = documents ?? node.answer;
   node.text += choice?.delta.content ?? "";
+  if (choice?.delta.draft) node.draft = (node.draft ?? "") + choice.delta.draft;
   node.finish = choice?.finish_reason ?? node.finish;
   const entries = choice?.logprobs?.content ?? [];
   node.tokens.push(...reader.read(entries));
-  if (entries.length || choice?.delta.content || usage) measure(node, entries.length, usage, sent);
+  if (entries.length || choice?.delta.content || choice?.delta.draft || usage) measure(node, entries.length, usage, sent);
 }
 
 /** Time to the first token, and the rate from there. Tokens are counted until the server says how many there were. */

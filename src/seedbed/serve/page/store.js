@@ -72,8 +72,8 @@ export function cut(parent, node) {
   parent.chosen = Math.max(0, Math.min(parent.chosen, parent.children.length - 1));
 }
 
-/** What is sent to a model, and exported: roles and contents. Replies that never began are left out. */
+/** What is sent to a model, and exported: roles and contents, of an answer from documents its sentences alone. */
 export function transcript(nodes, system = "") {
-  const turns = nodes.filter((node) => node.text).map((node) => ({ role: node.role, content: node.text }));
+  const turns = nodes.map(({ role, text, answer }) => ({ role, content: answer?.text ?? text })).filter((one) => one.content);
   return system ? [{ role: "system", content: system }, ...turns] : turns;
 }
