@@ -114,6 +114,27 @@ def test_what_no_passage_says_is_marked_and_evidence_is_shown(seedbed: Run) -> N
     assert out.count("[?]") >= 2
 
 
+def test_the_quotation_answers_where_no_passage_supports_the_model(seedbed: Run, library: Library) -> None:
+    code, out, err = seedbed("ask", ASKED, "--docs", "guide", "--model", "tiny", "--max-tokens", "6")
+    guide = library.root.parent / "guide.md"
+    assert code == 0
+    assert out.startswith(f"{OPENED} [1]\n\n[1] {guide}, Bridges: “{OPENED}”\n\nNot supported by the passages: ")
+    assert err.startswith("(read 1 of 1 passages, ")
+
+
+def test_a_conversation_with_documents_understands_a_follow_up(seedbed: Run) -> None:
+    asked = f"{ASKED}\nAnd the ferries?\n".encode()
+    code, out, err = seedbed("chat", "tiny", "--docs", "guide", "--max-tokens", "6", stdin=asked)
+    assert code == 0
+    assert out.startswith(f"{OPENED} [1]\n")
+    assert out.count("Not supported by the passages: ") == 2
+    assert f"(asked of the documents: {ASKED} And the ferries?)" in err  # the random model rewrites nothing
+    assert err.count("(read 1 of 1 passages, ") == 2
+    code, out, _ = seedbed("chat", "tiny", "--docs", "guide", "--once", ASKED, "--max-tokens", "6", "--json")
+    assert (code, json.loads(out)["text"]) == (0, OPENED)
+    assert seedbed("chat", "tiny", "--docs", "nothing", "--once", ASKED)[0] == 4
+
+
 def test_a_trace_is_kept_where_runs_finds_it(seedbed: Run, library: Library) -> None:
     _, _, err = seedbed("ask", ASKED, "--docs", "guide", "--trace")
     assert err.startswith("trace: seedbed runs traces ")

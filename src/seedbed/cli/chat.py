@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ _SIZE = f"Turns of a window (default: {TURNS}), or tokens (default: half the mod
 
 @click.command("chat")
 @options.model
+@click.option("--docs", "documents", type=options.COLLECTION, help="Answer from this collection of documents.")
 @click.option("--once", metavar="QUESTION", help="Answer one question and leave.")
 @click.option("--system", metavar="TEXT", default="", help="The system message.")
 @options.choice("--memory", of=_MEMORIES, text=_MEMORY, default="buffer")
@@ -42,6 +44,7 @@ _SIZE = f"Turns of a window (default: {TURNS}), or tokens (default: half the mod
 @options.common_flags
 def chat_command(
     model: str,
+    documents: str | None,
     once: str | None,
     system: str,
     memory: str,
@@ -59,11 +62,13 @@ def chat_command(
     From a pipe, each line is a turn. A server with several models is URL#NAME; its key is in SEEDBED_KEY.
 
     Answers go to standard output, everything else to standard error. A conversation that outgrows the model's window
-    loses its oldest turns, and a line says so. /help lists the commands.
+    loses its oldest turns, and a line says so. /help lists the commands. With --docs each question is answered from
+    documents, as `seedbed ask` does; a follow-up ("and the second one?") is rewritten as a question of its own first.
 
     $ seedbed chat quickstart
     $ seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
     $ seedbed chat quickstart --save notes
+    $ seedbed chat quickstart --docs guide
     $ seedbed chat http://127.0.0.1:8000 --continue notes --memory summary
     """
     if saved is not None and (system or save is not None):
@@ -73,6 +78,7 @@ def chat_command(
     from seedbed.chat.trace_log import TraceLog
     from seedbed.cli.chat_model import make_memory, open_chat_model
     from seedbed.cli.conversation import Conversation
+    from seedbed.rag.collection import Collection
 
     found, wanted = open_chat_model(model, sampling, context, as_json)
     remembers = make_memory(memory, memory_size, found.context_window, TURNS)
@@ -80,6 +86,8 @@ def chat_command(
         traced = trace or trace_content
         log = opened.enter_context(TraceLog.of(Library(), content=trace_content)) if traced else None
         conversation = Conversation(found, remembers, wanted, sampling, as_json, system=system, trace=log)
+        if documents is not None:
+            conversation.search = opened.enter_context(closing(Collection.open(Library(), documents))).search
         opened.callback(conversation.close)
         if save is not None:
             conversation.begin(save)

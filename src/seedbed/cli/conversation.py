@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,12 +13,15 @@ from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.summary import Summary, SummaryMemory
 from seedbed.chat.tracing import Trace, span
-from seedbed.cli.common import print_json
+from seedbed.cli.common import print_json, visible
+from seedbed.cli.draft import draft_view, say_read
 from seedbed.cli.run import TimedReply, show
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
 from seedbed.inference.parameters import Sampling
+from seedbed.rag.answer import Search, stream_answer
+from seedbed.rag.record import Answer, answer_lines
 
 HELP = """\
 /help           this list
@@ -34,7 +37,12 @@ Ctrl-C stops an answer; the part written so far stays in the conversation."""
 
 @dataclass
 class Conversation:
-    """The messages so far, and the way to answer the next question; ``name`` is empty where it is not saved."""
+    """The messages so far, and the way to answer the next question.
+
+    Attributes:
+        name: empty where it is not saved.
+        search: of documents that answer; None where the model answers alone.
+    """
 
     model: ChatModel
     memory: Memory
@@ -44,6 +52,7 @@ class Conversation:
     system: str = ""
     trace: Trace | None = None
     name: str = ""
+    search: Search | None = None
     entries: list[ConversationEntry] = field(init=False)
     _written: bool = field(default=False, init=False)  # whether anything is saved under its name
 
@@ -105,13 +114,16 @@ class Conversation:
         asked = ConversationEntry(Message("user", question))
         messages = [entry.message for entry in (*self.entries, asked)]
         with span(self.trace, "chain", "chat", conversation=self.name) as work:
-            view = self.memory.view(messages, self.model, self.trace)
-            shown = fit_window(view.messages, self.model, self.sampling.max_tokens).messages
-            kept = set(map(id, shown))
-            left_out = sum(id(one) not in kept for one in messages)
-            work.data["messages_left_out"] = left_out
-            self._say_left_out(left_out, view)
-            reply = self._answer(shown, left_out)
+            if self.search is not None:
+                reply = self._from_documents(question, messages[:-1], self.search)
+            else:
+                view = self.memory.view(messages, self.model, self.trace)
+                shown = fit_window(view.messages, self.model, self.sampling.max_tokens).messages
+                kept = set(map(id, shown))
+                left_out = sum(id(one) not in kept for one in messages)
+                work.data["messages_left_out"] = left_out
+                self._say_left_out(left_out, view)
+                reply = self._answer(shown, left_out)
         answered = ConversationEntry(reply.message, reply.model, reply.usage)
         self._keep([asked, answered])
         self.entries += [asked, answered]
@@ -142,6 +154,28 @@ class Conversation:
         if self.as_json and reply:
             print_json(_report(answer, reply) | {"seed": self.sampling.seed, "messages_left_out": left_out})
         return reply or Reply(answer.text, model=self.model.name)
+
+    def _from_documents(self, question: str, history: Sequence[Message], search: Search) -> Reply:
+        """Answer from documents and print it; of the conversation before it a follow-up is understood.
+
+        Ctrl-C ends the answer with the quotation.
+        """
+        answer: Answer | None = None
+        with draft_view(shown=not self.as_json) as watch:
+            options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": self.trace}
+            parts = stream_answer(question, search, self.model, history=history, **options)
+            with closing(parts), suppress(KeyboardInterrupt):
+                for part in parts:
+                    answer = part.answer or part.found or answer
+                    watch(part)
+        if answer is None:
+            return Reply("", model=self.model.name)
+        if self.as_json:
+            print_json(answer.to_json())
+        else:
+            print(visible("\n".join(answer_lines(answer))))
+        say_read(answer)
+        return Reply(answer.text, usage=answer.usage, model=answer.model)
 
     def _keep(self, turn: Sequence[ConversationEntry]) -> None:
         """Save a turn; the first one with what stands before it."""

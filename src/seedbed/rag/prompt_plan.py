@@ -40,14 +40,14 @@ def _anything(passages: Sequence[Passage]) -> bool:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of a prompt beside the model's window: its ``tokens``, 0 for any number, and a condition on passages."""
+class PromptLimits:
+    """A limit of a prompt's ``tokens`` beside the window (0: none), and a condition on its passages."""
 
     tokens: int = 0
     allow: Callable[[Sequence[Passage]], bool] = _anything
 
 
-WINDOW = Limits()
+WINDOW = PromptLimits()
 """No limit but the window's."""
 _prompt = lru_cache(maxsize=64)(Prompt)
 _MARK = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
@@ -120,7 +120,7 @@ def fit(
     passages: Sequence[Passage],
     room: int,
     show: Show = quoted,
-    limits: Limits = WINDOW,
+    limits: PromptLimits = WINDOW,
     **values: str,
 ) -> PromptPlan:
     """Plan a prompt with as many passages in ``{context}`` as the window holds beside the reply.

@@ -37,7 +37,7 @@ class CutPassage:
 
 @dataclass(frozen=True)
 class WindowMeter:
-    """How much of the passages that were found the model read: whole or in part, and in tokens."""
+    """Counts the passages that were found and those that the model read, whole or in part, and their tokens."""
 
     read: int
     found: int
@@ -58,7 +58,7 @@ class WindowMeter:
 
 
 @dataclass(frozen=True)
-class Source:
+class AnswerSource:
     """A numbered place of a document; ``quoted`` where it is a sentence that answers by itself."""
 
     number: int
@@ -102,7 +102,7 @@ class Answer:
     rewritten: str = ""
     declined: bool = False
     citations: tuple[Citation, ...] = ()
-    sources: tuple[Source, ...] = ()
+    sources: tuple[AnswerSource, ...] = ()
     unsupported: tuple[Span, ...] = ()
     demoted: tuple[str, ...] = ()
     hits: tuple[Hit, ...] = ()
@@ -134,13 +134,13 @@ class AnswerDelta:
 
 def numbered(
     quotes: Sequence[Citation], citations: Sequence[Citation]
-) -> tuple[tuple[Citation, ...], tuple[Source, ...]]:
+) -> tuple[tuple[Citation, ...], tuple[AnswerSource, ...]]:
     """Return the citations with the numbers of their places, and these: the quoted first, as they are known first."""
-    places: dict[tuple[str, int, int], Source] = {}
+    places: dict[tuple[str, int, int], AnswerSource] = {}
     for quoted, one in [*((True, one) for one in quotes), *((False, one) for one in citations)]:
         where = one.source, one.source_start, one.source_end
         more = one.passage, one.chunk, one.source, one.page, one.heading, one.source_start, one.source_end, one.quote
-        places.setdefault(where, Source(len(places) + 1, quoted, *more))
+        places.setdefault(where, AnswerSource(len(places) + 1, quoted, *more))
     found = (replace(one, number=places[one.source, one.source_start, one.source_end].number) for one in citations)
     return tuple(found), tuple(places.values())
 
@@ -192,6 +192,6 @@ def _nearest(hits: Sequence[Hit]) -> Iterator[str]:
         yield f"  {_place(hit.chunk)}: “{line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + '…'}”"
 
 
-def _place(one: Source | Chunk) -> str:
+def _place(one: AnswerSource | Chunk) -> str:
     page = f":{one.page}" if one.page is not None else ""
     return f"{one.source}{page}" + (f", {one.heading}" if one.heading else "")

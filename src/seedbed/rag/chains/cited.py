@@ -15,7 +15,7 @@ from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentences
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.prompt_plan import Limits, Show, Template, quoted
+from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
 
 SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
@@ -37,7 +37,7 @@ def cited(
     """Answer in a sentence or two, from the chunk of number ``best`` and the first others; the rest is left."""
     with chain_run("cited", template, model, question, chunks, show, options) as run:
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
-        plan = run.one_prompt(Limits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
+        plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
         text = yield from run.ask(plan, enough=_enough)
         return run.result(text, plan.shown, plan.left)
 

@@ -18,7 +18,7 @@ from seedbed.inference.parameters import GRAMMAR_LENGTH, Grammar
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.passages import NOT_FOUND, Citation, Passage, citation, is_refusal
-from seedbed.rag.prompt_plan import Limits, Show, Template, quoted
+from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
 
 GAP = "…"
 """Between two runs."""
@@ -37,7 +37,7 @@ def quote(
 ) -> Writing:
     """Answer in words of as many chunks as one prompt and one grammar hold; the rest is the result's ``left``."""
     with chain_run("quote", template, model, question, chunks, show, options) as run:
-        plan = run.one_prompt(Limits(allow=lambda some: len(_rules(some)) <= GRAMMAR_LENGTH))
+        plan = run.one_prompt(PromptLimits(allow=lambda some: len(_rules(some)) <= GRAMMAR_LENGTH))
         text = (yield from run.ask(plan, grammar=words_of(plan.shown))).strip()
         if is_refusal(text) or not stands_in(text, plan.shown):
             return run.result(NOT_FOUND, plan.shown, plan.left)

@@ -18,7 +18,7 @@ from seedbed.chat.tracing import TraceSpan, span
 from seedbed.documents.document import Chunk
 from seedbed.inference.parameters import Grammar
 from seedbed.rag.passages import ChainResult, Passage, passages_of
-from seedbed.rag.prompt_plan import WINDOW, Limits, PromptPlan, Show, Template, fit, label_of, room_for_reply
+from seedbed.rag.prompt_plan import WINDOW, PromptLimits, PromptPlan, Show, Template, fit, label_of, room_for_reply
 
 P = ParamSpec("P")
 Writing = Generator[str, None, ChainResult]
@@ -65,12 +65,12 @@ class ChainRun:
     calls: int = 0
 
     def plan(
-        self, template: Template, passages: Sequence[Passage], limits: Limits = WINDOW, **values: str
+        self, template: Template, passages: Sequence[Passage], limits: PromptLimits = WINDOW, **values: str
     ) -> PromptPlan:
         """Write passages into a prompt that fits; see :func:`seedbed.rag.prompt_plan.fit`."""
         return fit(self.model, template, passages, self.room, self.show, limits, question=self.question, **values)
 
-    def one_prompt(self, limits: Limits = WINDOW) -> PromptPlan:
+    def one_prompt(self, limits: PromptLimits = WINDOW) -> PromptPlan:
         """Write as many of the passages as fit into the first template."""
         return self.plan(self.template, self.passages, limits)
 
