@@ -40,7 +40,9 @@ def test_without_a_conversation_no_model_is_asked() -> None:
     assert model.prompts == []
 
 
-@pytest.mark.parametrize("written", ["", "and the LAST one", "word " * 60, "Who discovered penicillin in London?", "?"])
+@pytest.mark.parametrize(
+    "written", ["", "and the LAST one", "word " * 60, BEFORE, "Who discovered penicillin in London?", "?"]
+)
 def test_a_rewriting_that_cannot_be_right_leaves_the_words_of_the_question_before(written: str) -> None:
     found = rewrite(Recorder(lambda prompt: written), HISTORY, FOLLOWING)
     assert found.question == f"{BEFORE} {FOLLOWING}"

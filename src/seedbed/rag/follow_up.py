@@ -80,7 +80,11 @@ def turns_of(history: Sequence[Message]) -> list[tuple[str, str]]:
 def is_sound(written: str, question: str, before: str, told: str) -> bool:
     """Tell whether a rewriting can be used: a question that is new, no essay, and about what was ``told``."""
     said = words(written)
-    if not said or said == words(question) or len(said) > len(words(question)) + len(words(before)) + _LONGER:
+    if (
+        not said
+        or said in (words(question), words(before))
+        or len(said) > len(words(question)) + len(words(before)) + _LONGER
+    ):
         return False
     known, asked, meant = set(terms(f"{told} {question}")), set(terms(f"{before} {question}")), terms(written)
     return not asked.isdisjoint(meant) and sum(one in known for one in meant) >= _KNOWN * len(meant)

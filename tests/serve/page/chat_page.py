@@ -23,9 +23,9 @@ class Server:
     key: str
 
 
-def start(home: Path, *arguments: str) -> Server:
+def start(home: Path, *arguments: str, model: str = "tiny") -> Server:
     """Start `seedbed serve` on a free port and read the page's address, with its key, from what it prints."""
-    command = [sys.executable, "-m", "seedbed", "serve", "tiny", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "seedbed", "serve", model, "--port", "0", *arguments]
     environment = os.environ | {"SEEDBED_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True

@@ -19,7 +19,7 @@ from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
 
 SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
-PROMPT_TOKENS = 768
+PROMPT_TOKENS = 448
 """Tokens of a prompt at most, beside the question's; ``stuff`` reads as much as the window holds."""
 
 
