@@ -87,7 +87,7 @@ def chat_command(
         log = opened.enter_context(TraceLog.of(Library(), content=trace_content)) if traced else None
         conversation = Conversation(found, remembers, wanted, sampling, as_json, system=system, trace=log)
         if documents is not None:
-            conversation.search = opened.enter_context(closing(Collection.open(Library(), documents))).search
+            conversation.documents = opened.enter_context(closing(Collection.open(Library(), documents)))
         opened.callback(conversation.close)
         if save is not None:
             conversation.begin(save)

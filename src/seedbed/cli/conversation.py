@@ -20,7 +20,8 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
 from seedbed.inference.parameters import Sampling
-from seedbed.rag.answer import Search, stream_answer
+from seedbed.rag.answer import stream_answer
+from seedbed.rag.collection import Collection
 from seedbed.rag.record import Answer, answer_lines
 
 HELP = """\
@@ -41,7 +42,7 @@ class Conversation:
 
     Attributes:
         name: empty where it is not saved.
-        search: of documents that answer; None where the model answers alone.
+        documents: that answer; None where the model answers alone.
     """
 
     model: ChatModel
@@ -52,7 +53,7 @@ class Conversation:
     system: str = ""
     trace: Trace | None = None
     name: str = ""
-    search: Search | None = None
+    documents: Collection | None = None
     entries: list[ConversationEntry] = field(init=False)
     _written: bool = field(default=False, init=False)  # whether anything is saved under its name
 
@@ -114,8 +115,8 @@ class Conversation:
         asked = ConversationEntry(Message("user", question))
         messages = [entry.message for entry in (*self.entries, asked)]
         with span(self.trace, "chain", "chat", conversation=self.name) as work:
-            if self.search is not None:
-                reply = self._from_documents(question, messages[:-1], self.search)
+            if self.documents is not None:
+                reply = self._from_documents(question, messages[:-1], self.documents)
             else:
                 view = self.memory.view(messages, self.model, self.trace)
                 shown = fit_window(view.messages, self.model, self.sampling.max_tokens).messages
@@ -155,7 +156,7 @@ class Conversation:
             print_json(_report(answer, reply) | {"seed": self.sampling.seed, "messages_left_out": left_out})
         return reply or Reply(answer.text, model=self.model.name)
 
-    def _from_documents(self, question: str, history: Sequence[Message], search: Search) -> Reply:
+    def _from_documents(self, question: str, history: Sequence[Message], documents: Collection) -> Reply:
         """Answer from documents and print it; of the conversation before it a follow-up is understood.
 
         Ctrl-C ends the answer with the quotation.
@@ -163,7 +164,8 @@ class Conversation:
         answer: Answer | None = None
         with draft_view(shown=not self.as_json) as watch:
             options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": self.trace}
-            parts = stream_answer(question, search, self.model, history=history, **options)
+            embedder = documents.sentence_embedder
+            parts = stream_answer(question, documents.search, self.model, embedder=embedder, history=history, **options)
             with closing(parts), suppress(KeyboardInterrupt):
                 for part in parts:
                     answer = part.answer or part.found or answer

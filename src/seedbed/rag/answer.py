@@ -32,7 +32,6 @@ from seedbed.rag.own_words import OwnWords
 from seedbed.rag.passages import (
     NOT_FOUND,
     ChainResult,
-    Citation,
     Passage,
     citation,
     cite,

@@ -33,7 +33,8 @@ function read({ read, found, tokens_read: some, tokens_found: all }) {
 }
 
 /** Whether the answer is its quotation, which stands among the sources then. */
-const onlyQuoted = ({ text, sources }) => sources.some(({ quoted, quote }) => quoted && plain(quote) === text);
+const onlyQuoted = ({ text, sources }) =>
+  sources.length > 0 && text === sources.filter((one) => one.quoted).map((one) => plain(one.quote)).join(" ");
 const plain = (quote) => quote.replace(/^[# ]+/, "").replace(/\s+/g, " ").trim();
 
 const rewritten = (question) => h("p", { class: "remark" }, "Asked of the documents: ", h("q", {}, question));
