@@ -20,7 +20,7 @@ from published_models import published_folder, tiny_model
 from seedbed.core.artifacts import Library
 from seedbed.corpus.questions import read_questions
 from seedbed.corpus.store import Corpus
-from seedbed.formats.exporting import export_gguf
+from seedbed.formats.exporting import export_gguf, load_for_export
 from seedbed.models.store import load_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -65,7 +65,7 @@ def test_a_model_is_pulled_stored_and_runs(invoke: Run, hub: Hub, tiny: dict[str
 
 def test_a_gguf_file_is_chosen_by_name(invoke: Run, hub: Hub, tmp_path: Path) -> None:
     original = tiny_model(Library(tmp_path / "maker"), "made", pieces=True)
-    exported = export_gguf(original, tmp_path / "made.gguf", "f32")
+    exported = export_gguf(load_for_export(original), tmp_path / "made.gguf", "f32")
     hub.repos["team/files"] = Repo({"made-f32.gguf": exported.read_bytes(), "made-q8_0.gguf": b"GGUF" * 300})
     code, _, err = invoke("pull", "team/files")
     assert (code, "made-f32.gguf (0.00 GB)" in err, "made-q8_0.gguf (0.00 GB)" in err) == (2, True, True)

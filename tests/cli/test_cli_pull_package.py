@@ -17,7 +17,7 @@ from index_server import Index, running_index, wheel
 from published_models import published_folder, tiny_model
 
 from seedbed.core.artifacts import Library
-from seedbed.formats.exporting import export_gguf
+from seedbed.formats.exporting import export_gguf, load_for_export
 from seedbed.hub import catalog as catalog_module
 from seedbed.hub.package_index import PackageIndex
 from seedbed.hub.pip_settings import PYPI, read_pip_settings
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     root = tmp_path_factory.mktemp("gguf")
     made = tiny_model(Library(root / "maker"), "made", pieces=True)
-    return export_gguf(made, root / "made.gguf", "q8_0").read_bytes()
+    return export_gguf(load_for_export(made), root / "made.gguf", "q8_0").read_bytes()
 
 
 def test_a_model_is_taken_from_a_wheel_with_its_origin(invoke: Run, index: Index, folder: dict[str, bytes]) -> None:
@@ -274,7 +274,9 @@ def test_a_pin_holds_however_the_version_is_spelled_and_whatever_is_stored(
 def test_two_files_of_one_name_in_two_folders_are_two_models(
     invoke: Run, index: Index, gguf: bytes, tmp_path: Path
 ) -> None:
-    other = export_gguf(tiny_model(Library(tmp_path / "m"), "n", pieces=True), tmp_path / "n.gguf", "f16").read_bytes()
+    other = export_gguf(
+        load_for_export(tiny_model(Library(tmp_path / "m"), "n", pieces=True)), tmp_path / "n.gguf", "f16"
+    ).read_bytes()
     index.wheels[WHEEL] = wheel({"carrier/a/m.gguf": gguf, "carrier/b/m.gguf": other})
     for part in "ab":
         assert invoke("pull", "pypi:carrier==1.0", "--file", f"carrier/{part}/m.gguf", "--name", part)[0] == 0
