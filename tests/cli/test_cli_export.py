@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 from published_models import published_folder, tiny_model
 from safetensors.torch import load_file
 
+from seedbed.app import export_check
 from seedbed.core.artifacts import Library
+from seedbed.core.errors import CorruptError
+from seedbed.formats import exporting
+from seedbed.formats.gguf import model as gguf
+from seedbed.formats.importing import open_published
+from seedbed.formats.published import Published
+from seedbed.formats.published_forms import GgufPrecision
 from seedbed.kernel.quantized_layers import QuantizedLinear
+from seedbed.models.decoder import Decoder
+from seedbed.models.factory import AnyModel
 from seedbed.models.families.weight_mapping import dump
-from seedbed.models.store import load_model
+from seedbed.models.presets import default_model
+from seedbed.models.store import Loaded, load_any, load_model
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -166,27 +179,95 @@ def test_rm_keeps_what_others_were_made_from(invoke: Run, library: Library) -> N
     assert invoke("show", "child", "--verify")[0] == 1
 
 
-@pytest.mark.parametrize("form", ["hf", "gguf"])
-def test_an_export_that_would_write_other_tokens_is_not_kept(
-    invoke: Run, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+EXPORTS = [["--to", "hf"], *(["--to", "gguf", "--quantization", kind] for kind in get_args(GgufPrecision))]
+
+
+def rows_swapped(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor; a down-projection's with its first two rows swapped."""
+    if not name.endswith(("mlp.down_proj.weight", "ffn_down.weight")):
+        return tensor
+    return torch.cat([tensor[1:2], tensor[:1], tensor[2:]])
+
+
+@pytest.mark.parametrize("flags", EXPORTS, ids=" ".join)
+def test_an_export_with_a_wrong_weight_is_not_kept_and_the_weight_is_named(
+    invoke: Run, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:
-    """The fault is planted in the writing: a layer's rows swapped, which no check of names or shapes can see."""
-    from seedbed.formats import exporting
-    from seedbed.formats.gguf import model as gguf
-
+    """The fault is planted in the writing: two rows swapped, which no check of names or shapes can see."""
     tiny_model(library, "tiny", pieces=True)
-    kept = tmp_path / "kept"
-    code, _, err = invoke("export", "tiny", "--to", form, "--output", str(kept))
-    assert (code, "read again: the same logits for 12 tokens" in err) == (0, True), err
+    code, _, err = invoke("export", "tiny", *flags, "--output", str(tmp_path / "kept"))
+    assert (code, "read again: the same configuration, tokens and weights" in err) == (0, True), err
+    for module in (exporting, gguf):
+        monkeypatch.setattr(module, "dump", lambda *given: ((n, rows_swapped(n, t)) for n, t in dump(*given)))
+    code, _, err = invoke("export", "tiny", *flags, "--output", str(tmp_path / "out"))
+    assert (code, "its blocks.0.feedforward.down.weight differs" in err) == (1, True), err
+    assert not (tmp_path / "out").exists()
 
-    def swapped(*arguments: object) -> Iterator[tuple[str, torch.Tensor]]:
-        for name, tensor in dump(*arguments):  # type: ignore[arg-type]
-            yield name, tensor.flip(0).contiguous() if "down" in name or "ffn_norm" in name else tensor
 
-    monkeypatch.setattr(exporting, "dump", swapped)
-    monkeypatch.setattr(gguf, "dump", swapped)
-    code, _, err = invoke("export", "tiny", "--to", form, "--output", str(tmp_path / "out"))
-    assert (code, "does not hold the model as it is here" in err) == (1, True), err
+@pytest.mark.parametrize("flags", EXPORTS, ids=" ".join)
+def test_other_settings_or_tokens_are_named(
+    invoke: Run, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    """Planted in turn: another rotation base, another order of tokens."""
+    tiny_model(library, "tiny", pieces=True)
+
+    def planted(change: Callable[[Published], Published]) -> str:
+        monkeypatch.setattr(export_check, "open_published", lambda path: change(open_published(path)))
+        code, _, err = invoke("export", "tiny", *flags, "--output", str(tmp_path / "out"))
+        assert (code, "does not hold the model as it is here" in err) == (1, True), err
+        return err
+
+    other = load_model(tiny_model(library, "bytes")).tokenizer
+    assert "its configuration differs: rope_theta" in planted(
+        lambda one: replace(one, shape=replace(one.shape, rope_theta=7.0))  # type: ignore[arg-type]
+    )
+    assert "its tokenizer differs" in planted(lambda one: replace(one, tokenizer=other))
+
+
+def test_the_first_layer_that_differs_is_named(library: Library, tmp_path: Path) -> None:
+    """Planted beneath the weights, where only outputs show it: one block of the copy adds a little to its stream."""
+    config = default_model(1, 270, 64, d_model=64, n_heads=2, d_ff=128)
+    one, other = (Decoder(replace(config, n_layers=4)) for _ in range(2))
+    one.initialise(0)
+    other.load_state_dict(one.state_dict())
+    other.blocks[2].register_forward_hook(lambda _, given, out: (out[0] + 0.5, out[1]))
+    with pytest.raises(CorruptError) as caught:
+        export_check.check_logits((one.eval(), other.eval()), [1, 2, 3], tmp_path / "it", 0.001)
+    assert "its logits differs" in caught.value.why
+    assert "the output of layer 2 is the first that differs" in caught.value.why
+
+
+def test_what_is_written_is_open_to_others_as_the_umask_says(invoke: Run, library: Library, tmp_path: Path) -> None:
+    tiny_model(library, "tiny")
+    before = os.umask(0o027)
+    try:
+        assert invoke("export", "tiny", "--output", str(tmp_path / "out"))[0] == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")}
+    assert set(modes.values()) == {0o640}, modes
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_model_is_loaded_once_for_an_export(
+    invoke: Run, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_model(library, "tiny")
+    loads: list[object] = []
+
+    def counted(*given: Any, **more: Any) -> Loaded[AnyModel]:
+        loads.append(given)
+        return load_any(*given, **more)
+
+    monkeypatch.setattr(exporting, "load_any", counted)
+    assert invoke("export", "tiny", "--output", str(tmp_path / "out"))[0] == 0
+    assert len(loads) == 1
+
+
+def test_a_precision_without_a_file_for_it_is_refused(invoke: Run, library: Library, tmp_path: Path) -> None:
+    tiny_model(library, "tiny")
+    code, _, err = invoke("export", "tiny", "--to", "hf", "--quantization", "f16", "--output", str(tmp_path / "out"))
+    assert (code, "--quantization f16 does not fit --to hf" in err) == (2, True), err
     assert not (tmp_path / "out").exists()
 
 

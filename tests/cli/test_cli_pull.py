@@ -20,7 +20,7 @@ from published_models import published_folder, tiny_model
 from seedbed.core.artifacts import Library
 from seedbed.corpus.questions import read_questions
 from seedbed.corpus.store import Corpus
-from seedbed.formats.exporting import export_gguf
+from seedbed.formats.exporting import export_gguf, load_for_export
 from seedbed.models.store import load_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -65,7 +65,7 @@ def test_a_model_is_pulled_stored_and_runs(invoke: Run, hub: Hub, tiny: dict[str
 
 def test_a_gguf_file_is_chosen_by_name(invoke: Run, hub: Hub, tmp_path: Path) -> None:
     original = tiny_model(Library(tmp_path / "maker"), "made", pieces=True)
-    exported = export_gguf(original, tmp_path / "made.gguf", "f32")
+    exported = export_gguf(load_for_export(original), tmp_path / "made.gguf", "f32")
     hub.repos["team/files"] = Repo({"made-f32.gguf": exported.read_bytes(), "made-q8_0.gguf": b"GGUF" * 300})
     code, _, err = invoke("pull", "team/files")
     assert (code, "made-f32.gguf (0.00 GB)" in err, "made-q8_0.gguf (0.00 GB)" in err) == (2, True, True)
@@ -89,6 +89,53 @@ def test_what_is_here_is_not_pulled_again(invoke: Run, hub: Hub, tiny: dict[str,
     hub.repos["team/tiny"].files["generation_config.json"] = b'{"max_length": 7}'  # another commit
     assert invoke("pull", "team/tiny", "-q")[0] == 0
     assert len(hub.asked("/resolve/")) > asked
+
+
+def test_a_name_is_not_moved_to_another_model(invoke: Run, hub: Hub, tiny: dict[str, bytes]) -> None:
+    own = tiny_model(Library(), "tiny", seed=9)
+    code, _, err = invoke("pull", "team/tiny")
+    assert (code, "'tiny' is the name of something else" in err) == (2, True), err
+    assert (Library().get("tiny").id, hub.requests) == (own.id, [])
+    assert invoke("pull", "team/tiny", "--name", "other", "-q")[0] == 0
+    before = Library().get("other")
+    hub.repos["team/tiny"].files["generation_config.json"] = b'{"max_length": 7}'
+    code, _, err = invoke("pull", "team/tiny", "--name", "other")
+    assert (code, f"other was model {before.id[:12]} until now" in err) == (0, True), err
+    assert Library().get(before.id).id == before.id != Library().get("other").id
+
+
+def test_two_files_of_one_name_are_two_models(invoke: Run, hub: Hub, tmp_path: Path) -> None:
+    def file(seed: int) -> bytes:
+        made = load_for_export(tiny_model(Library(tmp_path / "maker"), "made", pieces=True, seed=seed))
+        return export_gguf(made, tmp_path / "made.gguf", "f32").read_bytes()
+
+    hub.repos["team/files"] = Repo({"a/m.gguf": file(1), "b/m.gguf": file(2)})
+    for part in "ab":
+        assert invoke("pull", "team/files", "--file", f"{part}/m.gguf", "--name", part, "-q")[0] == 0
+    assert Library().get("a").id != Library().get("b").id
+    asked = len(hub.asked("/resolve/"))
+    for flags in ([], ["--offline"]):
+        code, _, err = invoke("pull", "team/files", "--file", "b/m.gguf", "--name", "again", *flags)
+        assert (code, "stored already" in err, Library().get("again").id) == (0, True, Library().get("b").id)
+    assert len(hub.asked("/resolve/")) == asked
+
+
+@pytest.mark.parametrize(
+    ("config", "flags", "said"),
+    [
+        ({"model_type": "bert", "architectures": ["BertModel"]}, ["--quantization", "int8"], "only decoders"),
+        ({}, ["--quantization", "int9"], "there is no quantization 'int9'"),
+        ({"model_type": "qwen33"}, [], "qwen3"),
+    ],
+)
+def test_weights_that_could_not_be_stored_are_not_downloaded(
+    invoke: Run, hub: Hub, tiny: dict[str, bytes], config: dict[str, object], flags: list[str], said: str
+) -> None:
+    other = json.loads(tiny["config.json"]) | config
+    hub.repos["team/tiny"].files["config.json"] = json.dumps(other).encode()
+    code, _, err = invoke("pull", "team/tiny", *flags)
+    assert (code, said in err) == (2, True), err
+    assert "model.safetensors" not in hub.served
 
 
 def test_offline_uses_the_library(invoke: Run, hub: Hub, tiny: dict[str, bytes]) -> None:

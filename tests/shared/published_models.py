@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.formats.exporting import export_huggingface
+from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.models.decoder import Decoder
 from seedbed.models.presets import default_model
 from seedbed.models.store import save_model
@@ -37,6 +37,6 @@ def tiny_model(
 def published_folder(tmp_path: Path) -> Path:
     """The same as others publish it."""
     folder = tmp_path / "published"
-    export_huggingface(tiny_model(Library(tmp_path / "maker"), "tiny"), folder)
+    export_huggingface(load_for_export(tiny_model(Library(tmp_path / "maker"), "tiny")), folder)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
     return folder

@@ -19,7 +19,7 @@ from torch.nn.utils import prune as oracle
 
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
-from seedbed.formats.exporting import export_huggingface
+from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.formats.importing import import_model
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig
 from seedbed.models.decoder import Decoder
@@ -364,7 +364,7 @@ def test_a_cut_model_is_exported_and_others_compute_the_same(tmp_path: Path, met
     config, tensors = prune(origin, load_model(origin.artifact).model, method, 0.34)
     with Library(tmp_path).writing("model") as made:
         write_derived(made.path, origin, tensors, config)
-    export_huggingface(made.result, tmp_path / "out")
+    export_huggingface(load_for_export(made.result), tmp_path / "out")
     with torch.no_grad():
         expected = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()(IDS).logits
     assert same(outputs(load_model(made.result).model), expected)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from seedbed.app.transfer import import_as
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import NotFoundError
+from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
 from seedbed.hub.hub import Hub
 from seedbed.hub.model_files import choose_model_files
-from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging, stored
+from seedbed.hub.pulling import Pulled, discard, fetch_json, pull, pulled_before, staging, stored
 from seedbed.hub.repository import Address, Listing
+from seedbed.models.families.registry import read_published
+from seedbed.models.quantized import scheme_by_name
+from seedbed.models.store import kind_of, require_decoder
 
 
 def pull_model(
@@ -26,8 +32,11 @@ def pull_model(
 
     Raises:
         NotFoundError: there is no such repository, revision or file.
+        UsageError: it is no decoder and is to be quantized.
         HubError: the hub does not answer, or a file arrived damaged.
     """
+    if quantization is not None:
+        scheme_by_name(quantization)  # refuse now rather than after the download
     if hub.offline:
         kept = stored(library, address, revision, gguf, quantization)
         if kept is not None:
@@ -37,10 +46,12 @@ def pull_model(
         discard(pulled)
         return artifact
     listing = hub.listing(address, revision)
-    kept = stored(library, address, listing.commit, gguf, quantization)
+    choice = choose_model_files(listing, gguf)
+    kept = stored(library, address, listing.commit, choice.main, quantization)
     if kept is not None:
         return name_stored(library, kept, name)
-    choice = choose_model_files(listing, gguf)
+    if not choice.main:
+        _check_kind(hub, listing, quantization)
     announce(listing, [(file.path, file.bytes) for file in choice.files])
     with staging(library.root, listing) as folder:
         pulled = pull(hub, listing, choice.files, folder, room_after=choice.stored)
@@ -59,6 +70,34 @@ def announce(listing: Listing, files: list[tuple[str, int]], licence: str = "") 
     say(f"  {bytes_text(total):>8}  in {len(files)} files{more}")
 
 
+@contextmanager
+def taking_name(library: Library, name: str, address: Address) -> Iterator[None]:
+    """Let the block give a name to what it pulls: never one of something else, and said where it moves.
+
+    Raises:
+        UsageError: the name is that of something which did not come from this repository.
+    """
+    before = library.names().get(name)
+    held = next((one for one in library.all() if one.id == before), None)
+    source = held.manifest.config.get("source") if held else None
+    if held and not (isinstance(source, dict) and source.get("repository") == str(address)):
+        raise UsageError(
+            f"{name!r} is the name of something else",
+            why=f"it is {held.kind} {held.id[:12]}, which did not come from {address}",
+            fix=f"choose another with --name, or free this one (`seedbed rm {name}`)",
+        )
+    yield
+    if held and library.names().get(name) != held.id:
+        say(f"{name} was {held.kind} {held.id[:12]} until now, which is kept under its id")
+
+
+def _check_kind(hub: Hub, listing: Listing, quantization: str | None) -> None:
+    """Read config.json before the weights are downloaded; raises UsageError for a model that could not be stored."""
+    _, shape = read_published(fetch_json(hub, listing, "config.json"))
+    if quantization is not None:
+        require_decoder(kind_of(shape), str(listing.address))
+
+
 def name_stored(library: Library, artifact: Artifact, name: str) -> Artifact:
     """Give a stored artifact the name as well."""
     artifact.verify()
@@ -74,4 +113,5 @@ def _imported(library: Library, pulled: Pulled, main: str, name: str, quantizati
     path = pulled.folder / main if main else pulled.folder
     if not path.exists():
         raise NotFoundError(f"there is no {main}", why=f"{pulled.folder} does not hold it", fix="pull it again")
-    return import_as(library, path, name, source=pulled.source, licence=pulled.licence, quantization=quantization)
+    source = pulled.source | {"main": main}
+    return import_as(library, path, name, source=source, licence=pulled.licence, quantization=quantization)

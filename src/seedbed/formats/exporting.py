@@ -36,7 +36,7 @@ def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
     return replace(loaded, model=floats_of(cast(Decoder, loaded.model)), quantization=None)
 
 
-def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
+def export_huggingface(loaded: Loaded[AnyModel], folder: Path) -> list[Path]:
     """Write config.json, generation_config.json, safetensors and the tokenizer's files into a new folder.
 
     Raises UsageError where no published family has this shape or the folder is not empty, and CapacityError where the
@@ -46,7 +46,6 @@ def export_huggingface(artifact: Artifact, folder: Path) -> list[Path]:
         raise UsageError(
             f"{folder} is not empty", why="an export makes its own folder", fix="name another with --output"
         )
-    loaded = load_for_export(artifact)
     family, config = publish(loaded.model.config, loaded.published.get("family"))
     precision = next(loaded.model.parameters()).dtype
     tokens = _special_ids(loaded.tokenizer)
@@ -73,10 +72,9 @@ def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return {f"{role}_token_id": getattr(tokenizer, roles[role]) for role in there}
 
 
-def export_gguf(artifact: Artifact, path: Path, quantization: GgufPrecision = "f16") -> Path:
+def export_gguf(loaded: Loaded[AnyModel], path: Path, quantization: GgufPrecision = "f16") -> Path:
     """Write one GGUF file, for llama.cpp and what is built on it; raises as :func:`write_gguf_model`."""
     from seedbed.formats.gguf.model import write_gguf_model
 
-    loaded = load_for_export(artifact)
     write_gguf_model(path, loaded.model, loaded.tokenizer, quantization, family=loaded.published.get("family"))
     return path

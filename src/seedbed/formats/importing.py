@@ -18,7 +18,7 @@ from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.formats.published import Published, load_published
 from seedbed.formats.safetensors.shards import open_safetensors
 from seedbed.models.decoder import Decoder
-from seedbed.models.store import kind_of, save_model
+from seedbed.models.store import kind_of, require_decoder, save_model
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 
@@ -48,12 +48,8 @@ def import_model(
     """
     published = open_published(path)
     chosen = _tokenizer(published, tokenizer)
-    if shrink and kind_of(published.shape) != "a decoder":
-        raise UsageError(
-            f"{published.origin} cannot be quantized",
-            why=f"it is {kind_of(published.shape)}, and only decoders are quantized",
-            fix="leave out --quantization",
-        )
+    if shrink:
+        require_decoder(kind_of(published.shape), published.origin)
     model, unused = load_published(published, dtype)
     if shrink:
         shrink.quantize(cast(Decoder, model), shrink.name)

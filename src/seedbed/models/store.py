@@ -149,6 +149,16 @@ def kind_of(config: AnyConfig) -> str:
     return heads[config.head]
 
 
+def require_decoder(kind: str, origin: str) -> None:
+    """Raise UsageError where a kind of model, in the words of :func:`kind_of`, cannot be quantized."""
+    if kind != "a decoder":
+        raise UsageError(
+            f"{origin} cannot be quantized",
+            why=f"it is {kind}, and only decoders are quantized",
+            fix="leave out --quantization",
+        )
+
+
 def build(config: AnyConfig, weights: Path, dtype: Precision = torch.float32) -> AnyModel:
     """Build a model with weights from a file; every parameter is filled once, without random numbers first."""
     model = skeleton(config)

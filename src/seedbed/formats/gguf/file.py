@@ -71,7 +71,8 @@ class GgufFile:
         kind = self._tensors[name].kind
         try:
             with np.errstate(all="ignore"):  # a damaged scale may be infinite
-                return quants.dequantize(blocks, kind)
+                row = blocks.reshape(1, -1)  # the package's loop takes 16 rows at a time, however short they are
+                return quants.dequantize(row, kind).reshape(len(blocks), -1)
         except NotImplementedError as error:
             raise UsageError(
                 f"tensor {name!r} of {self.origin} cannot be read",

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from seedbed.core.errors import CorruptError, UsageError
+from seedbed.core.progress import say
+from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.gguf.architectures import ARCHITECTURES, Architecture
 from seedbed.formats.gguf.file import GgufFile, open_gguf
 from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
@@ -29,12 +31,14 @@ from seedbed.models.families.registry import publish
 from seedbed.models.families.weight_mapping import dump
 from seedbed.tokenizers.tokenizer import Tokenizer
 
+EXACT_WEIGHTS = 2 * 10**9
+"""Weights up to which quantized files become float32; a model with more would take over 8 GB on the disk."""
 _EMBEDDING = "token_embd.weight"
 _TOKENS = "tokenizer.ggml.tokens"
 
 
 def read_gguf_model(path: Path) -> Published:
-    """Open a GGUF file as a published model. Its quantized weights become float16 when they are loaded.
+    """Open a GGUF file as a published model. Its quantized weights become floats when they are loaded.
 
     Raises:
         UsageError: an architecture, or something of it, that our blocks cannot do.
@@ -80,11 +84,18 @@ def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
 
 
 def precision(file: GgufFile) -> torch.dtype:
-    """Return the one precision that a model from this file gets: its matrices', or float16 for quantized ones."""
+    """Return the one precision that a model from this file gets.
+
+    It is the matrices' own. Quantized ones are a product of a float16 scale and an integer, which float32 holds and
+    float16 rounds, so that a near tie turns into another token; only models too large for that are rounded.
+    """
     kinds = {file.kind(name) for name in file.names() if len(file.shape(name)) > 1}
-    if kinds <= {"F32"}:
+    if kinds <= {"F16", "F32", "BF16"}:
+        return torch.float32 if kinds <= {"F32"} else torch.bfloat16 if kinds <= {"BF16", "F32"} else torch.float16
+    if (weights := sum(math.prod(file.shape(name)) for name in file.names())) <= EXACT_WEIGHTS:
         return torch.float32
-    return torch.bfloat16 if "BF16" in kinds and kinds <= {"BF16", "F32"} else torch.float16
+    say(f"its {count_text(weights)} weights are rounded to float16; float32 would take {bytes_text(4 * weights)}")
+    return torch.float16
 
 
 def write_gguf_model(
