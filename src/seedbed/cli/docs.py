@@ -45,7 +45,7 @@ def docs_command() -> None:
 @click.option("--sql", "database", metavar="ADDRESS", help="Add rows of a database: sqlite:///FILE or postgresql://….")
 @click.option("--query", metavar="SELECT", help="With --sql: one SELECT that gives the rows.")
 @click.option("--id", "column", metavar="COLUMN", help="With --sql: identifies a row. [the whole row]")
-@click.option("--embedder", metavar="tfidf|MODEL|URL", help="Makes the vectors; also URL#MODEL. [tfidf]")
+@click.option("--embedder", metavar="tfidf|none|MODEL|URL", help="Makes the vectors; also URL#MODEL. [tfidf]")
 @options.choice("--splitter", "by", of=By, text="Where documents are cut. [paragraph]")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
@@ -56,7 +56,7 @@ def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, 
     """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION; or a database's rows.
 
     What has not changed is not read again; files deleted from a folder, and rows that a query no longer gives, are
-    removed from the collection. A new collection keeps its embedder, splitter and server.
+    removed from the collection. A new collection keeps its splitter and server, and its embedder until `docs embed`.
 
     $ seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
     $ seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
@@ -81,6 +81,27 @@ def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, 
         first, more = report.skipped[0], len(report.skipped) - 1
         why = f"skipped {first.source}: {first.reason}" + (f", and {more:,} more" if more else "")
         raise DataError("nothing was read", why=why, fix="add what can be read, or convert these first")
+
+
+@docs_command.command("embed")
+@options.collection
+@click.option("--embedder", metavar="tfidf|MODEL|URL", help="Makes the vectors; also URL#MODEL. [its own]")
+@options.common_flags
+def embed_command(collection: str, embedder: str | None, as_json: bool) -> None:
+    """Make the vectors that COLLECTION lacks; with another embedder than its own, all of them.
+
+    It may be stopped at any time: what was made is kept, and the same command goes on. Until nine chunks in ten have a
+    vector, searches are by words, and say so.
+
+    $ seedbed docs add guide docs/ --embedder none
+    $ seedbed docs embed guide --embedder tfidf
+    """
+    with _opened(collection) as found:
+        found.embed(embedder)
+        if as_json:
+            print_json(_summary(found))
+        else:
+            print(f"{collection}: {found.store.count():,} chunks, each with a vector ({found.settings.embedder})")
 
 
 @docs_command.command("ls")
@@ -120,7 +141,7 @@ def show_command(collection: str, source: str | None, as_json: bool) -> None:
         return
     print_list(sources, ("source", "title", "chunks", "added", "sha256"), as_json)
     if pending := about["without_vector"]:
-        say(f"{pending:,} chunks have no vector yet: run `seedbed docs add` again")
+        say(f"{pending:,} chunks have no vector yet, and are found by words: `seedbed docs embed {collection}`")
 
 
 @docs_command.command("search")
@@ -144,8 +165,10 @@ def search_command(
     """
     with _opened(collection) as found:
         hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity)
+        if (remark := found.remark(mode)) and not as_json:
+            say(remark)
     if as_json:
-        print_json([{"score": hit.score, "id": hit.chunk.id, **vars(hit.chunk)} for hit in hits])
+        print_json([{"score": hit.score, "mode": hit.mode, "id": hit.chunk.id, **vars(hit.chunk)} for hit in hits])
         return
     for rank, hit in enumerate(hits, start=1):
         heading = f", {hit.chunk.heading}" if hit.chunk.heading else ""

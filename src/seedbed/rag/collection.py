@@ -1,7 +1,8 @@
 """A named collection of documents: a folder in the library with its settings and its store.
 
-Splitter and embedder are fixed when the collection is made, since chunks and vectors of different kinds cannot be
-compared. ``ingest.py`` reads documents into it.
+The splitter is fixed when the collection is made; the embedder too, until :meth:`Collection.embed` puts another in its
+place, since vectors of different kinds cannot be compared. A collection may begin without one and answer by words at
+once; its vectors are made later, in parts that are kept. ``ingest.py`` reads documents into it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
-from seedbed.search.embedders import TFIDF, compares_sentences, open_embedder
+from seedbed.search.embedders import NO_EMBEDDER, TFIDF, compares_sentences, open_embedder
 from seedbed.search.modes import Mode
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server, synchronize
@@ -33,13 +34,15 @@ from seedbed.search.store import Store
 from seedbed.vectors.lsa import Latent
 
 STORE, SETTINGS = "store.sqlite", "collection.json"
+COVERED = 0.9
+"""The share of chunks with a vector from which vectors are searched too: those without one would rank too low."""
 
 
 @dataclass(frozen=True)
 class CollectionSettings:
-    """The settings of a collection, fixed when it is made."""
+    """The settings of a collection, fixed when it is made, but for the embedder."""
 
-    embedder: str = setting("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL')
+    embedder: str = setting("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL; or "none"')
     server: str = setting("", 'search vectors on a server: "KIND:PLACE", such as "qdrant:http://127.0.0.1:6333"')
     split: SplitSettings = setting(SplitSettings(), "how documents are cut")
 
@@ -47,11 +50,13 @@ class CollectionSettings:
 class Collection:
     """A collection of documents to ask, by :meth:`open` or :meth:`create`; ``key`` is of the embedder's server."""
 
-    def __init__(self, folder: Path, settings: CollectionSettings, library: Library, key: str | None = None) -> None:
-        self.folder, self.settings, self.name = folder, settings, folder.name
+    def __init__(self, folder: Path, library: Library, key: str | None = None) -> None:
+        self.folder, self.name = folder, folder.name
         self._library, self._key = library, key
+        self._known = (_written(folder), _read_settings(folder / SETTINGS))
         self.store = Store(folder / STORE)
         self._learnt: tuple[str, Latent] | None = None
+        self._models: dict[str, Embedder] = {}
 
     @classmethod
     def create(
@@ -72,15 +77,11 @@ class Collection:
             wanted = config.parse(CollectionSettings, _merged(config.to_dict(there), given or {}), origin)
             if wanted != there:
                 raise _other_settings(name, config.to_dict(there), config.to_dict(wanted))
-            return cls(folder, there, library, key)
+            return cls(folder, library, key)
         settings = config.parse(CollectionSettings, given or {}, origin)
-        if settings.embedder != TFIDF:
-            open_embedder(settings.embedder, library, key)  # fail before anything is written
-        elif settings.split.by == "tokens":
-            why = "TF-IDF has no tokenizer, and a model's tokens are counted by the embedder"
-            raise UsageError("chunks of tokens need a model", why=why, fix="choose a model as the embedder")
+        _check_embedder(settings, library, key)  # fail before anything is written
         files.write_json(folder / SETTINGS, config.to_dict(settings))
-        return cls(folder, settings, library, key)
+        return cls(folder, library, key)
 
     @classmethod
     def open(cls, library: Library, name: str, key: str | None = None) -> Collection:
@@ -88,12 +89,19 @@ class Collection:
 
         Raises NotFoundError: there is none. CorruptError: its files are damaged.
         """
-        folder = _existing(library, name)
-        return cls(folder, _read_settings(folder / SETTINGS), library, key)
+        return cls(_existing(library, name), library, key)
 
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """The settings, read again after another process has changed the embedder."""
+        written = _written(self.folder)
+        if written not in (None, self._known[0]):
+            self._known = (written, _read_settings(self.folder / SETTINGS))
+        return self._known[1]
 
     @property
     def size(self) -> int:
@@ -107,18 +115,19 @@ class Collection:
 
     @property
     def embedder(self) -> Embedder | None:
-        """The embedder of the vectors; None before TF-IDF is fitted.
+        """The embedder of the vectors; None without one, and before TF-IDF is fitted.
 
         Raises UsageError: the model of that name is not the one that made them.
         """
-        return self._model if self.settings.embedder != TFIDF else self._tfidf()
+        name = self.settings.embedder
+        return None if name == NO_EMBEDDER else self._tfidf() if name == TFIDF else self._model(name)
 
     @property
     def sentence_embedder(self) -> Embedder | None:
         """The embedder, if it was made to compare sentences; None for TF-IDF, and for a model that writes."""
-        if self.settings.embedder == TFIDF:
+        if (name := self.settings.embedder) in (TFIDF, NO_EMBEDDER):
             return None
-        return self._model if compares_sentences(self._model) else None
+        return model if compares_sentences(model := self._model(name)) else None
 
     def add(
         self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
@@ -143,13 +152,34 @@ class Collection:
         return report
 
     def complete(self) -> None:
-        """Give every chunk its vector, in the store and on the server."""
-        if self.settings.embedder == TFIDF:
+        """Give every chunk its vector, in the store and on the server; nothing without an embedder."""
+        name = self.settings.embedder
+        if name == TFIDF:
             ingest.complete_tfidf(self.store)
-        elif self.store.pending():
-            ingest.complete(self.store, self._model)
+        elif name != NO_EMBEDDER and self.store.pending():
+            ingest.complete(self.store, self._model(name))
         if self._server is not None:
             synchronize(self.store, self._server)
+
+    def embed(self, embedder: str | None = None) -> None:
+        """Make the vectors that are missing; by another embedder, where one is named, all of them.
+
+        What was made stays when the process is killed, and the next call goes on. Searches meanwhile are by words.
+
+        Raises:
+            NotFoundError: there is no such model.
+            UsageError: there is no embedder, it cannot count the chunks' tokens, or the vectors are on a server.
+        """
+        there = self.settings
+        if embedder is not None and embedder != there.embedder:
+            if there.server and self.store.embedder[1]:
+                why = f"{there.server} holds vectors of {there.embedder}, of another size perhaps"
+                raise UsageError("the embedder cannot be changed", why=why, fix="make a collection of another name")
+            wanted = replace(there, embedder=embedder)
+            _check_embedder(wanted, self._library, self._key)
+            self.store.unbind()
+            files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
+        self.complete()
 
     def forget(self, source: str) -> int:
         """Delete a document, or all of a file, folder or address. Returns how many documents there were.
@@ -186,11 +216,32 @@ class Collection:
         rerank: Rerank | None = None,
         trace: Trace | None = None,
     ) -> list[Hit]:
-        """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`."""
-        embedder = None if mode == "words" else self.embedder
+        """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`.
+
+        Hits say the mode that was used: "words" instead of "hybrid" while too few chunks have a vector.
+
+        Raises UsageError: the mode is "vector", and the collection has no embedder; or as the retriever.
+        """
+        used = self.mode_for(mode)
+        if used == "vector" and self.settings.embedder == NO_EMBEDDER:
+            fix = f"`seedbed docs embed {self.name} --embedder minilm`, or search by words"
+            raise UsageError("there are no vectors to search", why=f"{self.name} has no embedder", fix=fix)
+        embedder = None if used == "words" else self.embedder
         shares = TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
-        retriever = Retriever(self.store, embedder, mode, diversity, rerank, self._server, shares)
-        return retriever.search(query, k, where, trace)
+        retriever = Retriever(self.store, embedder, used, diversity, rerank, self._server, shares)
+        return [replace(hit, mode=used) for hit in retriever.search(query, k, where, trace)]
+
+    def mode_for(self, mode: Mode) -> Mode:
+        """Return the mode that a search will use: "words" instead of "hybrid" while too few chunks have a vector."""
+        return "words" if mode == "hybrid" and self.store.covered() < COVERED else mode
+
+    def remark(self, mode: Mode) -> str:
+        """Return a sentence on the vectors that a search in a mode does without; "" where there are none to miss."""
+        lacking = self.store.pending() if mode != "words" else 0
+        if not lacking or self.settings.embedder == NO_EMBEDDER:
+            return ""
+        found = f"{lacking:,} of {self.store.count():,} chunks have no vector yet"
+        return f"searched by words: {found}" if self.mode_for(mode) == "words" else f"{found}: found by words only"
 
     @cached_property
     def _split(self) -> ingest.Splitter:
@@ -207,9 +258,10 @@ class Collection:
             self._learnt = (name, Latent.from_bytes(data)) if data else None
         return self._learnt[1] if self._learnt else None
 
-    @cached_property
-    def _model(self) -> Embedder:
-        made = open_embedder(self.settings.embedder, self._library, self._key)
+    def _model(self, name: str) -> Embedder:
+        if name not in self._models:
+            self._models = {name: open_embedder(name, self._library, self._key)}
+        made = self._models[name]
         self.store.bind(made.name, made.size)
         return made
 
@@ -246,6 +298,24 @@ def no_document(collection: Collection, source: str) -> NotFoundError:
     return NotFoundError(f"{collection.name} has no document {source!r}", why=why, fix=fix)
 
 
+def _check_embedder(settings: CollectionSettings, library: Library, key: str | None) -> None:
+    """Raise NotFoundError for a model that is not there, UsageError where nothing counts the tokens of chunks."""
+    if settings.embedder not in (TFIDF, NO_EMBEDDER):
+        open_embedder(settings.embedder, library, key)
+    elif settings.split.by == "tokens":
+        why = "only a model has a tokenizer, and the embedder's counts the tokens"
+        raise UsageError("chunks of tokens need a model", why=why, fix="choose a model as the embedder")
+
+
+def _written(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when the settings are written; None where they are gone."""
+    try:
+        found = (folder / SETTINGS).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def _read_settings(path: Path) -> CollectionSettings:
     try:
         return config.parse(CollectionSettings, files.read_json(path), config.Origin(str(path), ""))
@@ -271,6 +341,9 @@ def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _other_settings(name: str, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> UsageError:
-    differing = [f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in there if there[key] != wanted[key]]
-    why, fix = "; ".join(differing), "leave it out, or add the documents to a collection of another name"
+    differing = [key for key in there if there[key] != wanted[key]]
+    why = "; ".join(f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in differing)
+    fix = "leave it out, or add the documents to a collection of another name"
+    if differing == ["embedder"]:
+        fix = f"`seedbed docs embed {name} --embedder {wanted['embedder']}` makes all its vectors anew"
     return UsageError(f"the collection {name} was made with other settings", why=why, fix=fix)

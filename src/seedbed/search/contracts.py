@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seedbed.documents.document import Chunk
+from seedbed.search.modes import Mode
 from seedbed.vectors.lsa import Vectors
 
 Filter = Mapping[str, Any]
@@ -16,10 +17,15 @@ Filter = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that a search found, with its score; scores compare within one search only."""
+    """A chunk that a search found, with its score; scores compare within one search only.
+
+    Attributes:
+        mode: the way that a collection searched, which is by words while too many chunks have no vector.
+    """
 
     chunk: Chunk
     score: float
+    mode: Mode | None = None
 
 
 class Embedder(Protocol):

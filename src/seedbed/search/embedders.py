@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TFIDF = "tfidf"
 """The name of the embedder that needs no model."""
+NO_EMBEDDER = "none"
+"""The name of no embedder: a collection that is searched by words alone, until it is given another."""
 _AT_ONCE = 64  # texts in a request
 
 

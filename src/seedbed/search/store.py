@@ -29,7 +29,7 @@ from seedbed.vectors.words import stemmed, words
 
 _CONTENT = "CASE heading WHEN '' THEN text ELSE heading || char(10) || text END"
 _PENDING = "FROM chunks LEFT JOIN vectors ON vectors.row = chunks.row WHERE vectors.row IS NULL"
-_BATCH = 1024
+_BATCH = 128  # chunks embedded between two writes: what a killed process has to do again
 Embed = Callable[[Sequence[str]], Vectors]
 """A function from contents of chunks (their headings, then their texts) to vectors."""
 
@@ -77,6 +77,7 @@ class Store:
         self._database = Database(path)
         self._cache, self._words = VectorCache(memory), WordIndex()
         self._writes = 0
+        self._covered: tuple[tuple[int, int], float] | None = None
 
     def add(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[str]:
         """Store chunks that belong to no document; one with a stored id replaces it. Returns their ids.
@@ -225,6 +226,14 @@ class Store:
         """Count the chunks that have no vector yet."""
         return self._number(f"SELECT count(*) {_PENDING}")
 
+    def covered(self) -> float:
+        """Return the share of the chunks that have a vector, 0 without chunks; counted anew after each change."""
+        state = self._state()
+        if self._covered is None or self._covered[0] != state:
+            count = self.count()
+            self._covered = state, (count - self.pending()) / count if count else 0.0
+        return self._covered[1]
+
     def last_row(self) -> int:
         """Return the number of the newest chunk; 0 while there is none."""
         return self._number("SELECT COALESCE(max(row), 0) FROM chunks")
@@ -243,15 +252,27 @@ class Store:
         """Give a vector to every chunk that has none; yields how many, batch after batch.
 
         A batch is embedded outside of a transaction, unless the caller has begun one (:meth:`transaction`).
+
+        Raises UsageError: the store was given another embedder meanwhile.
         """
+        begun = self.embedder[0]
         query = f"SELECT chunks.row, {_CONTENT} {_PENDING} AND chunks.row > ? ORDER BY chunks.row LIMIT {_BATCH}"
         last = 0
         while batch := self._all(query, last):
             vectors = embed([text for _, text in batch])
             with self.transaction() as connection:
+                if (now := database.embedder_of(connection)[0]) != begun:
+                    why = f"{begun or 'an unnamed embedder'} was at work, the vectors are now of {now or 'none'}"
+                    raise UsageError("the embedder was changed meanwhile", why=why, fix="nothing: the new one goes on")
                 database.write_vectors(connection, [row for row, _ in batch], vectors)
             last = batch[-1][0]
             yield len(batch)
+
+    def unbind(self) -> None:
+        """Delete all vectors, and forget their embedder."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM vectors")
+            connection.execute("DELETE FROM settings WHERE key IN ('embedder', 'size', 'learnt')")
 
     def remake(self, name: str, size: int, learnt: bytes) -> None:
         """Delete all vectors, take another embedder's from now on, and store what it has learned."""
