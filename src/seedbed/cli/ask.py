@@ -53,6 +53,8 @@ def ask_command(question: str, as_json: bool, **given: Any) -> None:
     else:
         print(visible("\n".join(answer_lines(answer))))
     say_read(answer)
+    if answer.hits and answer.hits[0].mode != given["mode"]:
+        say(f"(searched by words: most passages have no vector; `seedbed docs embed {given['collection']}` makes them)")
     if answer.found and answer.unsupported and not answer.citations:
         say("(no passage supports any of this; `--chain extract` quotes the sentence that fits best)")
     if trace:

@@ -171,6 +171,9 @@ class Collection:
             UsageError: there is no embedder, it cannot count the chunks' tokens, or the vectors are on a server.
         """
         there = self.settings
+        if NO_EMBEDDER in (embedder, embedder or there.embedder):
+            why, fix = f"{self.name} has no embedder", "name one: --embedder tfidf, or a model such as minilm"
+            raise UsageError("there is nothing to make vectors with", why=why, fix=fix)
         if embedder is not None and embedder != there.embedder:
             if there.server and self.store.embedder[1]:
                 why = f"{there.server} holds vectors of {there.embedder}, of another size perhaps"

@@ -47,4 +47,5 @@ def _file(library: Library, name: str) -> int:
 
 def _described(name: str, collection: Collection) -> dict[str, Any]:
     counts = {"documents": len(collection.store.documents()), "chunks": collection.store.count()}
+    counts["without_vector"] = collection.store.pending()
     return {"id": name, "object": "collection", "digest": collection.digest, **counts}
