@@ -69,11 +69,11 @@ def test_vectors_made_later_are_those_of_the_embedder(library: Library, words_on
     assert modes(words_only) == {"hybrid"}
     assert modes(elsewhere) == {"hybrid"}  # opened before, as a server has it
     elsewhere.close()
-    texts = [chunk.text for number in (3, 77) for chunk in words_only.chunks_of(_path(words_only, number))]
-    rows = words_only.store.rows([words_only.chunks_of(_path(words_only, number))[0].id for number in (3, 77)])
-    found = words_only.store.vectors_of(list(rows.values()))
-    wanted = open_embedder("tiny", library).embed_documents(texts)
-    assert np.allclose(np.stack([found[row] for row in rows.values()]), wanted, atol=1e-6)
+    chunk = words_only.chunks_of(_path(words_only, 77))[0]
+    content = f"{chunk.heading}\n{chunk.text}".lstrip()
+    row = words_only.store.rows([chunk.id])[chunk.id]
+    wanted = open_embedder("tiny", library).embed_documents([content])[0]
+    assert np.allclose(words_only.store.vectors_of([row])[row], wanted, atol=1e-6)
 
 
 EMBED = """
