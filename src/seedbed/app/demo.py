@@ -1,230 +1,224 @@
 """The demo: an assistant that answers from a text at once, models of one's own, and what each of them buys.
 
-The open model comes from the catalog of packages; where it cannot be fetched, the demo says so and goes on with quoted
-sentences and a model trained from nothing.
+Where an open model cannot be fetched, the demo says so and goes on with quoted sentences and a model trained from
+nothing. Each part that is left out is kept with its reason.
 """
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import islice
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from seedbed.app.pull_package import pull_package
-from seedbed.chat.local import LocalModel
-from seedbed.chat.messages import Message
-from seedbed.chat.model import ReplyOptions
-from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import DataError, NotFoundError
-from seedbed.core.files import sha256_text
-from seedbed.corpus.pack import TokenSplit
-from seedbed.corpus.store import Corpus
-from seedbed.documents.file_walk import STDLIB
-from seedbed.evaluation.bits_per_byte import measure
-from seedbed.evaluation.golden import Bought, Contender, Golden, golden_questions, judge
-from seedbed.hub.catalog import catalog
-from seedbed.hub.package_index import PackageIndex
-from seedbed.pipeline.recipe import Recipe, load_recipe
-from seedbed.pipeline.run import Outcome
-from seedbed.pipeline.stages.corpus import CorpusStage
-from seedbed.rag.answer import ask
-from seedbed.rag.collection import Collection
-from seedbed.rag.collection import home as collections_home
-from seedbed.rag.collection import remove as remove_collection
-from seedbed.rag.record import Answer
-from seedbed.search.contracts import Hit
-
-OPEN_MODEL, OPEN_QUANTIZATION = "smollm2", "int8"
-OPEN_NAME = f"{OPEN_MODEL}-{OPEN_QUANTIZATION}"
-STDLIB_QUESTIONS = (
-    "How does copyfile copy the contents of a file?",
-    "What does heappop return?",
-    "How do I create a temporary directory?",
+from seedbed.app.assistant import (
+    Assistant,
+    first_answers,
+    index_words,
+    pull_embedder,
+    pull_open_model,
+    tuning_recipe,
 )
-HELD_OUT_BYTES = 60_000
-"""Held-out text on which bits per byte of all models are compared."""
-_CONTEXT, _LOOKED_AT = 512, 50
-_PATHS = "demo.paths"
-"""A file in a collection's folder: the mark of the paths that a demo read into it."""
-_REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalty": 1.1}
+from seedbed.app.beside import Embedding, served
+from seedbed.app.comparison import HELD_OUT_BYTES, what_each_bought
+from seedbed.core import files
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import DataError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.progress import say
+from seedbed.core.units import bytes_text
+from seedbed.evaluation.golden import Bought
+from seedbed.evaluation.report import with_comparison
+from seedbed.evaluation.right_answers import Share
+from seedbed.pipeline.recipe import Recipe
+from seedbed.pipeline.run import Outcome, run_recipe
+from seedbed.rag.record import Answer
+from seedbed.rag.collection import Collection
+from seedbed.search.embedders import TFIDF
+
+WAIT = 60.0
+"""Seconds to wait, after training, for vectors that are not made yet."""
+HEADERS = (
+    "what did it buy?",
+    "answers right",
+    "“not in the documents” right",
+    "bits per byte",
+    "s an answer",
+    "memory, about",
+)
 
 
 @dataclass(frozen=True)
-class Assistant:
-    """The part that answers before anything is trained: the documents, and the open model where it could be had."""
+class DemoPlan:
+    """The wishes of a demo: the recipe with its text, what else to make, where the report goes."""
 
-    collection: str
-    model: str | None
-
-
-def pull_open_model(library: Library) -> str:
-    """Return the open model's name in the library; raises SeedbedError where it cannot be had."""
-    known = catalog()[OPEN_MODEL]
-    pull_package(library, PackageIndex(), known.address, OPEN_NAME, quantization=OPEN_QUANTIZATION)
-    return OPEN_NAME
-
-
-def index_documents(library: Library, recipe: Recipe) -> str:
-    """Index a recipe's text as a collection, and return its name: the recipe's, unless that holds another text already.
-
-    Raises:
-        DataError: nothing could be read.
-    """
-    paths = paths_of(recipe)
-    files = [found for path in paths for found in _files_of(path)]
-    name = recipe.name if _same_text(library, recipe.name, paths) else f"{recipe.name}-{_mark(paths)}"
-    with closing(Collection.create(library, name)) as collection:
-        collection.add(files)
-        if collection.store.count():
-            (collection.folder / _PATHS).write_text(_mark(paths), encoding="utf-8")
-            return name
-    remove_collection(library, name)
-    raise DataError(
-        "there is no text to answer from",
-        why=f"nothing in {', '.join(paths)} could be read",
-        fix="name a folder with text files, PDFs, mail …; `seedbed docs add NAME FOLDER` says why a file is skipped",
-    )
+    recipe: Recipe
+    output: Path
+    serve: bool = True
+    open_model: bool = True
+    tune_minutes: float = 2.0
+    questions: int = 100
+    resume: bool = False
+    command: str = ""
 
 
-def _same_text(library: Library, name: str, paths: Sequence[str]) -> bool:
-    """Tell whether a collection is not there yet, or was made by a demo of these very paths."""
-    folder = collections_home(library) / name
-    marked = folder / _PATHS
-    return not folder.exists() or (marked.is_file() and marked.read_text(encoding="utf-8") == _mark(paths))
+@dataclass(frozen=True)
+class LeftOut:
+    """A part that could not be made, and why."""
+
+    part: str
+    what: str
+    why: str
 
 
-def _mark(paths: Sequence[str]) -> str:
-    return sha256_text("\n".join(str(Path(path).absolute()) for path in paths))[:8]
+@dataclass
+class Demo:
+    """A demo on its way: what was made so far, and what was left out."""
+
+    library: Library
+    plan: DemoPlan
+    assistant: Assistant = field(default_factory=lambda: Assistant("", None))
+    page: str | None = None
+    answers: list[Answer] = field(default_factory=list)
+    first_answer_seconds: float = 0.0
+    outcome: Outcome | None = None
+    tuned: str | None = None
+    bought: list[Bought] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    server: subprocess.Popen[str] | None = None
+
+    @contextlib.contextmanager
+    def run(self, on_answer: Callable[[Answer], None]) -> Iterator[None]:
+        """Run all of it; the server lives while the block does.
+
+        Raises:
+            DataError: there is no text to answer from.
+            UsageError: the recipe makes no report.
+        """
+        began, plan = time.perf_counter(), self.plan
+        self.assistant = Assistant(index_words(self.library, plan.recipe), None)
+        if plan.open_model:
+            with self._optional("the open model"):
+                self.assistant = Assistant(self.assistant.collection, pull_open_model(self.library))
+        with contextlib.ExitStack() as stack:
+            self._serve(stack, plan.serve and self.assistant.model is not None)
+            for answer in first_answers(self.library, plan.recipe, self.assistant):
+                self.answers.append(answer)
+                on_answer(answer)
+            self.first_answer_seconds = time.perf_counter() - began
+            self._say_ready()
+            embedding = stack.enter_context(Embedding(self.assistant.collection, self._embedder()))
+            self._train()
+            self._wait_for(embedding)
+            if self.outcome is not None:
+                self._compare(self.outcome)
+            self._serve(stack, plan.serve and self.server is None and self.outcome is not None)
+            yield
+
+    @property
+    def model(self) -> str | None:
+        """The best model to talk to."""
+        return self.tuned or self.assistant.model or (self.plan.recipe.name if self.outcome else None)
+
+    def _serve(self, stack: contextlib.ExitStack, wanted: bool) -> None:
+        if running := stack.enter_context(served(wanted)):
+            self.server, self.page = running
+
+    def _say_ready(self) -> None:
+        model = f" --model {self.assistant.model}" if self.assistant.model else ""
+        ask = f'seedbed ask "…" --docs {self.assistant.collection}{model}'
+        place = f"ready: {self.page.partition('/chat')[0]} (chat page: {self.page})" if self.page else "ready"
+        say(f"{place}, after {self.first_answer_seconds:.0f} s; also: {ask}")
+
+    def _embedder(self) -> str:
+        if self.plan.open_model:
+            with self._optional("search by meaning"):
+                return pull_embedder(self.library)
+        return TFIDF
+
+    def _train(self) -> None:
+        """Train a model from nothing, then the open one on the text."""
+        recipe, minutes = self.plan.recipe, self.plan.tune_minutes
+        with self._optional("a model from nothing", DataError):  # a small text still has an assistant
+            self.outcome = self._run(recipe)
+        if self.outcome is not None and self.assistant.model and minutes:
+            tuning = tuning_recipe(recipe, minutes)
+            with self._optional("the open model, fine-tuned", DataError):
+                self._run(tuning)
+                self.tuned = tuning.name
+
+    def _run(self, recipe: Recipe) -> Outcome:
+        resume = self.plan.resume
+        return run_recipe(recipe, self.library, resume=resume, restart=not resume, command=self.plan.command)
+
+    def _wait_for(self, embedding: Embedding) -> None:
+        name, began = self.assistant.collection, time.perf_counter()
+        if embedding.wait(0):
+            return
+        say(f"vectors of the documents: waiting up to {WAIT:.0f} s for the rest")
+        done = embedding.wait(WAIT)
+        with contextlib.closing(Collection.open(self.library, name)) as collection:
+            lacking = collection.store.pending()
+        if lacking:
+            go_on = f"`seedbed docs embed {name}` goes on with them"
+            self._leave_out("vectors", f"{lacking:,} passages have none, so documents are searched by words", go_on)
+        elif done:
+            say(f"vectors of the documents: all made, {time.perf_counter() - began:.0f} s after training")
+
+    def _compare(self, outcome: Outcome) -> None:
+        """Ask the golden questions, and write the report with them."""
+        recipe, output = self.plan.recipe, self.plan.output
+        with self._optional("golden questions", NotFoundError):
+            self.bought = what_each_bought(
+                self.library, recipe.name, outcome.last("corpus"), self.assistant, self.tuned, self.plan.questions
+            )
+        if not any(artifact.kind == "evaluation" for artifact in outcome.made.values()):
+            what, fix = f"the recipe {recipe.name} makes no report", "add one"
+            raise UsageError(what, why="it has no stage of kind evaluate", fix=fix)
+        page = outcome.evaluation.file("report.html").read_text(encoding="utf-8")
+        if self.bought:
+            page = with_comparison(page, HEADERS, [cells(one) for one in self.bought], self.bought, remark(self.bought))
+        files.write_text(output, page)
+
+    @contextlib.contextmanager
+    def _optional(self, part: str, kind: type[SeedbedError] = SeedbedError) -> Iterator[None]:
+        """Leave a part out, with its reason, where it fails."""
+        try:
+            yield
+        except kind as error:
+            self._leave_out(part, error.what, error.why)
+
+    def _leave_out(self, part: str, what: str, why: str) -> None:
+        self.left_out.append(LeftOut(part, what, why))
+        say(f"left out: {part}: {what} ({why})")
 
 
-def paths_of(recipe: Recipe) -> list[str]:
-    """Return the paths of a recipe's text."""
-    stages = [stage for stage in recipe.stage if isinstance(stage, CorpusStage)]
-    return [source.path for stage in stages for source in stage.settings.sources]
-
-
-def first_answers(library: Library, recipe: Recipe, assistant: Assistant) -> Iterator[Answer]:
-    """Answer three questions from the text: in the open model's words where it is there, else quoted."""
-    questions = STDLIB_QUESTIONS if paths_of(recipe) == [STDLIB] else _headings(library, assistant.collection)
-    model = LocalModel.open(assistant.model, library) if assistant.model else None
-    with closing(Collection.open(library, assistant.collection)) as collection:
-        for question in questions:
-            yield from_documents(question, collection, model)
-
-
-def from_documents(question: str, collection: Collection, model: LocalModel | None) -> Answer:
-    """Answer in a model's words where the documents support one of them, else with the best sentence itself."""
-    if model is not None:
-        answer = ask(question, collection.search, model, chain="stuff", k=3, **_REPLY)
-        if answer.found and answer.citations:
-            return answer
-    return ask(question, collection.search, chain="extract")
-
-
-def _headings(library: Library, name: str) -> list[str]:
-    """Return questions after headings of a collection's first documents; after its file names where it has none."""
-    with closing(Collection.open(library, name)) as collection:
-        stored = collection.store.documents()[:_LOOKED_AT]
-        chunks = [next(iter(collection.store.chunks_of(one.source)[1:2]), None) for one in stored]
-    headings = dict.fromkeys(chunk.heading.rpartition(" > ")[2] for chunk in chunks if chunk and chunk.heading)
-    if headings:
-        return [f"What does the text say about {heading}?" for heading in list(headings)[:3]]
-    return [f"What does {Path(one.source).stem} say?" for one in stored[:3]]
-
-
-def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
-    """Return the recipe that teaches the open model to read a recipe's text, in some minutes."""
-    reader = load_recipe(
-        "reader",
-        [f"finetune.begin={OPEN_NAME}", f"finetune.minutes={minutes}", "finetune.context=640", "reading.passages=2"],
-    )
-    corpus = next(stage for stage in recipe.stage if isinstance(stage, CorpusStage))
-    stages = tuple(
-        replace(corpus, name="", use=f"{recipe.name}-{corpus.title}") if isinstance(stage, CorpusStage) else stage
-        for stage in reader.stage
-    )
-    return replace(reader, name=f"{recipe.name}-assistant", stage=stages)
-
-
-def what_each_bought(
-    library: Library, recipe: Recipe, outcome: Outcome, assistant: Assistant, tuned: str | None, count: int
-) -> Iterator[Bought]:
-    """Put the same golden questions to every way of answering, one after another.
-
-    Raises:
-        NotFoundError: no question can be made from the held-out text.
-    """
-    corpus = outcome.last("corpus")
-    questions = golden_questions(corpus, count)
-    if not any(one.answer for one in questions):
-        raise NotFoundError("no golden question", why="the held-out text gives none", fix="use a larger corpus")
-    examples = golden_questions(corpus, 3, "train")[:3]
-    names = [name for name in (recipe.name, assistant.model, tuned) if name]
-    models = {name: LocalModel.open(name, library) for name in names}
-    bits = {name: bits_per_byte(model, corpus) for name, model in models.items()}
-    with closing(Collection.open(library, assistant.collection)) as collection:
-        for contender in _contenders(models, bits, recipe.name, assistant.model, tuned, examples, collection):
-            yield judge(contender, questions)
-
-
-def _contenders(
-    models: dict[str, LocalModel],
-    bits: dict[str, float],
-    own: str,
-    opened: str | None,
-    tuned: str | None,
-    examples: Sequence[Golden],
-    collection: Collection,
-) -> Iterator[Contender]:
-    def row(title: str, name: str, answer: Callable[[str], str]) -> Contender:
-        return Contender(title, answer, bits[name], models[name].loaded.artifact.size)
-
-    def search(question: str, k: int) -> list[Hit]:
-        return collection.search(question, k)
-
-    def documents(name: str) -> Callable[[str], str]:
-        return lambda question: ask(question, search, models[name], chain="stuff", k=3, **_REPLY).text
-
-    yield row("own model, from nothing", own, _alone(models[own]))
-    if opened:
-        yield row("open model", opened, _alone(models[opened]))
-        yield row("open model, with examples", opened, _alone(models[opened], examples))
-    if tuned:
-        yield row("open model, fine-tuned", tuned, _alone(models[tuned]))
-    yield Contender("documents, quoted", lambda question: ask(question, search, chain="extract").text)
-    if opened:
-        yield row("documents + open model", opened, documents(opened))
-    if tuned:
-        yield row("documents + fine-tuned model", tuned, documents(tuned))
-
-
-def _alone(model: LocalModel, examples: Sequence[Golden] = ()) -> Callable[[str], str]:
-    """Return a function that asks a model without documents, after examples where there are any."""
-    shown = [
-        message for one in examples for message in (Message("user", one.question), Message("assistant", one.answer))
+def cells(one: Bought) -> list[str]:
+    """Return a row of the table."""
+    long = f", {one.too_long} too long" if one.too_long else ""
+    return [
+        one.name,
+        _share(one.right) + long,
+        _share(one.refused),
+        "" if one.bits_per_byte is None else f"{one.bits_per_byte:.3f}",
+        f"{one.seconds:.2f}",
+        bytes_text(one.memory) if one.memory else "",
     ]
-    return lambda question: model.reply([*shown, Message("user", question)], **_REPLY).text
 
 
-def bits_per_byte(model: LocalModel, corpus: Artifact) -> float:
-    """Return bits per byte on the first held-out documents, in windows of at most 512 tokens."""
-    texts = [one.text for one in islice(Corpus.open(corpus).documents("test"), 200)]
-    sizes = np.array([len(text.encode()) for text in texts])
-    texts = texts[: max(1, int((np.cumsum(sizes) <= HELD_OUT_BYTES).sum()))]
-    tokenizer = model.tokenizer
-    rows = [[tokenizer.bos_id, *tokenizer.encode(text[:HELD_OUT_BYTES]), tokenizer.end_id] for text in texts]
-    starts = np.cumsum([0, *(len(row) for row in rows)])[:-1]
-    split = TokenSplit((np.concatenate(rows).astype(np.uint32),), starts, sizes[: len(texts)].clip(max=HELD_OUT_BYTES))
-    return measure(model.loaded.model, split, context=min(_CONTEXT, model.context_window)).value
+def remark(bought: list[Bought]) -> str:
+    """Return what is to be known to read the table."""
+    right, refused = bought[0].right.count, bought[0].refused.count
+    kilobytes = HELD_OUT_BYTES // 1000
+    return (
+        f"{right} golden questions with short answers, made from held-out text, and {refused} about things that no "
+        "document tells; 95 % intervals. Right: holds the answer, or shares half of its words (F1); a question longer "
+        f"than a model's window is wrong. Bits per byte: on the first {kilobytes} kB of held-out text, in windows of "
+        "512 tokens. Seconds: median of questions asked alone. Memory: weights, 1,024 tokens, search, and 0.4 GB of "
+        "Python and PyTorch."
+    )
 
 
-def _files_of(path: str) -> list[str]:
-    """Return a folder, a file or "stdlib" as it is, and the files that match a glob."""
-    if path == STDLIB or Path(path).exists() or not glob.has_magic(path):
-        return [path]
-    return sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 (any root)
+def _share(share: Share) -> str:
+    return f"{share.value:.0%} ({share.low:.0%}–{share.high:.0%})" if share.count else ""

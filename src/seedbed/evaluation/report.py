@@ -68,9 +68,11 @@ def write_report(path: Path, report: Report) -> None:
     files.write_text(path, page)
 
 
-def with_comparison(page: str, headers: Sequence[str], rows: Sequence[Sequence[str]], bought: Sequence[Bought]) -> str:
+def with_comparison(
+    page: str, headers: Sequence[str], rows: Sequence[Sequence[str]], bought: Sequence[Bought], remark: str
+) -> str:
     """Return a page of :func:`write_report` with the table of golden questions before everything else."""
-    table = _template(COMPARISON).render(headers=headers, rows=rows, bought=bought)
+    table = _template(COMPARISON).render(headers=headers, rows=rows, bought=bought, remark=remark)
     before, mark, after = page.partition("<h2>")
     return before + table + mark + after
 

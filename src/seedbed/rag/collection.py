@@ -139,9 +139,15 @@ class Collection:
             CapacityError: the disk is full; what was there before is there still.
             SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
         """
-        report = ingest.read_changed(self.store, self._split, list(sources), limits, allow_private)
+        report = self.read(sources, limits, allow_private=allow_private)
         self.complete()
         return report
+
+    def read(
+        self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
+    ) -> ingest.IngestReport:
+        """Read as :meth:`add`, and leave the vectors to a later :meth:`complete`: words find the chunks at once."""
+        return ingest.read_changed(self.store, self._split, list(sources), limits, allow_private)
 
     def add_rows(
         self, database: str, query: str, column: str = "", limits: Limits | None = None
