@@ -14,7 +14,7 @@ help:
 	@echo "make clients                          other people's clients against the server (needs the network)"
 
 demo: .venv/installed
-	$(BIN)/seedbed demo --recipe $(RECIPE) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
+	$(BIN)/seedbed demo --recipe $(RECIPE) --set pretrain.minutes=3 --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
 
 test: check
 	$(BIN)/pytest -n auto --dist worksteal

@@ -140,6 +140,9 @@ def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
         (["add", "fresh", "--sql", "mysql://x/y", "--query", "SELECT 1"], 2, "mysql"),
         (["add", "fresh", "texts", "--splitter", "verse"], 2, "verse"),
         (["add", "fresh", "texts", "--chunk-size", "5", "--chunk-overlap", "9"], 2, "overlap"),
+        (["embed", "absent"], 4, "absent"),
+        (["embed", "notes", "--embedder", "absent"], 4, "absent"),
+        (["embed", "notes", "--embedder", "none"], 2, "no embedder"),
         (["search", "notes", "x", "--where", "year"], 2, "--where year"),
         *((["search", "notes", "x", "--where", f"year{sign} "], 2, "no value") for sign in ("=", "!=", ">", ">=", "<")),
         (["search", "notes", "x", "--limit", "0"], 2, "0"),
@@ -153,6 +156,20 @@ def test_what_is_wrong_is_said_in_three_lines(seedbed: Run, arguments: list[str]
     assert [line.partition(":")[0] for line in err.splitlines()] == ["error", "why", "fix"]
     assert says in err
     assert [row["name"] for row in as_json(seedbed("ls", "--json"))] == ["notes"]
+
+
+def test_vectors_are_made_by_a_command_of_their_own(seedbed: Run) -> None:
+    assert seedbed("add", "later", "texts", "--embedder", "none")[0] == 0
+    (hit,) = as_json(seedbed("search", "later", "ships", "--limit", "1", "--json"))
+    assert hit["mode"] == "words"
+    code, _, err = seedbed("search", "later", "ships", "--mode", "vector")
+    assert (code, "docs embed later" in err) == (2, True)
+    code, _, err = seedbed("add", "later", "texts", "--embedder", "tfidf")
+    assert (code, "docs embed later --embedder tfidf" in err) == (2, True)
+    code, out, _ = seedbed("embed", "later", "--embedder", "tfidf")
+    assert (code, out) == (0, "later: 2 chunks, each with a vector (tfidf)\n")
+    (hit,) = as_json(seedbed("search", "later", "ships", "--limit", "1", "--json"))
+    assert hit["mode"] == "hybrid"
 
 
 def test_a_page_of_this_machine_needs_permission(seedbed: Run) -> None:

@@ -35,7 +35,9 @@ def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> No
     assert result["model"] == "quickstart-docs"
     assert {"this model", "base model", "Kneser-Ney 5-gram", "xz -9", "gzip -9"} <= set(result["table"])
     assert [one["name"] for one in result["bought"]] == ["own model, from nothing", "documents, quoted"]
-    assert [one["right"]["count"] for one in result["bought"]] == [4, 4]
+    assert [(one["right"]["count"], one["refused"]["count"]) for one in result["bought"]] == [(4, 2), (4, 2)]
+    made = json.loads(seedbed(tmp_path, "docs", "show", "quickstart-docs", "--json").stdout)
+    assert (made["embedder"], made["without_vector"]) == ("tfidf", 0)  # made beside the training
     assert "What did each buy?" in report.read_text(encoding="utf-8")
     assert result["documents"]["collection"] == "quickstart-docs"
     answers = result["documents"]["answers"]
@@ -75,7 +77,11 @@ def test_a_small_text_without_a_network_still_has_an_assistant_and_what_is_left_
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout))
-    assert [one["part"] for one in told[0]["left_out"]] == ["the open model", "a model from nothing"]
+    assert [one["part"] for one in told[0]["left_out"]] == [
+        "the open model",
+        "search by meaning",
+        "a model from nothing",
+    ]
     assert told[0]["collection"] == told[2]["collection"] != told[1]["collection"]
     sources = {Path(hit["chunk"]["source"]).name for one in told[1]["documents"]["answers"] for hit in one["hits"]}
     assert sources <= {"b.txt"}

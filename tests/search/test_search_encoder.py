@@ -97,3 +97,23 @@ def test_a_model_that_makes_no_vectors_leaves_no_collection(library: Library) ->
     with pytest.raises(UsageError):
         Collection.create(library, "wrong", {"embedder": "classifier"})
     assert not (library.root / "docs" / "wrong").exists()
+
+
+def test_vectors_made_later_are_near_the_exact_ones_and_questions_stay_exact(library: Library, tmp_path: Path) -> None:
+    """They may be made in bfloat16, whose rounding moves a cosine by little."""
+    texts = [f"apples grow on tree {letter}" for letter in LETTERS]
+    for letter, text in zip(LETTERS, texts, strict=True):
+        (tmp_path / f"{letter}.txt").write_text(text)
+    made = Collection.create(library, "later", {"embedder": "none"})
+    made.add([str(tmp_path)])
+    made.embed("encoder")
+    chunks = [made.chunks_of(one.source)[0] for one in made.store.documents()]
+    rows = made.store.rows([chunk.id for chunk in chunks])
+    exact = open_embedder("encoder", library)
+    wanted = exact.embed_documents([chunk.text for chunk in chunks])
+    found = made.store.vectors_of(list(rows.values()))
+    cosines = [float(found[rows[chunk.id]] @ vector) for chunk, vector in zip(chunks, wanted, strict=True)]
+    assert min(cosines) > 0.998
+    assert made.embedder is not None
+    assert np.array_equal(made.embedder.embed_query("apples"), exact.embed_query("apples"))
+    made.close()

@@ -39,7 +39,7 @@ def served(wanted: bool) -> Iterator[tuple[subprocess.Popen[str], str] | None]:
         process.wait()
 
 
-class Embedding:
+class BackgroundEmbedding:
     """A process that gives a collection its vectors, killed at the end of the block; what it made is kept."""
 
     def __init__(self, collection: str, embedder: str) -> None:
@@ -54,7 +54,7 @@ class Embedding:
             return self._process.wait(seconds) == 0
         return False
 
-    def __enter__(self) -> Embedding:
+    def __enter__(self) -> BackgroundEmbedding:
         return self
 
     def __exit__(self, *_: object) -> None:

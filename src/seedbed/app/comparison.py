@@ -151,4 +151,5 @@ def bits_per_byte(model: LocalModel, corpus: Artifact) -> float:
     rows = [[tokenizer.bos_id, *tokenizer.encode(text[:HELD_OUT_BYTES]), tokenizer.end_id] for text in texts]
     starts = np.cumsum([0, *(len(row) for row in rows)])[:-1]
     split = TokenSplit((np.concatenate(rows).astype(np.uint32),), starts, sizes[: len(texts)].clip(max=HELD_OUT_BYTES))
-    return measure(model.loaded.model, split, context=min(_CONTEXT, model.context_window)).value
+    window = min(_CONTEXT, model.context_window)
+    return measure(model.loaded.model, split, context=window, stride=window).value

@@ -21,7 +21,7 @@ from seedbed.app.assistant import (
     pull_open_model,
     tuning_recipe,
 )
-from seedbed.app.beside import Embedding, served
+from seedbed.app.beside import BackgroundEmbedding, served
 from seedbed.app.comparison import HELD_OUT_BYTES, what_each_bought
 from seedbed.core import files
 from seedbed.core.artifacts import Library
@@ -42,6 +42,7 @@ WAIT = 60.0
 HEADERS = (
     "what did it buy?",
     "answers right",
+    "F1",
     "“not in the documents” right",
     "bits per byte",
     "s an answer",
@@ -108,7 +109,7 @@ class Demo:
                 on_answer(answer)
             self.first_answer_seconds = time.perf_counter() - began
             self._say_ready()
-            embedding = stack.enter_context(Embedding(self.assistant.collection, self._embedder()))
+            embedding = stack.enter_context(BackgroundEmbedding(self.assistant.collection, self._embedder()))
             self._train()
             self._wait_for(embedding)
             if self.outcome is not None:
@@ -152,7 +153,7 @@ class Demo:
         resume = self.plan.resume
         return run_recipe(recipe, self.library, resume=resume, restart=not resume, command=self.plan.command)
 
-    def _wait_for(self, embedding: Embedding) -> None:
+    def _wait_for(self, embedding: BackgroundEmbedding) -> None:
         name, began = self.assistant.collection, time.perf_counter()
         if embedding.wait(0):
             return
@@ -200,6 +201,7 @@ def cells(one: Bought) -> list[str]:
     return [
         one.name,
         _share(one.right) + long,
+        f"{one.f1:.2f}",
         _share(one.refused),
         "" if one.bits_per_byte is None else f"{one.bits_per_byte:.3f}",
         f"{one.seconds:.2f}",
@@ -213,10 +215,10 @@ def remark(bought: list[Bought]) -> str:
     kilobytes = HELD_OUT_BYTES // 1000
     return (
         f"{right} golden questions with short answers, made from held-out text, and {refused} about things that no "
-        "document tells; 95 % intervals. Right: holds the answer, or shares half of its words (F1); a question longer "
-        f"than a model's window is wrong. Bits per byte: on the first {kilobytes} kB of held-out text, in windows of "
-        "512 tokens. Seconds: median of questions asked alone. Memory: weights, 1,024 tokens, search, and 0.4 GB of "
-        "Python and PyTorch."
+        "document tells; 95 % intervals. Right: holds the answer, or shares half of its words; F1 tells a short answer "
+        "from a sentence around it. A question longer than a model's window is wrong. Bits per byte: on the first "
+        f"{kilobytes} kB of held-out text, in windows of 512 tokens. Seconds: median of questions asked alone. Memory: "
+        "weights, 1,024 tokens, search, and 0.4 GB of Python and PyTorch."
     )
 
 

@@ -82,7 +82,7 @@ def _show(demo: Demo) -> None:
         show_summary(_summary(demo))
     if demo.bought:
         print(f"\n{remark(demo.bought)}")
-        print_table(HEADERS, [cells(one) for one in demo.bought], right=(3, 4, 5))
+        print_table(HEADERS, [cells(one) for one in demo.bought], right=(2, 4, 5, 6))
     for one in demo.left_out:
         print(f"\nleft out: {one.part}: {one.what}\n  why: {one.why}")
     if demo.model:

@@ -16,10 +16,10 @@ from itertools import zip_longest
 from seedbed.core.errors import CapacityError
 from seedbed.core.progress import progress
 from seedbed.evaluation.golden_questions import Golden
-from seedbed.evaluation.right_answers import Share, is_right, share
+from seedbed.evaluation.right_answers import Share, f1, is_right, share
 from seedbed.rag.passages import is_refusal
 
-_ROUND, EXAMPLES = 15, 3
+_ROUND, EXAMPLES = 9, 3
 TOGETHER = 8
 """Questions asked at once: any number of threads may call a contender."""
 
@@ -40,6 +40,7 @@ class Bought:
 
     Attributes:
         right: share of the answerable questions answered rightly; a refusal is wrong.
+        f1: the mean over them of F1 over words, which a sentence around the answer lowers.
         refused: share of the others where it was said that the documents do not tell.
         seconds: the median of answers asked alone.
         too_long: questions longer than the model's window, counted as wrong.
@@ -48,6 +49,7 @@ class Bought:
 
     name: str
     right: Share
+    f1: float
     refused: Share
     seconds: float
     bits_per_byte: float | None
@@ -59,6 +61,7 @@ class Bought:
 @dataclass
 class _Tally:
     right: list[bool] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
     refused: list[bool] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
     too_long: int = 0
@@ -77,7 +80,9 @@ class _Tally:
 
     def _note(self, golden: Golden, answer: str) -> None:
         if golden.answer:
-            self.right.append(any(is_right(answer, one) for one in (golden.answer, *golden.also)))
+            forms = (golden.answer, *golden.also)
+            self.right.append(any(is_right(answer, form) for form in forms))
+            self.scores.append(max(f1(answer, form) for form in forms))
             self.shown.append((golden.question, golden.answer, answer))
         else:
             self.refused.append(bool(answer.strip()) and is_refusal(answer))  # silence is no refusal
@@ -85,9 +90,17 @@ class _Tally:
     def result(self, contender: Contender) -> Bought:
         """Return what is known of the contender."""
         seconds = statistics.median(self.alone) if self.alone else 0.0
-        right, refused, shown = share(self.right), share(self.refused), tuple(self.shown[:EXAMPLES])
-        bits, memory = contender.bits_per_byte, contender.memory
-        return Bought(contender.name, right, refused, seconds, bits, memory, self.too_long, shown)
+        return Bought(
+            contender.name,
+            right=share(self.right),
+            f1=statistics.fmean(self.scores) if self.scores else 0.0,
+            refused=share(self.refused),
+            seconds=seconds,
+            bits_per_byte=contender.bits_per_byte,
+            memory=contender.memory,
+            too_long=self.too_long,
+            examples=tuple(self.shown[:EXAMPLES]),
+        )
 
 
 def compare(contenders: Sequence[Contender], questions: Sequence[Golden], seconds: float | None = None) -> list[Bought]:

