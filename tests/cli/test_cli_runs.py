@@ -37,7 +37,9 @@ def test_the_demo_ends_with_a_model_a_report_and_an_answer(tmp_path: Path) -> No
     assert [one["name"] for one in result["bought"]] == ["own model, from nothing", "documents, quoted"]
     assert [(one["right"]["count"], one["refused"]["count"]) for one in result["bought"]] == [(4, 2), (4, 2)]
     made = json.loads(seedbed(tmp_path, "docs", "show", "quickstart-docs", "--json").stdout)
-    assert (made["embedder"], made["without_vector"]) == ("tfidf", 0)  # made beside the training
+    assert made["embedder"] == "tfidf"
+    unfinished = "vectors" in [one["part"] for one in result["left_out"]]  # a busy machine may not finish in time
+    assert (made["without_vector"] > 0) is unfinished
     assert "What did each buy?" in report.read_text(encoding="utf-8")
     assert result["documents"]["collection"] == "quickstart-docs"
     answers = result["documents"]["answers"]
@@ -77,11 +79,8 @@ def test_a_small_text_without_a_network_still_has_an_assistant_and_what_is_left_
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout))
-    assert [one["part"] for one in told[0]["left_out"]] == [
-        "the open model",
-        "search by meaning",
-        "a model from nothing",
-    ]
+    left_out = [one["part"] for one in told[0]["left_out"] if one["part"] != "vectors"]  # which the time may cut off
+    assert left_out == ["the open model", "search by meaning", "a model from nothing"]
     assert told[0]["collection"] == told[2]["collection"] != told[1]["collection"]
     sources = {Path(hit["chunk"]["source"]).name for one in told[1]["documents"]["answers"] for hit in one["hits"]}
     assert sources <= {"b.txt"}

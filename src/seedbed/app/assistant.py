@@ -112,10 +112,10 @@ def first_answers(library: Library, recipe: Recipe, assistant: Assistant) -> Ite
 
 
 def from_documents(question: str, collection: Collection, model: LocalModel | None) -> Answer:
-    """Answer in a model's words where the documents support one of them, else with the best sentence itself."""
+    """Answer in a model's words where the documents support all of them, else with the best sentence itself."""
     if model is not None:
         answer = ask(question, collection.search, model, chain="stuff", k=3, **_REPLY)
-        if answer.found and answer.citations:
+        if answer.found and answer.citations and not answer.unsupported:
             return answer
     return ask(question, collection.search, chain="extract")
 

@@ -43,20 +43,33 @@ class BackgroundEmbedding:
     """A process that gives a collection its vectors, killed at the end of the block; what it made is kept."""
 
     def __init__(self, collection: str, embedder: str) -> None:
-        command = [sys.executable, "-m", "seedbed", "docs", "embed", collection, "--embedder", embedder, "-q", "--json"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._command = [sys.executable, "-m", "seedbed", "docs", "embed", collection, "--embedder", embedder]
+        self._process = self._start()
         with contextlib.suppress(OSError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _LOW)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait so long at most; tell whether every chunk has its vector."""
+    def done(self) -> bool:
+        """Tell whether every chunk that there was has its vector."""
+        return self._process.poll() == 0
+
+    def finish(self, seconds: float) -> bool:
+        """Go on at full priority, for so long at most, and tell whether it was done; it goes on after that too."""
+        self._end()  # a priority cannot be raised again; what was made is kept, so another process takes over
+        self._process = self._start()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(seconds) == 0
-        return False
+            self._process.wait(seconds)
+        return self.done()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [*self._command, "-q", "--json"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def __enter__(self) -> BackgroundEmbedding:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._end()

@@ -104,11 +104,11 @@ class Demo:
                 self.assistant = Assistant(self.assistant.collection, pull_open_model(self.library))
         with contextlib.ExitStack() as stack:
             self._serve(stack, plan.serve and self.assistant.model is not None)
+            self._say_ready(time.perf_counter() - began)
             for answer in first_answers(self.library, plan.recipe, self.assistant):
+                self.first_answer_seconds = self.first_answer_seconds or time.perf_counter() - began
                 self.answers.append(answer)
                 on_answer(answer)
-            self.first_answer_seconds = time.perf_counter() - began
-            self._say_ready()
             embedding = stack.enter_context(BackgroundEmbedding(self.assistant.collection, self._embedder()))
             self._train()
             self._wait_for(embedding)
@@ -126,11 +126,10 @@ class Demo:
         if running := stack.enter_context(served(wanted)):
             self.server, self.page = running
 
-    def _say_ready(self) -> None:
+    def _say_ready(self, seconds: float) -> None:
         model = f" --model {self.assistant.model}" if self.assistant.model else ""
         ask = f'seedbed ask "…" --docs {self.assistant.collection}{model}'
-        place = f"ready: {self.page.partition('/chat')[0]} (chat page: {self.page})" if self.page else "ready"
-        say(f"{place}, after {self.first_answer_seconds:.0f} s; also: {ask}")
+        say(f"ready: {self.page or 'answers from your documents'}, after {seconds:.0f} s; also: {ask}")
 
     def _embedder(self) -> str:
         if self.plan.open_model:
@@ -155,10 +154,10 @@ class Demo:
 
     def _wait_for(self, embedding: BackgroundEmbedding) -> None:
         name, began = self.assistant.collection, time.perf_counter()
-        if embedding.wait(0):
+        if embedding.done():
             return
         say(f"vectors of the documents: waiting up to {WAIT:.0f} s for the rest")
-        done = embedding.wait(WAIT)
+        done = embedding.finish(WAIT)
         with contextlib.closing(Collection.open(self.library, name)) as collection:
             lacking = collection.store.pending()
         if lacking:
