@@ -112,12 +112,8 @@ def first_answers(library: Library, recipe: Recipe, assistant: Assistant) -> Ite
 
 
 def from_documents(question: str, collection: Collection, model: LocalModel | None) -> Answer:
-    """Answer in a model's words where the documents support all of them, else with the best sentence itself."""
-    if model is not None:
-        answer = ask(question, collection.search, model, chain="stuff", k=3, **_REPLY)
-        if answer.found and answer.citations and not answer.unsupported:
-            return answer
-    return ask(question, collection.search, chain="extract")
+    """Answer from the documents: in a model's words as far as they support them, else with the best sentence itself."""
+    return ask(question, collection.search, model, k=3, embedder=collection.sentence_embedder, **_REPLY)
 
 
 def _headings(library: Library, name: str) -> list[str]:

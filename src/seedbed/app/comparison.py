@@ -132,11 +132,17 @@ class _Ways:
         return lambda question: model.reply([*shown, Message("user", question)], **_REPLY).text
 
     def _documents(self, name: str) -> Callable[[str], str]:
-        model = self._models[name]
-        return lambda question: ask(question, self._search, model, chain="stuff", k=_PASSAGES, **_REPLY).text
+        model, embedder = self._models[name], self._collection.sentence_embedder
+
+        def answer(question: str) -> str:
+            # The chain that the fine-tuned model was taught with.
+            return ask(question, self._search, model, chain="stuff", k=_PASSAGES, embedder=embedder, **_REPLY).text
+
+        return answer
 
     def _quoted(self, question: str) -> str:
-        return ask(question, self._search, chain="extract", k=_PASSAGES).text
+        embedder = self._collection.sentence_embedder
+        return ask(question, self._search, chain="extract", k=_PASSAGES, embedder=embedder).text
 
     def _search(self, question: str, k: int) -> list[Hit]:
         return self._collection.search(question, k)

@@ -33,8 +33,8 @@ from seedbed.evaluation.report import with_comparison
 from seedbed.evaluation.right_answers import Share
 from seedbed.pipeline.recipe import Recipe
 from seedbed.pipeline.run import Outcome, run_recipe
-from seedbed.rag.record import Answer
 from seedbed.rag.collection import Collection
+from seedbed.rag.record import Answer
 from seedbed.search.embedders import TFIDF
 
 WAIT = 60.0

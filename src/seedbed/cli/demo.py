@@ -68,7 +68,7 @@ def _keep(answer: Answer) -> None:
 
 
 def _show_answer(answer: Answer) -> None:
-    from seedbed.cli.ask import answer_lines
+    from seedbed.rag.record import answer_lines
 
     lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
     print(visible(f"you     {answer.question}\ntext    " + "\n        ".join(lines) + "\n"), flush=True)
