@@ -4,6 +4,8 @@ BIN := .venv/bin
 CORPUS ?= stdlib
 SERVE ?= 1
 RECIPE ?= recipes/quickstart.toml
+# Three minutes of pretraining instead of the recipe's four: the whole is to end within nine.
+MINUTES = $(if $(findstring quickstart,$(RECIPE)),--set pretrain.minutes=3,)
 
 .PHONY: demo test slow clients check clean help
 
@@ -14,7 +16,7 @@ help:
 	@echo "make clients                          other people's clients against the server (needs the network)"
 
 demo: .venv/installed
-	$(BIN)/seedbed demo --recipe $(RECIPE) --set pretrain.minutes=3 --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
+	$(BIN)/seedbed demo --recipe $(RECIPE) $(MINUTES) --corpus "$(CORPUS)" $(if $(filter 0,$(SERVE)),--no-serve,)
 
 test: check
 	$(BIN)/pytest -n auto --dist worksteal
