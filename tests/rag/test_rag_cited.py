@@ -57,6 +57,7 @@ def test_the_models_sentence_stands_before_the_quotation_and_names_its_source() 
         "When was the bridge opened?",  # a question
         "The bridge opened.",  # no more than the question
         "Yes.",  # no word of its own
+        "Opened in 1932 by:",  # an announcement
     ],
 )
 def test_a_sentence_without_support_stands_below_the_quotation(unsupported: str) -> None:

@@ -86,5 +86,5 @@ def _is_close(one: Citation) -> bool:
 
 def _says(sentence: str, question: str) -> bool:
     """Tell whether a sentence can be an answer: no question, no listing, and more than the question's own words."""
-    asks = sentence.rstrip('*_"”’').endswith("?")
+    asks = sentence.rstrip('*_"”’').endswith(("?", ":"))  # or only announces
     return not asks and "```" not in sentence and bool(set(terms(sentence)) - set(terms(question)))

@@ -21,6 +21,8 @@ SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
 PROMPT_TOKENS = 448
 """Tokens of a prompt at most, beside the question's; ``stuff`` reads as much as the window holds."""
+MOST_TOKENS = 96
+"""Tokens of a reply at most unless ``max_tokens`` says otherwise."""
 
 
 @StreamedChain
@@ -35,6 +37,7 @@ def cited(
     **options: Unpack[ReplyOptions],
 ) -> Writing:
     """Answer in a sentence or two, from the chunk of number ``best`` and the first others; the rest is left."""
+    options.setdefault("max_tokens", MOST_TOKENS)
     with chain_run("cited", template, model, question, chunks, show, options) as run:
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
         plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
