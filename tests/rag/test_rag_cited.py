@@ -61,7 +61,7 @@ def test_the_models_sentence_stands_before_the_quotation_and_names_its_source() 
     ],
 )
 def test_a_sentence_without_support_stands_below_the_quotation(unsupported: str) -> None:
-    answer = answered(f"{unsupported} It was opened in 1932.")
+    answer = answered(f"{unsupported}\n\nIt was opened in 1932.")
     assert answer.text == "It was opened in 1932."
     assert (answer.demoted, answer.unsupported) == ((unsupported,), ())
     assert list(answer_lines(answer))[-1] == f"\n{DEMOTED} {unsupported}"

@@ -70,7 +70,7 @@ class OwnWords:
     def _support(self, sentence: str) -> tuple[Citation, ...]:
         """Return a sentence's citations: none where a part of it has no support."""
         if sentence not in self._judged:
-            citations, unsupported = cite(sentence, self.passages, question=self.question)
+            citations, unsupported = cite(sentence, self.passages)
             sure = not unsupported and all(_is_close(one) for one in citations)
             self._judged[sentence] = citations if sure and _says(sentence, self.question) else ()
         return self._judged[sentence]
