@@ -46,7 +46,7 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_real_model_answers_from_documents(
     assistant: Server, new_page: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = new_page(viewport={"width": 860, "height": 820}, color_scheme="light")
+    page = new_page(viewport={"width": 720, "height": 700}, color_scheme="light")
     page.goto(f"{assistant.address}/#key={assistant.key}")
     until(page, "document.querySelectorAll('#documents option').length === 3")
     page.get_by_role("combobox", name="Documents", exact=True).select_option(label="Answer from docs")
@@ -67,12 +67,13 @@ def test_a_real_model_answers_from_documents(
     assert len(answer["citations"]) > 0
     assert page.locator(".sources .quotation").first.is_visible()
     picture = Path(os.environ.get("SEEDBED_PICTURE", tmp_path / "chat-page.png"))
-    page.locator("#thread .user").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=picture)
 
     ask(page, FOLLOWING)
     rewritten = shown(conversations(page)[0])[-1]["answer"]["rewritten"]
     assert f"Asked of the documents: {rewritten}" in page.locator("#thread .assistant").last.inner_text()
+    page.set_viewport_size({"width": 1000, "height": 700})  # with the list of conversations beside the thread
     page.get_by_role("button", name="New conversation").click()
     ask(page, ELSEWHERE)
     assert page.locator("#thread .assistant .own").last.inner_text() == "Not in the documents."

@@ -12,7 +12,7 @@ from typing import Unpack
 
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.documents.sentences import sentences
+from seedbed.documents.sentences import sentence_spans, sentences
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
@@ -42,12 +42,18 @@ def cited(
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
         plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
         text = yield from run.ask(plan, enough=_enough)
-        return run.result(text, plan.shown, plan.left)
+        return run.result(_whole(text) if run.finish == "length" else text, plan.shown, plan.left)
 
 
 def own_sentences(text: str) -> list[str]:
     """Return the sentences of a reply that may be shown: the first ones, each once."""
     return list(dict.fromkeys(" ".join(one.split()) for one in sentences(text)))[:SENTENCES]
+
+
+def _whole(text: str) -> str:
+    """Return a reply without its last sentence, which the limit of tokens cut; a single sentence stays."""
+    spans = sentence_spans(text)
+    return text[: spans[-2][1]] if len(spans) > 1 else text
 
 
 def _enough(text: str) -> bool:
