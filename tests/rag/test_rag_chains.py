@@ -13,6 +13,7 @@ from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import CapacityError
 from seedbed.documents.document import Chunk
 from seedbed.inference.grammar import follow
+from seedbed.inference.parameters import GRAMMAR_LENGTH
 from seedbed.rag.chains.map_reduce import map_reduce
 from seedbed.rag.chains.map_rerank import map_rerank, rating
 from seedbed.rag.chains.quote import cite_runs, quote, stands_in, words_of
@@ -234,6 +235,20 @@ def test_quote_sends_a_mask_of_the_passages_words_and_no_other_reply_is_an_answe
 def test_the_mask_lets_through_runs_of_words_and_nothing_else(text: str, right: bool) -> None:
     agreed, complete = follow(words_of(passages_of(chunks_of(*AWKWARD))), text)
     assert (agreed == len(text) and complete) == right
+
+
+def test_passages_too_long_for_a_grammar_are_left_and_told() -> None:
+    """Three times 30,000 characters: the limit is 65,536 with the rules."""
+    texts = [f"Box {place} holds seeds. " * 1500 for place in range(3)]
+    chunks = chunks_of(*texts)
+    model = Recorder(lambda prompt: "Box 1 holds seeds.")
+    result = quote(model, "why", chunks)
+    assert result.text == "Box 1 holds seeds."
+    assert len(model.options[0]["grammar"].text) <= GRAMMAR_LENGTH
+    assert [one.number for one in result.shown] == [1, 2, 3][: len(result.shown)]
+    parts = [one.text.strip() for one in (*result.shown, *result.left)]
+    assert "".join(parts).replace(" ", "") == "".join(texts).replace(" ", "")
+    assert sum(map(len, parts[: len(result.shown)])) > GRAMMAR_LENGTH * 0.9
 
 
 def test_each_run_is_cited_where_it_stands_and_said_once() -> None:

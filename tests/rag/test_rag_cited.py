@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from answering import Recorder, chunks_of
 
-from seedbed.chat.messages import Delta, Message
+from seedbed.chat.messages import Delta, Message, Reply
 from seedbed.rag.answer import ask, stream_answer
 from seedbed.rag.chains.cited import PROMPT_TOKENS, own_sentences
 from seedbed.rag.passages import NOT_FOUND
@@ -57,10 +58,11 @@ def test_the_models_sentence_stands_before_the_quotation_and_names_its_source() 
         "When was the bridge opened?",  # a question
         "The bridge opened.",  # no more than the question
         "Yes.",  # no word of its own
+        "Opened in 1932 by:",  # an announcement
     ],
 )
 def test_a_sentence_without_support_stands_below_the_quotation(unsupported: str) -> None:
-    answer = answered(f"{unsupported} It was opened in 1932.")
+    answer = answered(f"{unsupported}\n\nIt was opened in 1932.")
     assert answer.text == "It was opened in 1932."
     assert (answer.demoted, answer.unsupported) == ((unsupported,), ())
     assert list(answer_lines(answer))[-1] == f"\n{DEMOTED} {unsupported}"
@@ -95,6 +97,19 @@ def test_the_reply_ends_with_its_second_sentence_or_its_first_repetition() -> No
         assert answer.text == text
         assert answer.usage.completion_tokens == model.pieces
     assert own_sentences("Ann went. Ann went. Bob came. Cid slept.") == ["Ann went.", "Bob came."]
+
+
+def test_a_sentence_that_the_limit_cut_is_not_shown() -> None:
+    class Cut(Recorder):
+        def reply(self, messages: Sequence[Message], **options: Any) -> Reply:
+            return replace(super().reply(messages, **options), finish="length")
+
+    for said, text in (
+        ("It was opened in 1932. Tolls ended", "It was opened in 1932."),
+        ("It was opened in 1932 by the", "It was opened in 1932 by the"),
+    ):
+        answer = ask(ASKED, search, Cut(lambda prompt, said=said: said))  # type: ignore[misc]
+        assert (answer.text, answer.demoted) == (text, ())
 
 
 def test_parts_come_in_order_and_join_to_the_whole() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import Live
+from serving import Live, add_model
 
 from seedbed.chat.local import LocalModel
 from seedbed.core.artifacts import Library
@@ -167,15 +167,17 @@ def test_sources_come_first_then_the_draft_then_what_is_settled(live: Live) -> N
 
 
 @pytest.mark.usefixtures("garden")
-def test_the_draft_comes_while_the_model_writes(live: Live) -> None:
-    """The first piece is here while the engine still works; when the client leaves, the engine stops."""
-    asked = {"model": "tiny", **body(chain="stuff"), "max_tokens": 200, "temperature": 0, "stream": True}
+def test_the_draft_comes_while_the_model_writes(live: Live, library: Library) -> None:
+    """The first piece is here while the engine still works; when the client leaves, the rest is not written."""
+    add_model(library, "wide", 5, window=20_000)
+    asked = {"model": "wide", **body(chain="stuff"), "max_tokens": 4000, "temperature": 0, "stream": True}
     with live.client.stream("POST", CHAT, json=asked) as response:
         for line in response.iter_lines():
             if '"draft"' in line:
                 assert not live.idle()
                 break
     live.until(live.idle)
+    assert live.state.pool.stats()["wide"].generated < 4000
 
 
 @pytest.mark.usefixtures("garden")

@@ -70,7 +70,7 @@ class OwnWords:
     def _support(self, sentence: str) -> tuple[Citation, ...]:
         """Return a sentence's citations: none where a part of it has no support."""
         if sentence not in self._judged:
-            citations, unsupported = cite(sentence, self.passages, question=self.question)
+            citations, unsupported = cite(sentence, self.passages)
             sure = not unsupported and all(_is_close(one) for one in citations)
             self._judged[sentence] = citations if sure and _says(sentence, self.question) else ()
         return self._judged[sentence]
@@ -86,5 +86,5 @@ def _is_close(one: Citation) -> bool:
 
 def _says(sentence: str, question: str) -> bool:
     """Tell whether a sentence can be an answer: no question, no listing, and more than the question's own words."""
-    asks = sentence.rstrip('*_"”’').endswith("?")
+    asks = sentence.rstrip('*_"”’').endswith(("?", ":"))  # or only announces
     return not asks and "```" not in sentence and bool(set(terms(sentence)) - set(terms(question)))

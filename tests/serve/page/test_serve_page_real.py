@@ -22,8 +22,8 @@ from seedbed.rag.collection import Collection
 
 pytestmark = pytest.mark.slow
 DOCS = Path(__file__).parents[3] / "docs"
-QUESTION = "What is a mixer?"
-FOLLOWING = "And what is a block?"
+QUESTION = "How does a collection search?"
+FOLLOWING = "And when do its vectors go to a server?"
 ELSEWHERE = "Which emperor of Rome sold carrots to merchants in winter?"
 
 
@@ -46,7 +46,7 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_real_model_answers_from_documents(
     assistant: Server, new_page: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = new_page(viewport={"width": 860, "height": 640}, color_scheme="light")
+    page = new_page(viewport={"width": 720, "height": 700}, color_scheme="light")
     page.goto(f"{assistant.address}/#key={assistant.key}")
     until(page, "document.querySelectorAll('#documents option').length === 3")
     page.get_by_role("combobox", name="Documents", exact=True).select_option(label="Answer from docs")
@@ -65,13 +65,15 @@ def test_a_real_model_answers_from_documents(
         assert Path(one["source"]).is_relative_to(DOCS)
         assert one["quote"] in Path(one["source"]).read_text(encoding="utf-8")
     assert len(answer["citations"]) > 0
-    assert page.locator(".sources .quotation").is_visible()
+    assert page.locator(".sources .quotation").first.is_visible()
     picture = Path(os.environ.get("SEEDBED_PICTURE", tmp_path / "chat-page.png"))
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=picture)
 
     ask(page, FOLLOWING)
     rewritten = shown(conversations(page)[0])[-1]["answer"]["rewritten"]
     assert f"Asked of the documents: {rewritten}" in page.locator("#thread .assistant").last.inner_text()
+    page.set_viewport_size({"width": 1000, "height": 700})  # with the list of conversations beside the thread
     page.get_by_role("button", name="New conversation").click()
     ask(page, ELSEWHERE)
     assert page.locator("#thread .assistant .own").last.inner_text() == "Not in the documents."

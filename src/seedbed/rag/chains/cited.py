@@ -12,7 +12,7 @@ from typing import Unpack
 
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.documents.document import Chunk
-from seedbed.documents.sentences import sentences
+from seedbed.documents.sentences import sentence_spans, sentences
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
@@ -21,6 +21,8 @@ SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
 PROMPT_TOKENS = 448
 """Tokens of a prompt at most, beside the question's; ``stuff`` reads as much as the window holds."""
+MOST_TOKENS = 96
+"""Tokens of a reply at most unless ``max_tokens`` says otherwise."""
 
 
 @StreamedChain
@@ -35,16 +37,23 @@ def cited(
     **options: Unpack[ReplyOptions],
 ) -> Writing:
     """Answer in a sentence or two, from the chunk of number ``best`` and the first others; the rest is left."""
+    options.setdefault("max_tokens", MOST_TOKENS)
     with chain_run("cited", template, model, question, chunks, show, options) as run:
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
         plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
         text = yield from run.ask(plan, enough=_enough)
-        return run.result(text, plan.shown, plan.left)
+        return run.result(_whole(text) if run.finish == "length" else text, plan.shown, plan.left)
 
 
 def own_sentences(text: str) -> list[str]:
     """Return the sentences of a reply that may be shown: the first ones, each once."""
     return list(dict.fromkeys(" ".join(one.split()) for one in sentences(text)))[:SENTENCES]
+
+
+def _whole(text: str) -> str:
+    """Return a reply without its last sentence, which the limit of tokens cut; a single sentence stays."""
+    spans = sentence_spans(text)
+    return text[: spans[-2][1]] if len(spans) > 1 else text
 
 
 def _enough(text: str) -> bool:

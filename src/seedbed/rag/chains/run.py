@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from typing import Generic, ParamSpec
 
-from seedbed.chat.messages import Reply, Usage
+from seedbed.chat.messages import FinishReason, Reply, Usage
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.tracing import TraceSpan, span
 from seedbed.documents.document import Chunk
@@ -51,6 +51,7 @@ class ChainRun:
         passages: all of them, whole.
         room: tokens of each reply at most.
         trace: the span of the chain.
+        finish: why the last reply ended.
     """
 
     model: ChatModel
@@ -63,6 +64,7 @@ class ChainRun:
     trace: TraceSpan
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
+    finish: FinishReason = "stop"
 
     def plan(
         self, template: Template, passages: Sequence[Passage], limits: PromptLimits = WINDOW, **values: str
@@ -94,7 +96,7 @@ class ChainRun:
             if isinstance(deltas, Generator):
                 deltas.close()
         reply = reply or Reply(text, usage=Usage(self.model.count_prompt(plan.messages), self.model.count_tokens(text)))
-        self.usage, self.calls = self.usage + reply.usage, self.calls + 1
+        self.usage, self.calls, self.finish = self.usage + reply.usage, self.calls + 1, reply.finish
         return reply.text
 
     def ask_each(self, template: Template) -> Generator[str, None, tuple[list[Passage], list[Passage]]]:
