@@ -4,6 +4,8 @@ LLaMA shapes with random weights, the same shapes and bits for both (q8_0 and in
 8.5 bits a weight; q4_0 and int4 likewise, 4.5). Every competitor is a process of its own with two threads; they take
 turns. llama.cpp is driven through its low-level calls (``llama_decode``), a loop without any overhead of a server;
 ours goes through the whole engine: scheduler, pages, sampling, log-probabilities.
+
+With ``--model`` a stored model takes the place of random weights, beside llama.cpp on a GGUF file of the same one.
 """
 
 from __future__ import annotations
@@ -62,33 +64,82 @@ PREFILL_GOAL, BATCH_GOAL, TRANSFORMERS_GOAL = 2.5, 2.5, 3.0
 BATCHES = {"S": (8, 32), "M": (8, 32), "L": (8,), "tiny": (2,)}
 
 
-def _seedbed(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
+@dataclass(frozen=True)
+class Subject:
+    """The weights that a worker runs: of a shape at random, or of a stored model and a GGUF file of it."""
+
+    shape: Shape
+    bits: str
+    folder: Path
+    model: str = ""
+    gguf: str = ""
+
+    @property
+    def file(self) -> Path:
+        """llama.cpp's file."""
+        return Path(self.gguf) if self.gguf else self.folder / f"{BITS[self.bits]}.gguf"
+
+    def load(self) -> Any:
+        """Our model."""
+        from seedbed.core.artifacts import Library
+        from seedbed.models.store import load_model, map_quantized
+
+        if self.model:
+            return load_model(Library().get(self.model, "model")).model
+        return map_quantized(config_of(self.shape), self.bits, self.folder / f"{self.bits}.safetensors")
+
+    def bytes_read(self) -> dict[str, int]:
+        """Bytes of weights that a token reads, by competitor."""
+        from seedbed.core.artifacts import Library
+        from seedbed.models.store import WEIGHTS
+
+        ours = self.folder / f"{self.bits}.safetensors"
+        if self.model:
+            ours = Library().get(self.model, "model").file(WEIGHTS)
+        left_out = 0 if self.shape.tied else weights_of_embedding(self.shape)
+        theirs = self.file if self.gguf else ours  # of one size, but for headers
+        return {OURS: ours.stat().st_size - left_out, LLAMA: theirs.stat().st_size - left_out}
+
+
+def subject_of(options: dict[str, str]) -> Subject:
+    """The subject that a competitor's options name."""
+    if not options.get("model"):
+        return Subject(SHAPES[options["shape"]], options["bits"], Path(options["folder"]))
+    from seedbed.core.artifacts import Library
+    from seedbed.models.store import read_config, read_description
+
+    described = read_description(Library().get(options["model"], "model"))
+    config: Any = read_config(described["model"])
+    widths = (config.d_model, config.n_layers, config.n_heads, config.kv_heads, config.hidden, config.vocab_size)
+    shape = Shape(*widths, config.tied, 64, 512, 1.5)
+    return Subject(shape, described["quantization"] or "float", Path(), options["model"], options["gguf"])
+
+
+def _seedbed(subject: Subject) -> tuple[Task, float]:
     import torch
 
     from seedbed.evaluation.speed import time_replies
     from seedbed.inference.engine import Engine
     from seedbed.inference.runners.cpu import CpuRunner
-    from seedbed.models.store import map_quantized
 
     torch.set_num_threads(2)
     started = time.perf_counter()
-    model = map_quantized(config_of(shape), bits, folder / f"{bits}.safetensors")
+    model = subject.load()
     engine = Engine(CpuRunner(model, cache_bytes=2**30), (), speculate=False)
     loaded = time.perf_counter() - started
-    return _task(shape, functools.partial(time_replies, engine)), loaded
+    return _task(subject.shape, functools.partial(time_replies, engine)), loaded
 
 
-def _llama(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
+def _llama(subject: Subject) -> tuple[Task, float]:
     import llama_cpp as api
     import numpy as np
 
     silent = api.llama_log_callback(lambda *_: None)
     api.llama_log_set(silent, None)
     api.llama_backend_init()
+    defaults = api.llama_model_default_params()
     started = time.perf_counter()
-    model = api.llama_model_load_from_file(
-        str(folder / f"{BITS[bits]}.gguf").encode(), api.llama_model_default_params()
-    )
+    model, shape = api.llama_model_load_from_file(str(subject.file).encode(), defaults), subject.shape
 
     @functools.cache
     def context_of(sequences: int) -> Any:  # one sequence has the whole window, each of several the room it needs
@@ -134,12 +185,12 @@ def _llama(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
     return _task(shape, run), loaded
 
 
-def _transformers(shape: Shape, bits: str, folder: Path) -> tuple[Task, float]:
+def _transformers(subject: Subject) -> tuple[Task, float]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(2)
-    started = time.perf_counter()
+    started, shape = time.perf_counter(), subject.shape
     config = LlamaConfig(
         vocab_size=shape.vocab,
         hidden_size=shape.width,
@@ -198,7 +249,7 @@ WORKERS = {OURS: _seedbed, LLAMA: _llama, TRANSFORMERS: _transformers}
 
 
 def _work(name: str, options: dict[str, Any]) -> None:
-    task, loaded = WORKERS[name](SHAPES[options["shape"]], options["bits"], Path(options["folder"]))
+    task, loaded = WORKERS[name](subject_of(options))
 
     def handle(request: dict[str, Any]) -> dict[str, float]:
         speed = task(request) if request else 0.0
@@ -207,17 +258,19 @@ def _work(name: str, options: dict[str, Any]) -> None:
     serve(handle)
 
 
-def _measure(name: str, bits: str, rounds: int, folder: Path, peers: list[str]) -> dict[str, Any]:
-    options = {"shape": name, "bits": bits, "folder": str(folder)}
+def _measure(
+    name: str, bits: str, rounds: int, options: dict[str, str], peers: list[str], wanted: str
+) -> dict[str, Any]:
     competitors = {who: Competitor(Path(__file__), who, options) for who in (OURS, *peers)}
     tasks = {"decode": {"task": "decode", "sequences": 1}, "prefill": {"task": "prefill"}}
-    tasks |= {f"{count} at once": {"task": "decode", "sequences": count} for count in BATCHES[name]}
+    tasks |= {f"{count} at once": {"task": "decode", "sequences": count} for count in BATCHES.get(name, (8,))}
+    tasks = {task: request for task, request in tasks.items() if wanted in task}
     speeds: dict[str, dict[str, list[float]]] = {task: {who: [] for who in competitors} for task in tasks}
     answers: dict[str, Any] = {}
     try:
         for who, competitor in competitors.items():
             answers[who] = competitor.ask()
-            competitor.ask(**tasks["decode"])  # warm
+            competitor.ask(**next(iter(tasks.values())))  # warm
         load = OtherLoad(list(competitors.values()))
         with progress(f"{name} {bits}", rounds * len(tasks), "turns") as bar:
             for _ in range(rounds):
@@ -238,16 +291,13 @@ def _measure(name: str, bits: str, rounds: int, folder: Path, peers: list[str]) 
     return {"speeds": speeds, "ratios": ratios, "load_seconds": loading, "peak_memory": memory, "other_load": other}
 
 
-def _print(name: str, bits: str, result: dict[str, Any], folder: Path, bandwidth: float) -> None:
-    shape, rows = SHAPES[name], []
-    weights = (folder / f"{bits}.safetensors").stat().st_size
-    if not shape.tied:
-        weights -= weights_of_embedding(shape)
+def _print(name: str, bits: str, result: dict[str, Any], subject: Subject, bandwidth: float) -> None:
+    shape, rows, weights = subject.shape, [], subject.bytes_read()
     for task, by in result["speeds"].items():
         for who, values in by.items():
             speed = summary(values)["median"]
             row = [name, bits, task, who, f"{speed:,.1f}"]
-            row.append(f"{speed * weights / bandwidth:.0%}" if task == "decode" and who != TRANSFORMERS else "")
+            row.append(f"{speed * weights[who] / bandwidth:.0%}" if task == "decode" and who in weights else "")
             if who in result["ratios"][task]:
                 ratio = summary(result["ratios"][task][who])
                 row += [f"{ratio['median']:.2f}x ({ratio['min']:.2f}–{ratio['max']:.2f})", _goal(task, who, shape)]
@@ -273,7 +323,10 @@ def _goal(task: str, who: str, shape: Shape) -> str:
 @click.option("--shapes", default="S,M,L", show_default=True, help="Which shapes, separated by commas.")
 @click.option("--bits", default="int8,int4", show_default=True, help="Which weights, separated by commas.")
 @click.option("--peers", default=f"{LLAMA},{TRANSFORMERS}", show_default=True, help="Whom to compare with.")
+@click.option("--tasks", "wanted", default="", help="Only tasks whose names contain this, such as decode.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns of every task.")
+@click.option("--model", help="A model of the library in place of the shapes.")
+@click.option("--gguf", type=click.Path(exists=True, dir_okay=False), help="llama.cpp's file of --model.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the weights here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--worker", hidden=True, help="Be this competitor.")
@@ -282,7 +335,10 @@ def main(
     shapes: str,
     bits: str,
     peers: str,
+    wanted: str,
     rounds: int,
+    model: str | None,
+    gguf: str | None,
     folder: Path | None,
     as_json: bool,
     worker: str | None,
@@ -293,10 +349,13 @@ def main(
     \b
     Example:
       python benchmarks/decode.py --shapes M --bits int8 --rounds 3
+      python benchmarks/decode.py --model smollm2-int8 --gguf SmolLM2-135M-Instruct.Q4_1.gguf
     """
     if worker:
         _work(worker, json.loads(options))
         return
+    if (model is None) != (gguf is None):
+        raise UsageError("--model and --gguf go together", why="two programs are compared", fix="give both or neither")
     names, kinds, others = shapes.split(","), bits.split(","), [peer for peer in peers.split(",") if peer]
     for value, known in ((names, SHAPES), (kinds, BITS), (others, WORKERS)):
         unknown = [one for one in value if one not in known]
@@ -305,6 +364,18 @@ def main(
     bandwidth = read_bandwidth()
     say(f"two threads read {bandwidth / 1e9:.1f} GB/s: no decoding passes that divided by the bytes of its weights")
     results = {}
+
+    def compare(name: str, kind: str, given: dict[str, str], peers: list[str]) -> None:
+        result = results[f"{name} {kind}"] = _measure(name, kind, rounds, given, peers, wanted)
+        if not as_json:
+            _print(name, kind, result, subject_of(given), bandwidth)
+        if warning := busy_warning(result["other_load"]):
+            say(f"{name} {kind}: {warning}")
+
+    if model and gguf:
+        given = {"model": model, "gguf": gguf}
+        compare(model, subject_of(given).bits, given, [LLAMA])
+        names = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
             for kind in kinds:
@@ -315,11 +386,7 @@ def main(
                     write_gguf(config_of(SHAPES[name]), BITS[kind], place)
                 # float32 does not depend on the bits, and does not fit beside the others at L
                 here = [peer for peer in others if peer != TRANSFORMERS or (kind == kinds[0] and name != "L")]
-                result = results[f"{name} {kind}"] = _measure(name, kind, rounds, place, here)
-                if not as_json:
-                    _print(name, kind, result, place, bandwidth)
-                if warning := busy_warning(result["other_load"]):
-                    say(f"{name} {kind}: {warning}")
+                compare(name, kind, {"shape": name, "bits": kind, "folder": str(place)}, here)
     if as_json:
         print_json({"bandwidth": bandwidth, "results": results})
 

@@ -53,7 +53,7 @@ def import_as(library: Library, path: Path, name: str, *, quantization: str | No
     """Store a published model as it is, or as integers without its floats ever being written.
 
     Args:
-        quantization: one of ``kernel.packed.SCHEMES``; None keeps floats (float16 for quantized GGUF files).
+        quantization: one of ``kernel.packed.SCHEMES``; None keeps floats (float32 for quantized GGUF files).
         origin: as of :func:`~seedbed.formats.importing.import_model`.
 
     Raises:

@@ -45,7 +45,8 @@ offline = click.option("--offline", is_flag=True, help="Use no network.")
 revision = click.option("--revision", help="On the hub: a branch, tag or commit. [default: main]")
 settings = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 stored_as = click.option(
-    "--quantization", help="Store a decoder as integers: int8, int4, int8-row … [default: as the file; GGUF's: float16]"
+    "--quantization",
+    help="Store a decoder as integers: int8, int4, int8-row … [default: floats that hold it exactly]",
 )
 measure = click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure quality on held-out text."

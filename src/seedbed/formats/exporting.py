@@ -28,12 +28,12 @@ _PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat1
 
 
 def load_for_export(artifact: Artifact) -> Loaded[AnyModel]:
-    """Load a model in the precision it is stored in; integers of ours become the float16 numbers that they mean."""
+    """Load a model in the precision it is stored in; integers of ours become the float32 numbers that they mean."""
     loaded = load_any(artifact, dtype="stored")
     if loaded.quantization is None:
         return loaded
-    say(f"its {loaded.quantization} integers are in the order of seedbed's kernel: float16 numbers are written")
-    return replace(loaded, model=floats_of(cast(Decoder, loaded.model)), quantization=None)
+    say(f"its {loaded.quantization} integers are in the order of seedbed's kernel: float32 numbers are written")
+    return replace(loaded, model=floats_of(cast(Decoder, loaded.model), torch.float32), quantization=None)
 
 
 def export_huggingface(loaded: Loaded[AnyModel], folder: Path) -> list[Path]:

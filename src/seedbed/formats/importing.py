@@ -38,7 +38,7 @@ def import_model(
     source: Mapping[str, Any] | None = None,  # where it came from, for the manifest
     licence: str = "",  # stated in the manifest; else the card's, else the package's
     tokenizer: Path | None = None,  # a folder or file, for a model that comes without one
-    dtype: torch.dtype | None = None,  # the precision to keep; None: the file's (float16 for quantized GGUF files)
+    dtype: torch.dtype | None = None,  # the precision to keep; None: as the file's numbers need it
     shrink: Shrink | None = None,  # store it as integers instead
     package_licence: str = "",
 ) -> Artifact:

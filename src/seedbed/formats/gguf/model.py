@@ -90,8 +90,9 @@ def precision(file: GgufFile) -> torch.dtype:
     float16 rounds, so that a near tie turns into another token; only models too large for that are rounded.
     """
     kinds = {file.kind(name) for name in file.names() if len(file.shape(name)) > 1}
-    if kinds <= {"F16", "F32", "BF16"}:
-        return torch.float32 if kinds <= {"F32"} else torch.bfloat16 if kinds <= {"BF16", "F32"} else torch.float16
+    for kept, dtype in (("F32", torch.float32), ("F16", torch.float16), ("BF16", torch.bfloat16)):
+        if kinds <= {kept, "F32"}:
+            return dtype
     if (weights := sum(math.prod(file.shape(name)) for name in file.names())) <= EXACT_WEIGHTS:
         return torch.float32
     say(f"its {count_text(weights)} weights are rounded to float16; float32 would take {bytes_text(4 * weights)}")
