@@ -28,6 +28,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
+GOES_ON = "--no-repetition-guard"
+
+
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """Two tiny models in which an end token is never the best: one with a short window, one with a long one."""
     torch.set_num_threads(1)
@@ -188,7 +191,7 @@ def test_in_a_terminal_control_c_stops_the_answer_and_control_d_leaves(library: 
 
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "seedbed", "chat", "long", "--max-tokens", "12000", "--temperature", "0"],
+        [sys.executable, "-m", "seedbed", "chat", "long", "--max-tokens", "12000", "--temperature", "0", GOES_ON],
         stdin=slave,
         stdout=slave,
         stderr=slave,
