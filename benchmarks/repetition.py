@@ -120,7 +120,7 @@ def told(one: Share) -> str:
 
 
 def judge_text(pieces: Sequence[tuple[str, int, list[int]]], tokenizer: Tokenizer) -> dict[str, object]:
-    """Return the share of human pieces that would be cut: on both halves of the documents, and the pieces themselves."""
+    """Return the share of human pieces that would be cut: each of them is a mistake; and some of them."""
     loose = [(kind, number, ids) for kind, number, ids in pieces if cut_at(ids, 3, 24)]  # all others are never cut
     halves = [[one for one in pieces if one[1] % 2 == half] for half in (0, 1)]
     counts = {

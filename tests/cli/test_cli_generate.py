@@ -25,12 +25,10 @@ from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
 GOES_ON = "--no-repetition-guard"
 
 
+@pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """Two tiny models in which an end token is never the best: one with a short window, one with a long one."""
     torch.set_num_threads(1)
