@@ -41,7 +41,7 @@ def has_period(ids: Sequence[int], period: int) -> bool:
 
 
 def seen(ids: Sequence[int], copies: int, least: int) -> tuple[int, int] | None:
-    """The rule as the docstring has it: the first length at which a period that divides it is a loop, and the period."""
+    """The rule as it is written: the first length that a period divides which is a loop there, and the period."""
     for length in range(1, len(ids) + 1):
         for period in range(1, length + 1):
             tail = max(copies * period, least)

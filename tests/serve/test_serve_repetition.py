@@ -1,10 +1,9 @@
-"""Over a real socket: replies of a model that says one thing for ever, and sampling as a model's publishers state it."""
+"""Over a real socket: replies of a model that says one thing for ever, and sampling as publishers state it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ STATED = {"temperature": 0.0, "top_k": 3, "do_sample": True}
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """A library with a model that writes "(1)Sow!Sow!…", and two of the same weights, one of which states its sampling."""
+    """A model that writes "(1)Sow!Sow!…", and two of the same weights, one of which states its sampling."""
     library = Library(tmp_path_factory.mktemp("loops"))
     add_chain(library, "looping", SOWING)
     add_model(library, "stated", 5, generation=STATED)
@@ -153,9 +152,8 @@ def test_chats_are_sampled_as_the_publishers_state(served: Live) -> None:
 
 
 def test_completions_are_sampled_as_they_are_asked_for(served: Live) -> None:
-    one, other = (
-        served.ok(COMPLETIONS, model=name, prompt="x", max_tokens=20, seed=3)["choices"] for name in ("stated", "silent")
-    )
+    asked: dict[str, Any] = {"prompt": "x", "max_tokens": 20, "seed": 3}
+    one, other = (served.ok(COMPLETIONS, model=name, **asked)["choices"] for name in ("stated", "silent"))
     assert one == other
 
 
