@@ -168,7 +168,8 @@ class Conversation:
         answer: Answer | None = None
         with draft_view(shown=not self.as_json) as watch:
             options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": fan_out(self.trace, say_loop)}
-            options["repetition_guard"] = self.options.get("repetition_guard", True)
+            if "repetition_guard" in self.options:
+                options["repetition_guard"] = self.options["repetition_guard"]
             embedder = documents.sentence_embedder
             parts = stream_answer(question, documents.search, self.model, embedder=embedder, history=history, **options)
             with closing(parts), suppress(KeyboardInterrupt):
