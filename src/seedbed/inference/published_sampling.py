@@ -19,7 +19,7 @@ _WHOLE = {one.name for one in fields(Sampling) if isinstance(one.default, int)}
 
 @dataclass(frozen=True)
 class PublishedSampling:
-    """What a model's publishers state; None where they say nothing.
+    """The sampling that publishers state for a model; None where they say nothing.
 
     ``ends``: ids of tokens that end a reply. ``remarks``: what is stated and cannot be used, with the reason.
     """

@@ -128,10 +128,7 @@ class Controls(Strict):
         grammar: Grammar | None = None,
         stated: PublishedSampling = NOTHING_STATED,
     ) -> Sampling:
-        """As the engine knows it, with its seed fixed; what the body leaves out is as the model's publishers state it.
-
-        Raises UsageError or ApiError for what cannot be honoured.
-        """
+        """As the engine knows it, its seed fixed; what is left out is as ``stated``. Raises UsageError or ApiError."""
         grammars = [*([grammar] if grammar else []), *self.structured_outputs.grammars()]
         if len(grammars) > 1:
             why = f"{len(grammars)} ways are asked for at once"
