@@ -17,6 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 SOWING = {"(": "1", "1": ")", ")": "S", "S": "o", "o": "w", "w": "!", "!": "S"}
 STOPPED = "the reply was stopped: it had repeated 4 tokens 16 times in a row"
 ASKED = "When are carrots sown?"
+DOCUMENTS = ("--docs", "garden", "--chain", "stuff", "--threshold", "0")
 LONG = ("--max-tokens", "203")
 WHOLE = "(1)" + "Sow!" * 50
 
@@ -65,7 +66,7 @@ def test_a_continued_text_is_left_alone(seedbed: Run) -> None:
 
 
 def test_ask_says_that_a_reply_was_stopped(seedbed: Run) -> None:
-    flags = ("--docs", "garden", "--model", "looping", "--threshold", "0", *LONG, "--json")
+    flags = (*DOCUMENTS, "--model", "looping", *LONG, "--json")
     code, out, err = seedbed("ask", ASKED, *flags)
     assert (code, json.loads(out)["text"]) == (0, "(1)Sow!")
     assert f"({STOPPED})" in err
@@ -75,7 +76,7 @@ def test_ask_says_that_a_reply_was_stopped(seedbed: Run) -> None:
 
 def test_ask_takes_the_sampling_options_of_chat(seedbed: Run) -> None:
     def answer(*flags: str) -> str:
-        given = ("--docs", "garden", "--model", "silent", "--threshold", "0", "--max-tokens", "20", "--json", *flags)
+        given = (*DOCUMENTS, "--model", "silent", "--max-tokens", "20", "--json", *flags)
         code, out, err = seedbed("ask", ASKED, *given)
         assert code == 0, err
         return str(json.loads(out)["text"])
