@@ -144,8 +144,8 @@ def _parts(
     collection = server.collections.open(wanted.collection)
     search = partial(collection.search, mode=wanted.mode, where=wanted.where)
     given: dict[str, Any] = {"chain": wanted.chain, "k": wanted.k, "evidence": wanted.evidence}
-    given["embedder"] = collection.sentence_embedder
-    return stream_answer(question, search, model, history=history, trace=trace, **given, **options)
+    given |= {"embedder": collection.sentence_embedder, "trace": trace}
+    return stream_answer(question, search, model, history=history, **given, **options)
 
 
 def _question_of(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
