@@ -275,9 +275,9 @@ def test_a_server_is_talked_to_like_a_model_of_ones_own(seedbed: Run, library: L
     assert (code, out) == (0, "heard 1\nheard 3\n"), err
     asked = Server.asked[1]
     assert [one["content"] for one in asked["messages"]] == ["one", "heard 1", "two"]
-    assert (asked["model"], asked["max_tokens"], asked["seed"], asked["temperature"]) == ("there", 9, 4, 0.8)
+    assert (asked["model"], asked["max_tokens"], asked["seed"]) == ("there", 9, 4)
     assert asked["stop"] == ["END"]
-    assert not {"top_k", "min_p", "repetition_penalty"} & set(asked)  # what not every server knows
+    assert not {"temperature", "top_k", "repetition_penalty", "repetition_guard"} & set(asked)  # it knows its model
     with Conversations.of(library) as saved:
         entries = saved.read("notes")
     assert (entries[3].message.text, entries[3].model, entries[3].usage.prompt_tokens) == ("heard 3", "there", 7)

@@ -25,6 +25,7 @@ from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
 Run = Callable[..., tuple[int, str, str]]
+GOES_ON = "--no-repetition-guard"
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,7 @@ def test_in_a_terminal_control_c_stops_the_answer_and_control_d_leaves(library: 
 
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "seedbed", "chat", "long", "--max-tokens", "12000", "--temperature", "0"],
+        [sys.executable, "-m", "seedbed", "chat", "long", "--max-tokens", "12000", "--temperature", "0", GOES_ON],
         stdin=slave,
         stdout=slave,
         stderr=slave,

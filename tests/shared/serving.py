@@ -31,8 +31,13 @@ WINDOW = 1024
 SMALL = ServeSettings(memory_bytes=1 << 30, cache_bytes=16 << 20)
 
 
-def add_model(library: Library, name: str, seed: int, window: int = WINDOW) -> None:
-    """Store a decoder with large random weights, so that what it predicts differs from token to token."""
+def add_model(
+    library: Library, name: str, seed: int, window: int = WINDOW, generation: dict[str, Any] | None = None
+) -> None:
+    """Store a decoder with large random weights, so that what it predicts differs from token to token.
+
+    ``generation``: as a generation_config.json has it.
+    """
     tokenizer = train_tokenizer(TEXTS, TokenizerSettings(kind="byte"))
     shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "max_length": window}
     model = Decoder(ModelConfig(vocab_size=tokenizer.vocab_size, **shape)).eval()
@@ -40,7 +45,7 @@ def add_model(library: Library, name: str, seed: int, window: int = WINDOW) -> N
     for parameter in model.parameters():
         parameter.data.normal_(0.0, 0.3, generator=generator)
     with library.writing("model", name=name) as draft:
-        save_model(draft.path, model, tokenizer)
+        save_model(draft.path, model, tokenizer, published=generation and {"generation": generation})
 
 
 def add_chain(library: Library, name: str, followers: dict[str, str]) -> None:

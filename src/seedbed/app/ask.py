@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from typing import Any
 
 from seedbed.chat.open_model import open_model
+from seedbed.chat.repetition import Repetition
 from seedbed.chat.trace_log import TraceLog
 from seedbed.chat.tracing import TraceEvent, fan_out
 from seedbed.core.artifacts import Library
+from seedbed.core.progress import say
 from seedbed.rag.answer import check, default_chain, stream_answer
 from seedbed.rag.chains import Chain
 from seedbed.rag.collection import Collection
 from seedbed.rag.record import Answer, AnswerDelta
 from seedbed.search.modes import Mode
+
+
+def say_loop(event: TraceEvent) -> None:
+    """Say that a model's reply was ended because it repeated itself; a trace."""
+    if event.what == "model" and (loop := event.data.get("repetition")):
+        say(f"({Repetition(**loop)})")
 
 
 def ask_documents(
@@ -29,6 +37,8 @@ def ask_documents(
     threshold: float | None = None,
     context: int | None = None,
     max_tokens: int | None = None,
+    given: Mapping[str, Any] | None = None,
+    repetition_guard: bool = True,
     evidence: bool = False,
     traced: bool = False,
     watch: Callable[[AnswerDelta], None] = lambda delta: None,
@@ -40,6 +50,8 @@ def ask_documents(
         chain: None for "cited", without a model "extract".
         limit: passages to find.
         threshold: of the evidence that the passages tell; None for the measured one.
+        given: further options of the model's replies, as of :class:`ReplyOptions`; greedy unless they say otherwise.
+        repetition_guard: end a reply that repeats itself.
         context: tokens of the model's window, for a server that does not say.
         watch: is told of every part of the answer as it comes.
 
@@ -49,7 +61,9 @@ def ask_documents(
     """
     chain = chain or default_chain(model is not None)
     check(question, chain, model is not None)  # before anything is opened
-    options: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
+    options: dict[str, Any] = {**(given or {}), **({} if max_tokens is None else {"max_tokens": max_tokens})}
+    if not repetition_guard:
+        options["repetition_guard"] = False
     spans: list[str] = []
     log = TraceLog.of(library) if traced else None
 
@@ -66,7 +80,7 @@ def ask_documents(
             threshold=threshold,
             embedder=opened.sentence_embedder,
             evidence=evidence,
-            trace=fan_out(log, note),
+            trace=fan_out(log, note, say_loop),
             **options,
         )
         for part in parts:

@@ -78,8 +78,19 @@ def model_facts(artifact: Artifact) -> dict[str, Any]:
         "shared": parts.tied,
         **_sharing(artifact),
         "quantization": described.get("quantization"),
+        **_stated(described),
         "source": artifact.manifest.config.get("source"),
     }
+
+
+def _stated(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling that a model's publishers state, and what of it cannot be used; nothing where they do not."""
+    from seedbed.inference.published_sampling import published_sampling
+    from seedbed.models.store import read_config, vocabulary
+
+    found = published_sampling(described.get("published", {}), vocabulary(read_config(described["model"])))
+    stated = {**found.values, **({"eos_token_id": list(found.ends)} if found.ends else {})}
+    return {"sampling": stated, "sampling_left_out": list(found.remarks)}
 
 
 def _sharing(artifact: Artifact) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _copy(library: Library, artifact: Artifact, quantization: str, name: str) ->
     with library.writing("model", parents=[artifact], config={"quantization": quantization}, name=name) as draft:
         draft.licence = artifact.manifest.licence
         draft.metrics = dict(artifact.manifest.metrics)
-        save_model(draft.path, loaded.model, loaded.tokenizer, quantization)
+        save_model(draft.path, loaded.model, loaded.tokenizer, quantization, loaded.published)
     return draft.result
 
 

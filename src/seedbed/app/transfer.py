@@ -11,11 +11,14 @@ from seedbed.app.export_check import check_export
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.progress import say
 from seedbed.formats.exporting import export_gguf, export_huggingface, load_for_export
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
 from seedbed.formats.importing import Shrink, import_model
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
+from seedbed.inference.published_sampling import published_sampling
 from seedbed.models.quantized import scheme_by_name
+from seedbed.models.store import read_config, read_description, vocabulary
 from seedbed.transform.quantize import quantize
 
 
@@ -61,9 +64,18 @@ def import_as(library: Library, path: Path, name: str, *, quantization: str | No
         SeedbedError: it is no model that can be read.
     """
     if quantization is None:
-        return import_model(library, path, name, **origin)
+        return _remark(import_model(library, path, name, **origin))
     scheme_by_name(quantization)
-    return import_model(library, path, name, shrink=Shrink(quantization, quantize), **origin)
+    return _remark(import_model(library, path, name, shrink=Shrink(quantization, quantize), **origin))
+
+
+def _remark(artifact: Artifact) -> Artifact:
+    """Say which parts of a model's stated sampling cannot be used."""
+    described = read_description(artifact)
+    tokens = vocabulary(read_config(described["model"]))
+    for remark in published_sampling(described.get("published", {}), tokens).remarks:
+        say(f"left out of how its publishers sample: {remark}")
+    return artifact
 
 
 def export_published(

@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 
 from seedbed.chat.messages import Delta, Message, Reply
 from seedbed.chat.model import ReplyOptions
-from seedbed.chat.options import end_data, given_options, sampling_of, start_data, toolbox_of
+from seedbed.chat.options import end_data, given_options, guarded, sampling_of, start_data, toolbox_of
 from seedbed.chat.rendering import PromptEncoder, reply_grammar
 from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.artifacts import Library
-from seedbed.inference.engine_client import EngineClient, make_client
+from seedbed.inference.engine_client import EngineClient, make_client, sampling_of_publishers
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Token
 from seedbed.models.store import LoadedModel, load_model
 
-DEFAULT = Sampling()  # options that neither the call nor the model's owner gives
+DEFAULT = Sampling()
+"""Options that neither the call, nor the model's owner, nor its publishers give."""
 
 
 def continue_text(
@@ -48,19 +49,26 @@ class LocalModel:
     Args:
         client: of the engine that runs it; made on first use unless given.
         name: its name in traces and replies; the beginning of its id unless given.
-        sampling: the options that a call leaves out; the seed is drawn anew for each reply unless it is set.
+        sampling: the options that a call leaves out; unless given, those that its publishers state, then ours. The
+            seed is drawn anew for each reply unless it is set.
     """
 
     def __init__(
-        self, loaded: LoadedModel, client: EngineClient | None = None, *, name: str = "", sampling: Sampling = DEFAULT
+        self,
+        loaded: LoadedModel,
+        client: EngineClient | None = None,
+        *,
+        name: str = "",
+        sampling: Sampling | None = None,
     ) -> None:
-        self.loaded, self.tokenizer, self.sampling = loaded, loaded.tokenizer, sampling
+        self.loaded, self.tokenizer = loaded, loaded.tokenizer
+        self.sampling = sampling or sampling_of_publishers(loaded).over(DEFAULT)
         self.name = name or loaded.artifact.id[:12]
         self._client = client
         self.prompts = PromptEncoder(loaded.tokenizer, self.context_window)
 
     @classmethod
-    def open(cls, reference: str, library: Library | None = None, *, sampling: Sampling = DEFAULT) -> LocalModel:
+    def open(cls, reference: str, library: Library | None = None, *, sampling: Sampling | None = None) -> LocalModel:
         """Open the model of that name or id in a library. Raises NotFoundError or CorruptError where it cannot."""
         artifact = (library or Library()).get(reference, "model")
         return cls(load_model(artifact), name=reference, sampling=sampling)
@@ -84,10 +92,10 @@ class LocalModel:
         return self.prompts.count_prompt(messages)
 
     def reply(self, messages: Sequence[Message], **options: Unpack[ReplyOptions]) -> Reply:
-        """Return the whole answer; raises as :meth:`stream`."""
+        """Return the whole answer, trimmed where it repeated itself; raises as :meth:`stream`."""
         *_, last = self.stream(messages, **options)
         assert last.reply is not None  # on the last part
-        return last.reply
+        return last.reply.trimmed()
 
     def stream(self, messages: Sequence[Message], **options: Unpack[ReplyOptions]) -> Iterator[Delta]:
         """Yield the answer as it is written. Errors of the call are raised at once, not at the first part.
@@ -100,8 +108,10 @@ class LocalModel:
         toolbox = toolbox_of(given)
         sampling = sampling_of(given, self.sampling, reply_grammar(given.get("grammar"), toolbox))
         ids = PromptEncoder(self.tokenizer, self.context_window, toolbox).encode(messages)
+        watched = guarded(sampling, given.get("repetition_guard"))
+        logprobs = bool(given.get("logprobs"))
+        builder = ReplyBuilder(self.tokenizer, sampling.stop, bool(toolbox), logprobs, len(ids), watched)
         tokens = self.client.stream(ids, sampling)
-        builder = ReplyBuilder(self.tokenizer, sampling.stop, bool(toolbox), bool(given.get("logprobs")), len(ids))
         return self._deltas(tokens, builder, given.get("trace"), start_data(messages, given))
 
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from seedbed.chat.repetition import Repetition
 from seedbed.core.errors import DataError
 from seedbed.inference.request import Token
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
-FinishReason = Literal["stop", "length", "tool_calls"]  # complete, at the limit or the full window, calling tools
+FinishReason = Literal["stop", "length", "tool_calls"]
+"""Complete; cut off, by the limit, the full window or the repetition guard; calling tools."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,15 @@ class Reply:
     finish: FinishReason = "stop"
     logprobs: tuple[float, ...] | None = None
     model: str = ""
+    repetition: Repetition | None = None  # the loop that ended it
+
+    def trimmed(self) -> Reply:
+        """Return it without the further copies of what it repeated; a whole reply of a chat model comes so."""
+        loop = self.repetition
+        if loop is None:
+            return self
+        logprobs = None if self.logprobs is None else self.logprobs[: loop.kept_tokens]
+        return replace(self, text=self.text[: loop.kept_characters], logprobs=logprobs)
 
     @property
     def message(self) -> Message:

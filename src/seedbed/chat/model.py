@@ -19,6 +19,7 @@ class ReplyOptions(TypedDict, total=False):
 
     ``tool_choice`` is "auto", "none", "required" or a tool's name; a local reply has at most one call
     unless ``parallel_tool_calls`` is True. ``grammar`` is the form that the reply must have.
+    ``repetition_guard`` False lets a reply repeat itself up to its limit; one with a form of its own always may.
     ``logprobs`` True asks for those of the reply's tokens. ``trace`` is told of start, tokens and end.
     """
 
@@ -32,6 +33,7 @@ class ReplyOptions(TypedDict, total=False):
     presence_penalty: float
     stop: Sequence[str]
     seed: int
+    repetition_guard: bool
     logprobs: bool
     grammar: Grammar | None
     tools: Sequence[Tool]

@@ -45,6 +45,17 @@ def toolbox_of(options: Mapping[str, Any]) -> Toolbox | None:
     return Toolbox.of(options.get("tools", ()), options.get("tool_choice"), several)
 
 
+def guarded(sampling: Sampling, wanted: object = None) -> bool:
+    """Tell whether a reply is ended when it repeats itself: unless ``wanted`` is False, or it has a form or a length.
+
+    Under a grammar, a schema or tools a cut would break the form, and a reply without an end is asked for as it is.
+    Raises UsageError where ``wanted`` is no choice.
+    """
+    if wanted is not None and not isinstance(wanted, bool):
+        raise _wrong("repetition_guard", wanted, "True or False")
+    return wanted is not False and sampling.grammar is None and not sampling.ignore_end
+
+
 def stop_texts(value: object) -> tuple[str, ...]:
     """One stop text or several. Raises UsageError for what is neither."""
     found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
@@ -63,7 +74,8 @@ def end_data(reply: Reply) -> dict[str, Any]:
     """Return the data of a trace's event at the end of a model's work."""
     content = {"text": reply.text, "tool_calls": [call.to_wire() for call in reply.tool_calls]}
     counts = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
-    return {**counts, "finish": reply.finish, "content": content}
+    loop = {"repetition": reply.repetition.to_wire()} if reply.repetition else {}
+    return {**counts, "finish": reply.finish, **loop, "content": content}
 
 
 def _typed(name: str, value: Any) -> Any:

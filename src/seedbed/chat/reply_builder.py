@@ -1,6 +1,7 @@
 """The reply under construction: token ids in, text, tool calls and log-probabilities out.
 
-One class for the server, the command line and Python. Streamed text joins to exactly the decoded reply: bytes of an
+One class for the server, the command line and Python, and the one place where a reply that repeats itself is ended
+(``repetition.py``). Streamed text joins to exactly the decoded reply: bytes of an
 unfinished character wait for the rest, text that may begin a stop string waits until it is clear, and what was shown is
 never taken back.
 """
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedbed.chat.messages import Delta, FinishReason, Reply, ToolCall, ToolCallDelta, Usage
+from seedbed.chat.repetition import Repetition, RepetitionGuard
 from seedbed.chat.tool_calls import ToolCallReader
 from seedbed.inference.request import Token
 from seedbed.tokenizers.tokenizer import Tokenizer
@@ -26,15 +28,18 @@ class ReplyBuilder:
     calls_tools: bool = False  # the end of the reply may be tool calls
     wants_logprobs: bool = False
     prompt_tokens: int = 0
+    guarded: bool = False  # end it when it repeats itself; see ``repetition.py``
     tokens: list[Token] = field(default_factory=list)  # kept for log-probabilities: all but the end token
     text: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)  # complete but for the last one's arguments
     finish: FinishReason | None = None
+    repetition: Repetition | None = None  # the loop that ended it
     written: int = 0
 
     def __post_init__(self) -> None:
         self._decoder, self._stops = StreamDecoder(self.tokenizer), StopScanner(self.stop)
         self._reader = ToolCallReader() if self.calls_tools else None
+        self._guard, self._period, self._decoded = RepetitionGuard() if self.guarded else None, 0, 0
 
     def add(self, token: Token) -> Delta:
         """Take the engine's next token. Returns what it adds; its ``finish`` tells of a stop string too."""
@@ -50,6 +55,8 @@ class ReplyBuilder:
             self.tokens.append(token)
         if token.finish:
             self.finish = self._reason(token.finish)
+        if self._guard and self._period:
+            self.repetition = self._guard.repetition(self._period, self.text)
         return Delta(text, tuple(calls), token)
 
     @property
@@ -60,15 +67,27 @@ class ReplyBuilder:
     def reply(self, model: str = "") -> Reply:
         """Return the whole of it; a call that was cut off is there with what it has."""
         logprobs = tuple(token.logprob for token in self.tokens) if self.wants_logprobs else None
-        return Reply(self.text, tuple(self.tool_calls), self.usage, self.finish or "stop", logprobs, model)
+        finish, loop = self.finish or "stop", self.repetition
+        return Reply(self.text, tuple(self.tool_calls), self.usage, finish, logprobs, model, loop)
+
+    def trim(self) -> None:
+        """Leave out the further copies of what it repeated; for a reply that nobody has seen yet."""
+        if self.repetition:
+            self.text = self.text[: self.repetition.kept_characters]
+            self.tokens = self.tokens[: self.repetition.kept_tokens]
 
     def _text(self, token: Token) -> tuple[str, Token]:
-        """Return the text that is certain with a token, and the token, the last one where a stop string is found."""
+        """Return the text that is certain with a token, and the token: the last one at a stop string or in a loop."""
         text = "" if token.finish == "end" else self._decoder.push(token.id)
+        self._decoded += len(text)
+        if self._guard and not token.finish:
+            self._period = self._guard.add(token.id, self._decoded) or 0
+            token = replace(token, finish="length") if self._period else token
         if token.finish:
             text += self._decoder.flush()
         text, stopped = self._stops.push(text)
         if stopped:
+            self._period = 0
             return text, replace(token, finish="stop")
         return text + self._stops.flush() if token.finish else text, token
 
@@ -86,7 +105,7 @@ class ReplyBuilder:
 
 
 def deltas_of(tokens: Iterator[Token], builder: ReplyBuilder) -> Iterator[Delta]:
-    """Yield what each token adds to a reply, up to its end or the first stop string."""
+    """Yield what each token adds to a reply, up to its end, the first stop string or a loop."""
     for token in tokens:
         yield builder.add(token)
         if builder.finish:

@@ -11,6 +11,7 @@ from seedbed.chat.failures import RemoteError
 from seedbed.chat.messages import FinishReason, Message, Reply, Tool, ToolCall, Usage
 from seedbed.chat.options import SAMPLED, stop_texts
 from seedbed.chat.rendering import Toolbox
+from seedbed.chat.repetition import Repetition
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
 
@@ -29,6 +30,8 @@ def body_of(model: str, messages: Sequence[Message], options: Mapping[str, Any])
         body["stop"] = list(stop_texts(options["stop"]))
     if options.get("logprobs"):
         body["logprobs"] = True
+    if "repetition_guard" in options:
+        body["repetition_guard"] = options["repetition_guard"]
     if "grammar" in options:
         body.update(_format(options["grammar"]))
     tools, choice = options.get("tools", ()), options.get("tool_choice")
@@ -49,7 +52,8 @@ def reply_of(data: Any) -> Reply:
         calls = tuple(ToolCall.from_wire(call) for call in message.get("tool_calls") or ())
         logprobs, usage = _logprobs(choice), Usage.from_wire(data.get("usage"))
         text = whole_text(message.get("content"))
-        return Reply(text, calls, usage, _finish(choice), logprobs, str(data.get("model", "")))
+        loop = Repetition.from_wire(choice.get("repetition"))
+        return Reply(text, calls, usage, _finish(choice), logprobs, str(data.get("model", "")), loop)
     except (*_MALFORMED, DataError) as error:
         raise _no_reply(error) from error
 
@@ -64,6 +68,7 @@ class StreamedReply:
     texts: list[str] = field(default_factory=list)
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
     logprobs: list[float] | None = None
+    repetition: Repetition | None = None
 
     def add(self, chunk: Any) -> str:
         """Take a chunk. Returns the text it adds. Raises RemoteError for what is none."""
@@ -79,7 +84,8 @@ class StreamedReply:
         """The whole of it."""
         calls = tuple(ToolCall(**self.calls[place]) for place in sorted(self.calls))
         logprobs = None if self.logprobs is None else tuple(self.logprobs)
-        return Reply("".join(self.texts), calls, self.usage, self.finish or "stop", logprobs, self.model)
+        finish = self.finish or "stop"
+        return Reply("".join(self.texts), calls, self.usage, finish, logprobs, self.model, self.repetition)
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         delta = choice.get("delta") or {}
@@ -95,6 +101,7 @@ class StreamedReply:
             self.logprobs = [*(self.logprobs or ()), *found]
         if choice.get("finish_reason"):
             self.finish = _finish(choice)
+            self.repetition = Repetition.from_wire(choice.get("repetition"))
         return text
 
 

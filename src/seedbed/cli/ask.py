@@ -8,6 +8,7 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.common import print_json, read_text, visible
+from seedbed.cli.sampling import OF_MODEL, OF_REPLIES, repetition_guard, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
 from seedbed.rag.chains import Chain
@@ -27,6 +28,8 @@ from seedbed.rag.chains import Chain
     type=click.FloatRange(0, 1),
     help="Evidence that the passages must give, 0 to 1; 0 always asks the model.",
 )
+@repetition_guard
+@sampling_options([name for name in OF_REPLIES if name != "max_tokens"], OF_MODEL | {"temperature": "0"})
 @click.option("--evidence", is_flag=True, help="Also say how much less probable the answer is without each source.")
 @click.option("--trace", "traced", is_flag=True, help="Log what is done, for `seedbed runs traces`.")
 @options.common_flags

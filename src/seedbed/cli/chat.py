@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from seedbed.cli import options
-from seedbed.cli.sampling import sampling_options
+from seedbed.cli.sampling import OF_MODEL, Given, repetition_guard, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.progress import say
-from seedbed.inference.parameters import Sampling
 
 if TYPE_CHECKING:
     from seedbed.cli.conversation import Conversation
@@ -40,7 +39,8 @@ _SIZE = f"Turns of a window (default: {TURNS}), or tokens (default: half the mod
 @click.option("--trace", is_flag=True, help="Log what happens, without texts, for `seedbed runs traces`.")
 @click.option("--trace-content", is_flag=True, help="Log it with prompts and replies.")
 @options.context("Of a model on a server that does not tell its window.")
-@sampling_options
+@repetition_guard
+@sampling_options(defaults=OF_MODEL)
 @options.common_flags
 def chat_command(
     model: str,
@@ -54,7 +54,8 @@ def chat_command(
     trace: bool,
     trace_content: bool,
     context: int | None,
-    sampling: Sampling,
+    repetition_guard: bool,
+    given: Given,
     as_json: bool,
 ) -> None:
     """Talk to MODEL, a name, an id, or the URL of an OpenAI-compatible server.
@@ -64,6 +65,7 @@ def chat_command(
     Answers go to standard output, everything else to standard error. A conversation that outgrows the model's window
     loses its oldest turns, and a line says so. /help lists the commands. With --docs each question is answered from
     documents, as `seedbed ask` does; a follow-up ("and the second one?") is rewritten as a question of its own first.
+    Options that are not given are as the model's publishers state them (`seedbed show MODEL`).
 
     $ seedbed chat quickstart
     $ seedbed chat quickstart --once "What does json.dumps do?" --temperature 0
@@ -80,7 +82,11 @@ def chat_command(
     from seedbed.cli.conversation import Conversation
     from seedbed.rag.collection import Collection
 
-    found, wanted = open_chat_model(model, sampling, context, as_json)
+    found, wanted, sampling = open_chat_model(model, given, context)
+    if as_json:
+        wanted["logprobs"] = True
+    if not repetition_guard:
+        wanted["repetition_guard"] = False
     remembers = make_memory(memory, memory_size, found.context_window, TURNS)
     with contextlib.ExitStack() as opened:
         traced = trace or trace_content

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import cast
 
 from seedbed.chat.memory import Buffer, Memory, TokenBudget, WindowMemory
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.open_model import is_url, open_model
 from seedbed.chat.summary import SummaryMemory
+from seedbed.cli.sampling import OF_REPLIES, Given, chosen_sampling
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Sampling
 
 
-def open_chat_model(
-    reference: str, sampling: Sampling, context: int | None, as_json: bool
-) -> tuple[ChatModel, ReplyOptions]:
-    """Return a model by name or URL, and the options of its replies. Raises NotFoundError; UsageError: a wrong URL."""
+def open_chat_model(reference: str, given: Given, context: int | None) -> tuple[ChatModel, ReplyOptions, Sampling]:
+    """Return a model by name or URL, the options of its replies, and their sampling as far as it is known here.
+
+    Raises NotFoundError; UsageError: a wrong URL, or an option that a server does not have.
+    """
     if is_url(reference):
+        sampling = chosen_sampling(given)
         if sampling.beams > 1:
             why = "a server's API has no such option"
             raise UsageError("beam search needs a model of this library", why=why, fix="leave out --beams")
-        return open_model(reference, window=context), _remote_options(sampling)
+        return open_model(reference, window=context), _remote_options(given, sampling), sampling
     artifact = Library().get(reference, "model")
-    from seedbed.chat.local import LocalModel  # torch: not before the name is known to be right
+    from seedbed.chat.local import DEFAULT, LocalModel  # torch: not before the name is known to be right
+    from seedbed.inference.engine_client import sampling_of_publishers
     from seedbed.models.store import load_model
 
-    return LocalModel(load_model(artifact), name=reference, sampling=sampling), {"logprobs": True} if as_json else {}
+    loaded = load_model(artifact)
+    sampling = chosen_sampling(given, sampling_of_publishers(loaded).over(DEFAULT))
+    return LocalModel(loaded, name=reference, sampling=sampling), {}, sampling
 
 
-def _remote_options(sampling: Sampling) -> ReplyOptions:
-    """Return the options for a server: those that not every server knows only where they differ from neutral."""
-    asked = {
-        field.name: getattr(sampling, field.name)
-        for field in dataclasses.fields(Sampling)
-        if field.name in ReplyOptions.__annotations__
-        and (field.name in ("max_tokens", "temperature") or getattr(sampling, field.name) != field.default)
-    }
-    return cast(ReplyOptions, asked)
+def _remote_options(given: Given, sampling: Sampling) -> ReplyOptions:
+    """Return the options for a server: what is given, a limit and the seed; the rest is for the server to say."""
+    asked = {name: value for name, value in given.items() if name in OF_REPLIES}
+    return cast(ReplyOptions, {"max_tokens": sampling.max_tokens, "seed": sampling.seed, **asked})
 
 
 def make_memory(kind: str, size: int | None, window: int, turns: int) -> Memory:

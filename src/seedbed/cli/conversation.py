@@ -7,12 +7,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from seedbed.app.ask import say_loop
 from seedbed.chat.conversations import ConversationEntry, Conversations
 from seedbed.chat.memory import Memory, View, fit_window
 from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.summary import Summary, SummaryMemory
-from seedbed.chat.tracing import Trace, span
+from seedbed.chat.tracing import Trace, fan_out, span
 from seedbed.cli.common import print_json, visible
 from seedbed.cli.draft import draft_view, say_read
 from seedbed.cli.run import TimedReply, show
@@ -151,9 +152,12 @@ class Conversation:
                     show(pieces)
                 except KeyboardInterrupt:
                     say("(stopped)")
-        reply = answer.pieces[-1].reply if answer.pieces else None
+        whole = answer.pieces[-1].reply if answer.pieces else None
+        reply = whole.trimmed() if whole else None  # what the model sees again would make it go on
         if self.as_json and reply:
             print_json(_report(answer, reply) | {"seed": self.sampling.seed, "messages_left_out": left_out})
+        if reply and reply.repetition:
+            say(f"({reply.repetition}; the conversation keeps the first)")
         return reply or Reply(answer.text, model=self.model.name)
 
     def _from_documents(self, question: str, history: Sequence[Message], documents: Collection) -> Reply:
@@ -163,7 +167,9 @@ class Conversation:
         """
         answer: Answer | None = None
         with draft_view(shown=not self.as_json) as watch:
-            options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": self.trace}
+            options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": fan_out(self.trace, say_loop)}
+            if "repetition_guard" in self.options:
+                options["repetition_guard"] = self.options["repetition_guard"]
             embedder = documents.sentence_embedder
             parts = stream_answer(question, documents.search, self.model, embedder=embedder, history=history, **options)
             with closing(parts), suppress(KeyboardInterrupt):
@@ -229,5 +235,6 @@ def _report(answer: TimedReply, reply: Reply) -> dict[str, object]:
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens,
         "logprobs": reply.logprobs,
+        "repetition": reply.repetition and reply.repetition.to_wire(),
         **answer.times(reply.usage.completion_tokens),
     }

@@ -13,10 +13,9 @@ from click.core import ParameterSource
 
 from seedbed.cli import options
 from seedbed.cli.common import print_json, read_text, visible
-from seedbed.cli.sampling import sampling_options
+from seedbed.cli.sampling import Given, chosen_sampling, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say, track
-from seedbed.inference.parameters import Sampling
 
 if TYPE_CHECKING:
     from seedbed.chat.messages import Delta
@@ -61,9 +60,9 @@ class TimedReply:
 @click.command("run")
 @options.model
 @click.argument("prompt")
-@sampling_options
+@sampling_options()
 @options.common_flags
-def run_command(model: str, prompt: str, sampling: Sampling, as_json: bool) -> None:
+def run_command(model: str, prompt: str, given: Given, as_json: bool) -> None:
     """Continue PROMPT with MODEL, a name or id; `-` reads the prompt from standard input.
 
     Only the continuation is printed. With --json: its tokens with their log-probabilities, why it ended, the seed
@@ -77,6 +76,7 @@ def run_command(model: str, prompt: str, sampling: Sampling, as_json: bool) -> N
     from seedbed.app.generate import open_generation
 
     generation, source = open_generation(artifact, text), click.get_current_context().get_parameter_source
+    sampling = chosen_sampling(given)
     if generation.translates and not any(source(name) is ParameterSource.COMMANDLINE for name in _DRAWING):
         sampling = replace(sampling, temperature=0.0)
     reply = TimedReply()

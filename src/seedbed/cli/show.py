@@ -111,6 +111,10 @@ def _model_lines(artifact: Artifact) -> dict[str, str]:
         more = f"; {len(equal) - _FILES} more" if len(equal) > _FILES else ""
         lines["equal"] = f"{some}{more} ({bytes_text(found['spare_bytes'])} stored more than once)"
     lines["weights"] = found["quantization"] or "not quantized"
+    stated = ", ".join(f"{name} {value}" for name, value in found["sampling"].items())
+    lines["sampling"] = stated or "its publishers state none"
+    if left := found["sampling_left_out"]:
+        lines["left out"] = "; ".join(left)
     source = found["source"]
     if isinstance(source, Mapping) and "repository" in source:
         lines["source"] = f"{source['repository']} at {str(source.get('commit', ''))[:12]}"

@@ -23,6 +23,7 @@ from seedbed.inference.beam import beam_search
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import Sampling, check_prompt
+from seedbed.inference.published_sampling import PublishedSampling, published_sampling
 from seedbed.inference.request import Event, Request, Token, in_use
 from seedbed.inference.runners.making import known_ids, make_runner
 from seedbed.inference.runners.torch import TorchRunner
@@ -40,8 +41,18 @@ def make_client(loaded: LoadedModel, *, fast: bool = True) -> EngineClient:
     own order; the other uses the model's own modules, for a model that is still changing.
     """
     runner = make_runner(loaded) if fast else TorchRunner(loaded.model, known=known_ids(loaded))
-    engine = Engine(runner, end_ids(loaded.tokenizer), grammars=GrammarCompiler(loaded.tokenizer))
+    engine = Engine(runner, ends_of(loaded), grammars=GrammarCompiler(loaded.tokenizer))
     return EngineClient(engine, decoder=loaded.model)
+
+
+def ends_of(loaded: LoadedModel) -> frozenset[int]:
+    """Return the ids that end a reply of a model: its tokenizer's, and those that its publishers name besides."""
+    return end_ids(loaded.tokenizer) | frozenset(sampling_of_publishers(loaded).ends)
+
+
+def sampling_of_publishers(loaded: LoadedModel) -> PublishedSampling:
+    """Return the sampling that a model was published with; nothing is stated for one that was made here."""
+    return published_sampling(loaded.published, loaded.tokenizer.vocab_size)
 
 
 def end_ids(tokenizer: Tokenizer) -> frozenset[int]:

@@ -155,4 +155,5 @@ def _told(reply: Reply) -> dict[str, Any]:
     read, written = reply.usage.prompt_tokens, reply.usage.completion_tokens
     usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
     about = {"model_name": reply.model, "model_provider": "seedbed", "finish_reason": reply.finish}
-    return {"usage_metadata": usage, "response_metadata": about}
+    loop = {"repetition": reply.repetition.to_wire()} if reply.repetition else {}
+    return {"usage_metadata": usage, "response_metadata": {**about, **loop}}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from pydantic_core import PydanticCustomError
 
 from seedbed.inference.parameters import Grammar, Sampling
+from seedbed.inference.published_sampling import NOTHING_STATED, PublishedSampling
 from seedbed.rag.answer import PASSAGES
 from seedbed.rag.chains import Chain
 from seedbed.search.modes import Mode
@@ -41,6 +42,7 @@ _Some = Field(min_length=1, fail_fast=True)  # a million wrong entries make one 
 Ids = Annotated[list[int], _Some]
 Prompts = str | Ids | Annotated[list[str], _Some] | Annotated[list[Ids], _Some]
 ToolMode = Literal["none", "auto", "required"]
+_GUARD = "End a reply that repeats itself; never one under a grammar, a schema or tools."
 _PARALLEL = "Allow several calls in one reply: true → one or more, false → at most one."
 
 
@@ -119,14 +121,21 @@ class Controls(Strict):
         """Return the text that two requests must have in common to share cached prefixes."""
         return json.dumps([owner, *(getattr(self, name) for name in _SALTS)])
 
-    def sampling(self, max_tokens: int, top_logprobs: int, grammar: Grammar | None = None) -> Sampling:
-        """As the engine knows it, with its seed fixed. Raises UsageError or ApiError for what cannot be honoured."""
+    def sampling(
+        self,
+        max_tokens: int,
+        top_logprobs: int,
+        grammar: Grammar | None = None,
+        stated: PublishedSampling = NOTHING_STATED,
+    ) -> Sampling:
+        """As the engine knows it, its seed fixed; what is left out is as ``stated``. Raises UsageError or ApiError."""
         grammars = [*([grammar] if grammar else []), *self.structured_outputs.grammars()]
         if len(grammars) > 1:
             why = f"{len(grammars)} ways are asked for at once"
             raise refuse("a reply can follow one grammar", why=why, fix="keep one of them")
+        own = {name: value for name, value in stated.values.items() if name not in self.model_fields_set}
         return Sampling(
-            **{name: getattr(self, name) for name in _PLAIN},
+            **{**{name: getattr(self, name) for name in _PLAIN}, **own},
             seed=None if self.seed is None else self.seed % 2**63,  # OpenAI's may be negative, the engine's are not
             max_tokens=max_tokens,
             top_logprobs=top_logprobs,
@@ -261,6 +270,7 @@ class ChatRequest(Controls):
     tools: list[WireTool] = Field([], max_length=128)
     tool_choice: ToolMode | NamedTool | None = None
     parallel_tool_calls: bool = Field(False, description=_PARALLEL)
+    repetition_guard: bool = Field(True, description=_GUARD)
     metadata: Metadata = Field({})
     documents: DocumentOptions | None = None
 
@@ -377,6 +387,7 @@ class ResponseRequest(Controls):
     tool_choice: ToolMode | FlatNamedTool | None = None
     parallel_tool_calls: bool = Field(False, description=_PARALLEL)
     truncation: Literal["auto", "disabled"] = Field("disabled", description="auto leaves out the oldest messages.")
+    repetition_guard: bool = Field(True, description=_GUARD)
     metadata: Metadata = Field({})
     documents: DocumentOptions | None = None
 

@@ -25,7 +25,7 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
     if body.documents:
         return await _from_documents(body, limit, context)
     served = await context.model(body.model)
-    task = chat_task(body, context.owner, served.window)
+    task = chat_task(body, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
     more = {"metadata": body.metadata, "service_tier": "default"}
     head, headers = {**head_of("chatcmpl", body, served.fingerprint), **more}, provenance(served, task.sampling)
@@ -33,6 +33,8 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
         return stream(_chunks(body, job, head), headers)
     async for _ in job.deltas():
         pass
+    for reply in job.replies:
+        reply.trim()
     told = {"choices": [chat_choice(*one) for one in enumerate(job.replies)], "usage": usage_of(job.replies).to_wire()}
     return JSONResponse({**head, "object": "chat.completion", **told}, headers=headers)
 
@@ -61,14 +63,14 @@ async def _from_documents(body: ChatRequest, limit: int | None, context: Request
         pass
     assert job.answer is not None  # of the last part
     message = {"role": "assistant", "content": job.sent, "refusal": None, "annotations": _annotations(job.answer)}
-    choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "message": message, **job.loop}
     told = {"choices": [choice], "usage": job.answer.usage.to_wire(), "documents": job.answer.to_json()}
     return JSONResponse({**head, "object": "chat.completion", **told}, headers=job.headers)
 
 
 async def _document_chunks(body: ChatRequest, job: DocumentJob, head: Table) -> AsyncIterator[str]:
     def chunk(delta: Table, finish: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None, **(job.loop if finish else {})}
         return sse({**head, "object": "chat.completion.chunk", "choices": [choice], **more})
 
     yield chunk({"role": "assistant", "content": ""})

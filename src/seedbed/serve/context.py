@@ -114,7 +114,7 @@ class RequestContext:
         """Ask for the replies to a conversation; they end with the request."""
         prompt = await asyncio.to_thread(_encode, PromptEncoder(served.tokenizer, served.window, task.toolbox), task)
         make = partial(ReplyBuilder, served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs)
-        builders = [make(len(prompt)) for _ in range(task.replies)]
+        builders = [make(len(prompt), task.guarded) for _ in range(task.replies)]
         return await self.start(served, task.salt, [prompt], task.sampling, builders)
 
     async def start(
@@ -177,7 +177,7 @@ class Job:
         delta = reply.add(token)
         if reply.finish:
             del self._open[request_id]
-            self.client.cancel(request_id)  # a stop string ends it before the engine does
+            self.client.cancel(request_id)  # a stop string or a loop ends it before the engine does
         return delta
 
     def _deliver(self, event: Event) -> None:

@@ -18,7 +18,9 @@ from typing import Any
 from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message
 from seedbed.chat.model import ReplyOptions
+from seedbed.chat.tracing import Trace, TraceEvent
 from seedbed.inference.engine_client import EngineClient
+from seedbed.inference.parameters import Sampling
 from seedbed.rag.answer import stream_answer
 from seedbed.rag.record import Answer, AnswerDelta, content
 from seedbed.serve.bodies import ChatRequest, DocumentOptions, ResponseRequest
@@ -35,18 +37,27 @@ class DocumentJob:
 
     Args:
         client: asks the model, and can end its work.
-        headers: of the response.
-        parts: begins the work, in a thread of its own.
+        sampling: of the model's replies.
+        parts: begins the work, in a thread of its own; the trace is told of it.
 
     Attributes:
+        headers: of the response.
+        loop: the field of a reply that was ended because it repeated itself, if one was.
         answer: the whole of it, at the end of :meth:`deltas`.
         sent: the content so far.
     """
 
     def __init__(
-        self, server: Server, served: Served, client: EngineClient, headers: dict[str, str], parts: Callable[[], Parts]
+        self,
+        server: Server,
+        served: Served,
+        client: EngineClient,
+        sampling: Sampling,
+        parts: Callable[[Trace], Parts],
     ) -> None:
-        self.served, self.client, self.headers = served, client, headers
+        self.served, self.client, self.sampling = served, client, sampling
+        self.headers = provenance(served, sampling)
+        self.loop: Table = {}
         self.answer: Answer | None = None
         self.sent = ""
         self._server, self._parts = server, parts
@@ -70,7 +81,7 @@ class DocumentJob:
         loop, inbox = asyncio.get_running_loop(), asyncio.Queue[AnswerDelta | None]()
 
         def work() -> None:
-            with closing(self._parts()) as parts:
+            with closing(self._parts(self._note)) as parts:
                 for part in parts:
                     if self._ended.is_set():
                         return
@@ -90,6 +101,10 @@ class DocumentJob:
         finally:
             self._ended.set()
 
+    def _note(self, event: TraceEvent) -> None:
+        if event.what == "model" and "repetition" in event.data:
+            self.loop = {"repetition": event.data["repetition"]}
+
     def _count(self, answer: Answer) -> None:
         self.answer = answer
         self._server.metrics.prompt_tokens += answer.usage.prompt_tokens
@@ -103,15 +118,17 @@ async def document_job(
     assert body.documents is not None
     question, history = _question_of(messages)
     served = await context.model(body.model)
-    sampling = body.sampling(limit or served.window, 0)
+    sampling = body.sampling(limit or served.window, 0, stated=served.stated)
     client = served.client(body.salt(context.owner), context.server.settings.request_seconds)
     context.stack.callback(client.end, ENDED)
     model = LocalModel(served.loaded, client, name=body.model, sampling=sampling)
-    options: ReplyOptions = {"temperature": sampling.temperature} if "temperature" in body.model_fields_set else {}
+    options: ReplyOptions = {"repetition_guard": body.repetition_guard}
+    if "temperature" in body.model_fields_set:
+        options["temperature"] = sampling.temperature
     if limit is not None:
         options["max_tokens"] = limit
     parts = partial(_parts, context.server, question, history, body.documents, model, options)
-    return DocumentJob(context.server, served, client, provenance(served, sampling), parts)
+    return DocumentJob(context.server, served, client, sampling, parts)
 
 
 def _parts(
@@ -121,12 +138,13 @@ def _parts(
     wanted: DocumentOptions,
     model: LocalModel,
     options: ReplyOptions,
+    trace: Trace,
 ) -> Parts:
     """Open the collection and begin the answer."""
     collection = server.collections.open(wanted.collection)
     search = partial(collection.search, mode=wanted.mode, where=wanted.where)
     given: dict[str, Any] = {"chain": wanted.chain, "k": wanted.k, "evidence": wanted.evidence}
-    given["embedder"] = collection.sentence_embedder
+    given |= {"embedder": collection.sentence_embedder, "trace": trace}
     return stream_answer(question, search, model, history=history, **given, **options)
 
 

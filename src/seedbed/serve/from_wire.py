@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedbed.chat.messages import Message, TextPart, Tool, ToolCall
+from seedbed.chat.options import guarded
 from seedbed.chat.rendering import Toolbox, reply_grammar
 from seedbed.inference.parameters import Grammar, Sampling
+from seedbed.inference.published_sampling import PublishedSampling
 from seedbed.serve.bodies import (
     ChatMessage,
     ChatRequest,
@@ -36,25 +38,33 @@ class ReplyTask:
     replies: int = 1
     wants_logprobs: bool = False
     truncates: bool = False  # leave out the oldest turns until prompt and reply fit
+    guarded: bool = False  # end a reply that repeats itself
 
 
-def chat_task(body: ChatRequest, owner: str, window: int) -> ReplyTask:
-    """Read a chat completion for a model with that window. Raises ApiError for what cannot be honoured."""
+def chat_task(body: ChatRequest, owner: str, window: int, stated: PublishedSampling) -> ReplyTask:
+    """Read a chat completion for a model with that window, and the sampling that its publishers state.
+
+    Raises ApiError for what cannot be honoured.
+    """
     toolbox = _toolbox([tool.function for tool in body.tools], body)
     wanted = body.response_format
     grammar = _grammar(wanted.type, wanted.json_schema, toolbox)
-    sampling = body.sampling(chat_limit(body) or window, body.top_logprobs, grammar)
-    return ReplyTask(messages_of(body.messages), toolbox, sampling, body.salt(owner), body.n, body.logprobs)
+    sampling = body.sampling(chat_limit(body) or window, body.top_logprobs, grammar, stated)
+    messages, watched = messages_of(body.messages), guarded(sampling, body.repetition_guard)
+    return ReplyTask(messages, toolbox, sampling, body.salt(owner), body.n, body.logprobs, guarded=watched)
 
 
-def response_task(body: ResponseRequest, items: Sequence[Mapping[str, Any]], owner: str, window: int) -> ReplyTask:
+def response_task(
+    body: ResponseRequest, items: Sequence[Mapping[str, Any]], owner: str, window: int, stated: PublishedSampling
+) -> ReplyTask:
     """Read a request for a response to these items, those of earlier responses among them."""
     toolbox, form = _toolbox(body.tools, body), body.text.format
     grammar = _grammar(form.type, form, toolbox)
-    sampling = body.sampling(body.max_output_tokens or window, body.top_logprobs, grammar)
+    sampling = body.sampling(body.max_output_tokens or window, body.top_logprobs, grammar, stated)
     messages = response_messages(body, items)
     salt, truncates = body.salt(owner), body.truncation == "auto"
-    return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates)
+    watched = guarded(sampling, body.repetition_guard)
+    return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates, watched)
 
 
 def chat_limit(body: ChatRequest) -> int | None:

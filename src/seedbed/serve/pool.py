@@ -16,9 +16,10 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, Stats
-from seedbed.inference.engine_client import EngineClient, EngineThread, end_ids
+from seedbed.inference.engine_client import EngineClient, EngineThread, ends_of, sampling_of_publishers
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.parameters import check_prompt
+from seedbed.inference.published_sampling import NOTHING_STATED, PublishedSampling
 from seedbed.inference.runners.making import make_runner
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import Loaded, LoadedModel, load_any, load_model, read_config, read_description
@@ -62,6 +63,7 @@ class Served(Ready):
 
     loaded: LoadedModel
     engine: EngineThread
+    stated: PublishedSampling = NOTHING_STATED  # what chats have where a request does not say
 
     def client(self, salt: str = "", seconds: float | None = None) -> EngineClient:
         """Return a client of its engine, for one request."""
@@ -206,6 +208,6 @@ class ModelPool:
         adapters = {one: adapter.parts for one, adapter in self._adapters.items() if artifact == self._base}
         runner = make_runner(loaded, cache_bytes=self._settings.cache_bytes, adapters=adapters, together=True)
         grammars = GrammarCompiler(loaded.tokenizer)
-        engine = Engine(runner, end_ids(loaded.tokenizer), grammars=grammars)
+        engine, stated = Engine(runner, ends_of(loaded), grammars=grammars), sampling_of_publishers(loaded)
         config = loaded.model.config
-        return Served(name, loaded, config.max_length, config.d_model, EngineThread(engine))
+        return Served(name, loaded, config.max_length, config.d_model, EngineThread(engine), stated)

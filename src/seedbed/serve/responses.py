@@ -35,9 +35,9 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
     if body.documents:
         return await _from_documents(body, items, context)
     served = await context.model(body.model)
-    task = response_task(body, items, context.owner, served.window)
+    task = response_task(body, items, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
-    writer = ResponseWriter(response_record(body), job.replies[0])
+    writer = ResponseWriter(response_record(body, task.sampling), job.replies[0], trims=not body.stream)
     lines = _write(job.client, _reply_lines(job, writer), writer, items, context)
     return await _sent(body, writer, lines, provenance(served, task.sampling))
 
@@ -46,7 +46,8 @@ async def _from_documents(body: ResponseRequest, items: list[Table], context: Re
     """Answer the last item from the collection that the body names."""
     refuse_beside_documents(body)
     job = await document_job(body, response_messages(body, items), body.max_output_tokens, context)
-    writer = ResponseWriter(response_record(body), ReplyBuilder(job.served.tokenizer))
+    record = response_record(body, job.sampling)
+    writer = ResponseWriter(record, ReplyBuilder(job.served.tokenizer), trims=not body.stream)
     lines = _write(job.client, _document_lines(job, writer), writer, items, context)
     return await _sent(body, writer, lines, job.headers)
 
@@ -156,7 +157,7 @@ async def _document_lines(job: DocumentJob, writer: ResponseWriter) -> AsyncIter
         if part.answer:
             used = part.answer.usage
             writer.reply.prompt_tokens, writer.reply.written = used.prompt_tokens, used.completion_tokens
-            writer.record["documents"] = part.answer.to_json()
+            writer.record.update(job.loop, documents=part.answer.to_json())
             for line in writer.annotate([{"type": "url_citation", **place} for place in url_citations(part.answer)]):
                 yield line
 

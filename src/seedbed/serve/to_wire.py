@@ -14,6 +14,7 @@ from typing import Any
 from seedbed.chat.messages import Delta, ToolCallDelta, Usage
 from seedbed.chat.reply_builder import ReplyBuilder, StreamDecoder
 from seedbed.core.errors import SeedbedError
+from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Token
 from seedbed.serve.bodies import CompletionRequest, Controls, ResponseRequest
 
@@ -45,7 +46,7 @@ def chat_choice(index: int, reply: ReplyBuilder) -> Table:
         message["content"] = reply.text or None
         message["tool_calls"] = [call.to_wire() for call in reply.tool_calls]
     found = {"content": _logprobs(reply, reply.tokens), "refusal": None} if reply.wants_logprobs else None
-    return {"index": index, "message": message, "logprobs": found, "finish_reason": reply.finish}
+    return {"index": index, "message": message, "logprobs": found, "finish_reason": reply.finish, **_loop(reply)}
 
 
 def chat_delta(index: int, reply: ReplyBuilder, delta: Delta) -> Table | None:
@@ -57,7 +58,12 @@ def chat_delta(index: int, reply: ReplyBuilder, delta: Delta) -> Table | None:
         return None
     tokens = _spoken(reply, delta)
     found = {"content": _logprobs(reply, tokens), "refusal": None} if tokens else None
-    return {"index": index, "delta": fresh, "logprobs": found, "finish_reason": reply.finish}
+    return {"index": index, "delta": fresh, "logprobs": found, "finish_reason": reply.finish, **_loop(reply)}
+
+
+def _loop(reply: ReplyBuilder) -> Table:
+    """Write the loop that ended a reply: a field of ours, which is there only then."""
+    return {"repetition": reply.repetition.to_wire()} if reply.repetition else {}
 
 
 def _call_delta(call: ToolCallDelta) -> Table:
@@ -135,9 +141,9 @@ class CompletionWriter:
         return table
 
 
-def response_record(body: ResponseRequest) -> Table:
+def response_record(body: ResponseRequest, sampling: Sampling) -> Table:
     """Write a response that has just begun."""
-    same = ("instructions", "metadata", "model", "previous_response_id", "temperature", "top_p", "max_output_tokens")
+    same = ("instructions", "metadata", "model", "previous_response_id", "max_output_tokens")
     more = ("parallel_tool_calls", "store", "tools", "top_logprobs", "truncation")
     dumped = body.model_dump(mode="json", by_alias=True)
     return {
@@ -152,16 +158,21 @@ def response_record(body: ResponseRequest) -> Table:
         "service_tier": "default",
         "tool_choice": dumped["tool_choice"] or "auto",
         "usage": None,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
         "text": {"format": body.text.format.model_dump(by_alias=True, exclude_unset=True)},
         **{name: dumped[name] for name in (*same, *more)},
     }
 
 
 class ResponseWriter:
-    """Writes a reply into a response's output, and the events that tell of it."""
+    """Writes a reply into a response's output, and the events that tell of it.
 
-    def __init__(self, record: Table, reply: ReplyBuilder) -> None:
-        self.record, self.reply = record, reply
+    ``trims``: nobody reads the events, so that the copies of a loop can still be left out.
+    """
+
+    def __init__(self, record: Table, reply: ReplyBuilder, trims: bool) -> None:
+        self.record, self.reply, self._trims = record, reply, trims
         self.failure: SeedbedError | None = None
         self._number, self._open = 0, Table()
 
@@ -202,6 +213,7 @@ class ResponseWriter:
         """Yield the events that end the response."""
         if not self.record["output"] and not self.record["error"]:
             yield from self._begin_text()
+        self._tell_loop()
         yield from self._close("completed" if status == "completed" else "incomplete")
         used = self.reply.usage.to_wire()
         self.record["usage"] = {
@@ -212,6 +224,17 @@ class ResponseWriter:
             "total_tokens": used["total_tokens"],
         }
         self.record["status"] = status
+
+    def _tell_loop(self) -> None:
+        """Say that the reply was ended because it repeated itself."""
+        loop = self.reply.repetition
+        if loop is None:
+            return
+        self.record["repetition"] = loop.to_wire()
+        if self._trims:
+            [part] = self._open["content"]
+            part["text"] = part["text"][: loop.kept_characters]
+            part["logprobs"] = part["logprobs"][: loop.kept_tokens]
 
     def _close(self, status: str) -> Iterator[str]:
         """Yield the events that end the item that is open, if one is."""

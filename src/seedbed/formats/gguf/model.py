@@ -35,6 +35,13 @@ EXACT_WEIGHTS = 2 * 10**9
 """Weights up to which quantized files become float32; a model with more would take over 8 GB on the disk."""
 _EMBEDDING = "token_embd.weight"
 _TOKENS = "tokenizer.ggml.tokens"
+_GENERATION = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repetition_penalty": "general.sampling.penalty_repeat",
+}
 
 
 def read_gguf_model(path: Path) -> Published:
@@ -50,7 +57,20 @@ def read_gguf_model(path: Path) -> Published:
     weights, rows = model_weights(file), architecture.family.table(config)
     tokenizer = tokenizer_from_gguf(file.metadata) if _TOKENS in file.metadata else None
     licence, kept = str(file.metadata.get("general.license", "")), precision(file)
-    return Published(str(path), family, written, config, weights, rows, tokenizer, licence=licence, precision=kept)
+    stated = read_generation(file.metadata)
+    return Published(
+        str(path), family, written, config, weights, rows, tokenizer, stated, licence=licence, precision=kept
+    )
+
+
+def read_generation(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling that a file's publishers state, by the names of generation_config.json.
+
+    The tokens that end a reply are the tokenizer's.
+    """
+    found = {name: metadata[key] for name, key in _GENERATION.items() if key in metadata}
+    # the file holds float32: 0.95, not 0.949999988079071
+    return {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
 def model_weights(file: GgufFile) -> CombinedCheckpoint:

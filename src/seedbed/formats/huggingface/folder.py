@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from seedbed.core import files
-from seedbed.core.errors import NotFoundError
+from seedbed.core.errors import CorruptError, NotFoundError
+from seedbed.core.progress import say
 from seedbed.formats.huggingface.pooling import read_pooling
 from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.formats.published import Published
@@ -34,13 +35,25 @@ def read_folder(folder: Path) -> Published:
     path = folder / CARD
     short = path.is_file() and path.stat().st_size <= _CARD_LIMIT
     licence = licence_of(path.read_text(encoding="utf-8", errors="replace")) if short else ""
-    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
     rows, tokenizer = family.table(shape), None
     with suppress(NotFoundError):
         tokenizer = open_tokenizer(folder)
-    return Published(
-        str(folder), family, config, shape, checkpoint, rows, tokenizer, generation, licence, pooling=pooling
-    )
+    stated = read_generation(folder)
+    return Published(str(folder), family, config, shape, checkpoint, rows, tokenizer, stated, licence, pooling=pooling)
+
+
+def read_generation(folder: Path) -> dict[str, Any]:
+    """Read how the publishers would have a model write; nothing where they do not say, or, with a remark, say nonsense.
+
+    A model works without it, so that a damaged file is no reason to refuse one.
+    """
+    if not (folder / GENERATION).is_file():
+        return {}
+    try:
+        return read_json(folder / GENERATION)
+    except CorruptError as error:
+        say(f"{GENERATION} is left out: {error.why}")
+        return {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

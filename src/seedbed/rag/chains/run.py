@@ -97,7 +97,7 @@ class ChainRun:
                 deltas.close()
         reply = reply or Reply(text, usage=Usage(self.model.count_prompt(plan.messages), self.model.count_tokens(text)))
         self.usage, self.calls, self.finish = self.usage + reply.usage, self.calls + 1, reply.finish
-        return reply.text
+        return reply.trimmed().text
 
     def ask_each(self, template: Template) -> Generator[str, None, tuple[list[Passage], list[Passage]]]:
         """Ask about each passage alone, about a long one in parts.
