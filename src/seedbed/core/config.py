@@ -268,7 +268,8 @@ def _toml_value(text: str, hint: Any) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        one_of_a_list = get_origin(hint) is tuple and get_args(hint)[0] is str and text and not text.startswith("[")
+        return [text] if one_of_a_list else text
 
 
 def _unknown_key(full: str, key: str, known: Sequence[str], origin: Origin) -> ConfigError:

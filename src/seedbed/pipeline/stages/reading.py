@@ -24,7 +24,7 @@ from seedbed.corpus.questions import QuestionSettings, read_questions
 from seedbed.corpus.store import Corpus
 from seedbed.documents.document import Chunk
 from seedbed.pipeline.reading_turns import ReadingMix, reading_turns
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.passages import NOT_FOUND, passages_of
 from seedbed.rag.prompt_plan import quoted, write
@@ -43,6 +43,17 @@ class ReadingStage(Stage):
     passages: int = setting(3, "passages in a prompt at most", at_least=1)
     questions: int = setting(4, "questions with an answer about the same passage in one conversation", at_least=1)
     settings: QuestionSettings = setting(QuestionSettings(), "how questions are made from the corpus")
+
+    def check(self, find: Find) -> None:
+        """Look for the pairs, and for a context in them."""
+        for name in self.pairs:
+            found = find(name, "questions")
+            if found is not None and next(_of_pairs(found, "train"), None) is None:
+                raise DataError(
+                    f"the pairs {name} cannot be read",
+                    why="none of their rows has a context",
+                    fix="name pairs made of a question, a context and an answer (`seedbed corpus pairs --help`)",
+                )
 
     def make(self, work: StageWork) -> Artifact:
         """Make the questions.
@@ -66,7 +77,7 @@ class ReadingStage(Stage):
                 raise DataError(
                     "no question with a passage can be made",
                     why="the corpus gives none, and no pairs of the library with a context are named",
-                    fix="add prose with headings, or name pairs: --set reading.pairs='[\"NAME\"]'",
+                    fix="add prose with headings, or name pairs: --set reading.pairs=NAME",
                 )
             say(f"{self.title}: {sum(draft.metrics['train'].values()):,} questions over passages")
         return draft.result

@@ -20,10 +20,10 @@ from seedbed.core.progress import say
 from seedbed.core.randomness import seed_everything
 from seedbed.models.config import stacks
 from seedbed.models.factory import AnyModel, new_model
-from seedbed.models.store import load_any, save_model
+from seedbed.models.store import load_any, read_config, read_description, save_model
 from seedbed.pipeline.live_samples import live_sample
 from seedbed.pipeline.new_model import ModelSettings
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, ModelTransform, Objective, SourceKind
 from seedbed.train.engine import TrainingEngine
@@ -56,6 +56,14 @@ class TrainStage(Stage):
     source: SourceKind = field(kw_only=True, metadata={"doc": "where batches come from: a file in train/sources"})
     transform: ModelTransform | None = setting(None, "a change of the model for this stage, such as 'lora'")
     settings: TrainSettings = setting(TrainSettings(minutes=5.0), "how to train")
+
+    def check(self, find: Find) -> None:
+        """Look for the model to begin from, and say where its context is the shorter one."""
+        found = find(self.begin, "model") if self.begin else None
+        if found is not None:
+            longest = stacks(read_config(read_description(found)["model"]))[-1].max_length
+            if self.context > longest:
+                say(f"{self.title}: sequences of {longest} tokens, the longest of {self.begin}, not {self.context}")
 
     def make(self, work: StageWork) -> Artifact:
         """Train, and store the model, its run's record, and what the transform learned apart.
