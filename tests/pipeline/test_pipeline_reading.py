@@ -89,7 +89,6 @@ def test_a_share_of_the_questions_is_not_answered_by_their_passages(tmp_path: Pa
         turns += here
     answered = {question: reply for question, reply in turns if reply != NOT_FOUND}
     assert len(answered) == sum(reply != NOT_FOUND for _, reply in turns)  # each question once with its passage
-    assert len({message["content"] for row in rows for message in row["messages"][::2]}) == len(turns)
     refused = [question for question, reply in turns if reply == NOT_FOUND]
     assert 0.3 < len(refused) / len(turns) < 0.5
     assert set(refused) <= set(answered)

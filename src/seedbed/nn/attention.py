@@ -116,12 +116,12 @@ def _causal_blocks(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     rows = -(-length // -(-length // _ROWS))  # blocks of equal size
     later = q.new_full((rows, rows), -torch.inf).triu(1)
     parts = []
-    for start, block in zip(range(0, length, rows), q.flatten(0, 1).split(rows, 1), strict=True):
+    for start, block in zip(range(0, length, rows), torch.split(q.flatten(0, 1), rows, 1), strict=True):
         stop = start + block.shape[1]
         mask = F.pad(later[: stop - start, : stop - start], (start, 0))
         scores = torch.baddbmm(mask, block, k[:, :stop].mT, alpha=scale)  # (B H, rows, stop)
         parts.append(scores.softmax(-1).to(v.dtype) @ v[:, :stop])
-    return torch.cat(parts, 1).unflatten(0, (-1, heads))
+    return torch.cat(parts, 1).view(q.shape)
 
 
 class CrossAttention(Attention):

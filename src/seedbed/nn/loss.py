@@ -65,7 +65,7 @@ class _ChunkedLoss(torch.autograd.Function):
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needed[3] else None
         weight, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
-        for rows, wanted in zip(hidden.to(dtype).split(CHUNK), labels.split(CHUNK), strict=True):
+        for rows, wanted in zip(torch.split(hidden.to(dtype), CHUNK), torch.split(labels, CHUNK), strict=True):
             logits = F.linear(rows, weight, offset).float()  # (n, V)
             chosen = logits.gather(1, wanted[:, None])
             total += (logits.logsumexp(1, keepdim=True) - chosen).sum()
