@@ -95,7 +95,7 @@ def test_a_share_of_the_questions_is_not_answered_by_their_passages(tmp_path: Pa
     assert artifact.manifest.metrics["train"] == {"reading": len(answered), "not in the documents": len(refused)}
     counts = [row["messages"][0]["content"].count("<passage ") for row in rows]
     assert set(counts) == {1, 2, 3}
-    assert 0.3 < sum(count > 1 for count in counts) / len(counts) < 0.7
+    assert 0.2 < sum(count > 1 for count in counts) / len(counts) < 0.8
 
 
 def test_a_refused_question_is_one_whose_answer_stands_in_none_of_the_passages(tmp_path: Path) -> None:
