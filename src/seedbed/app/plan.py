@@ -20,7 +20,7 @@ from seedbed.models.config import AnyConfig, ModelConfig, stacks
 from seedbed.models.parameter_counts import BYTES, ParameterCounts, count_parameters
 from seedbed.models.presets import default_model, presets
 from seedbed.models.store import read_config, read_description
-from seedbed.pipeline.recipe import Recipe, load_recipe
+from seedbed.pipeline.recipe import Recipe, check_inputs, load_recipe
 from seedbed.pipeline.stages.tokenizer import TokenizerStage
 from seedbed.pipeline.stages.train import TrainStage
 
@@ -90,7 +90,11 @@ def find_target(name: str) -> Target:
 
 
 def recipe_target(title: str, recipe: Recipe) -> Target:
-    """Return a recipe's first model and length; a length in epochs depends on the text, which is not read here."""
+    """Return a recipe's first model and length; a length in epochs depends on the text, which is not read here.
+
+    Raises SeedbedError, as running the recipe would, where something that it names is missing.
+    """
+    check_inputs(recipe, Library())
     stage = next((stage for stage in recipe.stage if isinstance(stage, TrainStage)), None)
     if stage is None:
         raise UsageError(f"{title} trains nothing", why="it has no stage of kind train", fix="plan another recipe")

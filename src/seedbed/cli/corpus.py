@@ -20,7 +20,7 @@ from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSetting
 
 @options.group("corpus")
 def corpus_command() -> None:
-    """Build, list, show and remove corpora.
+    """Build, list, show and remove corpora, and store pairs of questions and answers.
 
     $ seedbed corpus build docs notes/*.md --name team
     $ seedbed corpus show team
@@ -56,6 +56,34 @@ def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json
     artifact = build_corpus(settings, Library(), check_name(name or settings.sources[0].name), workers)
     say(f"stored corpus {artifact.id[:12]} as {name or settings.sources[0].name}")
     _show(artifact, as_json)
+
+
+@corpus_command.command(name="pairs")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@options.name("Name of the pairs. [default: the first file's]")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the text (SPDX).")
+@click.option("--prompt-column", help="Column of questions or prompts. [found by its name]")
+@click.option("--context-column", help="Column of the passage that answers a question. [found by its name]")
+@click.option("--reply-column", help="Column of answers. [found by its name]")
+@click.option("--messages-column", help="Column of whole conversations. [found by its name]")
+@options.common_flags
+def pairs(files: tuple[Path, ...], name: str | None, licence: str, as_json: bool, **columns: str | None) -> None:
+    """Store questions and answers of FILEs (JSON Lines, JSON, CSV, TSV, Parquet) as pairs for fine-tuning.
+
+    With a context, the passage that answers each question, a model can be taught to read:
+    `seedbed train reader --set reading.pairs=NAME`.
+
+    $ seedbed corpus pairs questions.jsonl --name team-questions
+    """
+    from seedbed.app.pull_data import DataSetOptions, local_pairs
+
+    called = check_name(name or _source_name(str(files[0]), []))
+    artifact = local_pairs(Library(), files, called, licence, DataSetOptions(**columns))
+    if as_json:
+        print_json({"name": called, "id": artifact.id, "licence": licence, **artifact.manifest.metrics})
+        return
+    counted = ", ".join(f"{count:,} {key}" for key, count in artifact.manifest.metrics.items())
+    print(f"pairs {artifact.id[:12]} {called}: {counted}")
 
 
 def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...]) -> list[SourceSettings]:

@@ -12,7 +12,7 @@ from seedbed.core.allocator import keep_pages
 from seedbed.core.artifacts import Library
 from seedbed.core.config import describe, to_dict
 from seedbed.core.errors import UsageError
-from seedbed.core.progress import duration
+from seedbed.core.progress import duration, say
 from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def train_command(
         print_json(result)
     else:
         show_summary(result)
+    if any(stage.kind == "reading" for stage in resolved.stage):
+        say(f"ask it about your documents: seedbed ask --model {resolved.name} --docs NAME QUESTION")
 
 
 def _dry_run(recipe: Recipe, as_json: bool) -> None:

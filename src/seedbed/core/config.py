@@ -266,9 +266,11 @@ def _toml_value(text: str, hint: Any) -> Any:
     if hint is str:
         return text.strip("\"'")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        value = text
+    texts = get_origin(hint) is tuple and get_args(hint)[0] is str
+    return [value] if texts and isinstance(value, str) and value and not value.startswith("[") else value
 
 
 def _unknown_key(full: str, key: str, known: Sequence[str], origin: Origin) -> ConfigError:

@@ -164,3 +164,14 @@ def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
     program.run(batch)
     del memory
     return y.view(*x.shape[:-1], packed.n)
+
+
+def table(packed: Packed) -> Tensor | None:
+    """Return the (n, k) float32 values of a packed matrix, made with a compiled kernel on a CPU; None elsewhere."""
+    if library() is None or packed.data.device.type != "cpu":
+        return None
+    rows, y = torch.arange(packed.n, dtype=torch.int32), torch.empty(packed.n, packed.k)
+    program = Program()
+    program.add(Kind.EMBED, n=0, k=packed.k, factor=1.0, target=y, out_stride=packed.k, **program.matrix(packed))
+    program.run(BatchStruct(rows=packed.n, token=rows.data_ptr(), threads=torch.get_num_threads()))
+    return y

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.kernel.packed import TILE, Packed, pack, quantize_rows, unpack
-from seedbed.kernel.program import linear
+from seedbed.kernel.program import linear, table
 
 
 class _Quantized(nn.Module):
@@ -41,7 +41,8 @@ class _Quantized(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The (n, k) float32 matrix that the stored numbers mean, made anew."""
-        return unpack(self.packed)
+        made = table(self.packed)
+        return unpack(self.packed) if made is None else made
 
 
 class QuantizedLinear(_Quantized):
@@ -53,12 +54,16 @@ class QuantizedLinear(_Quantized):
         self.in_features, self.out_features = packed.k, packed.n
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, k) → (…, n), float32; where ``x`` has a gradient, in the precision of autocast if that is on."""
+        """(…, k) → (…, n), float32; where ``x`` has a gradient as :meth:`exact`."""
         if torch.is_grad_enabled() and x.requires_grad:
-            return cast(Tensor, _FrozenProduct.apply(x, self))  # type: ignore[no-untyped-call]
+            return self.exact(x)
         with torch.no_grad():
             computed = linear(self.packed, x, self.bias)
             return computed if computed is not None else self.reference(x)
+
+    def exact(self, x: Tensor) -> Tensor:
+        """(…, k) → (…, n) with ``x`` as it is and its gradient, in the precision of autocast if that is on."""
+        return cast(Tensor, _FrozenProduct.apply(x, self))  # type: ignore[no-untyped-call]
 
     def plus(self, change: Tensor) -> QuantizedLinear:
         """Return a layer whose weights are these and a change (n, k), quantized again."""

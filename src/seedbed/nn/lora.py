@@ -63,7 +63,9 @@ class LowRankLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, k) → (…, n)."""
-        y = self.base(x)
+        # Integers round an input without a gradient, such as the first layer's: not while additions are trained.
+        exact = getattr(self.base, "exact", None) if torch.is_grad_enabled() else None
+        y = self.base(x) if exact is None else exact(x)
         return y + self.scale * (x @ self.down.T) @ self.up.T if self.active else y
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ Stages run in their order and hand artifacts on. What a kind of stage can be tol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,12 +15,15 @@ from seedbed.core import config
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.config import Variant, setting
 from seedbed.core.errors import ConfigError, NotFoundError
+from seedbed.hub.catalog import catalog
 from seedbed.pipeline.former_recipes import refuse_former
 
 if TYPE_CHECKING:  # it needs torch, and comparing recipes does not
     from seedbed.pipeline.workspace import Workspace
 
 DEFAULT = "quickstart"
+Find = Callable[[str, str], Artifact | None]
+"""A function from a name and a kind to the artifact of the library; None where an earlier stage makes it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Stage(Variant):
     def title(self) -> str:
         """The stage's name, or its kind."""
         return self.name or self.kind
+
+    def check(self, find: Find) -> None:
+        """Look for everything that the stage names, before any stage runs. Raises SeedbedError for what is missing."""
 
     def make(self, work: StageWork) -> Artifact:
         """Do the work. Raises SeedbedError; a training stage that is interrupted keeps a checkpoint."""
@@ -102,6 +108,30 @@ class StageWork:
     def config(self, stage: Stage) -> dict[str, Any]:
         """Return what an artifact's manifest keeps of its making."""
         return {"recipe": config.to_dict(self.recipe), "stage": stage.title, "command": self.command}
+
+
+def check_inputs(recipe: Recipe, library: Library) -> None:
+    """Look for everything that the stages of a recipe name, so that nothing is missed after hours.
+
+    Raises:
+        NotFoundError: a path, or a model, corpus or pairs of the library do not exist.
+        DataError: pairs that are to be read have no context.
+    """
+    earlier: set[str] = set()
+
+    def find(reference: str, kind: str) -> Artifact | None:
+        if reference in earlier:
+            return None
+        try:
+            return library.get(reference, kind)
+        except NotFoundError as error:
+            if kind != "model" or reference not in catalog():
+                raise
+            raise NotFoundError(error.what, why=error.why, fix=f"run `seedbed pull {reference}` first") from error
+
+    for stage in recipe.stage:
+        stage.check(find)
+        earlier.add(stage.title)
 
 
 def newest(made: dict[str, Artifact], kind: str) -> Artifact | None:

@@ -10,7 +10,7 @@ from seedbed.core.artifacts import Artifact, Library, check_name
 from seedbed.core.config import to_dict
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
-from seedbed.pipeline.recipe import Recipe, StageWork, differences, newest
+from seedbed.pipeline.recipe import Recipe, StageWork, check_inputs, differences, newest
 from seedbed.pipeline.workspace import workspace
 
 
@@ -51,8 +51,11 @@ def run_recipe(
     Raises:
         InterruptedRun: Ctrl-C; a checkpoint was saved.
         UsageError: an unfinished run is in the way, or the recipe changed since.
+        NotFoundError: something that a stage names is missing; no stage has run.
     """
     check_name(recipe.name)
+    if not resume:  # an unfinished run keeps what it has found
+        check_inputs(recipe, library)
     table = to_dict(recipe)
     with workspace(library, recipe.name, table, command, resume=resume, restart=restart) as run:
         _require_same(run.recipe, table)

@@ -8,7 +8,8 @@ from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting
 from seedbed.corpus.build import build_corpus
 from seedbed.corpus.settings import CorpusSettings
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.documents.file_walk import source_files
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,14 @@ class CorpusStage(Stage):
     makes = "corpus"
     use: str = setting("", "a corpus of the library instead, such as one that was pulled")
     settings: CorpusSettings = setting(CorpusSettings(), "how text becomes a corpus")
+
+    def check(self, find: Find) -> None:
+        """Look for the corpus, or for the sources' files."""
+        if self.use:
+            find(self.use, "corpus")
+            return
+        for source in self.settings.sources:
+            next(source_files(source.path))
 
     def make(self, work: StageWork) -> Artifact:
         """Build the corpus."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting
 from seedbed.corpus.questions import QuestionSettings, build_questions
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,11 @@ class QuestionsStage(Stage):
     makes = "questions"
     use: str = setting("", "pairs of the library (`seedbed pull hf:datasets/… --as pairs`) instead of questions made")
     settings: QuestionSettings = setting(QuestionSettings(), "how questions are made")
+
+    def check(self, find: Find) -> None:
+        """Look for the pairs."""
+        if self.use:
+            find(self.use, "questions")
 
     def make(self, work: StageWork) -> Artifact:
         """Make the questions."""

@@ -1,7 +1,8 @@
 """Make conversations that teach a model to answer from passages, and to say when they do not tell.
 
-The prompt is the one of the chain "stuff", so that a model is trained on what `seedbed ask` will send it. A share of
-the questions stands over passages of other documents, and the reply is the sentence for what is not there.
+The prompt is the one of the chain "stuff", so that a model is trained on what `seedbed ask` will send it; more
+questions about the same passages follow as turns of the conversation. A share of the questions belongs to passages of
+other documents, and the reply is the sentence for what is not there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting, to_dict
@@ -21,13 +23,11 @@ from seedbed.corpus.passage_questions import PassageQuestion, passage_questions
 from seedbed.corpus.questions import QuestionSettings, read_questions
 from seedbed.corpus.store import Corpus
 from seedbed.documents.document import Chunk
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.reading_turns import ReadingMix, reading_turns
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.passages import NOT_FOUND, passages_of
 from seedbed.rag.prompt_plan import quoted, write
-
-_NEIGHBOURS = 50
-"""Passages are mixed with those of questions up to so many places away, so that a long set needs no memory twice."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,23 @@ class ReadingStage(Stage):
     makes = "questions"
     pairs: tuple[str, ...] = setting((), "pairs of the library with a question, a context and an answer, read as well")
     corpus: bool = setting(True, "make questions from the corpus")
-    wrong: float = setting(0.2, "share of the questions over passages that do not tell", at_least=0, at_most=0.9)
+    wrong: float = setting(0.3, "share of the questions that their passages do not answer", at_least=0, at_most=0.9)
+    several: float = setting(0.25, "share of the prompts with more than one passage", at_least=0, at_most=1)
     verbatim: bool = setting(True, "of the pairs, only those whose answer stands in the context word for word")
     passages: int = setting(3, "passages in a prompt at most", at_least=1)
+    questions: int = setting(4, "questions with an answer about the same passage in one conversation", at_least=1)
     settings: QuestionSettings = setting(QuestionSettings(), "how questions are made from the corpus")
+
+    def check(self, find: Find) -> None:
+        """Look for the pairs, and for a context in them."""
+        for name in self.pairs:
+            found = find(name, "questions")
+            if found is not None and next(_of_pairs(found, "train"), None) is None:
+                raise DataError(
+                    f"the pairs {name} cannot be read",
+                    why="none of their rows has a context",
+                    fix="name pairs made of a question, a context and an answer (`seedbed corpus pairs --help`)",
+                )
 
     def make(self, work: StageWork) -> Artifact:
         """Make the questions.
@@ -57,14 +70,14 @@ class ReadingStage(Stage):
                 counts: Counter[str] = Counter()
                 with (draft.path / f"{split}.jsonl").open("w", encoding="utf-8") as file:
                     for record in self._records(self._asked(parents[: len(self.pairs)], corpus, split)):
-                        counts[str(record["type"])] += 1
+                        counts.update(_kinds(record["messages"]))
                         file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 draft.metrics[split] = dict(counts)
             if not draft.metrics["train"]:
                 raise DataError(
                     "no question with a passage can be made",
                     why="the corpus gives none, and no pairs of the library with a context are named",
-                    fix="add prose with headings, or name pairs: --set reading.pairs='[\"NAME\"]'",
+                    fix="add prose with headings, or name pairs: --set reading.pairs=NAME",
                 )
             say(f"{self.title}: {sum(draft.metrics['train'].values()):,} questions over passages")
         return draft.result
@@ -82,29 +95,19 @@ class ReadingStage(Stage):
                 found += passage_questions(document, self.settings)
         return sorted(found, key=lambda one: fraction(one.question + one.answer))
 
-    def _records(self, asked: Sequence[PassageQuestion]) -> Iterator[dict[str, object]]:
-        for place, one in enumerate(asked):
-            chance = fraction(f"{one.question}\0{one.passage.text}")
-            others = [
-                asked[(place + step) % len(asked)].passage
-                for step in range(1, _NEIGHBOURS)
-                if one.answer.lower() not in asked[(place + step) % len(asked)].passage.text.lower()
+    def _records(self, asked: Sequence[PassageQuestion]) -> Iterator[dict[str, Any]]:
+        mix = ReadingMix(self.wrong, self.several, self.passages, self.questions)
+        for one in reading_turns(asked, mix):
+            first, *rest = one.turns
+            messages = [
+                {"role": message.role, "content": message.text}
+                for message in write(STUFF, passages_of(one.shown), quoted, question=first[0])
             ]
-            wrong = chance < self.wrong and bool(others)
-            more = int(fraction(f"{one.passage.id}{one.question}") * self.passages)
-            chunks = others[: more + 1] if wrong else [one.passage, *others[:more]]
-            turn = int(fraction(one.question) * len(chunks))
-            passages = passages_of(chunks[turn:] + chunks[:turn])
-            messages = [*write(STUFF, passages, quoted, question=one.question)]
-            reply = NOT_FOUND if wrong else one.answer
-            yield {
-                "messages": [
-                    *({"role": message.role, "content": message.text} for message in messages),
-                    {"role": "assistant", "content": reply},
-                ],
-                "source": one.passage.source,
-                "type": "not in the documents" if wrong else "reading",
-            }
+            messages.append({"role": "assistant", "content": first[1]})
+            for question, reply in rest:
+                messages.append({"role": "user", "content": f"Question: {question}"})
+                messages.append({"role": "assistant", "content": reply})
+            yield {"messages": messages, "source": one.shown[0].source, "type": "reading"}
 
 
 def _of_pairs(artifact: Artifact, split: Split) -> Iterator[PassageQuestion]:
@@ -113,3 +116,9 @@ def _of_pairs(artifact: Artifact, split: Split) -> Iterator[PassageQuestion]:
         if "context" in row:
             text, source = row["context"], str(row["source"])
             yield PassageQuestion(row["question"], row["messages"][-1]["content"], Chunk(source, 0, len(text), text))
+
+
+def _kinds(messages: Sequence[dict[str, str]]) -> list[str]:
+    """Return the kind of every question of a conversation, to be counted."""
+    replies = [message["content"] for message in messages if message["role"] == "assistant"]
+    return ["not in the documents" if reply == NOT_FOUND else "reading" for reply in replies]

@@ -9,7 +9,7 @@ from seedbed.core.config import setting, to_dict
 from seedbed.core.progress import say
 from seedbed.corpus.store import Corpus
 from seedbed.models.store import load_tokenizer
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
@@ -24,6 +24,11 @@ class TokenizerStage(Stage):
     makes = "tokenizer"
     use: str = setting("", "a model of the library whose tokenizer is taken instead")
     settings: TokenizerSettings = setting(TokenizerSettings(), "how a tokenizer is trained")
+
+    def check(self, find: Find) -> None:
+        """Look for the model."""
+        if self.use:
+            find(self.use, "model")
 
     def make(self, work: StageWork) -> Artifact:
         """Train or take the tokenizer."""

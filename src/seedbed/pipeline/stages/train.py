@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,15 +15,17 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting
 from seedbed.core.errors import UsageError
-from seedbed.core.machine import cores, describe_machine
+from seedbed.core.machine import available_bytes, cores, describe_machine
 from seedbed.core.progress import say
 from seedbed.core.randomness import seed_everything
-from seedbed.models.config import stacks
+from seedbed.core.units import bytes_text
+from seedbed.models.config import AnyConfig, stacks
 from seedbed.models.factory import AnyModel, new_model
-from seedbed.models.store import load_any, save_model
+from seedbed.models.parameter_counts import count_parameters
+from seedbed.models.store import load_any, read_config, read_description, save_model
 from seedbed.pipeline.live_samples import live_sample
 from seedbed.pipeline.new_model import ModelSettings
-from seedbed.pipeline.recipe import Stage, StageWork
+from seedbed.pipeline.recipe import Find, Stage, StageWork
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, ModelTransform, Objective, SourceKind
 from seedbed.train.engine import TrainingEngine
@@ -56,6 +58,14 @@ class TrainStage(Stage):
     source: SourceKind = field(kw_only=True, metadata={"doc": "where batches come from: a file in train/sources"})
     transform: ModelTransform | None = setting(None, "a change of the model for this stage, such as 'lora'")
     settings: TrainSettings = setting(TrainSettings(minutes=5.0), "how to train")
+
+    def check(self, find: Find) -> None:
+        """Look for the model to begin from, and say where its context is the shorter one."""
+        found = find(self.begin, "model") if self.begin else None
+        if found is not None:
+            longest = stacks(read_config(read_description(found)["model"]))[-1].max_length
+            if self.context > longest:
+                say(f"{self.title}: sequences of {longest} tokens, the longest of {self.begin}, not {self.context}")
 
     def make(self, work: StageWork) -> Artifact:
         """Train, and store the model, its run's record, and what the transform learned apart.
@@ -102,6 +112,7 @@ class TrainStage(Stage):
     def _train(self, made: _Made, feed: Feed, work: StageWork) -> Artifact:
         torch.set_num_threads(cores())
         model, settings = made.model, with_steps(self.settings, feed.tokens_per_step, feed.steps_per_epoch)
+        settings = within_memory(settings, model.config, self.context, self.title)
         prepare = cast(Callable[[Batch, Any], Batch], partial(self.objective.prepare, tokenizer=made.tokenizer))
         validation = [
             prepare(batch, np.random.default_rng((VALIDATION_SEED, place)))
@@ -140,6 +151,22 @@ class TrainStage(Stage):
             files.write_json(run.path / "machine.json", describe_machine())
             run.metrics = dict(figures)
         return draft.result
+
+
+def within_memory(settings: TrainSettings, config: AnyConfig, context: int, title: str) -> TrainSettings:
+    """Return the settings, with activations recomputed where those of a micro-batch would not fit into memory."""
+    parts, here = stacks(config), available_bytes()
+    longest = min(context or parts[-1].max_length, parts[-1].max_length)
+    tokens = (settings.micro_batch or settings.batch) * longest
+    counted, width, layers = count_parameters(config), parts[0].d_model, sum(part.n_layers for part in parts)
+    needed = counted.training_bytes(tokens, width, layers) - counted.training_bytes(0, width, layers)
+    if settings.checkpoint_activations or device().type != "cpu" or not here or needed < here:
+        return settings
+    say(
+        f"{title}: activations of {tokens:,} tokens are about {bytes_text(needed)}, {bytes_text(here)} are free: "
+        "they are computed again backwards"
+    )
+    return replace(settings, checkpoint_activations=True)
 
 
 def device() -> torch.device:
