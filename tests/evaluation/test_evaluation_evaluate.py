@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from seedbed.app import comparison
+from seedbed.chat.local import LocalModel
 from seedbed.cli.main import main
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.corpus.build import build_corpus
-from seedbed.corpus.pack import pack_corpus
+from seedbed.corpus.pack import TokenSplit, pack_corpus
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.store import Corpus
+from seedbed.evaluation.bits_per_byte import measure
 from seedbed.evaluation.evaluate import evaluate_model
 from seedbed.evaluation.subject import Subject
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
-from seedbed.models.store import save_model
+from seedbed.models.store import load_model, save_model
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
@@ -206,3 +209,21 @@ def test_a_model_from_elsewhere_has_no_test_split(pieces: Pieces) -> None:
     stranger = pieces.make_model(7)
     with pytest.raises(NotFoundError, match="no test split"):
         evaluate_model(stranger, pieces.library)
+
+
+def test_the_demo_measures_as_the_engine_computes(pieces: Pieces) -> None:
+    """Whole documents, and documents in several windows, as the model itself says in one pass a window."""
+    texts = [document.text for document in Corpus.open(pieces.corpus).documents("test")]
+    found = comparison.bits_per_byte(LocalModel.open(pieces.base.id, pieces.library), pieces.corpus)
+    assert found == pytest.approx(bits_per_byte(pieces, pieces.base, texts), rel=1e-4)
+    short = pieces.make_model(1, pieces.tokens, context=64)
+    in_windows = comparison.bits_per_byte(LocalModel.open(short.id, pieces.library), pieces.corpus)
+    loaded = load_model(pieces.library.get(short.id, "model")).model
+    rows = [[pieces.tokenizer.bos_id, *pieces.tokenizer.encode(text), pieces.tokenizer.end_id] for text in texts]
+    split = TokenSplit(
+        (np.concatenate(rows).astype(np.uint32),),
+        np.cumsum([0, *map(len, rows)])[:-1],
+        np.array([len(text.encode()) for text in texts]),
+    )
+    assert max(map(len, rows)) > 64
+    assert in_windows == pytest.approx(measure(loaded, split, context=63, stride=63).value, rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -15,9 +16,9 @@ from seedbed.chat.messages import Message
 from seedbed.chat.model import ReplyOptions
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError
-from seedbed.corpus.pack import TokenSplit
+from seedbed.core.progress import track
 from seedbed.corpus.store import Corpus
-from seedbed.evaluation.bits_per_byte import measure
+from seedbed.evaluation.bits_per_byte import plan_windows
 from seedbed.evaluation.golden import TOGETHER, Bought, Contender, compare
 from seedbed.evaluation.golden_questions import Golden, golden_questions, unanswerable
 from seedbed.inference.engine import Engine
@@ -149,13 +150,20 @@ class _Ways:
 
 
 def bits_per_byte(model: LocalModel, corpus: Artifact) -> float:
-    """Return bits per byte on the first held-out documents, in windows of at most 512 tokens."""
+    """Return bits per byte on the first held-out documents, in windows of at most 512 tokens, as the engine computes.
+
+    The engine's kernel reads quantized weights several times as fast as PyTorch does.
+    """
     texts = [one.text for one in islice(Corpus.open(corpus).documents("test"), 200)]
     sizes = np.array([len(text.encode()) for text in texts])
     texts = texts[: max(1, int((np.cumsum(sizes) <= HELD_OUT_BYTES).sum()))]
     tokenizer = model.tokenizer
     rows = [[tokenizer.bos_id, *tokenizer.encode(text[:HELD_OUT_BYTES]), tokenizer.end_id] for text in texts]
-    starts = np.cumsum([0, *(len(row) for row in rows)])[:-1]
-    split = TokenSplit((np.concatenate(rows).astype(np.uint32),), starts, sizes[: len(texts)].clip(max=HELD_OUT_BYTES))
-    window = min(_CONTEXT, model.context_window)
-    return measure(model.loaded.model, split, context=window, stride=window).value
+    starts, tokens = np.cumsum([0, *(len(row) for row in rows)]), np.concatenate(rows)
+    context = min(_CONTEXT, model.context_window) - 1  # a prompt holds the token that is predicted last, too
+    windows = plan_windows(starts[:-1], len(tokens), context, context)
+    nats = 0.0
+    for window in track(windows, "bits per byte", len(windows), "windows"):
+        logprobs = model.client.prompt_logprobs(tokens[window.start : window.start + window.length + 1].tolist())
+        nats -= math.fsum(logprobs[window.skip :])
+    return nats / math.log(2) / int(sizes[: len(texts)].clip(max=HELD_OUT_BYTES).sum())
