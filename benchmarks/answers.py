@@ -29,7 +29,7 @@ from typing import Any
 from seedbed.chat.open_model import open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import track
-from seedbed.evaluation.golden import f1, normal
+from seedbed.evaluation.right_answers import f1, normal
 from seedbed.rag.answer import ask
 from seedbed.rag.chains import CHAINS
 from seedbed.rag.collection import Collection

@@ -25,7 +25,7 @@ from typing import Any
 import click
 import numpy as np
 
-from seedbed.app.demo import OPEN_MODEL, OPEN_QUANTIZATION, pull_open_model
+from seedbed.app.assistant import OPEN_MODEL, OPEN_QUANTIZATION, pull_open_model
 from seedbed.app.pull_package import pull_package
 from seedbed.app.quantize import quantized_copies
 from seedbed.chat.local import LocalModel
@@ -36,7 +36,7 @@ from seedbed.corpus.answers import fraction
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
 from seedbed.documents.document import Chunk
-from seedbed.evaluation.golden import f1, normal
+from seedbed.evaluation.right_answers import f1, normal
 from seedbed.hub.catalog import catalog
 from seedbed.hub.package_index import PackageIndex
 from seedbed.pipeline.recipe import load_recipe

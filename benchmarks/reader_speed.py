@@ -43,7 +43,7 @@ def _prepare(options: dict[str, Any]) -> Callable[[dict[str, Any]], int]:
     import torch
 
     from reader import grams, pairs, tested
-    from seedbed.app.demo import OPEN_MODEL
+    from seedbed.app.assistant import OPEN_MODEL
     from seedbed.app.pull_package import pull_package
     from seedbed.core.artifacts import Library
     from seedbed.corpus.columns import Columns
@@ -76,7 +76,7 @@ def _seedbed(options: dict[str, Any]) -> Step:
     from seedbed.core.allocator import keep_pages
 
     keep_pages()
-    from seedbed.app.demo import OPEN_MODEL
+    from seedbed.app.assistant import OPEN_MODEL
     from seedbed.core.artifacts import Library
     from seedbed.models.store import load_any
     from seedbed.train.engine import TrainingEngine

@@ -21,7 +21,7 @@ from seedbed.chat.local import LocalModel
 from seedbed.chat.messages import Message
 from seedbed.chat.repetition import COPIES, TOKENS, LoopDetector
 from seedbed.core.progress import track
-from seedbed.evaluation.golden import Share, share
+from seedbed.evaluation.right_answers import Share, share
 from seedbed.inference.parameters import Sampling
 from seedbed.tokenizers.tokenizer import Tokenizer
 

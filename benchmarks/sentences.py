@@ -36,12 +36,9 @@ from seedbed.hub.package_index import PackageIndex
 from seedbed.rag.answer import Answer, ask
 from seedbed.rag.collection import Collection
 from seedbed.rag.sentence_choice import CLOSE, FOUND, FOUND_BY_WORDS
-from seedbed.search.contracts import Embedder
-from seedbed.vectors.lsa import Vectors
 
 TALES = 200
 """Passages of FairytaleQA that are read; it has 1,700."""
-VECTORS: dict[str, Vectors] = {}
 
 
 @dataclass(frozen=True)
@@ -92,23 +89,9 @@ def collection_of(questions: Sequence[Question], embedder: str, library: Library
             yield made, names
 
 
-class Remembering:
-    """An embedder that computes the vector of a text once."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.name, self.size, self._embedder = embedder.name, embedder.size, embedder
-        self.embed_query = embedder.embed_query
-
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return vectors (N, size)."""
-        if new := [text for text in dict.fromkeys(texts) if text not in VECTORS]:
-            VECTORS.update(zip(new, self._embedder.embed_documents(new), strict=True))
-        return np.stack([VECTORS[text] for text in texts])
-
-
 def answers(questions: Sequence[Question], made: Collection, title: str) -> list[Answer]:
     """Answer each question, whatever the evidence."""
-    embedder = Remembering(made.sentence_embedder) if made.sentence_embedder else None
+    embedder = made.sentence_embedder
     asked = track(questions, title, len(questions), "questions")
     return [ask(one.text, made.search, chain="extract", threshold=0, embedder=embedder) for one in asked]
 

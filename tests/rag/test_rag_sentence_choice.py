@@ -15,6 +15,7 @@ from seedbed.rag.answer import ask
 from seedbed.rag.passages import NOT_FOUND
 from seedbed.rag.sentence_choice import CLOSE, extract, rate_sentences
 from seedbed.search.contracts import Hit
+from seedbed.search.embedders import RememberingEmbedder
 from seedbed.vectors.lsa import Vectors
 
 BRIDGE = (
@@ -109,6 +110,28 @@ def test_an_embedder_whose_texts_are_all_alike_refuses_as_well() -> None:
     scores = {one.sentence.text: one.score for one in rate_sentences(question, chunks_of(*texts), narrow)}
     assert scores["Soup, soup."] < 0.05
     assert scores["An automobile."] > scores["Soup, soup."] + 0.2
+
+
+def test_the_same_sentence_of_another_file_is_not_quoted_twice() -> None:
+    texts = ("The bridge was opened in 1932.", "The bridge was opened in 1932.", "The bridge was opened late.")
+    rated = rate_sentences("When was the bridge opened?", chunks_of(*texts))
+    assert extract(rated).text.count("1932") == 1
+
+
+def test_the_vectors_of_texts_seen_before_are_not_computed_again() -> None:
+    """The same vectors as without memory, in any order; of more texts than are kept, the oldest go."""
+    asked: list[str] = []
+
+    class Counting(Feeler):
+        def embed_documents(self, texts: Sequence[str]) -> Vectors:
+            asked.extend(texts)
+            return super().embed_documents(texts)
+
+    kept = RememberingEmbedder(Counting(), texts=3)
+    for texts in (["car", "soup"], ["soup", "car", "soup"], ["price", "cost"], ["cost"], ["soup"]):
+        assert np.array_equal(kept.embed_documents(texts), Feeler().embed_documents(texts))
+    assert asked == ["car", "soup", "price", "cost"]
+    assert kept.embed_documents([]).shape == (0, 4)
 
 
 def test_a_question_without_a_word_of_meaning_is_far_from_everything() -> None:

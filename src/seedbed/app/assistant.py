@@ -39,7 +39,7 @@ STDLIB_QUESTIONS = (
 _LOOKED_AT = 50
 _PATHS = "demo.paths"
 """A file in a collection's folder: the mark of the paths that a demo read into it."""
-_REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0, "repetition_penalty": 1.1}
+_REPLY: ReplyOptions = {"max_tokens": 48, "temperature": 0.0}
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,8 @@ def _headings(library: Library, name: str) -> list[str]:
 
 def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
     """Return the recipe that teaches the open model to read a recipe's text, in some minutes."""
-    reader = load_recipe(
-        "reader",
-        [f"finetune.begin={OPEN_NAME}", f"finetune.minutes={minutes}", "finetune.context=640", "reading.passages=2"],
-    )
+    short = ["finetune.context=640", "reading.passages=2", "finetune.warmup=3", "finetune.sample_seconds=0.0"]
+    reader = load_recipe("reader", [f"finetune.begin={OPEN_NAME}", f"finetune.minutes={minutes}", *short])
     corpus = next(stage for stage in recipe.stage if isinstance(stage, CorpusStage))
     stages = tuple(
         replace(corpus, name="", use=f"{recipe.name}-{corpus.title}") if isinstance(stage, CorpusStage) else stage

@@ -26,7 +26,14 @@ from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
-from seedbed.search.embedders import NO_EMBEDDER, TFIDF, EncoderEmbedder, compares_sentences, open_embedder
+from seedbed.search.embedders import (
+    NO_EMBEDDER,
+    TFIDF,
+    EncoderEmbedder,
+    RememberingEmbedder,
+    compares_sentences,
+    open_embedder,
+)
 from seedbed.search.modes import Mode
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Rerank, Retriever
 from seedbed.search.servers import open_server, synchronize
@@ -57,6 +64,7 @@ class Collection:
         self.store = Store(folder / STORE)
         self._learnt: tuple[str, Latent] | None = None
         self._models: dict[str, Embedder] = {}
+        self._remembering: RememberingEmbedder | None = None
 
     @classmethod
     def create(
@@ -127,7 +135,11 @@ class Collection:
         """The embedder, if it was made to compare sentences; None for TF-IDF, and for a model that writes."""
         if (name := self.settings.embedder) in (TFIDF, NO_EMBEDDER):
             return None
-        return model if compares_sentences(model := self._model(name)) else None
+        if not compares_sentences(model := self._model(name)):
+            return None
+        if self._remembering is None or self._remembering.name != model.name:
+            self._remembering = RememberingEmbedder(model)
+        return self._remembering
 
     def add(
         self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False

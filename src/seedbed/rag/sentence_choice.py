@@ -58,7 +58,7 @@ def extract(rated: Sequence[RatedSentence], *, trace: Trace | None = None) -> Ch
     with span(trace, "chain", "extract", sentences=len(rated)):
         best = [one.sentence for one in rated[:1]]
         others = (one.sentence for one in rated if one.score >= rated[0].score - CLOSE)
-        best += [one for one in others if not _overlap(one, best[0])][:1]
+        best += [one for one in others if not _repeats(one, best[0])][:1]
         text = " ".join(" ".join(one.text.lstrip("# ").split()) for one in best)  # without Markdown's marks
         return ChainResult(text or NOT_FOUND, tuple(best))
 
@@ -109,8 +109,10 @@ def _by_meaning(question: str, passages: Sequence[Sequence[Passage]], embedder: 
     return np.asarray(np.clip((np.concatenate(cosines) - usual) / (1 - usual), 0, 1), np.float32)
 
 
-def _overlap(one: Passage, other: Passage) -> bool:
-    """Tell whether two passages share text of their source: chunks overlap, and a heading goes with a sentence."""
+def _repeats(one: Passage, other: Passage) -> bool:
+    """Tell whether two passages say the same, or share text of their source: a heading goes with a sentence."""
+    if terms(one.text) == terms(other.text):
+        return True
     (_, end), (start, _) = sorted((part.chunk.start + part.start, part.chunk.start + part.end) for part in (one, other))
     return one.chunk.source == other.chunk.source and start < end
 

@@ -8,6 +8,8 @@ TF-IDF (``vectors/lsa.py``).
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -146,6 +148,36 @@ def _vectors(answer: Any, count: int, url: str) -> Vectors:
         why = f"{url}: {type(error).__name__}: {error}"
         raise RemoteError("the server does not answer with vectors", why=why, fix="check the model's name") from error
     return found
+
+
+class RememberingEmbedder:
+    """An embedder that keeps the vectors of the texts it saw last, since popular passages are asked again and again.
+
+    Safe for several threads: one that wants a text which another is computing waits for it.
+    """
+
+    def __init__(self, embedder: Embedder, texts: int = 4096) -> None:
+        self.name, self.size, self._embedder, self._most = embedder.name, embedder.size, embedder, texts
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return vectors (N, size)."""
+        if not texts:
+            return np.zeros((0, self.size), np.float32)
+        with self._lock:
+            if new := [text for text in dict.fromkeys(texts) if text not in self._vectors]:
+                self._vectors.update(zip(new, self._embedder.embed_documents(new), strict=True))
+            found = np.stack([self._vectors[text] for text in texts])
+            for text in texts:
+                self._vectors.move_to_end(text)
+            while len(self._vectors) > self._most:
+                self._vectors.popitem(last=False)
+            return found
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a vector (size,)."""
+        return self._embedder.embed_query(text)
 
 
 def compares_sentences(embedder: Embedder) -> bool:

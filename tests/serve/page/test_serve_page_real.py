@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from chat_page import Server, ask, conversations, finish, finished, shown, start, until
 
-from seedbed.app.demo import OPEN_NAME, pull_open_model
+from seedbed.app.assistant import OPEN_NAME, pull_open_model
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError
 from seedbed.rag.collection import Collection
