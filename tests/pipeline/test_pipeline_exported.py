@@ -34,7 +34,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
         starts = [chance.randrange(len(words)) for _ in range(20)]
         rounds = [" ".join(words[start:] + words[:start]) + "." for start in starts]
         (folder / f"{number}.txt").write_text(" ".join(rounds))
-    model = ("depth=2", "context=128", "d_model=256", "n_heads=2", "n_kv_heads=1")
+    model = ("depth=2", "context=128", "d_model=128", "n_heads=1", "n_kv_heads=1")
     told = ["name=story", f'corpus.sources=[{{name = "stories", path = "{folder}"}}]', "corpus.near_duplicate=0.0"]
     told += ["tokenizer.vocab_size=320"]
     told += [f"pretrain.model.{one}" for one in model]

@@ -217,7 +217,8 @@ def remark(bought: list[Bought]) -> str:
         "document tells; 95 % intervals. Right: holds the answer, or shares half of its words; F1 tells a short answer "
         "from a sentence around it. A question longer than a model's window is wrong. Bits per byte: on the first "
         f"{kilobytes} kB of held-out text, in windows of 512 tokens. Seconds: median of questions asked alone; "
-        "what quoting has embedded is not embedded again. Memory: weights, 1,024 tokens, search, and 0.4 GB of Python and PyTorch."
+        "what quoting has embedded is not embedded again. Memory: weights, 1,024 tokens, search, and 0.4 GB of Python "
+        "and PyTorch."
     )
 
 

@@ -87,13 +87,25 @@ def test_what_no_passage_supports_stands_below_the_quotation(choose: Callable[..
     )
 
 
+WATCH = """() => {
+  window.seen = [];
+  const look = () => {
+    const draft = document.querySelector('.running .draft')?.textContent ?? "";
+    if (draft.length > 20) window.seen.push(document.querySelector('.running .quotation') !== null);
+  };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+"""Notes, whenever a draft is seen, whether a quotation stands beside it: a small model is done before a test looks."""
+
+
 def test_the_quotation_and_the_draft_are_there_before_the_answer_is_whole(choose: Callable[..., Any]) -> None:
     page = choose("Answer from garden", settings='{"max_tokens": 12500, "seed": 7}')
+    page.evaluate(WATCH)
     page.get_by_role("textbox", name="Message", exact=True).fill("How deep are carrots sown?")
     page.keyboard.press("Enter")
-    until(page, "document.querySelector('.running .draft')?.textContent.length > 20")
-    assert page.locator(".running .quotation").is_visible()
-    page.get_by_role("button", name="Stop").click()
+    until(page, "window.seen.length > 0")
+    assert page.evaluate("window.seen.every((quoted) => quoted)")
+    page.keyboard.press("Escape")
     until(page, "!document.querySelector('.running')")
     assert page.locator(".quotation").is_visible()  # the sources stay; the draft, which nothing supports yet, does not
     assert page.locator(".draft").count() == 0
