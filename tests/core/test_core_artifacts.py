@@ -292,3 +292,16 @@ def test_a_full_disk_stores_nothing(library: Library) -> None:
         signal.signal(signal.SIGXFSZ, before)
     assert library.get("best") == first
     assert [path.name for path in (library.root / "thing").iterdir()] == [first.id]
+
+
+def test_a_name_of_another_kind_is_not_taken(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    with library.writing("model", name="mine") as draft:
+        (draft.path / "a").write_text("1")
+    with pytest.raises(UsageError, match="model of the library"), library.writing("questions", name="mine") as other:
+        (other.path / "a").write_text("2")
+    assert library.get("mine") == draft.result
+    with library.writing("questions") as nameless:
+        (nameless.path / "a").write_text("3")
+    with pytest.raises(UsageError):
+        library.name("mine", nameless.result)

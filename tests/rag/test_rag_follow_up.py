@@ -61,6 +61,13 @@ def test_turns_are_questions_with_their_answers() -> None:
     assert is_sound(REWRITTEN, FOLLOWING, BEFORE, BEFORE)
 
 
+def test_a_rewriting_that_turns_the_question_round_is_not_used() -> None:
+    before, told = "When was the observatory opened?", "When was the observatory opened? In 1931."
+    assert is_sound("When was the second telescope opened?", "and the second telescope?", before, told)
+    assert not is_sound("When was the first telescope opened?", "and the second telescope?", before, told)
+    assert not is_sound("When was the second telescope sold?", "and the second telescope?", before, told)
+
+
 def test_an_answer_is_searched_with_the_rewriting_and_says_so() -> None:
     searched = []
 

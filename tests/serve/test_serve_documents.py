@@ -212,3 +212,9 @@ def test_a_response_says_what_a_chat_completion_says(live: Live) -> None:
     assert more["documents"]["rewritten"] == f"{QUESTION} And beans?"
     refused = live.post("/v1/responses", **told, tools=[{"type": "function", "name": "f"}])
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+
+
+@pytest.mark.usefixtures("garden")
+def test_a_cut_reply_is_not_told_as_whole(live: Live) -> None:
+    asked = body(chain="stuff") | {"max_tokens": 3}
+    assert live.ok(CHAT, **asked)["choices"][0]["finish_reason"] == "length"

@@ -157,9 +157,10 @@ class Library:
 
         Raises:
             CapacityError: the disk is full; nothing was stored and no name was moved.
+            UsageError: the name is another kind's; nothing was stored.
         """
         if name is not None:
-            check_name(name)
+            self._check_kind(name, kind)
         parent_ids = tuple(parent.id for parent in parents)
         home = self.root / kind
         staging = home / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
@@ -218,8 +219,17 @@ class Library:
         return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
 
     def name(self, name: str, artifact: Artifact) -> None:
-        """Move the reference ``name`` to ``artifact``."""
+        """Move the reference ``name`` to ``artifact``. Raises UsageError: it is another kind's."""
+        self._check_kind(name, artifact.kind)
         files.write_text(self.root / "refs" / check_name(name), artifact.id + "\n")
+
+    def _check_kind(self, name: str, kind: str) -> None:
+        """Raise UsageError where a name points to an artifact of another kind, which would be lost to it."""
+        target = self.names().get(check_name(name))
+        there = next((path for path in self._paths() if path.name == target), None)
+        if there is not None and there.parent.name != kind:
+            why = f"a {there.parent.name} of the library is called so"
+            raise UsageError(f"the {kind} cannot be called {name!r}", why=why, fix="choose another name with --name")
 
     def unname(self, name: str) -> None:
         """Remove a reference; what it pointed to stays."""

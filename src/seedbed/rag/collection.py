@@ -198,6 +198,8 @@ class Collection:
                 raise UsageError("the embedder cannot be changed", why=why, fix="make a collection of another name")
             wanted = replace(there, embedder=embedder)
             _check_embedder(wanted, self._library, self._key)
+            if embedder != TFIDF:
+                open_embedder(embedder, self._library, self._key).embed_query("Is it there?")  # before vectors go
             self.store.unbind()
             files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
         if (name := self.settings.embedder) != TFIDF and isinstance(model := self._model(name), EncoderEmbedder):

@@ -1,8 +1,8 @@
 """A follow-up question, such as "and the second one?", as one that can be understood, and searched with, by itself.
 
 The model rewrites it, greedily and in few tokens, from the last turns. A small model may write anything, so a rewriting
-that is empty, no new question, far too long or about something else is not used: then the question stands with the
-words of the one before it.
+that is empty, no new question, far too long, leaves out a word of the follow-up or brings a new one is not used: then
+the question stands with the words of the one before it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MOST_TOKENS = 48
 """Tokens of a rewriting at most."""
 _SOURCES = "\n\n[1] "
 """The beginning of an answer's sources, which say nothing to a follow-up."""
+_POINTING = {"one", "on", "els", "too", "also"}
+"""Stems of words of a follow-up that point to what was told; a rewriting need not repeat them."""
 _LONGER = 12
 """Words that a rewriting may have beyond those of the follow-up and the question before it."""
-_KNOWN = 0.5
-"""The share of a rewriting's words that the conversation must hold."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,11 @@ def turns_of(history: Sequence[Message]) -> list[tuple[str, str]]:
 
 
 def is_sound(written: str, question: str, before: str, told: str) -> bool:
-    """Tell whether a rewriting can be used: a question that is new, no essay, and about what was ``told``."""
-    said = words(written)
-    if (
-        not said
-        or said in (words(question), words(before))
-        or len(said) > len(words(question)) + len(words(before)) + _LONGER
-    ):
-        return False
-    known, asked, meant = set(terms(f"{told} {question}")), set(terms(f"{before} {question}")), terms(written)
-    return not asked.isdisjoint(meant) and sum(one in known for one in meant) >= _KNOWN * len(meant)
+    """Tell whether a rewriting can be used: new, no essay, with the follow-up's words and no word that was not told."""
+    said, meant = words(written), set(terms(written))
+    new = bool(said) and said not in (words(question), words(before))
+    short = len(said) <= len(words(question)) + len(words(before)) + _LONGER
+    return new and short and set(terms(question)) - _POINTING <= meant <= set(terms(f"{told} {question}"))
 
 
 def _written(

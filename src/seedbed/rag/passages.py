@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 
-from seedbed.chat.messages import Usage
+from seedbed.chat.messages import FinishReason, Usage
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span, sentence_spans
 from seedbed.vectors.words import TermWeights, common_subsequence, coverage, terms
@@ -63,6 +63,7 @@ class ChainResult:
         shown: the passages that a model read, or those the answer was made from, the best first.
         left: passages, and parts of passages, that no prompt had room for.
         calls: of the model.
+        finish: why its last reply ended.
     """
 
     text: str
@@ -70,6 +71,7 @@ class ChainResult:
     left: tuple[Passage, ...] = ()
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
+    finish: FinishReason = "stop"
 
 
 def is_refusal(text: str) -> bool:

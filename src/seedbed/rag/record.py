@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from seedbed.chat.messages import Usage
+from seedbed.chat.messages import FinishReason, Usage
 from seedbed.chat.model import ChatModel
 from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import Span
@@ -90,6 +90,7 @@ class Answer:
         demoted: sentences that a model wrote and no passage supports; they are not part of ``text``.
         hits: of the search, best first; citations name them by their place, from 1.
         cut: parts of passages that no prompt had room for.
+        finish: "length" where a chain's text was cut at its limit; the quotation of "cited" is whole.
         meter: how much of the hits the model read; None where none was asked.
     """
 
@@ -109,6 +110,7 @@ class Answer:
     cut: tuple[CutPassage, ...] = ()
     meter: WindowMeter | None = None
     usage: Usage = field(default_factory=Usage)
+    finish: FinishReason = "stop"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""

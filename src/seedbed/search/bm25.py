@@ -88,10 +88,10 @@ class WordIndex:
         self._state, self._held = state, 0
 
     def _selective(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[PostingList]:
-        """Return the parts of all words in at most half of the chunks, or of all words; others are not even read."""
-        different = list(dict.fromkeys(stems))
-        rare = [stem for stem in different if self._chunks_with(connection, stem) <= len(self._rows) / 2]
-        return [self._part(connection, stem) for stem in rare or different]
+        """Return the parts of words in at most half of the chunks, or of all that are there; others are not read."""
+        there = [stem for stem in dict.fromkeys(stems) if self._chunks_with(connection, stem)]
+        rare = [stem for stem in there if self._chunks_with(connection, stem) <= len(self._rows) / 2]
+        return [self._part(connection, stem) for stem in rare or there]
 
     def _chunks_with(self, connection: sqlite3.Connection, stem: str) -> int:
         if stem not in self._counts:

@@ -63,7 +63,7 @@ async def _from_documents(body: ChatRequest, limit: int | None, context: Request
         pass
     assert job.answer is not None  # of the last part
     message = {"role": "assistant", "content": job.sent, "refusal": None, "annotations": _annotations(job.answer)}
-    choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "message": message, **job.loop}
+    choice = {"index": 0, "finish_reason": job.answer.finish, "logprobs": None, "message": message, **job.loop}
     told = {"choices": [choice], "usage": job.answer.usage.to_wire(), "documents": job.answer.to_json()}
     return JSONResponse({**head, "object": "chat.completion", **told}, headers=job.headers)
 
@@ -82,7 +82,7 @@ async def _document_chunks(body: ChatRequest, job: DocumentJob, head: Table) -> 
         if fresh:
             yield chunk({"content": fresh})
         if part.answer:
-            yield chunk({"annotations": _annotations(part.answer)}, "stop", documents=part.answer.to_json())
+            yield chunk({"annotations": _annotations(part.answer)}, part.answer.finish, documents=part.answer.to_json())
     if body.stream_options and body.stream_options.include_usage and job.answer:
         usage = job.answer.usage.to_wire()
         yield sse({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})

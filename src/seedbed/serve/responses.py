@@ -157,6 +157,7 @@ async def _document_lines(job: DocumentJob, writer: ResponseWriter) -> AsyncIter
         if part.answer:
             used = part.answer.usage
             writer.reply.prompt_tokens, writer.reply.written = used.prompt_tokens, used.completion_tokens
+            writer.reply.finish = part.answer.finish
             writer.record.update(job.loop, documents=part.answer.to_json())
             for line in writer.annotate([{"type": "url_citation", **place} for place in url_citations(part.answer)]):
                 yield line

@@ -117,7 +117,7 @@ class ChainRun:
 
     def result(self, text: str, shown: Sequence[Passage], left: Sequence[Passage] = ()) -> ChainResult:
         """Return the chain's result, with its cost."""
-        return ChainResult(text, tuple(shown), tuple(left), self.usage, self.calls)
+        return ChainResult(text, tuple(shown), tuple(left), self.usage, self.calls, self.finish)
 
 
 @contextmanager
