@@ -15,6 +15,7 @@ import pytest
 import torch
 from serving import add_model
 
+from seedbed.chat.failures import RemoteError
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.rag.collection import COVERED, Collection
@@ -134,6 +135,13 @@ def test_another_embedder_makes_all_vectors_anew(library: Library, words_only: C
     assert (words_only.store.pending(), words_only.settings.embedder) == (0, "other")
     words_only.embed("tfidf")
     assert (words_only.store.pending(), modes(words_only)) == (0, {"hybrid"})
+
+
+def test_an_embedder_that_does_not_answer_costs_no_vector(words_only: Collection) -> None:
+    words_only.embed("tiny")
+    with pytest.raises(RemoteError):
+        words_only.embed("http://127.0.0.1:1")
+    assert (words_only.settings.embedder, words_only.store.pending()) == ("tiny", 0)
 
 
 def test_an_embedder_that_was_changed_meanwhile_writes_no_vector(library: Library, words_only: Collection) -> None:

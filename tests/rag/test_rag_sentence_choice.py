@@ -132,6 +132,33 @@ def test_the_vectors_of_texts_seen_before_are_not_computed_again() -> None:
         assert np.array_equal(kept.embed_documents(texts), Feeler().embed_documents(texts))
     assert asked == ["car", "soup", "price", "cost"]
     assert kept.embed_documents([]).shape == (0, 4)
+    assert np.array_equal(kept.embed_documents(["car"]), Feeler().embed_documents(["car"]))
+    assert asked[-1] == "car"  # it had gone
+
+
+def test_meaning_counts_in_the_sentence_with_the_one_before_and_in_the_passage() -> None:
+    """By hand: a question without a word in common, so that only the three cosines count, halved by the words' zero."""
+    rated = rate_sentences("car", chunks_of("Automobile. Soup. Cost."), Feeler())
+    asked = np.array([1, 0, 0])
+    first, second, third = (np.array(WORDS[word]) / norm(WORDS[word]) for word in ("automobile", "soup", "cost"))
+
+    def cosine(vector: np.ndarray) -> float:
+        return float(vector @ asked / norm(vector))
+
+    whole = cosine(first + second + third)  # unrelated sentences have a vector of their own, at a right angle
+    wanted = {
+        "Automobile.": cosine(first) + cosine(first) + whole,
+        "Soup.": cosine(second) + cosine(first + second) + whole,
+        "Cost.": cosine(third) + cosine(second + third) + whole,
+    }
+    found = {one.sentence.text: one.score for one in rated}
+    assert found == pytest.approx({text: value / 6 for text, value in wanted.items()}, abs=1e-4)
+
+
+def test_a_sentence_is_not_quoted_again_with_its_heading() -> None:
+    text = "# Bridges\n\nThe bridge was opened in 1932. Fish swim."
+    (shown,) = extract(rate_sentences("When was the bridge opened?", chunks_of(text))).shown
+    assert "1932" in shown.text
 
 
 def test_a_question_without_a_word_of_meaning_is_far_from_everything() -> None:

@@ -218,3 +218,7 @@ def test_a_response_says_what_a_chat_completion_says(live: Live) -> None:
 def test_a_cut_reply_is_not_told_as_whole(live: Live) -> None:
     asked = body(chain="stuff") | {"max_tokens": 3}
     assert live.ok(CHAT, **asked)["choices"][0]["finish_reason"] == "length"
+    finishes = [one["choices"][0]["finish_reason"] for one in chunks_of(live.post(CHAT, **asked, stream=True))]
+    assert [one for one in finishes if one] == ["length"]
+    response = live.ok("/v1/responses", input=QUESTION, max_output_tokens=16, documents=asked["documents"])
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
