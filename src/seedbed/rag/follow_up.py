@@ -33,8 +33,8 @@ MOST_TOKENS = 48
 """Tokens of a rewriting at most."""
 _SOURCES = "\n\n[1] "
 """The beginning of an answer's sources, which say nothing to a follow-up."""
-_POINTING = {"one", "on", "els", "too", "also"}
-"""Stems of words of a follow-up that point to what was told; a rewriting need not repeat them."""
+_POINTING = {"on", "els", "too", "also"}
+"""Stems of "one", "else" and others, which point to what was told; a rewriting need not repeat them."""
 _LONGER = 12
 """Words that a rewriting may have beyond those of the follow-up and the question before it."""
 

@@ -16,7 +16,10 @@ from seedbed.rag.record import Answer, marked, numbered
 from seedbed.vectors.words import terms
 
 CLOSE_ENOUGH = 0.65
-"""Less support than this is not enough for a sentence of the model's own, which stands before the quotation."""
+"""Less support than this is not enough for a sentence of the model's own, which stands before the quotation.
+
+Picked by looking at some fifteen replies of SmolLM2; not measured on a set of questions.
+"""
 _LONG = 400
 """Characters. A longer place is a table or a listing, whose many words would support nearly anything."""
 

@@ -29,10 +29,14 @@ from seedbed.vectors.words import TermWeights, coverage, terms
 FOUND, FOUND_BY_WORDS = 0.38, 0.29
 """Less evidence than this means "not in the documents", with an embedder and without one.
 
-Chosen by `python benchmarks/sentences.py` on questions of adversarial QA; docs/log.md has the figures on other sets.
+Chosen on half of adversarial QA's questions, by an earlier form of `python benchmarks/sentences.py`, which would now
+choose 0.36 and 0.34; docs/log.md has the figures on other sets.
 """
 CLOSE = 0.05
-"""A second sentence is quoted too if its score is at most so far below the best one's. Chosen on the same questions."""
+"""A second sentence is quoted too if its score is at most so far below the best one's.
+
+Picked from 0 to 0.08 with figures of all the sets of docs/log.md in sight, as was the plain mean of the score.
+"""
 _UNRELATED = (
     "The train was late again this morning.",
     "Add two spoons of sugar and stir.",
