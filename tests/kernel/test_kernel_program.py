@@ -155,3 +155,4 @@ def test_an_embedding_looks_rows_up() -> None:
 def test_a_whole_matrix_as_floats_is_the_same_as_in_pytorch(shape: tuple[int, int]) -> None:
     for packed in packings(*shape).values():
         assert torch.equal(native.table(packed), unpack(packed))
+        assert torch.equal(native.table(packed, torch.bfloat16), unpack(packed).bfloat16())

@@ -32,7 +32,7 @@ class Kind(IntEnum):
 class Flag(IntFlag):
     """``enum Flag``."""
 
-    NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE = 1, 2, 4, 8, 16, 32
+    NO_BARRIER, REUSE_INPUT, ADD, LAYER_NORM, GATED, RENORMALIZE, BFLOAT16 = 1, 2, 4, 8, 16, 32, 64
 
 
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "gelu_quick", "relu", "relu2", "tanh")  # as ``enum Activation``
@@ -166,12 +166,17 @@ def linear(packed: Packed, x: Tensor, bias: Tensor | None) -> Tensor | None:
     return y.view(*x.shape[:-1], packed.n)
 
 
-def table(packed: Packed) -> Tensor | None:
-    """Return the (n, k) float32 values of a packed matrix, made with a compiled kernel on a CPU; None elsewhere."""
+def table(packed: Packed, dtype: torch.dtype = torch.float32) -> Tensor | None:
+    """Return a packed matrix (n, k) as floats, made with a compiled kernel on a CPU; None elsewhere.
+
+    Args:
+        dtype: float32, or bfloat16 (each number rounded once, to the nearest).
+    """
     if library() is None or packed.data.device.type != "cpu":
         return None
-    rows, y = torch.arange(packed.n, dtype=torch.int32), torch.empty(packed.n, packed.k)
+    rows, y = torch.arange(packed.n, dtype=torch.int32), torch.empty(packed.n, packed.k, dtype=dtype)
+    flags = Flag.BFLOAT16 if dtype == torch.bfloat16 else 0
     program = Program()
-    program.add(Kind.EMBED, n=0, k=packed.k, factor=1.0, target=y, out_stride=packed.k, **program.matrix(packed))
+    program.add(Kind.EMBED, flags, n=0, k=packed.k, factor=1.0, target=y, out_stride=packed.k, **program.matrix(packed))
     program.run(BatchStruct(rows=packed.n, token=rows.data_ptr(), threads=torch.get_num_threads()))
     return y

@@ -41,8 +41,12 @@ class _Quantized(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The (n, k) float32 matrix that the stored numbers mean, made anew."""
-        made = table(self.packed)
-        return unpack(self.packed) if made is None else made
+        return self.weight_as(torch.float32)
+
+    def weight_as(self, dtype: torch.dtype) -> Tensor:
+        """Return :attr:`weight` in another type; bfloat16 is made without float32 in between."""
+        made = table(self.packed, dtype) if dtype in (torch.float32, torch.bfloat16) else None
+        return unpack(self.packed).to(dtype) if made is None else made
 
 
 class QuantizedLinear(_Quantized):
@@ -84,11 +88,11 @@ class _FrozenProduct(torch.autograd.Function):
         context.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         context.layer, context.given = layer, x.dtype
         bias = None if layer.bias is None else layer.bias.to(context.dtype)
-        return F.linear(x.to(context.dtype), layer.weight.to(context.dtype), bias)
+        return F.linear(x.to(context.dtype), layer.weight_as(context.dtype), bias)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        weight = context.layer.weight.to(context.dtype)
+        weight = context.layer.weight_as(context.dtype)
         return (gradient.to(context.dtype) @ weight).to(context.given), None
 
 

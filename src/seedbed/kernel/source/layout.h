@@ -6,6 +6,7 @@
 //
 //   EMBED     k channels; weight, scale, bits, group: the packed table (bits 32, 8 or 4); factor: multiplies the row;
 //             extra: (positions, k), added by position, or null. No source: rows are tokens of the batch.
+//             BFLOAT16: the target holds bfloat16, out_stride of them a row; factor is 1 and extra null.
 //   NORM      k channels; weight, bias (or null), eps; LAYER_NORM: else RMSNorm; ADD: to the target.
 //   LINEAR    n outputs, k inputs; weight, scale, bits, group: packed; bias or null; ADD: to the target;
 //             REUSE_INPUT: the source is that of the LINEAR before, already quantized.
@@ -32,7 +33,7 @@ constexpr int PAGE = 64;    // positions of a cache page
 constexpr int VECTORS = 8;  // query vectors that share one pass over keys and values
 
 enum Kind { EMBED, NORM, LINEAR, STORE, ATTEND, ACTIVATE, PICK, BEST, ADAPT, SCALE, ROUTE, GATHER, SCATTER };
-enum Flag { NO_BARRIER = 1, REUSE_INPUT = 2, ADD = 4, LAYER_NORM = 8, GATED = 16, RENORMALIZE = 32 };
+enum Flag { NO_BARRIER = 1, REUSE_INPUT = 2, ADD = 4, LAYER_NORM = 8, GATED = 16, RENORMALIZE = 32, BFLOAT16 = 64 };
 enum Activation { SILU, GELU, GELU_TANH, GELU_QUICK, RELU, RELU2, TANH };
 
 extern "C" struct Adapter {

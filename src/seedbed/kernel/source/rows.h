@@ -11,30 +11,62 @@
 
 namespace {
 
-// One row of a packed table, unpacked.
-void unpack_row(const Op &op, int token, float *out) {
+constexpr int CHUNK = 32;  // inputs of a row that are unpacked together; groups hold a multiple of them
+
+// Writes ``count`` numbers of a row: as they are, or as bfloat16, rounded to the nearest (of two, the even one).
+inline void write(const float *values, int count, void *out, int64_t at, bool brief) {
+  if (!brief) {
+    std::memcpy((float *)out + at, values, count * sizeof(float));
+    return;
+  }
+  uint32_t bits[CHUNK];
+  uint16_t rounded[CHUNK];
+  std::memcpy(bits, values, sizeof bits);
+  for (int i = 0; i < CHUNK; i++) rounded[i] = (bits[i] + 0x7fff + (bits[i] >> 16 & 1)) >> 16;
+  std::memcpy((uint16_t *)out + at, rounded, count * sizeof(uint16_t));
+}
+
+// One row of a packed table, unpacked, in chunks of inputs that the compiler makes vectors of.
+void unpack_row(const Op &op, int token, void *out) {
   const int tile = token / TILE, r = token % TILE;
+  const bool brief = op.flags & BFLOAT16;
+  float values[CHUNK] = {};
   if (op.bits == 32) {
     const float *w = (const float *)op.weight + (int64_t)tile * op.k * TILE + r;
-    for (int i = 0; i < op.k; i++) out[i] = w[i * TILE];
+    for (int from = 0; from < op.k; from += CHUNK) {
+      const int count = std::min(CHUNK, op.k - from);
+      for (int i = 0; i < count; i++) values[i] = w[(int64_t)(from + i) * TILE];
+      write(values, count, out, from, brief);
+    }
     return;
   }
   const int groups = (op.k + op.group - 1) / op.group;
   const uint8_t *w = (const uint8_t *)op.weight + (int64_t)tile * groups * op.group * TILE * op.bits / 8 + r * 4;
-  for (int g = 0; g < groups; g++) {
-    const float scale = half(op.scale[((int64_t)tile * groups + g) * TILE + r]);
-    const int to = std::min(op.k, (g + 1) * op.group);
-    for (int i = g * op.group; i < to; i++) {
-      const int byte = op.bits == 8 ? w[i / 4 * 64 + i % 4] - 128 : (w[i / 8 * 64 + i % 4] >> (i & 4) & 15) - 8;
-      out[i] = byte * scale;
+  for (int from = 0; from < op.k; from += CHUNK) {
+    const float scale = half(op.scale[((int64_t)tile * groups + from / op.group) * TILE + r]);
+    uint8_t quants[CHUNK];
+    const uint8_t *units = w + (int64_t)from * TILE * op.bits / 8;
+    if (op.bits == 8) {
+      for (int u = 0; u < CHUNK / 4; u++) std::memcpy(quants + u * 4, units + u * 64, 4);
+    } else {
+      for (int u = 0; u < CHUNK / 8; u++) {
+        uint32_t both;
+        std::memcpy(&both, units + u * 64, 4);
+        const uint32_t halves[] = {both & 0x0f0f0f0f, both >> 4 & 0x0f0f0f0f};
+        std::memcpy(quants + u * 8, halves, 8);
+      }
     }
+    const int offset = op.bits == 8 ? 128 : 8;
+    for (int i = 0; i < CHUNK; i++) values[i] = ((int)quants[i] - offset) * scale;
+    write(values, std::min(CHUNK, op.k - from), out, from, brief);
   }
 }
 
 void embed(const Op &op, const Batch &batch, int rows, const Team &team) {
+  const int size = op.flags & BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
   team.each(rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
-      float *out = op.target + row * op.out_stride;
+      float *out = (float *)((char *)op.target + row * op.out_stride * size);
       unpack_row(op, batch.token[row], out);
       if (op.factor != 1.0f)
         for (int i = 0; i < op.k; i++) out[i] *= op.factor;
