@@ -158,10 +158,11 @@ def _show(artifact: Artifact, as_json: bool) -> None:
     _show_steps(report)
     _show_findings(report)
     _show_splits(report)
-    if report["skipped"]:
-        print("\nskipped")
-    for row in report["skipped"]:
-        print(f"  {row['path']}: {row['why']}")
+    for key, label in (("read_in_part", "read in part"), ("skipped", "skipped")):
+        if rows := report.get(key):  # a corpus of an older version does not say what was read in part
+            print(f"\n{label}")
+            for row in rows:
+                print(f"  {row['path']}: {row['why']}")
 
 
 def _show_sources(report: Any) -> None:

@@ -21,6 +21,7 @@ from seedbed.search.modes import Mode
 
 if TYPE_CHECKING:
     from seedbed.documents.document import Chunk
+    from seedbed.documents.readers import Skipped
     from seedbed.rag.collection import Collection
     from seedbed.rag.ingest import IngestReport
 
@@ -74,7 +75,8 @@ def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, 
         else:
             report = made.add_rows(database, query, column or "")
         if as_json:
-            print_json({**_summary(made), **vars(report), "skipped": [vars(one) for one in report.skipped]})
+            lost = {key: [_lost(one) for one in getattr(report, key)] for key in ("skipped", "partly")}
+            print_json({**_summary(made), **vars(report), **lost})
         else:
             _print_report(made, report)
     if report.skipped and not (report.read or report.updated or report.unchanged or report.deleted):
@@ -264,14 +266,20 @@ def _summary(collection: Collection) -> dict[str, Any]:
 
 
 def _print_report(collection: Collection, report: IngestReport) -> None:
-    for one in report.skipped[:_SHOWN_SKIPS]:
-        say(f"skipped {one.source}: {one.reason}")
-    if len(report.skipped) > _SHOWN_SKIPS:
-        say(f"skipped {len(report.skipped) - _SHOWN_SKIPS} more (--json lists them)")
-    counts = {key: len(value) for key, value in vars(report).items()}
+    for label, found in (("read in part", report.partly), ("skipped", report.skipped)):
+        for one in found[:_SHOWN_SKIPS]:
+            say(f"{label} {one.source}: {one.reason}")
+        if len(found) > _SHOWN_SKIPS:
+            say(f"{label} {len(found) - _SHOWN_SKIPS} more (--json lists them)")
+    counts = {key: len(value) for key, value in vars(report).items() if key != "partly"}
+    counts["of them in part"] = len({one.source for one in report.partly})
     say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count))
     facts = _summary(collection)
     print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
+
+
+def _lost(one: Skipped) -> dict[str, str]:
+    return {"source": one.source, "reason": one.reason}
 
 
 def _show_chunks(chunks: Sequence[Chunk], as_json: bool) -> None:

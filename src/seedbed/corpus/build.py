@@ -33,7 +33,7 @@ from seedbed.corpus.minhash import Keys
 from seedbed.corpus.parallel import Workers
 from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines
 from seedbed.corpus.refining import RefineResult, refine_chunk
-from seedbed.corpus.report import MAX_SKIPPED, SourceTotals, Totals, report
+from seedbed.corpus.report import SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.splitting import CUT, GroupCutter, assign_splits, check_sizes, join_groups
 from seedbed.corpus.store import REPORT, SOURCES, split_writers
@@ -176,10 +176,8 @@ class _Build:
         source.skipped += bool(record.skipped)
         reasons = [(record.path, record.skipped)] if record.skipped else []
         reasons += [(f"{record.path}, line {number}", why) for number, why in record.bad_lines]
-        room = MAX_SKIPPED - len(self.totals.skipped)
-        self.totals.skipped += [
-            {"source": record.source, "path": path, "why": why} for path, why in reasons[: max(0, room)]
-        ]
+        self.totals.note(self.totals.skipped, record.source, reasons)
+        self.totals.note(self.totals.partly, record.source, [(record.path, why) for why in record.partly])
 
     def _check_read(self, source: SourceSettings) -> None:
         totals = self.totals.sources[source.name]

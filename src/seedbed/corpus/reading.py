@@ -52,13 +52,17 @@ class FileRecord:
     skipped: str = ""
     bad_lines: list[tuple[int, str]] = field(default_factory=list)
     bad_line_count: int = 0
+    partly: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record without what is empty."""
         return {key: value for key, value in asdict(self).items() if value not in ("", [], 0) or key == "bytes"}
 
     def note(self, skipped: Skipped) -> None:
-        """Keep why the file, or a line of it, was skipped."""
+        """Keep why the file, or a line of it, was skipped, or which part of it was not read."""
+        if skipped.partly:
+            self.partly.append(skipped.reason)
+            return
         if skipped.source == self.path:
             self.skipped = skipped.reason
             return

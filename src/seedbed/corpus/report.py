@@ -15,7 +15,7 @@ from seedbed.corpus.refining import Findings
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 
 MAX_SKIPPED = 100
-"""Skipped files that the report names; ``sources.jsonl`` names all."""
+"""Files skipped, and files read in part, that the report names; ``sources.jsonl`` names all."""
 
 
 @dataclass
@@ -40,7 +40,14 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     findings: Findings = field(default_factory=Findings)
     skipped: list[dict[str, str]] = field(default_factory=list)
+    partly: list[dict[str, str]] = field(default_factory=list)
     leaks: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def note(rows: list[dict[str, str]], source: str, reasons: list[tuple[str, str]]) -> None:
+        """Add what was not read of a source, with its paths and reasons, as long as there is room."""
+        room = max(0, MAX_SKIPPED - len(rows))
+        rows += [{"source": source, "path": path, "why": why} for path, why in reasons[:room]]
 
     def documents(self, split: Split) -> int:
         """Return the documents of a split."""
@@ -62,6 +69,7 @@ def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
         "mix": mix_table(totals.sources),
         "sources": [_source(source) for source in totals.sources.values()],
         "skipped": totals.skipped,
+        "read_in_part": totals.partly,
     }
 
 

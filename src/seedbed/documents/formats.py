@@ -22,8 +22,10 @@ FORMATS = {
     ".eml": "mail:read",
     ".srt": "subtitles:read",
     ".pdf": "pdf:read",
-    ".docx": "word:read",
-    **{suffix: f"office:read_{suffix[1:]}" for suffix in (".pptx", ".xlsx", ".xls", ".epub", ".msg")},
+    **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word:read"),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".potx"), "office:read_pptx"),
+    **dict.fromkeys((".xlsx", ".xlsm"), "office:read_xlsx"),
+    **{suffix: f"office:read_{suffix[1:]}" for suffix in (".xls", ".epub", ".msg")},
 }
 """Suffix → format, "module:function" under ``readers``; modules are imported when they are needed."""
 ISOLATED = frozenset({"pdf", "word", "office"})

@@ -73,7 +73,7 @@ def bounded(items: Iterable[Item], limits: Limits) -> Iterator[Item]:
 
 def _plain(item: Item) -> dict[str, Any]:
     if isinstance(item, Skipped):
-        return {"source": item.source, "reason": item.reason}
+        return vars(item)
     item = tidy(item)
     found = {name: getattr(item, name) for name in ("source", "text", "title", "pages", "metadata")}
     return found | {"headings": [(heading.start, heading.level, heading.text) for heading in item.headings]}

@@ -34,7 +34,7 @@ everything that is not simple (see ``isolation``)."""
 
 def say_skipped(skipped: Skipped) -> None:
     """Write a line to standard error."""
-    say(f"skipped {skipped.source}: {skipped.reason}")
+    say(f"{'read in part' if skipped.partly else 'skipped'} {skipped.source}: {skipped.reason}")
 
 
 def read(
@@ -42,8 +42,8 @@ def read(
 ) -> Iterator[Document]:
     """Yield the documents of a file, a folder, a web page (http or https), or ``stdlib``, Python's own documentation.
 
-    A folder's bad files go to ``on_skip``; so do bad records of a file, and a file without text. Documents that a file
-    gave before an error do not count.
+    A folder's bad files go to ``on_skip``; so do bad records of a file, a file without text, and what a file that was
+    read has lost. Documents that a file gave before an error do not count.
 
     Raises:
         NotFoundError: there is no such file.
@@ -105,6 +105,7 @@ def _with_text(items: Iterable[Item], source: str) -> Iterator[Item]:
     empty = True
     for item in items:
         if isinstance(item, Skipped):
+            empty &= item.partly or item.source != source
             yield item
         elif item.text.strip():
             empty = False

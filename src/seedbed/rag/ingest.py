@@ -36,13 +36,18 @@ Splitter = Callable[[Document], Sequence[Chunk]]
 
 @dataclass
 class IngestReport:
-    """The outcome for each file and address that was looked at."""
+    """The outcome for each file and address that was looked at.
+
+    Attributes:
+        partly: what was not read of files that were read.
+    """
 
     read: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    partly: list[Skipped] = field(default_factory=list)
 
 
 def read_changed(
@@ -135,7 +140,8 @@ class _Adder:
             cause = error.__cause__ if isinstance(error, _Unreadable) else error
             report.skipped.append(Skipped(origin, getattr(cause, "why", str(cause))))
             return
-        report.skipped += skips
+        report.skipped += (one for one in skips if not one.partly)
+        report.partly += (one for one in skips if one.partly)
         if count or known is not None:
             (report.read if known is None else report.updated if count else report.deleted).append(origin)
 

@@ -17,10 +17,15 @@ from seedbed.documents.limits import Limits
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was not read: a file, or a record in it (``data.jsonl#12``), and why."""
+    """Something that was not read: a file, or a record in it (``data.jsonl#12``), and why.
+
+    Attributes:
+        partly: the file was read, but not all of it; the reason says what was left.
+    """
 
     source: str
     reason: str
+    partly: bool = False
 
 
 Item = Document | Skipped

@@ -1,64 +1,97 @@
 """PDF: the text of its pages, where each page begins, and its outline as headings.
 
 The parser is pypdf, with its own limits set from ours. Pages are joined by a line break, since sentences run on from
-page to page. Left out: pictures of text (no character recognition), forms, notes, and the order of columns beyond
-what the file itself says. A file that needs no password to be opened is read even if it is encrypted.
+page to page. A page that cannot be read, or has a picture or codes without a meaning for text, is reported and the
+others are read. A file that needs no password to be opened is read even if it is encrypted. Left out: pictures of text
+(no character recognition), notes, what was filled into forms (which is reported), and the order of columns beyond what
+the file itself says.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 import pypdf
 from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, PyPdfError
 
+from seedbed.core.errors import SeedbedError
 from seedbed.documents.document import Document, Heading, Scalar
 from seedbed.documents.limits import Limits, too_large, unreadable
+from seedbed.documents.readers import Item, Skipped
+from seedbed.documents.readers.hyphens import with_whole_words
+from seedbed.documents.readers.pdf_pages import Page, read_page, remarks
 
 _MAX_HEADINGS = 5_000
 _OUTPUT_LIMITS = ("zlib", "lzw", "run_length", "jbig2", "brotli", "array_based_stream")
 
 
-def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
-    """Yield one document."""
+def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
+    """Yield one document, and reports of pages that were not read."""
     overwrites: dict[str, Any] = {
         f"{name}_maximum_output_length": limits.unpacked_bytes // 4 for name in _OUTPUT_LIMITS
     }
     overwrites["page_tree_maximum_entries"] = 2 * limits.pages + 1_000  # inner nodes of the tree count too
     try:
         with pypdf.apply_configuration(**overwrites):
-            yield _document(stream, source, limits)
-    except LimitReachedError as error:
-        raise too_large(source, str(error), "pages" if "page tree" in str(error) else "unpacked_bytes") from error
-    except (FileNotDecryptedError, DependencyError) as error:
-        raise unreadable(source, f"it is locked: {error}", "save it without a password") from error
-    except PyPdfError as error:
-        raise unreadable(source, f"it is damaged: {error}") from error
+            yield from _items(stream, source, limits)
+    except (PyPdfError, NotImplementedError) as error:
+        raise _explained(error, source) from error
 
 
-def _document(stream: BinaryIO, source: str, limits: Limits) -> Document:
+def _explained(error: Exception, source: str) -> SeedbedError:
+    """Return the error to show for one of pypdf's."""
+    if isinstance(error, LimitReachedError):
+        return too_large(source, str(error), "pages" if "page tree" in str(error) else "unpacked_bytes")
+    if isinstance(error, FileNotDecryptedError):
+        return unreadable(source, f"it is locked with a password: {error}", "save it without a password")
+    if isinstance(error, NotImplementedError):
+        return unreadable(source, f"it is locked in an unknown way: {error}", "save it without protection")
+    if isinstance(error, DependencyError):
+        return unreadable(source, f"a library is missing: {error}", "pip install cryptography")
+    return unreadable(source, f"it is damaged: {error}")
+
+
+def _items(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
     reader = pypdf.PdfReader(stream)
     if len(reader.pages) > limits.pages:
         raise too_large(source, f"it has {len(reader.pages):,} pages", "pages")
-    texts: list[str] = []
-    starts = [0]
-    for page in reader.pages:
-        texts.append(_lines(page.extract_text()))
-        starts.append(starts[-1] + len(texts[-1]) + 1)
-        if starts[-1] > limits.text_chars:
-            raise too_large(source, f"it has more than {limits.text_chars:,} characters of text", "text_chars")
-    text = "\n".join(texts)
-    pages = tuple(starts[:-1])
+    pages = list(_pages(reader, source, limits))
+    if not any(page.text for page in pages):
+        if broken := next((page.error for page in pages if page.error), None):
+            raise _explained(broken, source)
+        if why := "; ".join(remarks(pages)):
+            yield Skipped(source, f"there is no text in it: {why}")
+        return
+    starts = [0, *accumulate(len(page.text) + 1 for page in pages)][:-1]
+    text, place_of = with_whole_words("\n".join(page.text for page in pages))
+    places = tuple(map(place_of, starts))
     title, metadata = _information(reader)
-    return Document(source, text, title, pages, tuple(_headings(reader, text, pages)), metadata)
+    yield Document(source, text, title, places, tuple(_headings(reader, text, places)), metadata)
+    for why in (*remarks(pages), *_unread_form(reader)):
+        yield Skipped(source, why, partly=True)
 
 
-def _lines(text: str) -> str:
-    """Return a text without white space at the ends of lines; words that a line's end cut in two are whole."""
-    text = "\n".join(line.rstrip() for line in text.strip().split("\n"))
-    return re.sub(r"(?<=[a-zß-ÿ])\u00ad\n(?=[a-zß-ÿ])", "", text)
+def _pages(reader: pypdf.PdfReader, source: str, limits: Limits) -> Iterator[Page]:
+    chars = 0
+    for number in range(len(reader.pages)):
+        page = read_page(reader, number)
+        chars += len(page.text) + 1
+        if chars > limits.text_chars:
+            raise too_large(source, f"it has more than {limits.text_chars:,} characters of text", "text_chars")
+        yield page
+
+
+def _unread_form(reader: pypdf.PdfReader) -> Iterator[str]:
+    """Yield a remark on the fields of a form that hold a text, if there are any."""
+    try:
+        fields = reader.get_form_text_fields() or {}
+    except (PyPdfError, ValueError, TypeError, KeyError, AttributeError):
+        return
+    if filled := sum(bool(str(value or "").strip()) for value in fields.values()):
+        yield f"{filled:,} filled fields of its form were not read: print it to PDF"
 
 
 def _information(reader: pypdf.PdfReader) -> tuple[str, dict[str, Scalar]]:
