@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_files import document_xml, word
 
 from seedbed.cli import docs
 
@@ -191,6 +192,18 @@ def test_nothing_but_skipped_sources_is_a_failure(seedbed: Run, tmp_path: Path) 
     assert "error: nothing was read" in err
     assert seedbed("add", "notes", "bad.pdf", "texts")[0] == 0  # something was
     assert seedbed("add", "notes", "bad.pdf", "texts")[0] == 0  # and is there still
+
+
+def test_a_file_that_was_read_in_part_is_told_from_one_that_was_not_read(seedbed: Run, tmp_path: Path) -> None:
+    body = "<w:p><w:r><w:t>Three plain words.</w:t></w:r><w:laterPr><w:t>two more</w:t></w:laterPr></w:p>"
+    (tmp_path / "a.docx").write_bytes(word(document_xml(body)))
+    code, out, err = seedbed("add", "notes", "a.docx")
+    assert (code, out) == (0, "notes: 1 documents, 1 chunks, tfidf\n")
+    assert "a.docx: 2 of its 5 words were not read" in err
+    assert err.count("read in part") == 1
+    assert "1 read, 1 of them in part" in err
+    added = as_json(seedbed("add", "more", "a.docx", "--json"))
+    assert (added["skipped"], [sorted(one) for one in added["partly"]]) == ([], [["reason", "source"]])
 
 
 def test_quiet_says_nothing(seedbed: Run) -> None:

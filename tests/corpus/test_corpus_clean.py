@@ -27,12 +27,21 @@ from seedbed.corpus.document import Kind
         ("nami\u200cwe \U0001f469\u200d\U0001f4bb", "nami\u200cwe \U0001f469\u200d\U0001f4bb\n"),
         ("itâ€™s a cafÃ©\nit is “naïve” Œuvre", "it’s a café\nit is “naïve” Œuvre\n"),
         ("page\x0cbreak", "page\nbreak\n"),
+        ("The ﬁrst oﬃcer’s ﬂag, x² and ½", "The first officer’s flag, x² and ½\n"),
+        ("\ufee3\ufea4\ufee4\ufeaa \ufefb \ufd3e\ufdfd\ufd3f ＡＢ", "محمد لا \ufd3e\ufdfd\ufd3f ＡＢ\n"),
         ("lone \ud800 surrogate", "lone  surrogate\n"),
         (" \n \n", ""),
     ],
 )
 def test_prose_becomes_plain(dirty: str, clean: str) -> None:
     assert clean_text(dirty, "prose", Counter()) == clean
+
+
+def test_ligatures_are_counted_and_code_keeps_them() -> None:
+    counts: Counter[str] = Counter()
+    clean_text("ﬁrst ﬂag", "prose", counts)
+    assert counts["ligatures and presentation forms written out"] == 2
+    assert clean_text("print('ﬁ')", "code", Counter()) == "print('ﬁ')\n"
 
 
 def test_code_keeps_its_indentation_and_blank_lines() -> None:

@@ -93,6 +93,17 @@ def test_the_same_documents_are_trained_on_and_answered_from(folder: Path, tmp_p
             assert fact.splitlines()[-1] in answer.text
 
 
+def test_what_a_corpus_read_in_part_is_reported_beside_what_it_skipped(folder: Path, tmp_path: Path) -> None:
+    lost = paragraph("The board chose Helsinki.") + "<w:laterPr><w:t>two more</w:t></w:laterPr>"
+    (folder / "minutes.docx").write_bytes(word(document_xml(lost)))
+    settings = CorpusSettings(sources=(SourceSettings("mixed", str(folder)),), min_chars=1)
+    corpus = Corpus.open(build_corpus(settings, Library(tmp_path / "home"), workers=1))
+    [partly] = corpus.report["read_in_part"]
+    assert (partly["path"], partly["why"][:35]) == ("minutes.docx", "2 of its 6 words were not read (two")
+    assert [row["path"] for row in corpus.report["skipped"]] == ["broken.pdf"]
+    assert {row["path"]: row.get("partly") for row in corpus.raw_files()}["minutes.docx"] == [partly["why"]]
+
+
 def test_both_commands_take_the_same_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

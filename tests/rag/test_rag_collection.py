@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_files import text_pdf
 from serving import add_model
 from sound_store import verify
 
@@ -111,6 +112,17 @@ def test_bad_files_are_reported_and_the_others_read(collection: Collection, fold
     report = collection.add([str(folder)])
     assert relative([one.source for one in report.skipped], folder) == ["bad.pdf", "empty.txt"]
     assert len(report.read) == 3
+
+
+def test_a_file_of_which_a_part_was_read_is_read_and_the_rest_is_said(collection: Collection, folder: Path) -> None:
+    content = text_pdf(["The key hangs in the shed.", "Broken", "The boat leaves at dawn."])
+    (folder / "a.pdf").write_bytes(content.replace(b"(Broken) Tj", b"[(B) 0 Tc 5"))
+    report = collection.add([str(folder)])
+    assert (len(report.read), report.skipped) == (4, [])
+    [partly] = report.partly
+    assert (partly.source, partly.reason[:18]) == (str(folder / "a.pdf"), "page 2 is damaged:")
+    hit = collection.search("When does the boat leave?", 1)[0].chunk
+    assert (hit.text[:13], collection.add([str(folder)]).partly) == ("The key hangs", [])
 
 
 def test_a_path_that_is_not_there_stops_before_anything_is_read(collection: Collection, folder: Path) -> None:

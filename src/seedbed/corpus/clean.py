@@ -1,7 +1,8 @@
-"""Text made plain: mojibake, Unicode form, newlines, control and invisible characters, trailing space.
+"""Text made plain: mojibake, Unicode form, ligatures, newlines, control and invisible characters, trailing space.
 
 Code keeps its indentation and blank lines; prose is never reflowed either. Mojibake is repaired by ftfy and only in
 lines whose badness heuristic fires, since a repair of the whole text fails as soon as one character of it is real.
+Ligatures and presentation forms, which PDF files have for the letters they show, become those letters in prose.
 The zero-width joiners stay: Persian, Indic scripts and emoji need them.
 """
 
@@ -22,6 +23,8 @@ _CODE_NEWLINES = re.compile("\r\n?|[\x85\u2028\u2029]")
 # hyphen; and the marks that turn the writing direction, which can hide what code does.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\u200b\u2060\xad\u202a-\u202e\u2066-\u2069]")
 _ASCII_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+# Latin and Armenian ligatures, and Arabic letters in the form of their place in a word; not the symbols among these.
+_FORMS = re.compile("[\ufb00-\ufb06\ufb13-\ufb17\ufb50-\ufd3d\ufd50-\ufdcf\ufe70-\ufefc]")
 _BLANK_RUN = re.compile(r"\n{4,}")
 _TRAILING = re.compile(r"[ \t]\n")
 _PASSES = 8  # two have always been enough
@@ -42,7 +45,7 @@ def clean_text(text: str, kind: Kind, counts: Counter[str]) -> str:
 def _clean(text: str, kind: Kind, counts: Counter[str]) -> str:
     if not text.isascii():
         text = _repair_mojibake(text, counts)
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", _write_out(text, counts) if kind == "prose" else text)
     text = (_NEWLINES if kind == "prose" else _CODE_NEWLINES).sub("\n", text)
     text, removed = (_ASCII_CONTROLS if text.isascii() else _CONTROLS).subn("", text)
     counts["control or invisible characters removed"] += removed
@@ -68,6 +71,12 @@ def _repair_mojibake(text: str, counts: Counter[str]) -> str:
     fixed = [line if line.isascii() or not is_bad(line) else ftfy.fix_encoding(line) for line in lines]
     counts["lines of mojibake repaired"] += sum(a != b for a, b in zip(lines, fixed, strict=True))
     return "\n".join(fixed)
+
+
+def _write_out(text: str, counts: Counter[str]) -> str:
+    text, found = _FORMS.subn(lambda form: unicodedata.normalize("NFKC", form[0]), text)
+    counts["ligatures and presentation forms written out"] += found
+    return text
 
 
 def _without_licence_frame(text: str, counts: Counter[str]) -> str:

@@ -76,6 +76,7 @@ def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
 REPAIRS = (
     "control or invisible characters removed",
     "lines of mojibake repaired",
+    "ligatures and presentation forms written out",
     "Project Gutenberg frames removed",
     "boilerplate lines removed",
     "boilerplate lines found in code and kept",

@@ -32,7 +32,7 @@ _MAIN_TYPES = (
     ),
 )
 _DELETED = frozenset(f"{{{MAIN}}}{name}" for name in ("del", "moveFrom"))
-_BREAKS = frozenset(["p", "tc", "tab", "ptab", "br", "cr", "noBreakHyphen", "sym", "si"])
+_BREAKS = frozenset(("p", "tc", "tab", "ptab", "br", "cr", "noBreakHyphen", "sym", "rt", "rubyBase", "si"))
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -104,8 +104,12 @@ def written(alternatives: Any) -> Any:
 
 
 def loss(source: str, there: Counter[str], read: Counter[str]) -> Iterator[Skipped]:
-    """Yield a report of words that stand in a file's XML more often than in what was read of it, if there are any."""
-    lost = there - read
+    """Yield a report of words that stand in a file's XML more often than in what was read of it, if there are any.
+
+    A word is not lost that stands in a longer one: a symbol beside it became a letter.
+    """
+    longer = " ".join(read - there)
+    lost = Counter({word: count for word, count in (there - read).items() if word not in longer})
     if count := lost.total():
         some = ", ".join(list(lost)[:5])
         fix = "save it as PDF and add that, or copy the text out"
