@@ -116,7 +116,7 @@ def test_bad_files_are_reported_and_the_others_read(collection: Collection, fold
 
 def test_a_file_of_which_a_part_was_read_is_read_and_the_rest_is_said(collection: Collection, folder: Path) -> None:
     content = text_pdf(["The key hangs in the shed.", "Broken", "The boat leaves at dawn."])
-    (folder / "a.pdf").write_bytes(content.replace(b"(Broken) Tj", b"[(B) 0 Tc 5"))
+    (folder / "a.pdf").write_bytes(content.replace(b"(Broken) Tj", b"[(B) Tc] TJ"))
     report = collection.add([str(folder)])
     assert (len(report.read), report.skipped) == (4, [])
     [partly] = report.partly
