@@ -249,7 +249,8 @@ WHOLE = {
     "a well-\nknown rule": "a well-known rule",
     "a risk-\nbased plan, un-\nknown": "a risk-based plan, unknown",
     "the ill-\nness of high-\nlight and low-\nlevel": "the illness of highlight and low-level",
-    "a data-\nbase; the database": "a database; the database",
+    "a hard-\ncover; the hardcover": "a hardcover; the hardcover",
+    "CUR-\nRENT and current": "CURRENT and current",
     "a co-\nop, the co-op": "a co-op, the co-op",
     "soft\u00ad\nware": "software",
     "Haus-\nbau, Vor-\nund Nachteile": "Hausbau, Vor-\nund Nachteile",
@@ -273,6 +274,7 @@ def test_places_move_with_the_words() -> None:
     assert joined == "one two-three reimburse four volunteer five"
     for word in ("one", "reim", "four", "five"):
         assert joined[place_of(text.index(word)) :].startswith(word)
+    assert joined[: place_of(text.index("-\nburse") + 1)] == "one two-three reim"  # within what was taken away
 
 
 def test_a_word_over_the_end_of_a_page(tmp_path: Path) -> None:

@@ -159,7 +159,11 @@ TEXTS = {
         "Monday noon here.",
     ),
     "a field in the instruction of another": (
-        par("Dear ", field(field("MERGEFIELD sex", "") + "<w:r><w:instrText>IF</w:instrText></w:r>", run("Sir")), "!"),
+        par(
+            "Dear ",
+            field(field("MERGEFIELD sex", run("male")) + "<w:r><w:instrText>IF</w:instrText></w:r>", run("Sir")),
+            "!",
+        ),
         "Dear Sir!",
     ),
     "a field over several paragraphs": (
@@ -346,6 +350,12 @@ def test_words_that_are_not_found_in_the_text_are_counted(tmp_path: Path) -> Non
     )
     assert document.text == "Three plain words."
     assert said.startswith("2 of its 5 words were not read (two, more …)")
+
+
+def test_a_field_without_an_end_hides_nothing_in_silence(tmp_path: Path) -> None:
+    body = par("Before.", mark("begin"), "<w:r><w:instrText>REF x</w:instrText></w:r>") + par("All the rest.")
+    document, [said] = read_word(tmp_path, word(main_part(body)))
+    assert (document.text, said[:31]) == ("Before.", "3 of its 4 words were not read ")
 
 
 KINDS = {

@@ -32,7 +32,7 @@ _MAIN_TYPES = (
     ),
 )
 _DELETED = frozenset(f"{{{MAIN}}}{name}" for name in ("del", "moveFrom"))
-_BREAKS = frozenset(("p", "tc", "tab", "ptab", "br", "cr", "noBreakHyphen", "sym", "rt", "rubyBase", "si"))
+_BREAKS = frozenset(("p", "tc", "tab", "ptab", "br", "cr", "noBreakHyphen", "fldChar", "sym", "rt", "rubyBase", "si"))
 _WORD = re.compile(r"[^\W_]+")
 
 

@@ -47,7 +47,7 @@ def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
     title = title or next((heading.text for heading in headings if heading.level == 1), "")
     metadata: dict[str, Scalar] = {"author": author} if author else {}
     yield Document(source, text, title, (), tuple(headings), metadata)
-    yield from loss(source, words_in_xml(document.element.body), count_words(text))
+    yield from loss(source, words_in_xml(document.element.body), count_words(f"{text} {''.join(story.hidden)}"))
     yield from _left_out(document, source, story.unknown)
 
 

@@ -9,7 +9,7 @@ moves from a place, instructions of fields, and the older form of what stands th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedbed.documents.readers.office_package import ALTERNATIVES, MAIN, written
@@ -44,12 +44,14 @@ class Story:
         notes: paragraphs' containers by kind (``footnote``, ``endnote``) and id.
         related: gives the XML of a part that a drawing refers to, or None.
         unknown: symbols without a known character so far.
+        hidden: text in the instructions of fields, which is none of the document's, so far.
     """
 
     level: Callable[[str], int]
     notes: Mapping[tuple[str, str], Any]
     related: Callable[[str], Any]
     unknown: int = 0
+    hidden: list[str] = field(default_factory=list)
 
     def blocks(self, container: Any) -> Iterator[TextBlock]:
         """Yield the blocks in an element: a body, a cell, a note, a text box, a header."""
@@ -62,6 +64,7 @@ class _Reading:
     def __init__(self, story: Story) -> None:
         self._story = story
         self._fields: list[bool] = []  # of each open field: whether its result has begun
+        self._instructed: list[str] = []
         self._written: list[str] = []
         self._after: list[TextBlock] = []
 
@@ -103,8 +106,7 @@ class _Reading:
                 self._inline(child)
 
     def _write(self, text: str) -> None:
-        if all(self._fields):
-            self._written.append(text)
+        (self._written if all(self._fields) else self._instructed).append(text)
 
     def _field(self, mark: Any) -> None:
         kind = mark.get(f"{_W}fldCharType")
@@ -115,6 +117,9 @@ class _Reading:
             self._fields[-1] = True
         elif kind == "end" and self._fields:
             self._fields.pop()
+            if not self._fields:  # text of a field that never ends is lost, and has to be counted as such
+                self._story.hidden += [*self._instructed, " "]
+                self._instructed = []
 
     def _symbol(self, symbol: Any) -> None:
         code = symbol.get(f"{_W}char", "")
