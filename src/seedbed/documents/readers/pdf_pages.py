@@ -25,7 +25,7 @@ _SCAN = 500_000
 """Pixels of a large picture: a page at 75 dots an inch."""
 _OUTLINES = 200
 """Curves on a page without text from which they are letters drawn as shapes."""
-_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufffd\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\uffff]")
+_UNKNOWN = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufffd\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\uffff]")
 _BULLET = re.compile("^([ \t]*)[\uf000-\uf0ff](?=[ \t])", re.MULTILINE)
 _PRIVATE = {0xF700 + code: code for code in range(0x21, 0x7F)}
 _CURVE = re.compile(rb"\sc\s")
@@ -62,9 +62,7 @@ def read_page(reader: pypdf.PdfReader, index: int) -> Page:
             raw = page.extract_text()
             text, unknown = _readable(raw)
             shown = sum(not one.isspace() for one in raw)
-            instead = _instead(page) if len(text) < _FEW else ""
-            if instead and text and not instead.startswith("a large"):
-                instead = ""
+            instead = _instead(page, bool(text)) if len(text) < _FEW else ""
             return Page(index + 1, text, unknown, shown, instead, warnings.first)
     except (FileNotDecryptedError, DependencyError, MemoryError):
         raise
@@ -92,19 +90,23 @@ class _Warnings(logging.Handler):
 def _readable(raw: str) -> tuple[str, int]:
     """Return a page's text without white space at the ends of lines, and how many characters have no meaning."""
     text = _BULLET.sub(r"\1•", raw.translate(_PRIVATE).replace("\0", ""))
-    unknown = len(_CONTROL.findall(text)) + sum(unicodedata.category(one) == "Cn" for one in set(text))
+    unknown = len(_UNKNOWN.findall(text)) + sum(
+        text.count(one) for one in set(text) if unicodedata.category(one) == "Cn"
+    )
     text = re.sub("[\x01-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]|(?<=\ufffd)\ufffd+", "", text)
     lines = (line.rstrip() for line in text.strip().split("\n"))
     return "\n".join("" if set(line) <= {"\ufffd", " "} else line for line in lines).strip(), unknown
 
 
-def _instead(page: Any) -> str:
-    """Return what a page without text has on it: "" for an empty one."""
+def _instead(page: Any, has_text: bool) -> str:
+    """Return what a page with little or no text has in its place; beside text only a large picture counts."""
     sizes = list(pictures(page.get("/Resources")))
     content = page.get_contents()
     data = content.get_data() if content is not None else b""
     if max(sizes, default=0) >= _SCAN:
         return "a large picture"
+    if has_text:
+        return ""
     if sizes or _INLINE_PICTURE.search(data):
         return "a picture"
     return "shapes" if len(_CURVE.findall(data)) >= _OUTLINES else ""
