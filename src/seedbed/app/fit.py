@@ -20,6 +20,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, SeedbedError, UsageError
 from seedbed.core.machine import available_bytes, gpus, memory_bytes, read_bandwidth
 from seedbed.formats.gguf.file import GgufFile
+from seedbed.formats.huggingface.quantization import scaling_of
 from seedbed.hub.hub import Hub
 from seedbed.hub.model_files import choose_model_files
 from seedbed.hub.pulling import fetch_json
@@ -166,8 +167,10 @@ def published_needs(title: str, config: Mapping[str, Any], weights: int, downloa
     """Return the needs of a published configuration; from the size of its weights where its family is not known here.
 
     Raises:
-        UsageError: neither the family nor the number of parameters can be told.
+        UsageError: neither the family nor the number of parameters can be told; or its weights are quantized in a
+            form that is not read here.
     """
+    scaling_of(config, title)
     try:
         return config_needs(title, read_published(config)[1], download)
     except SeedbedError as error:

@@ -10,6 +10,7 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
+from seedbed.formats.huggingface.quantization import scaling_of
 from seedbed.hub.hub import Hub
 from seedbed.hub.model_files import choose_model_files
 from seedbed.hub.pulling import Pulled, discard, fetch_json, pull, pulled_before, staging, stored
@@ -93,7 +94,9 @@ def taking_name(library: Library, name: str, address: Address) -> Iterator[None]
 
 def _check_kind(hub: Hub, listing: Listing, quantization: str | None) -> None:
     """Read config.json before the weights are downloaded; raises UsageError for a model that could not be stored."""
-    _, shape = read_published(fetch_json(hub, listing, "config.json"))
+    config = fetch_json(hub, listing, "config.json")
+    scaling_of(config, str(listing.address))
+    _, shape = read_published(config)
     if quantization is not None:
         require_decoder(kind_of(shape), str(listing.address))
 

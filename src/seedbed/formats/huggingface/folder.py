@@ -13,6 +13,7 @@ from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError
 from seedbed.core.progress import say
 from seedbed.formats.huggingface.pooling import read_pooling
+from seedbed.formats.huggingface.quantization import KEYS, dequantized, scaling_of
 from seedbed.formats.huggingface.tokenizer import open_tokenizer
 from seedbed.formats.published import Published
 from seedbed.formats.safetensors.shards import open_safetensors
@@ -26,8 +27,10 @@ _CARD_LIMIT = 20_000_000  # bytes of a model card; larger ones are left unread
 def read_folder(folder: Path) -> Published:
     """Read a folder's headers and configurations; raises as :func:`seedbed.formats.importing.open_published`."""
     config = read_json(folder / CONFIG)
+    scaling_of(config, str(folder))  # first: it explains whatever else does not fit
     family, shape = read_published(config)
-    checkpoint = open_safetensors(folder)
+    checkpoint = dequantized(open_safetensors(folder), config)
+    config = {key: value for key, value in config.items() if key not in KEYS}  # it holds of these files alone
     shape = resolve_tied(
         family, shape, checkpoint.names(), lambda a, b: torch.equal(checkpoint.read(a), checkpoint.read(b))
     )
