@@ -22,7 +22,7 @@ from seedbed.evaluation.bits_per_byte import plan_windows
 from seedbed.evaluation.golden import TOGETHER, Bought, Contender, compare
 from seedbed.evaluation.golden_questions import Golden, golden_questions, unanswerable
 from seedbed.inference.engine import Engine
-from seedbed.inference.engine_client import EngineClient, EngineThread, end_ids
+from seedbed.inference.engine_client import EngineClient, EngineThread, ends_of
 from seedbed.inference.grammar import GrammarCompiler
 from seedbed.inference.runners.making import make_runner
 from seedbed.models.parameter_counts import count_parameters
@@ -90,7 +90,7 @@ class _opened:
         counts, window = count_parameters(loaded.model.config), loaded.model.config.max_length
         cache = max(counts.cached(window), TOGETHER * counts.cached(min(window, _WINDOW)))
         runner = make_runner(loaded, cache_bytes=int(4 * cache), together=True)
-        engine = Engine(runner, end_ids(loaded.tokenizer), grammars=GrammarCompiler(loaded.tokenizer))
+        engine = Engine(runner, ends_of(loaded), grammars=GrammarCompiler(loaded.tokenizer))
         self._threads.append(EngineThread(engine))
         return LocalModel(loaded, EngineClient(self._threads[-1]), name=name)
 

@@ -1,8 +1,9 @@
 """The sampling that a published model asks for: its generation_config.json, as its artifact keeps it, in our terms.
 
-Read are temperature, top_k, top_p, min_p, repetition_penalty and the tokens that end a reply; ``do_sample: false`` is
-temperature 0. A value of the wrong type or out of range is left out, and a remark says so. Left out on purpose: the
-length of a reply, beams and rules on repeated n-grams; of GGUF files, samplers that there are none of here.
+Read are temperature, top_k, top_p, min_p, repetition_penalty and the tokens that end a reply (those of its config.json
+too); ``do_sample: false`` is temperature 0. A value of the wrong type or out of range is left out, and a remark says
+so. Left out on purpose: the length of a reply, beams and rules on repeated n-grams; of GGUF files, samplers that there
+are none of here.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def published_sampling(published: Mapping[str, Any], tokens: int) -> PublishedSa
     values = {name: value for name in SAMPLED if (value := _value(name, stated.get(name), remarks)) is not None}
     if stated.get("do_sample") is False:
         values["temperature"] = 0.0
-    ends = tuple(_ends(stated.get("eos_token_id"), tokens, remarks))
-    return PublishedSampling(**values, ends=ends, remarks=tuple(remarks))
+    config = published.get("config") or {}
+    ends = dict.fromkeys(end for table in (stated, config) for end in _ends(table.get("eos_token_id"), tokens, remarks))
+    return PublishedSampling(**values, ends=tuple(ends), remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _value(name: str, value: object, remarks: list[str]) -> Any:

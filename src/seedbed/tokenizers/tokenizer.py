@@ -20,7 +20,15 @@ from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.tokenizers import published
-from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, MessageSpan, render_spans, segments
+from seedbed.tokenizers.chat_spans import (
+    MessageSpan,
+    RewrittenContents,
+    generation_header,
+    render_spans,
+    segments,
+    turn_text,
+)
+from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, read_texts, render
 from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
@@ -55,7 +63,7 @@ class Tokenizer:
         self._added = {index: token.content for index, token in added.items()}
         # ids by piece, as ``tokenizer.json`` spells them; not to be changed
         self.vocabulary: Mapping[str, int] = self._inner.get_vocab(with_added_tokens=True)
-        self.special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._flagged = frozenset(index for index, token in added.items() if token.special)
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -176,6 +184,30 @@ class Tokenizer:
             and all(character in self.vocabulary for character in BYTE_TO_CHARACTER.values())
         )
 
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of special tokens: those with the flag, and those that the chat template writes around contents.
+
+        Published tokenizers leave the flag out for some that end turns. What a template looks for in contents, such as
+        ``</think>``, is none.
+        """
+        sought = " ".join(read_texts(self.chat_template)).replace("</", "<")
+        found = (index for index in self._own_ids if self._added[index] in self._turn_text)
+        return self._flagged | {index for index in found if self._added[index].replace("</", "<") not in sought}
+
+    @cached_property
+    def _own_ids(self) -> frozenset[int]:
+        """The ids of added tokens that the chat template spells or writes: no text of a user may write them."""
+        marks = {index: text for index, text in self._added.items() if not (text.isspace() or text.strip().isalnum())}
+        spelled = {index for index, text in marks.items() if text in self.chat_template}
+        if marks.keys() <= self._flagged | spelled:
+            return frozenset(spelled)
+        return frozenset(spelled | {index for index, text in marks.items() if text in self._turn_text})
+
+    @cached_property
+    def _turn_text(self) -> str:
+        return turn_text(self.chat_template, **self._spelled_names)
+
     @property
     def drops_first_space(self) -> bool:
         """Return whether the first space of a decoded text only marks a first word (WordPiece, SentencePiece)."""
@@ -224,7 +256,19 @@ class Tokenizer:
 
     @cached_property
     def _plain(self) -> PlainText:
-        return PlainText(self.table, self._inner)
+        return self._closed_to(self.special_ids)
+
+    @cached_property
+    def _plain_for_users(self) -> PlainText:
+        return self._closed_to(self.special_ids | self._own_ids)
+
+    def _closed_to(self, ids: frozenset[int]) -> PlainText:
+        """Return an encoder of plain text that gives none of these ids."""
+        if ids == self._flagged:
+            return PlainText(self.table, self._inner)
+        added = [{**token, "special": token["id"] in ids} for token in self.table.get("added_tokens") or ()]
+        table = {**self.table, "added_tokens": added}
+        return PlainText(table, library_tokenizer(json.dumps(table)))
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Return the text of ids; invalid UTF-8 becomes U+FFFD, special tokens are left out unless asked for."""
@@ -247,33 +291,49 @@ class Tokenizer:
     def encode_chat(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False
     ) -> tuple[list[int], list[bool]]:
-        """Return ids of a chat, and for each whether an assistant wrote it: its contents and the end token after them.
+        """Return ids of a chat, and for each whether an assistant writes it: its contents, what the template puts
+        between a reply's header and them, and the end of the turn.
 
-        Text is cut into tokens at special tokens and around an assistant's contents, where generation begins too.
-        Raises UsageError where the template fails or refuses these messages.
+        Text is cut into tokens at the template's tokens and around what an assistant writes, where generation begins
+        too. Raises UsageError where the template fails or refuses these messages.
         """
         ids: list[int] = []
         mask: list[bool] = []
         spans = self._spans(messages, add_generation_prompt)
         before = None
-        for segment in segments(spans, self._special_pattern, self._names["eos_token"] or ""):
+        for segment in segments(spans, self._token_pattern, self._header):
             if segment.special:
                 found = [self.vocabulary[segment.text]]
             else:
-                found = self._plain.encode_part(segment.text, first=before is None, after_text=before is False)
+                plain = self._plain if segment.written else self._plain_for_users
+                found = plain.encode_part(segment.text, first=before is None, after_text=before is False)
             before = segment.special
             ids += found
             mask += [segment.written] * len(found)
         return ids, mask
 
     def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[MessageSpan]:
-        names = {key: name or "" for key, name in self._names.items()}
-        return render_spans(self.chat_template, messages, add_generation_prompt=add_generation_prompt, **names)
+        variables = {"add_generation_prompt": add_generation_prompt, **self._spelled_names}
+        try:
+            return render_spans(self.chat_template, messages, **variables)
+        except RewrittenContents:  # a prompt is needed without a mask, if no content spells a token
+            if not add_generation_prompt or any(self._token_pattern.search(one["content"]) for one in messages):
+                raise
+            return [MessageSpan(render(self.chat_template, messages, **variables))]
 
     @cached_property
-    def _special_pattern(self) -> re.Pattern[str]:
-        """A pattern of special tokens in a template's text, longest first, with the spaces some of them swallow."""
-        added = [token for token in self._inner.get_added_tokens_decoder().values() if token.special]
+    def _header(self) -> str:
+        return generation_header(self.chat_template, **self._spelled_names)
+
+    @property
+    def _spelled_names(self) -> dict[str, str]:
+        return {key: name or "" for key, name in self._names.items()}
+
+    @cached_property
+    def _token_pattern(self) -> re.Pattern[str]:
+        """A pattern of the template's tokens in its text, longest first, with the spaces some of them swallow."""
+        ids = self.special_ids | self._own_ids
+        added = [token for index, token in self._inner.get_added_tokens_decoder().items() if index in ids]
         alternatives = (
             (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
             for token in sorted(added, key=lambda token: -len(token.content))
