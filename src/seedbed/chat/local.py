@@ -31,16 +31,23 @@ DEFAULT = Sampling()
 
 
 def continue_text(
-    loaded: LoadedModel, prompt: str | Sequence[int], sampling: Sampling, client: EngineClient | None = None
+    loaded: LoadedModel,
+    prompt: str | Sequence[int],
+    sampling: Sampling,
+    client: EngineClient | None = None,
+    *,
+    answers: bool = False,
 ) -> Iterator[Delta]:
     """Continue a prompt, given as text or as ids, up to the first stop string; raises as :meth:`EngineClient.stream`.
 
     Args:
         client: from ``make_client``; a new one unless given.
+        answers: the prompt is a chat's, and what follows is a text of its own.
     """
     ids = loaded.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else prompt
     tokens = (client or make_client(loaded)).stream(ids, sampling)
-    return deltas_of(tokens, ReplyBuilder(loaded.tokenizer, sampling.stop, prompt_tokens=len(ids)))
+    text = () if answers else ids
+    return deltas_of(tokens, ReplyBuilder(loaded.tokenizer, sampling.stop, prompt_tokens=len(ids), continues=text))
 
 
 class LocalModel:

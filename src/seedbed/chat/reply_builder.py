@@ -29,6 +29,7 @@ class ReplyBuilder:
     wants_logprobs: bool = False
     prompt_tokens: int = 0
     guarded: bool = False  # end it when it repeats itself; see ``repetition.py``
+    continues: Sequence[int] = ()  # the text it goes on with, as ids: its first space is then no mark of a beginning
     tokens: list[Token] = field(default_factory=list)  # kept for log-probabilities: all but the end token
     text: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)  # complete but for the last one's arguments
@@ -37,7 +38,7 @@ class ReplyBuilder:
     written: int = 0
 
     def __post_init__(self) -> None:
-        self._decoder, self._stops = StreamDecoder(self.tokenizer), StopScanner(self.stop)
+        self._decoder, self._stops = StreamDecoder(self.tokenizer, self.continues), StopScanner(self.stop)
         self._reader = ToolCallReader() if self.calls_tools else None
         self._guard, self._period, self._decoded = RepetitionGuard() if self.guarded else None, 0, 0
 
@@ -115,13 +116,14 @@ def deltas_of(tokens: Iterator[Token], builder: ReplyBuilder) -> Iterator[Delta]
 class StreamDecoder:
     """Decodes one sequence, a token at a time; the bytes of a character wait until it is whole.
 
-    The parts joined are exactly ``Tokenizer.decode`` of all ids, U+FFFD for bytes that are no UTF-8 included.
+    The parts joined are exactly ``Tokenizer.decode`` of all ids, U+FFFD for bytes that are no UTF-8 included; after a
+    text that they continue, they are what they add to it.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, continues: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._at_start = tokenizer.drops_first_space
+        self._at_start = tokenizer.drops_first_space and not any(map(tokenizer.token_bytes, continues))
 
     def push(self, token: int) -> str:
         """Take one id and return the text that is complete now ("" for a special token)."""

@@ -43,12 +43,12 @@ def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> 
         question, expected = (str(message["content"]) for message in conversation["messages"][:2])
         ids, _ = loaded.tokenizer.encode_chat([{"role": "user", "content": question}], add_generation_prompt=True)
         if len(ids) <= _half_window(loaded):
-            found.append(Sample(question, _text(loaded, ids, ANSWER), expected))
+            found.append(Sample(question, _text(loaded, ids, ANSWER, answers=True), expected))
     return found
 
 
-def _text(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling) -> str:
-    return "".join(delta.text for delta in continue_text(loaded, ids, sampling))
+def _text(loaded: LoadedModel, ids: Sequence[int], sampling: Sampling, *, answers: bool = False) -> str:
+    return "".join(delta.text for delta in continue_text(loaded, ids, sampling, answers=answers))
 
 
 def _half_window(loaded: LoadedModel) -> int:

@@ -35,7 +35,9 @@ async def completions(body: CompletionRequest, context: Here) -> Response:
     sampling = body.sampling(max(1, body.max_tokens), body.logprobs or 0)
     prompts = await encode_prompts(served.encode, body.prompt)
     asked = [prompt for prompt in prompts for _ in range(body.n)]
-    builders = [ReplyBuilder(served.tokenizer, sampling.stop, prompt_tokens=len(prompt)) for prompt in asked]
+    builders = [
+        ReplyBuilder(served.tokenizer, sampling.stop, prompt_tokens=len(prompt), continues=prompt) for prompt in asked
+    ]
     echo = body.echo and body.logprobs is not None
     job = await context.start(served, body.salt(context.owner), prompts, sampling, builders, echo)
     writers = [CompletionWriter(index, body, asked[index], one) for index, one in enumerate(builders)]

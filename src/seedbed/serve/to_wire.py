@@ -99,7 +99,7 @@ class CompletionWriter:
 
     def __init__(self, index: int, body: CompletionRequest, prompt: Sequence[int], reply: ReplyBuilder) -> None:
         self._index, self._body, self._prompt, self._reply = index, body, prompt, reply
-        self._decoder, self._offset = StreamDecoder(reply.tokenizer), 0
+        self._decoder, self._offset = StreamDecoder(reply.tokenizer, () if body.echo else prompt), 0
         self._text, self._table = "", self._no_table()
 
     def add(self, delta: Delta, event: Event) -> Table | None:
