@@ -22,7 +22,7 @@ from seedbed.hub.datasets import choose_data
 from seedbed.hub.downloading import RetryPolicy
 from seedbed.hub.hub import Hub
 from seedbed.hub.hub_errors import HubError
-from seedbed.hub.model_files import choose_model_files
+from seedbed.hub.model_files import choose_model_files, shards_of
 from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging
 from seedbed.hub.repository import Address, Listing, RemoteFile, read_address
 
@@ -356,14 +356,20 @@ def listing(*paths: str, card: dict[str, object] | None = None, **sizes: int) ->
 
 
 def chosen(*paths: str, gguf: str | None = None) -> set[str]:
-    return {file.path for file in choose_model_files(listing(*paths), gguf).files}
+    shards = [path for path in paths if path.startswith("model") and "-of-" in path]
+    return {file.path for file in choose_model_files(listing(*paths), gguf, shards).files}
 
 
 def test_shards_come_with_their_index_and_without_other_forms() -> None:
-    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    """Whatever the index calls them; one that it names and that is not there is an error."""
+    shards = [f"model.safetensors-0000{n}-of-00002.safetensors" for n in (1, 2)]
     more = ["consolidated.safetensors", "pytorch_model.bin", "tf_model.h5", "onnx/model.onnx", "original/params.json"]
     wanted = {"config.json", "model.safetensors.index.json", "LICENSE.txt", "chat_template.jinja", *shards}
     assert chosen(*wanted, *more) == wanted
+    with pytest.raises(NotFoundError, match="no file b"):
+        choose_model_files(
+            listing("config.json", "model.safetensors.index.json"), None, shards_of({"weight_map": {"a": "b"}})
+        )
 
 
 def test_one_file_is_preferred_to_shards() -> None:
@@ -386,7 +392,9 @@ def test_one_gguf_file_is_taken_and_of_several_one_must_be_named() -> None:
     assert "small.gguf (0.00 GB); big.gguf (2.00 GB)" in caught.value.why
     with pytest.raises(NotFoundError, match=r"no GGUF file 'c\.gguf'"):
         choose_model_files(listing("a.gguf"), "c.gguf")
-    with pytest.raises(UsageError, match="part of a model"):
+    parts = {"x-00001-of-00002.gguf", "x-00002-of-00002.gguf"}
+    assert chosen(*parts) == chosen(*parts, "y.gguf", gguf="x-00002-of-00002.gguf") == parts
+    with pytest.raises(NotFoundError, match="no file x-00002"):
         choose_model_files(listing("x-00001-of-00002.gguf"), "x-00001-of-00002.gguf")
 
 

@@ -28,6 +28,7 @@ class HashRunner:
     vocab_size = VOCABULARY
     max_rows = 512
     adapters = ("tuned",)
+    switch_length = None
 
     def __init__(
         self, *, exact: bool, paged: bool = True, block_count: int = 64, max_length: int = 1000, memory: int = 10_000

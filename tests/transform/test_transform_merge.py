@@ -264,7 +264,6 @@ def test_it_is_what_peft_computes(tmp_path: Path, case: str) -> None:
         ({"peft_type": "IA3"}, "IA3"),
         ({"init_lora_weights": "pissa"}, "'pissa'"),
         ({"lora_bias": True}, "biases"),
-        ({"alpha_pattern": {"(q|k)": 3}}, "regular expression"),
     ],
 )
 def test_adapters_that_are_no_addition_are_refused(tmp_path: Path, settings: dict[str, Any], reason: str) -> None:

@@ -19,11 +19,11 @@ from seedbed.core import files
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, SeedbedError, UsageError
 from seedbed.core.machine import available_bytes, gpus, memory_bytes, read_bandwidth
-from seedbed.formats.gguf.file import GgufFile
+from seedbed.formats.gguf.file import is_gguf
+from seedbed.formats.gguf.split import open_whole_gguf
 from seedbed.formats.huggingface.quantization import scaling_of
 from seedbed.hub.hub import Hub
-from seedbed.hub.model_files import choose_model_files
-from seedbed.hub.pulling import fetch_json
+from seedbed.hub.pulling import fetch_json, model_files
 from seedbed.hub.repository import read_address
 from seedbed.models.config import AnyConfig
 from seedbed.models.families.registry import read_published
@@ -131,7 +131,7 @@ def find_needs(library: Library, model: str, revision: str | None, offline: bool
         HubError: the hub does not answer.
     """
     path = Path(model).expanduser()
-    if (path.suffix.lower() == ".gguf" and path.is_file()) or (path / "config.json").is_file():
+    if is_gguf(path) or (path / "config.json").is_file():
         return folder_needs(path)
     if not model.startswith("hf:"):
         try:
@@ -179,7 +179,7 @@ def published_needs(title: str, config: Mapping[str, Any], weights: int, downloa
 
 def _gguf_needs(title: str, path: Path) -> Needs:
     """Return the needs of a GGUF file: its tensors counted, its cache by the keys that llama.cpp writes."""
-    opened = GgufFile(path)
+    opened = open_whole_gguf(path)
     sizes = {name: math.prod(opened.shape(name)) for name in opened.names()}
     meta, kind = opened.metadata, str(opened.metadata.get("general.architecture", ""))
 
@@ -197,7 +197,7 @@ def _gguf_needs(title: str, path: Path) -> Needs:
 
 def folder_needs(path: Path) -> Needs:
     """Return the needs of a published folder or GGUF file. Raises UsageError: it is neither; CorruptError: damaged."""
-    if path.suffix.lower() == ".gguf":
+    if path.is_file():
         return _gguf_needs(path.name, path)
     described = path / "config.json"
     if not described.is_file():
@@ -211,7 +211,7 @@ def folder_needs(path: Path) -> Needs:
 def _hub_needs(hub: Hub, model: str, revision: str | None) -> Needs:
     """Return the needs of a repository, from its config.json and the sizes of its files; weights are not downloaded."""
     listing = hub.listing(read_address(model), revision)
-    choice = choose_model_files(listing, None)
+    choice = model_files(hub, listing)
     if choice.main:
         what = f"{listing.address}: the size of {choice.main} is not known before it is pulled"
         why = f"it is a GGUF file of {choice.bytes / 1e9:.2f} GB; its description is inside the file"

@@ -10,10 +10,10 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
+from seedbed.formats.gguf.parts import part_names
 from seedbed.formats.huggingface.quantization import scaling_of
 from seedbed.hub.hub import Hub
-from seedbed.hub.model_files import choose_model_files
-from seedbed.hub.pulling import Pulled, discard, fetch_json, pull, pulled_before, staging, stored
+from seedbed.hub.pulling import Pulled, discard, fetch_json, model_files, pull, pulled_before, staging, stored
 from seedbed.hub.repository import Address, Listing
 from seedbed.models.families.registry import read_published
 from seedbed.models.quantized import scheme_by_name
@@ -47,7 +47,7 @@ def pull_model(
         discard(pulled)
         return artifact
     listing = hub.listing(address, revision)
-    choice = choose_model_files(listing, gguf)
+    choice = model_files(hub, listing, gguf)
     kept = stored(library, address, listing.commit, choice.main, quantization)
     if kept is not None:
         return name_stored(library, kept, name)
@@ -111,7 +111,7 @@ def name_stored(library: Library, artifact: Artifact, name: str) -> Artifact:
 
 def _imported(library: Library, pulled: Pulled, main: str, name: str, quantization: str | None) -> Artifact:
     if not main:  # a folder that was pulled before may hold one GGUF file instead
-        found = sorted(pulled.folder.rglob("*.gguf"))
+        found = [one for one in sorted(pulled.folder.rglob("*.gguf")) if part_names(one.name)[0] == one.name]
         main = found[0].relative_to(pulled.folder).as_posix() if len(found) == 1 else ""
     path = pulled.folder / main if main else pulled.folder
     if not path.exists():

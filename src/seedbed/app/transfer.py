@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seedbed.app.adapters import import_adapter, is_adapter
 from seedbed.app.export_check import check_export
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library, check_name
@@ -38,7 +39,9 @@ def import_published(
     tokenizer: Path | None = None,
     quantization: str | None = None,
 ) -> tuple[str, Artifact]:
-    """Store a published folder or GGUF file as a model; returns its name, by default the path's.
+    """Store a published folder or GGUF file as a model, or a PEFT folder as an adapter; returns its name.
+
+    By default the path's.
 
     Raises:
         NotFoundError: there is no such path.
@@ -49,6 +52,8 @@ def import_published(
         raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
     stem = path.stem if path.is_file() else path.absolute().name
     called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
+    if is_adapter(path):
+        return called, import_adapter(library, path, called, licence)
     return called, import_as(library, path, called, licence=licence, tokenizer=tokenizer, quantization=quantization)
 
 

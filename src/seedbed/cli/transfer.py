@@ -39,7 +39,8 @@ def import_command(
 ) -> None:
     """Take a published model from this disk into the library.
 
-    PATH is a folder with config.json and safetensors, as transformers writes it, or a GGUF file; with --from it is the
+    PATH is a folder with config.json and safetensors, as transformers writes it, a GGUF file (of several parts: any
+    one), or a folder with a LoRA adapter in PEFT's format, whose model is in the library already; with --from it is the
     name of a model in Hugging Face's cache, LM Studio's folder or ollama's store, where it stays. Pickle files (.bin,
     .pt) are refused: opening one runs code.
 
@@ -62,7 +63,7 @@ def import_command(
     if as_json:
         print_json({"name": called, "id": artifact.id, "bytes": artifact.size})
     else:
-        print(f"model {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
+        print(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
 
 
 def _list_local(found: list[FoundModel], as_json: bool) -> None:

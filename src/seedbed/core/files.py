@@ -40,6 +40,29 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+_KINDS = (  # first bytes of files that are often found in another's place, and how to get the right one
+    (b"version https://git-lfs.github.com/spec", "a git-lfs pointer, not the file itself", "run `git lfs pull` there"),
+    (b"GGUF", "a GGUF file", "name it as the model itself"),
+    (b"PK\x03\x04", "a zip archive, as pickle files of PyTorch are", "take the model's .safetensors files"),
+    (b"\x80\x02", "a pickle file", "take the model's .safetensors files"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (b"<!doctype", "a page of HTML, as a site answers in a file's place", "download the file itself"),
+    (b"<html", "a page of HTML, as a site answers in a file's place", "download the file itself"),
+)
+
+
+def mistaken(path: Path) -> tuple[str, str] | None:
+    """Return what a file is by its first bytes, and the way out; None where they tell nothing. For error messages."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError:
+        return None
+    return next(
+        ((f"it is {kind}", fix) for bytes_, kind, fix in _KINDS if start.lower().startswith(bytes_.lower())), None
+    )
+
+
 def read_json_object(path: Path, *, fix: str, most: int = 20_000_000) -> dict[str, Any]:
     """Read a JSON object from outside. Raises CorruptError: unreadable, no object, or more than ``most`` bytes."""
     try:
@@ -49,7 +72,8 @@ def read_json_object(path: Path, *, fix: str, most: int = 20_000_000) -> dict[st
         if not isinstance(value, dict):
             raise ValueError(f"it holds a {type(value).__name__}, not an object")
     except (OSError, ValueError, RecursionError) as error:
-        raise CorruptError(f"{path} cannot be read", why=str(error), fix=fix) from error
+        why, fix = mistaken(path) or (str(error), fix)
+        raise CorruptError(f"{path} cannot be read", why=why, fix=fix) from error
     return value
 
 

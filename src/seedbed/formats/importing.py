@@ -12,6 +12,7 @@ import torch
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
+from seedbed.formats.gguf.file import is_gguf
 from seedbed.formats.gguf.model import read_gguf_model
 from seedbed.formats.huggingface.folder import CONFIG, read_folder
 from seedbed.formats.huggingface.tokenizer import open_tokenizer
@@ -56,6 +57,8 @@ def import_model(
     if unused:
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
         say(f"not part of {kind_of(published.shape)}, and left out: {', '.join(unused[:8])}{more}")
+    if kind_of(published.shape) == "a decoder" and not chosen.has_template:
+        say("its files hold no chat template: chats use seedbed's own, which it was not trained with")
     config = {"family": published.family.name, "source": dict(source or {"path": str(path)}), "unused": unused}
     config |= {"quantization": shrink.name} if shrink else {}
     with library.writing("model", config=config, name=name) as draft:
@@ -78,17 +81,12 @@ def open_published(path: Path) -> Published:
         return read_folder(path if path.is_dir() else path.parent)
     if not path.exists():
         raise NotFoundError(f"there is no {path}", why="no such file or folder", fix="check the path")
-    if path.suffix == ".gguf" or _begins_as_gguf(path):  # ollama's blobs have no suffix
+    if is_gguf(path):
         return read_gguf_model(path)
     open_safetensors(path)  # a pickle or a damaged file says so itself
     raise UsageError(
         f"{path} is weights alone", why="a model needs its config.json and tokenizer", fix="name the folder they are in"
     )
-
-
-def _begins_as_gguf(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"GGUF"
 
 
 def _tokenizer(published: Published, path: Path | None) -> Tokenizer:

@@ -25,6 +25,8 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _TABLE_DOWN, _TABLE_UP = ".lora_embedding_A", ".lora_embedding_B"
+_SAVED, _ORIGINAL = ".modules_to_save.", ".original_module."
+"""Layers that were trained whole, and what they were before."""
 _HARMLESS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to begin training that leave the base model's weights as they are."""
 _REFUSED = {  # settings of PEFT that mean something else than ``W + scale · up · down``
@@ -74,13 +76,29 @@ def read_peft(folder: Path) -> Adapter:
         downs = [name for name in stored if name.endswith((_DOWN, _TABLE_DOWN))]
         paths = [name.removesuffix(_DOWN).removesuffix(_TABLE_DOWN) for name in downs]
         additions = {path: _low_rank(path, stored, settings) for path in paths}
-        rest = {name.replace(".base_layer.", "."): part for name, part in stored.items() if ".lora_" not in name}
+        rest = _trained_whole({name: part for name, part in stored.items() if ".lora_" not in name})
         used = {path + part for path in additions for part in (_DOWN, _UP, _TABLE_DOWN, _TABLE_UP)}
         if left := [name for name in stored if ".lora_" in name and name not in used]:
             raise ValueError(f"{left[0]} belongs to no layer's pair of parts")
         return Adapter(additions, rest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        SafetensorError,
+        re.error,
+    ) as error:
         raise CorruptError(f"{folder} is not a readable adapter", why=repr(error), fix="export it again") from error
+
+
+def _trained_whole(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that are no low-rank parts by their layer's name: of copies, the one that was trained."""
+    plain = {name.replace(".base_layer.", "."): part for name, part in stored.items() if _ORIGINAL not in name}
+    trained = {name.replace(_SAVED, "."): part for name, part in plain.items() if _SAVED in name}
+    return {name: part for name, part in plain.items() if _SAVED not in name} | trained
 
 
 def check_kind(settings: Mapping[str, Any], origin: str) -> None:
@@ -111,16 +129,12 @@ def _low_rank(path: str, stored: Mapping[str, Tensor], settings: Mapping[str, An
 
 
 def _alpha(path: str, settings: Mapping[str, Any]) -> float:
-    """Return a layer's alpha. PEFT's patterns are regular expressions; here they are ends of names, their usual use."""
+    """Return a layer's alpha: that of the first pattern, a regular expression of the end of its name, as in PEFT.
+
+    Ranks need no pattern (``rank_pattern``): the parts have them.
+    """
     for pattern, alpha in (settings.get("alpha_pattern") or {}).items():
-        plain = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
-        if re.search(r"[^\w.]", plain):
-            raise UsageError(
-                "the adapter's alpha_pattern cannot be read",
-                why=f"{pattern!r} is a regular expression; only names of layers are known here",
-                fix="write the names of the layers there",
-            )
-        if f".{path}".endswith(f".{plain}"):
+        if re.match(rf"(.*\.)?({pattern})$", path):
             return float(alpha)
     return float(settings["lora_alpha"])
 

@@ -7,11 +7,13 @@ it when it is opened, and the others are copies. Further folders are left out, s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
-from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.formats.gguf.parts import part_names
 from seedbed.hub.repository import Listing, RemoteFile
 
 _TEXTS = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
@@ -21,8 +23,6 @@ _CONFIGURATION = (
     *("sentencepiece.bpe.model", "chat_template*", "modules.json", "sentence_bert_config.json"),
     *("config_sentence_transformers.json", "[0-9]_*/config.json", "[0-9]_*/model.safetensors"),
 )
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-_SPLIT_GGUF = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _PICKLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -52,20 +52,21 @@ class ModelFiles:
         return self.weights * (4 if re.search(r"q8", self.main, re.IGNORECASE) else 8)
 
 
-def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:
+def choose_model_files(listing: Listing, gguf: str | None = None, shards: Collection[str] = ()) -> ModelFiles:
     """Choose the files of a model.
 
     Args:
         gguf: the GGUF file to take, by its path or its name; only needed where there are several.
+        shards: the files that the index names, whatever they are called (:func:`shards_of`).
 
     Raises:
-        UsageError: there are no weights that can be read, several GGUF files, or one cut into parts.
+        UsageError: there are no weights that can be read, or several GGUF models.
         NotFoundError: there is no such file.
     """
     files = listing.files
     if gguf is not None:
         return _gguf(listing, _named(listing, gguf))
-    weights = _safetensors(files)
+    weights = _safetensors(listing, shards)
     if weights:
         if not any(file.path == "config.json" for file in files):
             raise UsageError(
@@ -74,7 +75,7 @@ def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:
                 fix="choose a repository in the format of transformers, or a GGUF file",
             )
         return ModelFiles((*weights, *_fitting(files, (*_CONFIGURATION, *_TEXTS))))
-    found = [file for file in files if file.path.lower().endswith(".gguf")]
+    found = [file for file in files if file.path.lower().endswith(".gguf") and part_names(file.path)[0] == file.path]
     if len(found) == 1:
         return _gguf(listing, found[0])
     if found:
@@ -86,11 +87,25 @@ def choose_model_files(listing: Listing, gguf: str | None = None) -> ModelFiles:
     raise _nothing(listing)
 
 
-def _safetensors(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """Return the single file, else an index and its shards; like transformers, the single file where there are both."""
-    whole = [file for file in files if file.path == WHOLE]
-    index = [file for file in files if file.path == INDEX]
-    return whole or [*index, *(file for file in files if index and _SHARD.fullmatch(file.path))]
+def needs_index(listing: Listing) -> bool:
+    """Return whether the index must be read to know a model's files; like transformers, the single file comes first."""
+    paths = {file.path for file in listing.files}
+    return INDEX in paths and WHOLE not in paths
+
+
+def shards_of(index: Mapping[str, Any]) -> list[str]:
+    """Return the files that an index names for its tensors. Raises CorruptError for what is no index."""
+    places = index.get("weight_map")
+    if not isinstance(places, Mapping) or not all(isinstance(name, str) for name in places.values()):
+        raise CorruptError(f"{INDEX} is no index of shards", why="it has no weight_map", fix="choose another model")
+    return list(dict.fromkeys(places.values()))
+
+
+def _safetensors(listing: Listing, shards: Collection[str]) -> list[RemoteFile]:
+    """Return the single file, else an index and its shards. Raises NotFoundError for a shard that is not there."""
+    if not needs_index(listing):
+        return [file for file in listing.files if file.path == WHOLE]
+    return [listing.file(INDEX), *(listing.file(name) for name in shards)]
 
 
 def _fitting(files: Sequence[RemoteFile], patterns: Sequence[str]) -> list[RemoteFile]:
@@ -98,14 +113,8 @@ def _fitting(files: Sequence[RemoteFile], patterns: Sequence[str]) -> list[Remot
 
 
 def _gguf(listing: Listing, file: RemoteFile) -> ModelFiles:
-    if _SPLIT_GGUF.search(file.path):
-        raise UsageError(
-            f"{file.path} is a part of a model",
-            why="GGUF files in several parts are not read",
-            fix="choose a file in one part, or join them with llama.cpp's `llama-gguf-split --merge`"
-            " and `seedbed import` the result",
-        )
-    return ModelFiles((file, *_fitting(listing.files, _TEXTS)), file.path)
+    parts = [listing.file(name) for name in part_names(file.path)]
+    return ModelFiles((*parts, *_fitting(listing.files, _TEXTS)), parts[0].path)
 
 
 def _named(listing: Listing, name: str) -> RemoteFile:
@@ -125,8 +134,9 @@ def _nothing(listing: Listing) -> UsageError:
     if "adapter_config.json" in names:
         return UsageError(
             f"{listing.address} is only an adapter",
-            why="it holds LoRA matrices to be added to another model, not a model",
-            fix="pull a repository in which it was merged, or merge it with peft (`merge_and_unload`) and import that",
+            why="it holds matrices to be added to another model, not a model",
+            fix="pull the model that its adapter_config.json names as its base, download this repository's files into a"
+            " folder and `seedbed import` it; then `seedbed serve MODEL --adapter`, or `seedbed merge MODEL --adapter`",
         )
     pickles = [name for name in names if name.endswith(_PICKLE)]
     if pickles:

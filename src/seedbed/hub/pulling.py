@@ -24,6 +24,7 @@ from seedbed.core.errors import CapacityError, CorruptError, NotFoundError, Usag
 from seedbed.core.progress import progress
 from seedbed.hub.downloading import Download, Host, RetryPolicy
 from seedbed.hub.hub import Hub
+from seedbed.hub.model_files import INDEX, ModelFiles, choose_model_files, needs_index, shards_of
 from seedbed.hub.repository import Address, Listing, RemoteFile
 
 PLAN, FILES = "pull.json", "files"
@@ -126,6 +127,12 @@ def fetch_json(hub: Hub, listing: Listing, path: str) -> dict[str, Any]:
         target = Path(folder) / path.rpartition("/")[2]
         Download(hub, listing, one).fetch(file, target)
         return files.read_json_object(target, fix="choose another model", most=_MAX_JSON)
+
+
+def model_files(hub: Hub, listing: Listing, gguf: str | None = None) -> ModelFiles:
+    """Choose the files of a model, by its index where it is in shards. Raises as :func:`choose_model_files`."""
+    shards = shards_of(fetch_json(hub, listing, INDEX)) if gguf is None and needs_index(listing) else ()
+    return choose_model_files(listing, gguf, shards)
 
 
 def check_room(folder: Path, download: int, after: int) -> None:

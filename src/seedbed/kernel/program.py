@@ -75,7 +75,7 @@ class BatchStruct(ctypes.Structure):
     """``struct Batch``."""
 
     _fields_ = [
-        *_fields("rows segments picks threads", "", "token position pick adapter segment_of segment pool"),
+        *_fields("rows segments picks threads", "", "token position turn pick adapter segment_of segment pool"),
         ("page_floats", ctypes.c_int64),
         *_fields("", "", "quants scales sums scratch"),
         ("scratch_floats", ctypes.c_int64),

@@ -132,6 +132,11 @@ class ModelConfig:
         return int(self.head_size * self.rope_share)
 
     @property
+    def switch_length(self) -> int | None:
+        """Return the length beyond which all keys of a text are others (LongRoPE); None where there is none."""
+        return self.rope_scaling.switch_length if self.position == "rope" and self.rope_scaling else None
+
+    @property
     def hidden(self) -> int:
         """Hidden width of the feed-forward layer. Gated: 8/3 d rounded up to 64, so that both kinds cost the same."""
         if self.d_ff is not None:

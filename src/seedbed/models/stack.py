@@ -18,6 +18,7 @@ from seedbed.nn.experts import Experts
 from seedbed.nn.feedforward import FeedForward
 from seedbed.nn.mixer import Context, State
 from seedbed.nn.norm import make_norm
+from seedbed.nn.paged import PagedCache
 from seedbed.nn.position import rotation, sinusoids
 from seedbed.nn.recurrent import Recurrent
 
@@ -63,7 +64,8 @@ class Stack(nn.Module):
         """Return the last hidden states (B, T, D) of ids (B, T), whose positions follow those in ``states``."""
         start = _positions_before(states)
         x = self.dropout(self._embed(ids, start, segments))
-        contexts = {kind: self._context(kind, start, ids, real, memory, memory_real) for kind in set(self.kinds)}
+        long = self._is_long(states, start, ids.shape[1])
+        contexts = {kind: self._context(kind, start, ids, real, memory, memory_real, long) for kind in set(self.kinds)}
         after: list[State] = []
         for layer, (block, kind) in enumerate(zip(self.blocks, self.kinds, strict=True)):
             state = states[layer] if states is not None else None
@@ -158,6 +160,13 @@ class Stack(nn.Module):
             x = x + self.segment(torch.zeros_like(ids) if segments is None else segments)
         return self.embedding_norm(x) if self.embedding_norm is not None else x
 
+    def _is_long(self, states: list[State] | None, start: int | Tensor, length: int) -> bool:
+        """Return whether the texts reach beyond the length up to which LongRoPE's short factors are for."""
+        switch = self.config.switch_length
+        if switch is None or isinstance(start, int):
+            return switch is not None and isinstance(start, int) and start + length > switch
+        return any(isinstance(state, PagedCache) and state.long for state in states or ())
+
     def _context(
         self,
         kind: MixerKind,
@@ -166,6 +175,7 @@ class Stack(nn.Module):
         real: Tensor | None,
         memory: Tensor | None,
         memory_real: Tensor | None,
+        long: bool,
     ) -> Context:
         """Build the context that all layers of one kind share for positions ``start … start + T - 1``."""
         if not attends(kind):
@@ -180,7 +190,7 @@ class Stack(nn.Module):
             theta = config.rope_theta_local if local else config.rope_theta
             scaling = None if local else config.rope_scaling
             assert theta is not None
-            turn = rotation(start, length, config.rotated, theta, ids.device, scaling, config.max_length)
+            turn = rotation(start, length, config.rotated, theta, ids.device, scaling, config.max_length, long)
         memory_mask = padding_mask(memory_real) if memory_real is not None else None
         return Context(turn, mask, causal, memory, memory_mask)
 

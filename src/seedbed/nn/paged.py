@@ -36,10 +36,13 @@ class PagedCache(KVCache):
         fresh: (N,) places of the first N of the batch's B * T new positions; what comes after them is padding.
         used: (B, 1) positions before the new ones.
         groups: cover all rows that are not padding.
+        long: the sequences are longer than LongRoPE's short factors are for.
     """
 
-    def __init__(self, pages: Tensor, fresh: Tensor, used: Tensor, groups: Sequence[AttentionGroup]) -> None:
-        self.pages, self.fresh, self.groups = pages, fresh, groups
+    def __init__(
+        self, pages: Tensor, fresh: Tensor, used: Tensor, groups: Sequence[AttentionGroup], long: bool = False
+    ) -> None:
+        self.pages, self.fresh, self.groups, self.long = pages, fresh, groups, long
         self.used = used  # type: ignore[assignment]  # a number of its own for every row
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mix: Mix) -> Tensor:

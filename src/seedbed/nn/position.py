@@ -7,7 +7,7 @@ outside attention.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,8 +34,13 @@ class RopeScaling:
     slow: float = setting(1.0, "yarn: turns within original_length below which all is stretched")
     rounded: bool = setting(True, "yarn: the ends of the ramp are whole channels")
     gain: float | None = setting(None, "yarn, longrope: what cos and sin are multiplied with; default by the factor")
-    factors: tuple[float, ...] = setting((), "longrope: a stretch for every pair of channels")
-    short_factors: tuple[float, ...] = setting((), "longrope: those for contexts up to original_length")
+    factors: tuple[float, ...] = setting((), "longrope: a stretch for every pair of channels in longer texts")
+    short_factors: tuple[float, ...] = setting((), "longrope: those for texts up to original_length")
+
+    @property
+    def switch_length(self) -> int | None:
+        """Positions beyond which all of a text is rotated with other factors; None where nothing changes."""
+        return self.original_length if self.factors != self.short_factors else None
 
 
 def rotation(
@@ -45,13 +50,15 @@ def rotation(
     theta: float,  # the base of the wavelengths, 10000 in the paper
     device: torch.device | None = None,
     scaling: RopeScaling | None = None,
-    context: int = 0,  # the model's longest context, by which longrope chooses its factors
+    context: int = 0,  # the model's longest context, by which longrope chooses its gain
+    long: bool = False,  # the sequence is longer than longrope's short factors are for
 ) -> Rotation:
     """Return the rotation of positions ``start … start + length - 1``."""
     frequency = theta ** (-torch.arange(0, size, 2, dtype=torch.float32, device=device) / size)  # (D/2,)
     gain = 1.0
     if scaling is not None:
-        frequency, gain = _SCALINGS[scaling.kind](frequency, theta, scaling, context)
+        stretched = replace(scaling, short_factors=scaling.factors) if long else scaling
+        frequency, gain = _SCALINGS[scaling.kind](frequency, theta, stretched, context)
     position = start + torch.arange(length, dtype=torch.float32, device=device)  # ([B,] T)
     angle = position[..., None, None] * frequency  # ([B,] T, 1, D/2)
     cos, sin = angle.cos() * gain, angle.sin() * gain
@@ -108,14 +115,9 @@ def _yarn(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Sc
 
 
 def _longrope(frequency: Tensor, theta: float, how: RopeScaling, context: int) -> Scaled:
-    """Return a searched stretch for every wavelength (LongRoPE, Ding et al. 2024).
-
-    The factors for long contexts serve all lengths once the model's context is long, so that cached positions stay
-    valid; some implementations switch in the middle of a sequence.
-    """
-    factors = how.factors if context > how.original_length else how.short_factors
+    """Return a searched stretch for every wavelength (LongRoPE, Ding et al. 2024): the short factors."""
     gain = how.gain if how.gain is not None else longrope_gain(context, how.original_length)
-    return frequency / frequency.new_tensor(factors), gain
+    return frequency / frequency.new_tensor(how.short_factors), gain
 
 
 def longrope_gain(context: int, original: int) -> float:

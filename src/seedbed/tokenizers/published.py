@@ -20,6 +20,7 @@ from seedbed.tokenizers.tokenizer_json import added_token, template_processing
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 ADDED_FILE = "added_tokens.json"
+_PROCESSOR_FILE = "chat_template.json"  # of models that read pictures too
 _MAP_FILE, _TEMPLATE_FOLDER = "special_tokens_map.json", "additional_chat_templates"
 DEFAULT_NAME = "default"  # of the chat template that is used where none is named
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
@@ -44,11 +45,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_saved(folder: Path) -> dict[str, Any] | None:
+    """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
+    path = folder / CONFIG_FILE
+    config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
+        config["chat_template"] = templates
+    return config
+
+
 def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | None:
     """Read a configuration's chat templates; newer folders keep them in files of their own."""
     named = templates_by_name(entry)
     if (path := folder / TEMPLATE_FILE).is_file():
         named[DEFAULT_NAME] = read_text(path)
+    elif DEFAULT_NAME not in named and isinstance(text := _read(folder / _PROCESSOR_FILE).get("chat_template"), str):
+        named[DEFAULT_NAME] = text
     for path in sorted((folder / _TEMPLATE_FOLDER).glob("*.jinja")):
         named[path.stem] = read_text(path)
     return written_templates(named) or None

@@ -20,8 +20,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Literal
 
+from seedbed.core import files
 from seedbed.core.errors import CorruptError
 from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, split, tokenizer_table
 
@@ -175,4 +177,5 @@ def _check(model: PieceModel, origin: str) -> None:
 
 def damaged_tokenizer(origin: str, why: str) -> CorruptError:
     """Return the error of a vocabulary that cannot be used."""
-    return CorruptError(f"{origin} is not a tokenizer", why=why, fix="fetch it again from where it was published")
+    why, fix = files.mistaken(Path(origin)) or (why, "fetch it again from where it was published")
+    return CorruptError(f"{origin} is not a tokenizer", why=why, fix=fix)

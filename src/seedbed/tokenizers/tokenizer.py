@@ -32,7 +32,7 @@ from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, read_texts, rende
 from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
-from seedbed.tokenizers.tokenizer_json import processor_ids, steps_of
+from seedbed.tokenizers.tokenizer_json import keeps_text, processor_ids, steps_of
 
 TOKENIZER_FILE = "tokenizer.json"
 _KEPT = (
@@ -76,7 +76,7 @@ class Tokenizer:
             raise NotFoundError(f"there is no tokenizer {path}", why="no such file", fix=f"name a {TOKENIZER_FILE}")
         try:
             text = path.read_text(encoding="utf-8")
-            config = _read_config(path.parent)
+            config = published.read_saved(path.parent)
         except (OSError, UnicodeDecodeError, ValueError) as error:
             raise _not_a_tokenizer(str(path), error) from error
         return cls.from_json(text, config, origin=str(path))
@@ -179,10 +179,24 @@ class Tokenizer:
         return (
             self.table.get("normalizer") is None
             and any(step["type"] == "ByteLevel" for step in splits)
-            and all(_keeps_text(step) for step in splits)
+            and all(keeps_text(step) for step in splits)
             and any(step["type"] == "ByteLevel" for step in steps_of(self.table, "decoder"))
             and all(character in self.vocabulary for character in BYTE_TO_CHARACTER.values())
         )
+
+    @property
+    def has_template(self) -> bool:
+        """Return whether the chat template is its own, and not our default."""
+        return published.DEFAULT_NAME in self.chat_templates
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Return whether the chat template takes a message of the system and prints it."""
+        said = [{"role": "system", "content": "seedbed"}, {"role": "user", "content": "a"}]
+        try:
+            return "seedbed" in self.render_chat(said, add_generation_prompt=True)
+        except UsageError:
+            return False
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
@@ -267,8 +281,7 @@ class Tokenizer:
         if ids == self._flagged:
             return PlainText(self.table, self._inner)
         added = [{**token, "special": token["id"] in ids} for token in self.table.get("added_tokens") or ()]
-        table = {**self.table, "added_tokens": added}
-        return PlainText(table, library_tokenizer(json.dumps(table)))
+        return PlainText(table := {**self.table, "added_tokens": added}, library_tokenizer(json.dumps(table)))
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Return the text of ids; invalid UTF-8 becomes U+FFFD, special tokens are left out unless asked for."""
@@ -302,10 +315,10 @@ class Tokenizer:
         spans = self._spans(messages, add_generation_prompt)
         before = None
         for segment in segments(spans, self._token_pattern, self._header):
+            plain = self._plain if segment.written else self._plain_for_users
             if segment.special:
                 found = [self.vocabulary[segment.text]]
             else:
-                plain = self._plain if segment.written else self._plain_for_users
                 found = plain.encode_part(segment.text, first=before is None, after_text=before is False)
             before = segment.special
             ids += found
@@ -313,7 +326,7 @@ class Tokenizer:
         return ids, mask
 
     def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[MessageSpan]:
-        variables = {"add_generation_prompt": add_generation_prompt, **self._spelled_names}
+        variables = self._spelled_names | {"add_generation_prompt": add_generation_prompt}
         try:
             return render_spans(self.chat_template, messages, **variables)
         except RewrittenContents:  # a prompt is needed without a mask, if no content spells a token
@@ -374,25 +387,7 @@ class Tokenizer:
         )
 
 
-def _read_config(folder: Path) -> dict[str, Any] | None:
-    """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
-    path = folder / published.CONFIG_FILE
-    config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if config is not None and (templates := published.read_templates(folder, config.get("chat_template"))):
-        config["chat_template"] = templates
-    return config
-
-
-def _keeps_text(step: Mapping[str, Any]) -> bool:
-    """Return whether a pre-tokenizer neither adds nor drops characters."""
-    if step["type"] == "ByteLevel":
-        return not bool(step["add_prefix_space"])
-    return step["type"] == "Digits" or (step["type"] == "Split" and bool(step["behavior"] != "Removed"))
-
-
 def _not_a_tokenizer(origin: str, error: BaseException) -> CorruptError:
-    return CorruptError(
-        f"{origin} is not a tokenizer",
-        why=str(error) or type(error).__name__,
-        fix="give a tokenizer.json of the `tokenizers` library, or train one with `seedbed tokenizer train`",
-    )
+    why, fix = str(error) or type(error).__name__, "give a tokenizer.json, or train one with `seedbed tokenizer train`"
+    why, fix = files.mistaken(Path(origin)) or (why, fix)
+    return CorruptError(f"{origin} is not a tokenizer", why=why, fix=fix)

@@ -133,3 +133,10 @@ def processor_ids(post_processor: Mapping[str, Any] | None) -> tuple[tuple[int, 
     place = next(at for at, part in enumerate(post_processor["single"]) if "Sequence" in part)
     parts = [ids[part["SpecialToken"]["id"]] if "SpecialToken" in part else () for part in post_processor["single"]]
     return sum(parts[:place], ()), sum(parts[place + 1 :], ())
+
+
+def keeps_text(step: Mapping[str, Any]) -> bool:
+    """Return whether a pre-tokenizer neither adds nor drops characters."""
+    if step["type"] == "ByteLevel":
+        return not bool(step["add_prefix_space"])
+    return step["type"] == "Digits" or (step["type"] == "Split" and bool(step["behavior"] != "Removed"))

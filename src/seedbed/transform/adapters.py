@@ -132,7 +132,7 @@ def _split_addition(row: Row, part: LowRank, shapes: Mapping[str, Size]) -> Iter
     """Split one published layer's addition into those of our layers."""
     sizes = [shapes[name] for name in row.ours]
     if any(len(size) != 2 or size[1] != part.down.shape[1] for size in sizes):
-        raise _misfit(row.theirs, part.down, sizes)
+        raise _misfit(row, part.down, sizes)
     up = part.up.T if _transposes(row.conversion, sizes) else part.up
     for name, own in _split(row, up, [Size((size[0], part.up.shape[1])) for size in sizes]):
         yield name, LowRank(part.down, own.contiguous(), part.scale)
@@ -142,9 +142,9 @@ def _split(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> Iterator[tuple[st
     try:
         parts = row.conversion.split(tensor, sizes)
     except (RuntimeError, ValueError) as error:
-        raise _misfit(row.theirs, tensor, sizes) from error
+        raise _misfit(row, tensor, sizes) from error
     if [part.shape for part in parts] != list(sizes):
-        raise _misfit(row.theirs, tensor, sizes)
+        raise _misfit(row, tensor, sizes)
     yield from zip(row.ours, parts, strict=True)
 
 
@@ -154,9 +154,16 @@ def _transposes(conversion: Conversion, sizes: Sequence[Size]) -> bool:
     return conversion.join([torch.empty(size[0], inputs, device="meta") for size in sizes]).shape[0] == inputs
 
 
-def _misfit(name: str, tensor: Tensor, sizes: Sequence[Size]) -> UsageError:
+def _misfit(row: Row, tensor: Tensor, sizes: Sequence[Size]) -> UsageError:
+    if {*row.ours} <= {_EMBEDDING, _OUTPUT} and tensor.ndim == 2:
+        return UsageError(
+            "the adapter has another number of rows than the model",
+            why=f"{row.theirs} has {tensor.shape[0]} of them, the model's has {sizes[0][0]}",
+            fix="for tokens that were added: grow the model with transformers (resize_token_embeddings), save it with "
+            "the adapter's tokenizer, import that and merge into it",
+        )
     return UsageError(
         "the adapter was made for a model of another size",
-        why=f"{name}: {tuple(tensor.shape)} does not fit {' and '.join(str(tuple(size)) for size in sizes)}",
+        why=f"{row.theirs}: {tuple(tensor.shape)} does not fit {' and '.join(str(tuple(size)) for size in sizes)}",
         fix="name the model it was trained on",
     )

@@ -93,6 +93,14 @@ def _room(shape: tuple[int, ...]) -> Tensor:
     return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.float32).view(shape)
 
 
+def is_gguf(path: Path) -> bool:
+    """Return whether a file is a GGUF file: by its first bytes (ollama's have no suffix), else by its name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF" or path.suffix.lower() == ".gguf"
+
+
 def open_gguf(path: Path) -> GgufFile:
     """Open a GGUF file. Reads its header only, and decodes metadata when they are asked for.
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 
+from seedbed.core import files
 from seedbed.core.errors import CorruptError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
@@ -158,7 +159,8 @@ def read_header(file: MappedFile) -> tuple[Metadata, dict[str, TensorInfo]]:
 def _check_magic(cursor: Cursor) -> None:
     path = cursor.file.path
     if cursor.file.bytes(0, 4) != b"GGUF":
-        raise UsageError(f"{path} is no GGUF file", why="it does not begin with GGUF", fix="name a .gguf file")
+        why, fix = files.mistaken(path) or ("it does not begin with GGUF", "name a .gguf file")
+        raise UsageError(f"{path} is no GGUF file", why=why, fix=fix)
     cursor.skip(4)
     version = cursor.number("I")
     if version not in (2, 3):

@@ -15,9 +15,10 @@ from seedbed.core.errors import CorruptError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.gguf.architectures import ARCHITECTURES, Architecture
-from seedbed.formats.gguf.file import GgufFile, open_gguf
+from seedbed.formats.gguf.file import GgufFile
 from seedbed.formats.gguf.rope import ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT, rope_tensors
 from seedbed.formats.gguf.rules import FACTORS, NAMES, VOCABULARY
+from seedbed.formats.gguf.split import SplitGguf, open_whole_gguf
 from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
 from seedbed.formats.gguf.tokenizer_writing import gguf_tokenizer
 from seedbed.formats.gguf.writing import write_gguf
@@ -51,7 +52,7 @@ def read_gguf_model(path: Path) -> Published:
         UsageError: an architecture, or something of it, that our blocks cannot do.
         CorruptError: the file is damaged, or its metadata do not fit its tensors.
     """
-    file = open_gguf(path)
+    file = open_whole_gguf(path)
     architecture, config = read_shape(file)
     family, written = publish(config, architecture.published)
     weights, rows = model_weights(file), architecture.family.table(config)
@@ -73,13 +74,13 @@ def read_generation(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
-def model_weights(file: GgufFile) -> CombinedCheckpoint:
+def model_weights(file: GgufFile | SplitGguf) -> CombinedCheckpoint:
     """Return a GGUF file's tensors without those that belong to the configuration."""
     own = (name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT))
     return CombinedCheckpoint(file.origin, dict.fromkeys(own, file))
 
 
-def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
+def read_shape(file: GgufFile | SplitGguf) -> tuple[Architecture, ModelConfig]:
     """Read the architecture and our configuration of a GGUF file; see :func:`read_gguf_model`."""
     name = str(file.metadata.get("general.architecture", ""))
     found = next((one for one in ARCHITECTURES if one.family.name == name), None)
@@ -103,7 +104,7 @@ def read_shape(file: GgufFile) -> tuple[Architecture, ModelConfig]:
     return found, config
 
 
-def precision(file: GgufFile) -> torch.dtype:
+def precision(file: GgufFile | SplitGguf) -> torch.dtype:
     """Return the one precision that a model from this file gets.
 
     It is the matrices' own. Quantized ones are a product of a float16 scale and an integer, which float32 holds and
@@ -188,7 +189,7 @@ def _tensors(model: AnyModel, config: ModelConfig, architecture: Architecture) -
         yield "output.weight", model.get_parameter("embedding.weight").detach()
 
 
-def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
+def _facts(file: GgufFile | SplitGguf, architecture: str) -> dict[str, Any]:
     """Return the architecture's metadata without its prefix, and the facts about tensors that the rules use."""
     prefix, names = f"{architecture}.", frozenset(file.names())
     own = {key.removeprefix(prefix): file.metadata[key] for key in file.metadata if key.startswith(prefix)}
@@ -199,7 +200,7 @@ def _facts(file: GgufFile, architecture: str) -> dict[str, Any]:
     return own | {NAMES: names, VOCABULARY: file.shape(_EMBEDDING)[0], FACTORS: factors}
 
 
-def _check_counts(file: GgufFile, architecture: str) -> None:
+def _check_counts(file: GgufFile | SplitGguf, architecture: str) -> None:
     """Check, before anything is built, that there are tensors for all layers and experts that the metadata state."""
     layers = {found[1] for found in (re.match(r"blk\.(\d+)\.", name) for name in file.names()) if found}
     experts = next((file.shape(name)[0] for name in file.names() if name.endswith("ffn_up_exps.weight")), 0)
@@ -209,7 +210,7 @@ def _check_counts(file: GgufFile, architecture: str) -> None:
             raise CorruptError(
                 f"{file.origin} does not fit its own metadata",
                 why=f"{architecture}.{key} is {said!r}, its tensors are for {there}",
-                fix="get the whole model again; join a file in several parts (llama-gguf-split --merge)",
+                fix="get the whole model again",
             )
     if _EMBEDDING not in file.names() or math.prod(file.shape(_EMBEDDING)) == 0 or len(file.shape(_EMBEDDING)) != 2:
         raise CorruptError(

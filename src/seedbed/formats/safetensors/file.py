@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.formats.mapped_file import MappedFile
 
@@ -98,7 +99,8 @@ def open_file(path: Path) -> SafetensorsFile:
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}", why="no such file", fix="check the path") from error
     except (OSError, SafetensorError, ValueError) as error:
-        raise CorruptError(f"{path} cannot be read", why=_reason(path, error), fix="fetch or copy it again") from error
+        why, fix = files.mistaken(path) or (_reason(path, error), "fetch or copy it again")
+        raise CorruptError(f"{path} cannot be read", why=why, fix=fix) from error
 
 
 def _read_header(path: Path) -> dict[str, TensorEntry]:

@@ -26,7 +26,7 @@ from seedbed.models.decoder import Decoder
 from seedbed.nn.lora import LowRank
 
 ROWS = 512  # rows of one forward: enough that weights are read once for many, few enough that buffers stay small
-_TABLES = ("token", "position", "pick", "adapter", "segment_of", "best")
+_TABLES = ("token", "position", "turn", "pick", "adapter", "segment_of", "best")
 
 
 class CpuRunner:
@@ -51,6 +51,7 @@ class CpuRunner:
     ) -> None:
         config = model.config
         self.vocab_size, self.width = known or config.vocab_size, page_floats(config)
+        self.switch_length = config.switch_length
         own = _pages(config.max_length, 4 * self.width)  # of our own, for embeddings
         self.max_length = min(config.max_length, own * BLOCK)
         self.adapters: Collection[str] = tuple(adapters or {})
@@ -88,7 +89,8 @@ class CpuRunner:
         """Return the last hidden states (T, D) after the final norm."""
         parts = []
         for start in range(0, len(tokens), ROWS):
-            kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, 0, 0)])
+            long = self.switch_length is not None and len(tokens) > self.switch_length
+            kept = self._fill([TokenChunk(tokens[start : start + ROWS], start, self.own, 0, 0, long=long)])
             self.program.body.run(self.batch)
             self.program.final.run(self.batch)
             del kept
@@ -108,6 +110,7 @@ class CpuRunner:
             rows = slice(row, row + count)
             self.table["token"][rows] = chunk.tokens
             self.table["position"][rows] = range(chunk.start, chunk.start + count)
+            self.table["turn"][rows] = self.table["position"][rows] + (self.switch_length or 0) * chunk.long
             self.table["segment_of"][rows] = place
             self.table["adapter"][rows] = self.places[chunk.adapter] if chunk.adapter else -1
             segments[place] = SequenceSegment(row, count, chunk.start, 0, table.ctypes.data)

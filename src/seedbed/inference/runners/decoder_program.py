@@ -223,11 +223,16 @@ class DecoderProgram:
 
 
 def _turns(config: ModelConfig, local: bool, window: int) -> Tensor | None:
-    """Return (window, rotated): cosines, then sines, of every position."""
+    """Return (window, rotated): cosines, then sines, of every position.
+
+    LongRoPE's rows for the positions of short texts stand before those of all positions of long ones.
+    """
     theta = config.rope_theta_local if local else config.rope_theta
     if config.position != "rope" or config.rotated == 0 or theta is None:
         return None
     scaling = None if local else config.rope_scaling
-    cosine, sine = rotation(0, window, config.rotated, theta, None, scaling, config.max_length)
-    half = config.rotated // 2
-    return torch.cat([cosine[:, 0, :half], sine[:, 0, half:]], 1).contiguous()
+    tables, half, switch = [], config.rotated // 2, config.switch_length
+    for length, long in [(window, False)] if switch is None else [(switch, False), (window, True)]:
+        cosine, sine = rotation(0, length, config.rotated, theta, None, scaling, config.max_length, long)
+        tables.append(torch.cat([cosine[:, 0, :half], sine[:, 0, half:]], 1))
+    return torch.cat(tables)

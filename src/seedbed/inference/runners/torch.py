@@ -68,6 +68,7 @@ class TorchRunner:
         self._models: dict[str | None, Decoder] = {None: model}
         self._models.update((name, _adapted(model, parts)) for name, parts in (adapters or {}).items())
         self.vocab_size, self.max_length = known or config.vocab_size, config.max_length
+        self.switch_length = config.switch_length
         self._attends = [attends(kind) for kind in model.kinds]
         self.paged = all(self._attends)
         self.block_count = self._blocks(cache_bytes, weight.element_size())
@@ -130,17 +131,17 @@ class TorchRunner:
         return True
 
     def _batches(self, chunks: Sequence[TokenChunk]) -> list[list[int]]:
-        """Return places of chunks of one length and adapter, each behind the earlier chunks of its sequence."""
-        groups: dict[tuple[int, int, str | None], list[int]] = {}
+        """Return places of chunks of one length, adapter and rotation, behind the earlier chunks of their sequences."""
+        groups: dict[tuple[int, int, str | None, bool], list[int]] = {}
         turns: dict[int, tuple[int, int]] = {}  # of each slot: turn and length of its latest chunk
         for place, chunk in enumerate(chunks):
             length = len(chunk.tokens)
             turn, before = turns.get(chunk.slot, (0, length))
             turn += before != length
             turns[chunk.slot] = turn, length
-            groups.setdefault((turn, length, chunk.adapter), []).append(place)
+            groups.setdefault((turn, length, chunk.adapter, chunk.long), []).append(place)
         batches = []
-        for (_, length, _), places in sorted(groups.items(), key=lambda item: item[0][0]):
+        for (_, length, _, _), places in sorted(groups.items(), key=lambda item: item[0][0]):
             most = self.max_rows if self.rows is None else self.rows if length == 1 else 1
             most = most if self.paged else 1
             batches += [places[at : at + most] for at in range(0, len(places), most)]
@@ -179,7 +180,11 @@ class TorchRunner:
         groups = {kind: self._groups(kind, batch, places) for kind in set(self.model.kinds) if attends(kind)}
         before = self._recurrent.get(batch[0].slot)
         return [
-            PagedCache(pages, fresh, used, groups[kind]) if pages is not None else before[layer] if before else None
+            PagedCache(pages, fresh, used, groups[kind], batch[0].long)
+            if pages is not None
+            else before[layer]
+            if before
+            else None
             for layer, (pages, kind) in enumerate(zip(self._pages, self.model.kinds, strict=True))
         ]
 

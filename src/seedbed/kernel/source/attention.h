@@ -45,7 +45,7 @@ void store_heads(const Op &op, const Batch &batch, int rows, const Team &team) {
         const float *weight = is_q ? op.extra : op.extra2, *bias = is_q ? op.extra3 : op.extra4;
         if (weight) normalize(h, h, op.k, op.flags, op.eps, weight, bias);
         if (op.rotated) {
-          const float *cosine = (const float *)op.weight + (int64_t)position * op.rotated, *sine = cosine + half_turn;
+          const float *cosine = (const float *)op.weight + (int64_t)batch.turn[row] * op.rotated, *sine = cosine + half_turn;
           for (int d = 0; d < half_turn; d++) {
             float a = h[d], b = h[d + half_turn];
             h[d] = a * cosine[d] - b * sine[d];

@@ -12,7 +12,7 @@
 //             REUSE_INPUT: the source is that of the LINEAR before, already quantized.
 //   ADAPT     n outputs, k inputs; adapters: one for each place that the batch's rows name; routes, expert: of an expert.
 //   STORE     k channels a head, heads, kv_heads, layer; source: q, k, v side by side; target: queries, heads padded to
-//             TILE; factor: multiplies queries; rotated channels by weight (positions, rotated): cosines, then sines;
+//             TILE; factor: multiplies queries; rotated channels by the row of weight in turn: cosines, then sines;
 //             extra, extra2: weights of the norms of q and k, or null; extra3, extra4: their biases; eps; LAYER_NORM.
 //   ATTEND    k channels a head, heads, kv_heads, layer; source: queries; window: positions seen, 0 for all;
 //             cap: scores s become cap * tanh(s / cap), 0 for none; extra: ALiBi's slope of each head, or null.
@@ -74,7 +74,7 @@ extern "C" struct Segment {  // consecutive positions of one sequence
 
 extern "C" struct Batch {
   int32_t rows, segments, picks, threads;
-  const int32_t *token, *position, *pick, *adapter, *segment_of;
+  const int32_t *token, *position, *turn, *pick, *adapter, *segment_of;
   const Segment *segment;
   float *pool;
   int64_t page_floats;
