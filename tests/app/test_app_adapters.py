@@ -38,7 +38,7 @@ def base(folder: Path) -> transformers.LlamaForCausalLM:
 
 
 def tuned(tmp_path: Path, **settings: Any) -> PeftModel:
-    """An adapter of the model in ``base`` with random numbers in every part, saved in ``adapter``."""
+    """An adapter of the model in ``base`` with random numbers in every part, saved in ``adapter`` and read by PEFT."""
     model = get_peft_model(base(tmp_path / "base"), LoraConfig(r=4, lora_alpha=8, **settings))
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
@@ -46,7 +46,7 @@ def tuned(tmp_path: Path, **settings: Any) -> PeftModel:
             parameter.data.normal_(0.0, 0.2, generator=generator)
     model.peft_config["default"].base_model_name_or_path = "somewhere/base"
     model.save_pretrained(tmp_path / "adapter")
-    return model.eval()
+    return PeftModel.from_pretrained(base(tmp_path / "base"), tmp_path / "adapter").eval()
 
 
 def imported(tmp_path: Path) -> Library:
@@ -104,7 +104,7 @@ def test_a_peft_folder_is_imported_as_an_adapter_of_its_base(
     library = imported(tmp_path)
     name, artifact = import_published(library, tmp_path / "adapter", "mine")
     assert (name, artifact.kind) == ("mine", "adapter")
-    assert artifact.manifest.parents == [library.get("base", "model").id]
+    assert list(artifact.manifest.parents) == [library.get("base", "model").id]
     told = capsys.readouterr().err
     assert "seedbed serve base --adapter" in told
     assert "seedbed merge base --adapter" in told
