@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from serving import Live
 
 from seedbed.inference.grammar import LIMITS
-from seedbed.serve import bodies
+from seedbed.serve import bodies, response_bodies
 
 ASK = [{"role": "user", "content": "Hi"}]
 ROUTES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "/v1/chat/completions": (bodies.ChatRequest, {"messages": ASK}),
     "/v1/completions": (bodies.CompletionRequest, {"prompt": "x"}),
-    "/v1/responses": (bodies.ResponseRequest, {"input": "x", "store": False}),
+    "/v1/responses": (response_bodies.ResponseRequest, {"input": "x", "store": False}),
     "/v1/embeddings": (bodies.EmbeddingRequest, {"input": "x"}),
     "/tokenize": (bodies.TokenizeRequest, {"prompt": "x"}),
     "/detokenize": (bodies.DetokenizeRequest, {"tokens": [8]}),

@@ -139,9 +139,45 @@ def test_bodies_that_are_no_sound_json_are_refused(live: Live, body: bytes) -> N
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_a_body_of_another_type_is_refused(live: Live) -> None:
-    response = live.client.post(CHAT, content=json.dumps(LONG), headers={"Content-Type": "text/plain"})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    "declared", [None, "application/x-www-form-urlencoded", "text/plain; charset=utf-8", "application/octet-stream"]
+)
+def test_json_is_read_whatever_type_it_is_sent_as(live: Live, declared: str | None) -> None:
+    """As by `curl -d`, which declares a form."""
+    body = json.dumps({**LONG, "max_tokens": 2, "seed": 1, "messages": [{"role": "user", "content": "Grüße"}]}).encode()
+    plain = live.client.post(CHAT, content=body, headers={"Content-Type": "application/json"})
+    found = live.client.post(CHAT, content=body, headers={} if declared is None else {"Content-Type": declared})
+    assert found.status_code == 200, found.text
+    assert found.json()["choices"] == plain.json()["choices"]
+
+
+def test_a_form_is_refused_by_its_type(live: Live) -> None:
+    for sent in ({"data": {"model": "tiny"}}, {"files": {"model": b"tiny"}}):
+        response = live.client.post(CHAT, **sent)  # type: ignore[arg-type]
+        assert response.status_code == 400
+        assert response.request.headers["Content-Type"].partition(";")[0] in response.json()["error"]["message"]
+
+
+def test_another_sites_form_is_refused_whatever_type_it_has(live: Live) -> None:
+    headers = {"Content-Type": "text/plain", "Origin": "http://evil.example"}
+    assert live.client.post(CHAT, content=json.dumps(LONG), headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/v1/models/tiny", "/metrics", "/", "/chat.js", "/nothing"])
+def test_head_is_answered_as_get_without_the_body(live: Live, path: str) -> None:
+    get, head = live.client.get(path), live.client.head(path)
+    assert head.status_code == get.status_code
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.headers.keys() == get.headers.keys()
+    key = f"Host: localhost\r\nAuthorization: Bearer {live.key}\r\nConnection: close\r\n\r\n"
+    raw = talk(live, f"HEAD {path} HTTP/1.1\r\n{key}".encode())
+    assert raw.endswith(b"\r\n\r\n")
+    assert raw.count(b"\r\n\r\n") == 1
+
+
+def test_head_needs_a_key_and_does_no_work(live: Live) -> None:
+    assert httpx.head(f"{live.url}/v1/models", trust_env=False).status_code == 401
+    assert live.client.head(CHAT).status_code == 405
 
 
 def talk(live: Live, sent: bytes) -> bytes:

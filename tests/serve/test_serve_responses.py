@@ -12,7 +12,7 @@ import pytest
 from openai.types.responses import Response
 from serving import SMALL, Live
 
-from seedbed.serve.bodies import ResponseRequest
+from seedbed.serve.response_bodies import ResponseRequest
 from seedbed.serve.response_store import ResponseStore, StoredResponse
 from seedbed.serve.settings import ServeSettings
 

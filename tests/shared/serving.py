@@ -23,6 +23,7 @@ from seedbed.serve.pool import ModelPool
 from seedbed.serve.process import HttpServer
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
+from seedbed.tokenizers.published import DEFAULT_NAME
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
 
@@ -32,13 +33,20 @@ SMALL = ServeSettings(memory_bytes=1 << 30, cache_bytes=16 << 20)
 
 
 def add_model(
-    library: Library, name: str, seed: int, window: int = WINDOW, generation: dict[str, Any] | None = None
+    library: Library,
+    name: str,
+    seed: int,
+    window: int = WINDOW,
+    generation: dict[str, Any] | None = None,
+    template: str = "",
 ) -> None:
     """Store a decoder with large random weights, so that what it predicts differs from token to token.
 
-    ``generation``: as a generation_config.json has it.
+    ``generation``: as a generation_config.json has it. ``template``: of chats, if not ours.
     """
     tokenizer = train_tokenizer(TEXTS, TokenizerSettings(kind="byte"))
+    if template:
+        tokenizer.chat_template, tokenizer.chat_templates = template, {DEFAULT_NAME: template}
     shape = {"d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "max_length": window}
     model = Decoder(ModelConfig(vocab_size=tokenizer.vocab_size, **shape)).eval()
     generator = torch.Generator().manual_seed(seed)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seedbed.chat.messages import Delta, Message, Reply
 from seedbed.chat.model import ReplyOptions
 from seedbed.chat.options import end_data, given_options, guarded, sampling_of, start_data, toolbox_of
-from seedbed.chat.rendering import PromptEncoder, reply_grammar
+from seedbed.chat.rendering import PromptEncoder, reply_grammar, unenforced
 from seedbed.chat.reply_builder import ReplyBuilder, deltas_of
 from seedbed.chat.tracing import Trace, span
 from seedbed.core.artifacts import Library
@@ -119,7 +119,9 @@ class LocalModel:
         logprobs = bool(given.get("logprobs"))
         builder = ReplyBuilder(self.tokenizer, sampling.stop, bool(toolbox), logprobs, len(ids), watched)
         tokens = self.client.stream(ids, sampling)
-        return self._deltas(tokens, builder, given.get("trace"), start_data(messages, given))
+        left = unenforced(toolbox)
+        told = start_data(messages, given) | ({"unenforced": ", ".join(left)} if left else {})
+        return self._deltas(tokens, builder, given.get("trace"), told)
 
     def score(self, messages: Sequence[Message], answer: str, *, end: bool = False) -> tuple[float, ...]:
         """Return natural logarithms of the probability of each token of an answer, before temperature and filters.

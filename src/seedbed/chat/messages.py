@@ -18,16 +18,20 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True)
 class Tool:
-    """A function that a model may call; ``parameters`` is a JSON schema of an object."""
+    """A function that a model may call; ``parameters`` is a JSON schema of an object.
+
+    ``strict``: rather refuse the tool than leave a keyword out of its schema that no grammar can keep.
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    strict: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as ``tools`` of a request holds it."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
-        return {"type": "function", "function": function}
+        return {"type": "function", "function": function | ({"strict": True} if self.strict else {})}
 
 
 @dataclass(frozen=True)

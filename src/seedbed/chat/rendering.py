@@ -3,21 +3,18 @@
 Templates know three roles and no tools: functions are described in the system message, calls and their results are
 text (``tool_calls.py``). Where a template has no place for a system, its text begins the first user's turn. The form of
 a reply is one grammar, which every engine that masks tokens takes.
-
-The objects in it hold what their schema declares. JSON Schema allows any further property where a schema does not speak
-of them, and a small model would write them. OpenAI's strict mode therefore asks for ``additionalProperties: false``
-everywhere; here it is what silence means, as many clients send schemas that leave it out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from seedbed.chat.messages import Message, Tool
+from seedbed.chat.schemas import enforceable, strict_schema
 from seedbed.chat.tool_calls import call_grammar, describe_functions, write_call, write_result
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
 
 PlainMessages = list[dict[str, str]]
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-_MAPS, _SINGLE = ("properties", "$defs", "definitions"), ("items", "additionalProperties")
-_SPREAD = {"allOf", "oneOf", "not", "if", "dependentSchemas", "unevaluatedProperties", "$dynamicRef"}
-_SPOKEN = {"additionalProperties", "patternProperties", "minProperties"}
 
 
 def plain_messages(messages: Sequence[Message]) -> PlainMessages:
@@ -84,7 +78,7 @@ class Toolbox:
 
     def describe(self, messages: PlainMessages) -> PlainMessages:
         """Return the messages, with the description of the tools in the system's."""
-        told = [tool.to_wire()["function"] for tool in self.tools]
+        told = [replace(tool, strict=False).to_wire()["function"] for tool in self.tools]
         first = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
         system = {"role": "system", "content": first + describe_functions(told, self.several)}
         return [system, *(messages[1:] if messages[0]["role"] == "system" else messages)]
@@ -94,12 +88,13 @@ class Toolbox:
 class PromptEncoder:
     """Encodes conversations for one model, with the tools of one reply.
 
-    Prompt and reply together may have ``context_window`` tokens.
+    Prompt and reply together may have ``context_window`` tokens; ``variables`` are of the model's chat template.
     """
 
     tokenizer: Tokenizer
     context_window: int
     toolbox: Toolbox | None = None
+    variables: Mapping[str, object] = field(default_factory=dict)
 
     def encode(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
         """Return the ids of a prompt; raises as :func:`plain_messages`, and UsageError where the template refuses."""
@@ -107,7 +102,7 @@ class PromptEncoder:
         told = self.toolbox.describe(plain) if self.toolbox else plain
         if told[0]["role"] == "system" and not self.tokenizer.takes_system:
             told = in_first_turn(told)
-        return self.tokenizer.encode_chat(told, add_generation_prompt=add_generation_prompt)[0]
+        return self.tokenizer.encode_chat(told, add_generation_prompt, self.variables)[0]
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of a prompt, template and all."""
@@ -125,14 +120,16 @@ def in_first_turn(messages: PlainMessages) -> PlainMessages:
     return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
-def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar | None:
+def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None, strict: bool = True) -> Grammar | None:
     """Return the grammar of a reply, from the caller's grammar and the tools it may call.
 
-    Raises UsageError where both are given, and the grammar is no JSON schema.
+    ``strict``: rather refuse the caller's JSON schema than leave a keyword out that no grammar can keep. Raises
+    UsageError for a schema, of a tool or the caller's, that is none or is refused so, and where tools are given beside
+    a grammar that is no JSON schema.
     """
     schema = None
     if grammar is not None and grammar.kind == "json_schema":
-        schema = strict_schema(_schema(grammar))
+        schema = _kept("the json_schema", _schema(grammar), strict)[0]
         grammar = Grammar("json_schema", json.dumps(schema))
     if toolbox is None:
         return grammar
@@ -140,11 +137,38 @@ def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None) -> Grammar |
         what = f"a {grammar.kind} and tools at once"
         raise UsageError(what, why="a reply can follow one grammar", fix="leave out one, or use a JSON schema")
     otherwise = None if toolbox.required else "text" if schema is None else schema
-    schemas = {one.name: strict_schema(dict(one.parameters)) for one in toolbox.tools}
+    schemas = {tool.name: _of_tool(tool)[0] for tool in toolbox.tools}
     return Grammar("lark", call_grammar(schemas, otherwise, toolbox.several))
 
 
-def _schema(grammar: Grammar) -> dict[str, object]:
+def unenforced(toolbox: Toolbox | None, grammar: Grammar | None = None) -> list[str]:
+    """Return a line for each schema that a reply need not follow in all: its name and the keywords that are not kept.
+
+    ``grammar``: the caller's, if it is a JSON schema that is not strict.
+    """
+    found = {f"tool {tool.name}": _of_tool(tool)[1] for tool in (toolbox.tools if toolbox else ())}
+    if grammar is not None:
+        found["the json_schema"] = _kept("the json_schema", _schema(grammar), False)[1]
+    return [f"{name}: {', '.join(keywords)}" for name, keywords in found.items() if keywords]
+
+
+def _of_tool(tool: Tool) -> tuple[dict[str, Any], list[str]]:
+    return _kept(f"the schema of tool {tool.name}", dict(tool.parameters), tool.strict)
+
+
+def _kept(name: str, schema: dict[str, Any], strict: bool) -> tuple[dict[str, Any], list[str]]:
+    """Return a schema as a grammar can keep it, and the keywords that are left out. Raises UsageError."""
+    try:
+        found, left = enforceable(strict_schema(schema))
+    except UsageError as error:
+        raise UsageError(f"{name} cannot be used", why=error.why, fix="correct it, or leave it out") from error
+    if left and strict:
+        why = f"no grammar can keep {', '.join(left)}, and it is strict"
+        raise UsageError(f"{name} cannot be used", why=why, fix="leave the keyword out, or set strict to false")
+    return found, left
+
+
+def _schema(grammar: Grammar) -> dict[str, Any]:
     try:
         schema = json.loads(grammar.text)
     except (ValueError, RecursionError) as error:
@@ -163,42 +187,3 @@ def _arguments(text: str, place: int) -> str:
 
 def _refuse(place: int, why: str, fix: str) -> DataError:
     return DataError(f"message {place} cannot be read", why=why, fix=fix)
-
-
-def strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema that allows only declared properties; whatever follows it follows ``schema`` too.
-
-    A schema that spreads an object's properties over several places is left as it is: none of them knows the others.
-    """
-    return schema if _is_spread(schema) else _close(schema)
-
-
-def _is_spread(part: Any) -> bool:
-    if isinstance(part, list):
-        return any(map(_is_spread, part))
-    if not isinstance(part, dict):
-        return False
-    shared = "properties" in part and not part.keys().isdisjoint({"$ref", "anyOf"})
-    return shared or not part.keys().isdisjoint(_SPREAD) or any(map(_is_spread, part.values()))
-
-
-def _close(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    found = dict(schema)
-    for key in found.keys() & _MAPS:
-        if isinstance(found[key], dict):
-            found[key] = {name: _close(one) for name, one in found[key].items()}
-    for key in found.keys() & _SINGLE:
-        found[key] = _close(found[key])
-    if isinstance(found.get("anyOf"), list):
-        found["anyOf"] = [_close(one) for one in found["anyOf"]]
-    if found.keys().isdisjoint(_SPOKEN) and _declares_all(found.get("properties"), found.get("required", [])):
-        found["additionalProperties"] = False
-    return found
-
-
-def _declares_all(properties: Any, required: Any) -> bool:
-    if not isinstance(properties, dict) or not isinstance(required, list):
-        return False
-    return all(isinstance(name, str) and name in properties for name in required)

@@ -24,7 +24,7 @@ These are the functions:
 """
 _RESULT = '<tool_response name="{name}">\n{content}\n</tool_response>'
 _HEAD = re.compile(re.escape(_OPEN) + r'\{"name": "([^"]*)", "arguments": ')
-_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False, "coerce_one_of": True}
 
 
 def describe_functions(functions: Sequence[Mapping[str, Any]], several: bool = False) -> str:
@@ -130,4 +130,4 @@ def _certain(text: str) -> int:
 
 
 def _json(schema: Mapping[str, Any]) -> str:
-    return "%json " + json.dumps({**schema, "x-guidance": _STYLE})
+    return "%json " + json.dumps({**schema, "x-guidance": {**schema.get("x-guidance", {}), **_STYLE}})

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
@@ -19,9 +20,10 @@ from seedbed.core.errors import UsageError
 from seedbed.inference.parameters import Grammar
 from seedbed.tokenizers.tokenizer import Tokenizer
 
-_SPACE = "[ \\n]{0,8}"
+_JSON: Any = {"whitespace_pattern": "[ \\n]{0,8}", "coerce_one_of": True}
 LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
 """Limits of the work for one grammar, counted, not timed; the library's own numbers."""
+_AS_ANY_OF, _UNKNOWN, _FORMAT = "oneOf not fully supported", "Unimplemented keys: ", "Unknown format: "
 _MOST_FORCED = 65_536  # each step looks through all of them, and a grammar as short as a{1000000} has a million
 
 
@@ -117,12 +119,48 @@ def _source(grammar: Grammar) -> str:
         raise _refused(grammar, str(error)) from error
     if grammar.kind == "json_schema":
         try:
-            return LLMatcher.grammar_from_json_schema(grammar.text, overrides={"whitespace_pattern": _SPACE})
+            return LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
         except ValueError as error:
             raise _refused(grammar, str(error)) from error
     if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
         raise _refused(grammar, "a choice is a list of texts, none of them empty")
     return LLMatcher.grammar_from_lark("start: " + " | ".join(json.dumps(one) for one in value))
+
+
+def check_schema(text: str) -> tuple[str, ...]:
+    """Return the keywords of a JSON schema, which asks for lenience, that a grammar does not keep.
+
+    Raises UsageError for what is no JSON schema.
+    """
+    source = _source(Grammar("json_schema", text))
+    wrong, messages = LLMatcher.validate_grammar_with_warnings(source, _bytes(), limits=LIMITS)
+    if wrong:
+        raise _refused(Grammar("json_schema", text), " ".join(messages[0].split())[:300])
+    return tuple(dict.fromkeys(keyword for message in messages for keyword in _keywords(message)))
+
+
+def _keywords(warning: str) -> list[str]:
+    """Return the keywords that a warning of llguidance names."""
+    if warning.startswith(_AS_ANY_OF):
+        return []
+    if warning.startswith(_UNKNOWN):
+        found: list[str] = json.loads(warning.removeprefix(_UNKNOWN))
+        return found
+    if warning.startswith(_FORMAT):
+        return [f"format {warning.removeprefix(_FORMAT)}"]
+    return ["minProperties or maxProperties" if warning.startswith("min/maxProperties") else warning[:100]]
+
+
+def is_regex(text: str) -> bool:
+    """Tell whether a grammar can keep a regular expression."""
+    wrong, _ = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_regex(text), _bytes(), limits=LIMITS)
+    return not wrong
+
+
+@cache
+def _bytes() -> LLTokenizer:
+    """Return the tokenizer of single bytes, for grammars without a model."""
+    return LLTokenizer("byte")
 
 
 def _refused(grammar: Grammar, why: str) -> UsageError:
@@ -138,7 +176,7 @@ def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
 
     Raises UsageError for what is no grammar of its kind.
     """
-    matcher = LLMatcher(LLTokenizer("byte"), _source(grammar), log_level=0, limits=LIMITS)
+    matcher = LLMatcher(_bytes(), _source(grammar), log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise _refused(grammar, matcher.get_error())
     data = text.encode(errors="replace")

@@ -7,11 +7,12 @@ are accepted, and the reason why others are not. What is in neither place is unk
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from seedbed.inference.parameters import Grammar, Sampling
@@ -25,25 +26,31 @@ _KNOBS = {field.name: field for field in dataclasses.fields(Sampling)}
 _PLAIN = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
 _SALTS = ("user", "safety_identifier", "prompt_cache_key", "cache_salt")
 Refused = Mapping[str, tuple[list[Any], str]]
-_REFUSED: Refused = {
+REFUSED: Refused = {
     "service_tier": (["auto", "default"], "there is one tier here"),
     "moderation": ([], "there is no moderation model here"),
     "prompt_cache_options": ([{}], "prefixes are cached by what they are, as long as there is room"),
     "prompt_cache_retention": (["in_memory"], "prefixes are cached in memory only"),
 }
-_UNREAD: Refused = {name: ([[]], "nothing here reads them") for name in ("annotations", "logprobs")}
-_Verbosity: Refused = {"verbosity": (["medium"], "the models here have one")}
+_EARLIER = Field(None, description="Of an earlier answer, about its text; the text alone is read.")
+VERBOSITY: Refused = {"verbosity": (["medium"], "the models here have one")}
 Limit = Annotated[int, Field(ge=1, le=10_000_000, description="Most tokens of a reply; by default, all that fit.")]
 Metadata = Annotated[dict[str, str], Field(max_length=16, description="Given back with the reply.")]
 Model = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
 Id = Annotated[str, Field(max_length=100)]
+TemplateVariables = Annotated[
+    dict[Name, bool | int | float | Annotated[str, Field(pattern=r"^[\w .:-]{0,100}$")]],
+    Field(max_length=16, description="Variables that the model's chat template reads, such as enable_thinking."),
+]
 _Some = Field(min_length=1, fail_fast=True)  # a million wrong entries make one error
 Ids = Annotated[list[int], _Some]
 Prompts = str | Ids | Annotated[list[str], _Some] | Annotated[list[Ids], _Some]
 ToolMode = Literal["none", "auto", "required"]
-_GUARD = "End a reply that repeats itself; never one under a grammar, a schema or tools."
-_PARALLEL = "Allow several calls in one reply: true → one or more, false → at most one."
+GUARD = "End a reply that repeats itself; never one under a grammar, a schema or tools."
+_REASONING = "the models here write no separate reasoning; leave it out, or write it into content as the model did"
+_STRICT = "Refuse a schema with keywords that cannot be enforced; else they are left out, and `unenforced` says so."
+PARALLEL = "Allow several calls in one reply: true → one or more, false → at most one."
 
 
 class Strict(BaseModel):
@@ -58,6 +65,11 @@ class Strict(BaseModel):
         if not isinstance(data, dict):
             return data
         given = {name: value for name, value in data.items() if value is not None}
+        known = [*(field.alias or name for name, field in cls.model_fields.items()), *cls.refused]
+        if unknown := next((name for name in given if name not in known), None):
+            near = difflib.get_close_matches(unknown, known, n=1)
+            why = f"did you mean {near[0]}?" if near else "it is no field of this route; leave it out"
+            raise PydanticCustomError("unknown", "there is no such field; {why}", {"field": unknown[:100], "why": why})
         for name in [one for one in cls.refused if one in given]:
             neutral, why = cls.refused[name]
             if not any(value == given[name] and type(value) is type(given[name]) for value in neutral):
@@ -168,9 +180,19 @@ def _token_id(text: str) -> int:
 
 
 class WireTextPart(Strict):
-    refused: ClassVar[Refused] = _UNREAD
     type: Literal["text", "input_text", "output_text"]
     text: str
+    annotations: list[Any] | None = _EARLIER
+    logprobs: list[Any] | None = _EARLIER
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, data: Any) -> Any:
+        kind = data.get("type") if isinstance(data, dict) else None
+        if isinstance(kind, str) and kind not in get_args(cls.model_fields["type"].annotation):
+            message = "a part of type {kind} was sent; the models here read text: send parts of type text"
+            raise PydanticCustomError("refused", message, {"field": "type", "kind": repr(kind[:100])})
+        return data
 
 
 Content = str | list[WireTextPart]
@@ -185,6 +207,7 @@ class WireToolCall(Strict):
     id: Id
     type: Literal["function"] = "function"
     function: CalledFunction
+    index: int | None = Field(None, ge=0, description="As streams number calls; their order is the list's.")
 
 
 class ChatMessage(Strict):
@@ -192,13 +215,14 @@ class ChatMessage(Strict):
         "refusal": ([], "the models here do not write refusals apart"),
         "audio": ([], "the models here read text"),
         "function_call": ([], "use tool_calls"),
-        **_UNREAD,
+        **{name: ([""], _REASONING) for name in ("reasoning_content", "reasoning")},
     }
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Name | None = Field(default=None, description="Who speaks: written before the content.")
     tool_calls: list[WireToolCall] = Field(default=[], max_length=128)
     tool_call_id: Id | None = None
+    annotations: list[Any] | None = _EARLIER
 
 
 class JsonFormat(Strict):
@@ -207,7 +231,7 @@ class JsonFormat(Strict):
         default={}, alias="schema", description="A JSON schema, which the reply always follows."
     )
     description: str = ""
-    strict: bool = Field(default=True, description="Replies follow the schema either way.")
+    strict: bool = Field(default=True, description=_STRICT)
 
 
 class ResponseFormat(Strict):
@@ -219,7 +243,7 @@ class Function(Strict):
     name: Name
     description: str = Field("", max_length=8192)
     parameters: dict[str, Any] = Field({"type": "object", "properties": {}, "additionalProperties": False})
-    strict: bool = Field(default=True, description="Arguments follow the schema either way.")
+    strict: bool = Field(default=False, description=_STRICT)
 
 
 class WireTool(Strict):
@@ -249,8 +273,8 @@ class DocumentOptions(Strict):
 
 class ChatRequest(Controls):
     refused: ClassVar[Refused] = {
-        **_REFUSED,
-        **_Verbosity,
+        **REFUSED,
+        **VERBOSITY,
         "audio": ([], "the models here write text"),
         "modalities": ([["text"]], "the models here write text"),
         "reasoning_effort": (["none"], "the models here write no separate reasoning"),
@@ -259,6 +283,7 @@ class ChatRequest(Controls):
         "functions": ([[]], "use tools"),
         "function_call": ([], "use tool_choice"),
         "store": ([False], "only /v1/responses stores"),
+        "enable_thinking": ([], "give it in chat_template_kwargs"),
     }
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000, fail_fast=True)
     n: int = Field(1, ge=1, le=16, description="How many replies; the seeds of the others follow the first one's.")
@@ -269,10 +294,11 @@ class ChatRequest(Controls):
     response_format: ResponseFormat = ResponseFormat(type="text")
     tools: list[WireTool] = Field([], max_length=128)
     tool_choice: ToolMode | NamedTool | None = None
-    parallel_tool_calls: bool = Field(False, description=_PARALLEL)
-    repetition_guard: bool = Field(True, description=_GUARD)
+    parallel_tool_calls: bool = Field(False, description=PARALLEL)
+    repetition_guard: bool = Field(True, description=GUARD)
     metadata: Metadata = Field({})
     documents: DocumentOptions | None = None
+    chat_template_kwargs: TemplateVariables = Field({})
 
 
 class CompletionRequest(Controls):
@@ -302,98 +328,9 @@ class TokenizeRequest(Strict):
     add_special_tokens: bool = Field(True, description="Begin a prompt as completions do.")
     add_generation_prompt: bool = Field(True, description="End a conversation where the reply begins.")
     return_token_strs: bool = False
+    chat_template_kwargs: TemplateVariables = Field({})
 
 
 class DetokenizeRequest(Strict):
     model: Model
     tokens: list[int] = Field(fail_fast=True)
-
-
-class Item(Strict):
-    id: Id | None = None
-    status: Literal["in_progress", "completed", "incomplete"] = "completed"
-
-
-class MessageItem(Item):
-    type: Literal["message"] = "message"
-    role: Literal["user", "system", "developer", "assistant"]
-    content: Content
-
-
-class CallItem(Item):
-    type: Literal["function_call"]
-    call_id: Id
-    name: Name
-    arguments: str
-
-
-class ResultItem(Item):
-    type: Literal["function_call_output"]
-    call_id: Id
-    output: Content
-
-
-def _kind(value: Any) -> Any:
-    return value.get("type", "message") if isinstance(value, dict) else getattr(value, "type", None)
-
-
-AnyItem = Annotated[
-    Annotated[MessageItem, Tag("message")]
-    | Annotated[CallItem, Tag("function_call")]
-    | Annotated[ResultItem, Tag("function_call_output")],
-    Discriminator(_kind),
-]
-
-
-class TextFormat(JsonFormat):
-    type: Literal["text", "json_object", "json_schema"]
-
-
-class TextOptions(Strict):
-    refused: ClassVar[Refused] = _Verbosity
-    format: TextFormat = TextFormat(type="text")
-
-
-class FlatTool(Function):
-    type: Literal["function"]
-
-
-class FlatNamedTool(FunctionName):
-    type: Literal["function"]
-
-
-class ResponseRequest(Controls):
-    refused: ClassVar[Refused] = {
-        **_REFUSED,
-        "background": ([False], "stream, or keep the connection open"),
-        "background_options": ([], "stream, or keep the connection open"),
-        "conversation": ([], "use previous_response_id"),
-        "context_management": ([[]], "use truncation"),
-        "prompt": ([], "the server keeps no prompt templates"),
-        "reasoning": ([{}], "the models here write no separate reasoning"),
-        "image": ([], "the models here write text"),
-        "access_programs": ([], "there are none here"),
-        "max_tool_calls": (list(range(1, 1025)), "give 1 to 1024; it counts the server's own tools, which has none"),
-    }
-    input: str | Annotated[list[AnyItem], Field(fail_fast=True)]
-    instructions: str | None = None
-    previous_response_id: Id | None = None
-    store: bool = Field(True, description="Keep the response, for previous_response_id and GET.")
-    max_output_tokens: Limit | None = None
-    include: list[Literal["message.output_text.logprobs"]] = Field([])
-    top_logprobs: int = Field(0, ge=0, le=20)
-    text: TextOptions = TextOptions()
-    tools: list[FlatTool] = Field([], max_length=128)
-    tool_choice: ToolMode | FlatNamedTool | None = None
-    parallel_tool_calls: bool = Field(False, description=_PARALLEL)
-    truncation: Literal["auto", "disabled"] = Field("disabled", description="auto leaves out the oldest messages.")
-    repetition_guard: bool = Field(True, description=_GUARD)
-    metadata: Metadata = Field({})
-    documents: DocumentOptions | None = None
-
-
-class ItemsQuery(Strict):
-    model_config = ConfigDict(strict=False)  # a query is text
-    limit: int = Field(20, ge=1, le=100)
-    order: Literal["asc", "desc"] = "desc"
-    after: Id | None = None

@@ -28,6 +28,7 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
     task = chat_task(body, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
     more = {"metadata": body.metadata, "service_tier": "default"}
+    more |= {"unenforced": task.unenforced} if task.unenforced else {}
     head, headers = {**head_of("chatcmpl", body, served.fingerprint), **more}, provenance(served, task.sampling)
     if body.stream:
         return stream(_chunks(body, job, head), headers)

@@ -112,7 +112,7 @@ class RequestContext:
 
     async def answer(self, served: Served, task: ReplyTask) -> Job:
         """Ask for the replies to a conversation; they end with the request."""
-        prompt = await asyncio.to_thread(_encode, PromptEncoder(served.tokenizer, served.window, task.toolbox), task)
+        prompt = await asyncio.to_thread(_encode, _prompts(served, task), task)
         make = partial(ReplyBuilder, served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs)
         builders = [make(len(prompt), task.guarded) for _ in range(task.replies)]
         return await self.start(served, task.salt, [prompt], task.sampling, builders)
@@ -200,6 +200,10 @@ def _engines(engines: Mapping[str, Stats]) -> Iterator[str]:
         yield f"# TYPE seedbed_engine_{name} gauge"
         for model, stats in engines.items():
             yield f'seedbed_engine_{name}{{model="{model}"}} {getattr(stats, name)}'
+
+
+def _prompts(served: Served, task: ReplyTask) -> PromptEncoder:
+    return PromptEncoder(served.tokenizer, served.window, task.toolbox, task.variables)
 
 
 def _encode(prompts: PromptEncoder, task: ReplyTask) -> list[int]:

@@ -23,10 +23,11 @@ from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
 from seedbed.rag.answer import stream_answer
 from seedbed.rag.record import Answer, AnswerDelta, content
-from seedbed.serve.bodies import ChatRequest, DocumentOptions, ResponseRequest
+from seedbed.serve.bodies import ChatRequest, DocumentOptions
 from seedbed.serve.context import ENDED, RequestContext, Server, provenance
 from seedbed.serve.errors import refuse
 from seedbed.serve.pool import Served
+from seedbed.serve.response_bodies import ResponseRequest
 from seedbed.serve.to_wire import Table
 
 Parts = Generator[AnswerDelta, None, None]

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 
 from seedbed.core.errors import CapacityError, DataError, NotFoundError, SeedbedError, UsageError
 from seedbed.inference.request import DeadlineError, QueueFull
+from seedbed.serve.validation import explain
 
 _STATUS: tuple[tuple[type[SeedbedError], int, str], ...] = (
     (QueueFull, 429, "queue_full"),
@@ -71,10 +72,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        field = first.get("ctx", {}).get("field")
-        param = ".".join(str(part) for part in (*first["loc"][1:], *([field] if field else []))) or None
-        return JSONResponse(_shape(400, f"{param or 'the body'}: {first['msg']}", "invalid_value", param), 400)
+        param, message = explain(error.errors(), error.body)
+        return JSONResponse(_shape(400, message, "invalid_value", param), 400)
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> JSONResponse:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedbed.chat.messages import Message, TextPart, Tool, ToolCall
 from seedbed.chat.options import guarded
-from seedbed.chat.rendering import Toolbox, reply_grammar
+from seedbed.chat.rendering import Toolbox, reply_grammar, unenforced
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.published_sampling import PublishedSampling
 from seedbed.serve.bodies import (
@@ -22,9 +22,9 @@ from seedbed.serve.bodies import (
     FunctionName,
     JsonFormat,
     NamedTool,
-    ResponseRequest,
 )
 from seedbed.serve.errors import refuse
+from seedbed.serve.response_bodies import ResponseRequest
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class ReplyTask:
     wants_logprobs: bool = False
     truncates: bool = False  # leave out the oldest turns until prompt and reply fit
     guarded: bool = False  # end a reply that repeats itself
+    unenforced: Sequence[str] = ()  # of the schemas, what the reply need not follow
+    variables: Mapping[str, object] = field(default_factory=dict)  # of the chat template
 
 
 def chat_task(body: ChatRequest, owner: str, window: int, stated: PublishedSampling) -> ReplyTask:
@@ -48,10 +50,20 @@ def chat_task(body: ChatRequest, owner: str, window: int, stated: PublishedSampl
     """
     toolbox = _toolbox([tool.function for tool in body.tools], body)
     wanted = body.response_format
-    grammar = _grammar(wanted.type, wanted.json_schema, toolbox)
+    grammar, left = _grammar(wanted.type, wanted.json_schema, toolbox)
     sampling = body.sampling(chat_limit(body) or window, body.top_logprobs, grammar, stated)
     messages, watched = messages_of(body.messages), guarded(sampling, body.repetition_guard)
-    return ReplyTask(messages, toolbox, sampling, body.salt(owner), body.n, body.logprobs, guarded=watched)
+    return ReplyTask(
+        messages,
+        toolbox,
+        sampling,
+        body.salt(owner),
+        body.n,
+        body.logprobs,
+        guarded=watched,
+        unenforced=left,
+        variables=body.chat_template_kwargs,
+    )
 
 
 def response_task(
@@ -59,12 +71,12 @@ def response_task(
 ) -> ReplyTask:
     """Read a request for a response to these items, those of earlier responses among them."""
     toolbox, form = _toolbox(body.tools, body), body.text.format
-    grammar = _grammar(form.type, form, toolbox)
+    grammar, left = _grammar(form.type, form, toolbox)
     sampling = body.sampling(body.max_output_tokens or window, body.top_logprobs, grammar, stated)
     messages = response_messages(body, items)
     salt, truncates = body.salt(owner), body.truncation == "auto"
     watched = guarded(sampling, body.repetition_guard)
-    return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates, watched)
+    return ReplyTask(messages, toolbox, sampling, salt, 1, bool(body.include), truncates, watched, left)
 
 
 def chat_limit(body: ChatRequest) -> int | None:
@@ -128,13 +140,15 @@ def _messages_of_items(items: Iterable[Mapping[str, Any]]) -> list[Message]:
 
 def _toolbox(functions: Sequence[Function], body: ChatRequest | ResponseRequest) -> Toolbox | None:
     choice = body.tool_choice.function if isinstance(body.tool_choice, NamedTool) else body.tool_choice
-    tools = [Tool(one.name, one.description, one.parameters) for one in functions]
+    tools = [Tool(one.name, one.description, one.parameters, bool(one.strict)) for one in functions]
     named = choice.name if isinstance(choice, FunctionName) else choice
     return Toolbox.of(tools, named, body.parallel_tool_calls)
 
 
-def _grammar(kind: str, wanted: JsonFormat | None, toolbox: Toolbox | None) -> Grammar | None:
+def _grammar(kind: str, wanted: JsonFormat | None, toolbox: Toolbox | None) -> tuple[Grammar | None, list[str]]:
+    """Return the grammar of a reply, and what of the schemas in it is not kept."""
     if kind == "text":
-        return reply_grammar(None, toolbox)
+        return reply_grammar(None, toolbox), unenforced(toolbox)
     schema = {"type": "object"} if kind == "json_object" else wanted.schema_ if wanted else {}
-    return reply_grammar(Grammar("json_schema", json.dumps(schema)), toolbox)
+    form, strict = Grammar("json_schema", json.dumps(schema)), not wanted or wanted.strict
+    return reply_grammar(form, toolbox, strict), unenforced(toolbox, None if strict else form)

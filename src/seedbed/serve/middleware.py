@@ -2,6 +2,9 @@
 
 Everything needs a key but ``/health`` and the page's files: what is not listed here is closed, unknown paths too. A
 request ends with its client: when the connection goes, the work for it is cancelled, streamed or not.
+
+Every body is read as JSON, whatever type it is declared to have (`curl -d` declares a form). That opens no door to
+other sites' forms: browsers send an origin with them, which is checked. HEAD is answered as GET, without the body.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server's own scope, a HEAD, keeps the body back
         metrics, status = self.server.metrics, 499
 
         async def answer(message: Message) -> None:
@@ -79,6 +84,9 @@ class Gate:
             return
         if body is None:
             return  # the client left
+        if body:
+            others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+            scope["headers"] = [*others, (b"content-type", b"application/json")]
         async with AsyncExitStack() as stack:
             scope["seedbed.context"] = RequestContext(self.server, owner, stack)
             if not await _while_connected(self.app, scope, body, receive, send):
@@ -97,7 +105,7 @@ class Gate:
         if self.server.draining and scope["path"] != "/health":
             why = "it was told to stop"
             raise ApiError(503, "the server is shutting down", why=why, fix="try again later", code="shutting_down")
-        if self.server.keys is None or (scope["path"] in self._open and scope["method"] in ("GET", "HEAD")):
+        if self.server.keys is None or (scope["path"] in self._open and scope["method"] == "GET"):
             return ""
         scheme, _, key = headers.get("authorization", "").partition(" ")
         owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
@@ -125,19 +133,23 @@ class Gate:
         if len(found) > limit or int(headers.get("content-length", 0)) > limit:
             why = f"at most {limit} bytes are read"
             raise ApiError(413, "the body is too large", why=why, fix="send less", code="body_too_large")
-        if found and "json" in headers.get("content-type", ""):
-            check_json(bytes(found), self.server.settings.json_depth)
+        if found:
+            check_json(bytes(found), self.server.settings.json_depth, headers.get("content-type", "no type"))
         return bytes(found)
 
 
-def check_json(body: bytes, depth: int) -> None:
-    """Raises ApiError unless a body is JSON of Unicode text and finite numbers, nested at most ``depth`` deep."""
+def check_json(body: bytes, depth: int, declared: str = "application/json") -> None:
+    """Raises ApiError unless a body is JSON of Unicode text and finite numbers, nested at most ``depth`` deep.
+
+    ``declared``: the body's type as its sender says, for the error.
+    """
     try:
         value = json.loads(body, parse_constant=_finite, parse_float=_finite)
         if _SURROGATE.search(body):
             json.dumps(value, ensure_ascii=False).encode()  # half of a pair has no bytes
     except (ValueError, RecursionError) as error:
-        raise refuse("the body is not JSON", why=str(error)[:200], fix="send valid JSON") from error
+        why = str(error)[:200] if "json" in declared.lower() else f"{str(error)[:200]} (it was sent as {declared[:80]})"
+        raise refuse("the body is not JSON", why=why, fix="send valid JSON") from error
     level = [value]
     for _ in range(depth):
         if sum(len(one) for one in level if isinstance(one, dict)) > _MOST_KEYS:

@@ -14,11 +14,11 @@ from seedbed.chat.messages import Delta
 from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.core.errors import SeedbedError
 from seedbed.inference.engine_client import EngineClient
-from seedbed.serve.bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.documents import DocumentJob, document_job, url_citations
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.from_wire import refuse_beside_documents, response_messages, response_task
+from seedbed.serve.response_bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.response_store import StoredResponse
 from seedbed.serve.to_wire import ResponseWriter, Table, response_record
 
@@ -37,7 +37,8 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
     served = await context.model(body.model)
     task = response_task(body, items, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
-    writer = ResponseWriter(response_record(body, task.sampling), job.replies[0], trims=not body.stream)
+    record = response_record(body, task.sampling) | ({"unenforced": task.unenforced} if task.unenforced else {})
+    writer = ResponseWriter(record, job.replies[0], trims=not body.stream)
     lines = _write(job.client, _reply_lines(job, writer), writer, items, context)
     return await _sent(body, writer, lines, provenance(served, task.sampling))
 

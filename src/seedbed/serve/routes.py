@@ -19,6 +19,7 @@ from seedbed.serve.completions import encode_prompts
 from seedbed.serve.context import Here, provenance
 from seedbed.serve.errors import refuse
 from seedbed.serve.from_wire import messages_of
+from seedbed.serve.pool import Served, ServedEncoder
 
 router = APIRouter()
 
@@ -96,13 +97,17 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
     served = await context.any_model(body.model)
     tokenizer = served.tokenizer
     if body.messages is not None:
-        messages, prompts = messages_of(body.messages), PromptEncoder(tokenizer, served.window)
+        messages, prompts = messages_of(body.messages), _encoder(served, body)
         encode = partial(prompts.encode, messages, add_generation_prompt=body.add_generation_prompt)
         ids = await asyncio.to_thread(encode)
     else:
         ids = await asyncio.to_thread(served.encode, body.prompt or "", around=body.add_special_tokens)
     strings = {"token_strs": await asyncio.to_thread(tokenizer.pieces, ids)} if body.return_token_strs else {}
     return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
+
+
+def _encoder(served: Served | ServedEncoder, body: TokenizeRequest) -> PromptEncoder:
+    return PromptEncoder(served.tokenizer, served.window, variables=body.chat_template_kwargs)
 
 
 @router.post("/detokenize")

@@ -16,7 +16,8 @@ from seedbed.chat.reply_builder import ReplyBuilder, StreamDecoder
 from seedbed.core.errors import SeedbedError
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Token
-from seedbed.serve.bodies import CompletionRequest, Controls, ResponseRequest
+from seedbed.serve.bodies import CompletionRequest, Controls
+from seedbed.serve.response_bodies import ResponseRequest
 
 Table = dict[str, Any]
 Top = tuple[tuple[int, float], ...]

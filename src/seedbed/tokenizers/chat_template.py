@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -44,6 +44,18 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def check_variables(source: str, given: Mapping[str, object], own: Collection[str]) -> None:
+    """Raise UsageError for a variable that says something (not false, 0 or "") and that a template does not read.
+
+    ``own``: the variables that are not the caller's to set.
+    """
+    read = meta.find_undeclared_variables(_environment().parse(source)) - {*own, *_environment().globals}
+    if wrong := next((name for name, value in given.items() if name in own or (value and name not in read)), None):
+        why = "it is set by the conversation" if wrong in own else "it would change nothing"
+        fix = f"it reads {', '.join(sorted(read))}" if read else "leave it out: it reads no further variables"
+        raise UsageError(f"the chat template has no variable {wrong!r} to set", why=why, fix=fix)
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], **variables: object) -> str:

@@ -28,7 +28,7 @@ from seedbed.tokenizers.chat_spans import (
     segments,
     turn_text,
 )
-from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, read_texts, render
+from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, check_variables, read_texts, render
 from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
@@ -299,20 +299,24 @@ class Tokenizer:
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
         """Return the text of a chat, special tokens spelled out; raises UsageError where the template fails."""
-        return "".join(span.text for span in self._spans(messages, add_generation_prompt))
+        return "".join(span.text for span in self._spans(messages, add_generation_prompt, {}))
 
     def encode_chat(
-        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False
+        self,
+        messages: Sequence[Mapping[str, str]],
+        add_generation_prompt: bool = False,
+        variables: Mapping[str, object] | None = None,
     ) -> tuple[list[int], list[bool]]:
         """Return ids of a chat, and for each whether an assistant writes it: its contents, what the template puts
         between a reply's header and them, and the end of the turn.
 
         Text is cut into tokens at the template's tokens and around what an assistant writes, where generation begins
-        too. Raises UsageError where the template fails or refuses these messages.
+        too. ``variables`` are further ones of the template. Raises UsageError where the template fails, refuses these
+        messages, or does not read a variable that says something.
         """
         ids: list[int] = []
         mask: list[bool] = []
-        spans = self._spans(messages, add_generation_prompt)
+        spans = self._spans(messages, add_generation_prompt, variables or {})
         before = None
         for segment in segments(spans, self._token_pattern, self._header):
             plain = self._plain if segment.written else self._plain_for_users
@@ -325,14 +329,19 @@ class Tokenizer:
             mask += [segment.written] * len(found)
         return ids, mask
 
-    def _spans(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> list[MessageSpan]:
-        variables = self._spelled_names | {"add_generation_prompt": add_generation_prompt}
+    def _spans(
+        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, variables: Mapping[str, object]
+    ) -> list[MessageSpan]:
+        own = self._spelled_names | {"add_generation_prompt": add_generation_prompt}
+        if variables:
+            check_variables(self.chat_template, variables, {"messages", *own})
+        told = {**variables, **own}
         try:
-            return render_spans(self.chat_template, messages, **variables)
+            return render_spans(self.chat_template, messages, **told)
         except RewrittenContents:  # a prompt is needed without a mask, if no content spells a token
             if not add_generation_prompt or any(self._token_pattern.search(one["content"]) for one in messages):
                 raise
-            return [MessageSpan(render(self.chat_template, messages, **variables))]
+            return [MessageSpan(render(self.chat_template, messages, **told))]
 
     @cached_property
     def _header(self) -> str:
