@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +134,24 @@ def test_a_conversation_with_documents_understands_a_follow_up(seedbed: Run) -> 
     code, out, _ = seedbed("chat", "tiny", "--docs", "guide", "--once", ASKED, "--max-tokens", "6", "--json")
     assert (code, json.loads(out)["text"]) == (0, OPENED)
     assert seedbed("chat", "tiny", "--docs", "nothing", "--once", ASKED)[0] == 4
+
+
+def test_a_conversation_with_documents_obeys_system_and_temperature(seedbed: Run) -> None:
+    def told(*flags: str) -> dict[str, Any]:
+        code, out, _ = seedbed(*("chat", "tiny", "--docs", "guide", "--once", ASKED, "--json"), *flags)
+        assert code == 0
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    short = ("--max-tokens", "6")
+    plain = told(*short)
+    assert told(*short, "--seed", "3") == plain  # greedy unless a temperature is given
+    assert told(*short, "--temperature", "0") == plain
+    drawn = [told(*short, "--temperature", "2", "--seed", seed)["demoted"] for seed in "123"]
+    assert len({str(one) for one in drawn}) == 3
+    system = told(*short, "--system", "Say nothing about ferries.")
+    assert system["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
+    assert system["rewritten"] == plain["rewritten"] == ""
 
 
 def test_a_trace_is_kept_where_runs_finds_it(seedbed: Run, library: Library) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +55,37 @@ def seedbed(library: Library, invoke: Run, monkeypatch: pytest.MonkeyPatch) -> R
     """Runs a command line: exit code, standard output, standard error."""
     monkeypatch.setenv("SEEDBED_HOME", str(library.root))
     return invoke
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        (("chat", "tiny", *SHORT), "Größe?\nTschüß\n".encode("latin-1")),
+        (("chat", "tiny", *SHORT), "¿Dónde está?\n".encode("cp1252")),
+        (("chat", "tiny", *SHORT), "Grüße\n".encode("utf-16")),
+        (("run", "tiny", "-", *SHORT), "Größe".encode("latin-1")),
+        (("ask", "-", "--docs", "nothing"), "Größe".encode("latin-1")),
+    ],
+)
+def test_input_of_another_encoding_is_refused_with_the_way_out(
+    seedbed: Run, command: tuple[str, ...], sent: bytes
+) -> None:
+    code, out, err = seedbed(*command, stdin=sent)
+    assert (code, out) == (2, "")
+    assert "error: standard input cannot be read as text\nwhy: byte 0x" in err
+    assert "iconv -f LATIN1 -t UTF-8" in err
+
+
+def test_a_pipe_is_read_as_it_is_declared(library: Library, seedbed: Run) -> None:
+    """By Python's own variable; and without the mark that PowerShell writes."""
+    told = [sys.executable, "-m", "seedbed", "chat", "tiny", *SHORT, "--save"]
+    environment = {**os.environ, "SEEDBED_HOME": str(library.root), "PYTHONIOENCODING": "latin-1"}
+    subprocess.run([*told, "declared"], input="Größe?".encode("latin-1"), env=environment, check=True)
+    assert seedbed(*told[3:], "marked", stdin="Größe?".encode("utf-8-sig"))[0] == 0
+    saved = Conversations.of(library)
+    for name in ("declared", "marked"):
+        assert saved.read(name)[0].message.text == "Größe?"
+    saved.close()
 
 
 def answers(text: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from answering import Recorder, Scorer, chunks_of, said
 
-from seedbed.chat.messages import Usage
+from seedbed.chat.messages import Message, Usage
 from seedbed.chat.tracing import TraceEvent
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
@@ -47,6 +47,27 @@ def test_every_chain_answers_with_a_cited_source(chain: Chain) -> None:
     told = json.loads(json.dumps(answer.to_json()))
     assert told["hits"][0]["chunk"]["text"] == TEXTS[1]
     assert told["usage"]["total_tokens"] == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+@pytest.mark.parametrize("chain", [one for one in CHAINS if one not in ("extract", "map-rerank")])
+def test_every_prompt_begins_with_the_conversations_instructions(chain: Chain) -> None:
+    """Counted with the prompt, so that the window holds both: the recorder refuses a prompt that is too long."""
+    told = [Message("system", "Answer in {one} sentence. " * 8), Message("user", "Hi"), Message("system", "In French.")]
+    model = Scorer(lambda prompt: "The bridge was opened in 1932 by the governor.", window=140)
+    answer = ask("When was the bridge opened?", search, model, chain=chain, history=told, max_tokens=20, evidence=True)
+    assert answer.found
+    of_chain = [prompt for prompt in model.prompts if "Rewritten" not in said(prompt)]
+    assert of_chain
+    assert {prompt[0] for prompt in of_chain} == {
+        Message("system", "Answer in {one} sentence. " * 8 + "\n\nIn French.")
+    }
+    assert all(prompt[1].role == "user" for prompt in of_chain)
+
+
+def test_instructions_need_a_model_that_scores_for_evidence() -> None:
+    model = Recorder(lambda prompt: "In 1932.")
+    with pytest.raises(UsageError, match="cannot tell how probable"):
+        ask("When was the bridge opened?", search, model, history=[Message("system", "Be brief.")], evidence=True)
 
 
 def test_what_the_documents_do_not_tell_is_said_without_asking_a_model() -> None:

@@ -12,6 +12,7 @@ import pytest
 from serving import Live, add_model
 
 from seedbed.chat.local import LocalModel
+from seedbed.chat.messages import Message
 from seedbed.core.artifacts import Library
 from seedbed.inference.parameters import Sampling
 from seedbed.models.store import LoadedModel
@@ -96,10 +97,70 @@ def test_a_chain_writes_what_it_writes_alone(live: Live, library: Library, loade
 
 
 @pytest.mark.usefixtures("garden")
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_chain_is_told_the_conversations_instructions(
+    live: Live, library: Library, loaded: LoadedModel, role: str
+) -> None:
+    """Equal to the bit to the library's own answer under a system message, which the prompt counts."""
+    told = "Answer in one short sentence, in capitals."
+    messages = [{"role": role, "content": told}, {"role": "user", "content": QUESTION}]
+    asked = body(chain="stuff") | {"max_tokens": 12, "temperature": 0}
+    found, plain = live.ok(CHAT, **{**asked, "messages": messages}), live.ok(CHAT, **asked)
+    model = LocalModel(loaded, name="tiny", sampling=Sampling(temperature=0, seed=1))
+    collection, history = Collection.open(library, "garden"), [Message("system", told)]
+    expected = ask(QUESTION, collection.search, model, chain="stuff", history=history, max_tokens=12)
+    collection.close()
+    assert found["documents"] == json.loads(json.dumps(expected.to_json()))
+    assert found["usage"]["prompt_tokens"] >= plain["usage"]["prompt_tokens"] + len(told)  # a token a byte
+    response = live.ok(
+        "/v1/responses",
+        input=QUESTION,
+        instructions=told,
+        max_output_tokens=12,
+        temperature=0,
+        documents=asked["documents"],
+    )
+    assert response["documents"] == found["documents"]
+
+
+@pytest.mark.usefixtures("garden")
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"temperature": 0.7}, "temperature"),
+        ({"temperature": 1}, "temperature"),
+        ({"top_p": 0.5}, "top_p"),
+        ({"stop": ["x"]}, "stop"),
+        ({"logit_bias": {"8": 1}}, "logit_bias"),
+        ({"repetition_penalty": 1.3}, "repetition_penalty"),
+        ({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x"}]}, "messages"),
+    ],
+)
+def test_a_quotation_takes_nothing_that_shapes_a_models_words(live: Live, change: dict[str, Any], param: str) -> None:
+    response = live.post(CHAT, **{**body(), **change})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param), response.text
+    assert "extract" in response.json()["error"]["message"]
+    neutral = {"temperature": 0, "top_p": 1, "max_tokens": 9, "seed": 1, "stop": []}
+    assert live.ok(CHAT, **body(), **neutral)["choices"] == live.ok(CHAT, **body())["choices"]
+
+
+@pytest.mark.usefixtures("garden")
+def test_instructions_beside_a_quotation_are_refused(live: Live) -> None:
+    response = live.post("/v1/responses", input=QUESTION, instructions="Be brief.", documents=body()["documents"])
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "instructions")
+
+
+@pytest.mark.usefixtures("garden")
+def test_metadata_comes_back_with_an_answer_from_documents(live: Live) -> None:
+    assert live.ok(CHAT, **body(), metadata={"a": "b"})["metadata"] == {"a": "b"}
+
+
+@pytest.mark.usefixtures("garden")
 @pytest.mark.parametrize(
     ("change", "status", "param"),
     [
         ({"documents": {"collection": "nothing"}}, 404, None),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, 400, "chat_template_kwargs"),
         ({"documents": {"collection": "../docs"}}, 400, None),
         ({"documents": {"collection": "garden", "chain": "guess"}}, 400, "documents.chain"),
         ({"documents": {"collection": "garden", "k": 0}}, 400, "documents.k"),

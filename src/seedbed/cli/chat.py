@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedbed.cli import options
+from seedbed.cli.common import input_text
 from seedbed.cli.sampling import OF_MODEL, Given, repetition_guard, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError, UsageError
@@ -126,7 +127,7 @@ def talk(conversation: Conversation, once: str | None) -> None:
 def read_lines(terminal: bool) -> Iterator[str]:
     """Yield the user's lines without surrounding space, until the end of input; empty ones are skipped."""
     if not terminal:
-        yield from filter(None, map(str.strip, sys.stdin))
+        yield from filter(None, (input_text(line).strip() for line in sys.stdin.buffer))
         return
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (importing it gives `input` editing and history)

@@ -32,7 +32,8 @@ def open_chat_model(reference: str, given: Given, context: int | None) -> tuple[
 
     loaded = load_model(artifact)
     sampling = chosen_sampling(given, sampling_of_publishers(loaded).over(DEFAULT))
-    return LocalModel(loaded, name=reference, sampling=sampling), {}, sampling
+    asked: ReplyOptions = {"temperature": given["temperature"]} if "temperature" in given else {}  # chains are greedy
+    return LocalModel(loaded, name=reference, sampling=sampling), asked, sampling
 
 
 def _remote_options(given: Given, sampling: Sampling) -> ReplyOptions:

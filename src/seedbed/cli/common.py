@@ -76,13 +76,23 @@ def plain_line(text: str) -> str:
 
 
 def read_text(argument: str) -> str:
-    """Return the text itself, or all of standard input for ``-``. Raises UsageError: it is not UTF-8 text."""
-    if argument != "-":
-        return argument
+    """Return the text itself, or all of standard input for ``-``; raises as :func:`input_text`."""
+    return argument if argument != "-" else input_text(sys.stdin.buffer.read())
+
+
+def input_text(data: bytes) -> str:
+    """Return bytes of standard input as text, without a byte-order mark.
+
+    Raises UsageError where they are not of the terminal's encoding: a guess at a few words would often be wrong.
+    """
+    encoding = sys.stdin.encoding or "utf-8"
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise UsageError("the prompt on standard input is not text", why=str(error), fix="give UTF-8 text") from error
+        before = data[: error.start].decode(encoding, "replace")[-20:]
+        why = f"byte 0x{data[error.start]:02x} after {before!r} is no {encoding}"
+        fix = "convert it (iconv -f LATIN1 -t UTF-8), or name its encoding (PYTHONIOENCODING=latin-1)"
+        raise UsageError("standard input cannot be read as text", why=why, fix=fix) from error
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -167,9 +167,9 @@ class Conversation:
         """
         answer: Answer | None = None
         with draft_view(shown=not self.as_json) as watch:
-            options: ReplyOptions = {"max_tokens": self.sampling.max_tokens, "trace": fan_out(self.trace, say_loop)}
-            if "repetition_guard" in self.options:
-                options["repetition_guard"] = self.options["repetition_guard"]
+            options = self.options.copy()
+            options["max_tokens"], options["trace"] = self.sampling.max_tokens, fan_out(self.trace, say_loop)
+            options["logprobs"] = False  # an answer from documents has none
             embedder = documents.sentence_embedder
             parts = stream_answer(question, documents.search, self.model, embedder=embedder, history=history, **options)
             with closing(parts), suppress(KeyboardInterrupt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any, NoReturn
 
@@ -108,6 +109,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with one of ``EXIT_CODES``."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a terminal may lack a model's characters
     try:
         result: Any = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

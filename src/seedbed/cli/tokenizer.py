@@ -11,7 +11,7 @@ import click
 
 from seedbed.app.tokenizers import comparison_text, facts, fit_json, fits_of, kind_of, open_tokenizer, training_text
 from seedbed.cli import options
-from seedbed.cli.common import print_json, print_table
+from seedbed.cli.common import print_json, print_table, read_text
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Library, check_name
 from seedbed.core.errors import DataError, UsageError
@@ -114,7 +114,7 @@ def encode(name: str, text: str, as_json: bool) -> None:
     $ seedbed tokenizer encode notes-1k "def parse(text): return 42"
     """
     tokenizer, _ = open_tokenizer(Library(), name)
-    text = sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
+    text = read_text(text)
     ids = tokenizer.encode(text)
     pieces = tokenizer.pieces(ids)
     size = len(text.encode())

@@ -28,6 +28,7 @@ from seedbed.rag.chains.refine import refine
 from seedbed.rag.chains.run import Writing
 from seedbed.rag.chains.stuff import stuff
 from seedbed.rag.follow_up import rewrite
+from seedbed.rag.instructed import instructed
 from seedbed.rag.own_words import OwnWords
 from seedbed.rag.passages import (
     NOT_FOUND,
@@ -70,8 +71,19 @@ def ask(
     **options: Unpack[ReplyOptions],
 ) -> Answer:
     """Answer a question from documents: the end of :func:`stream_answer`, which says more."""
-    more = {"chain": chain, "k": k, "threshold": threshold, "embedder": embedder, "evidence": evidence}
-    *_, last = stream_answer(question, search, model, history=history, **more, **options)  # type: ignore[arg-type]
+    parts = stream_answer(
+        question,
+        search,
+        model,
+        chain=chain,
+        k=k,
+        threshold=threshold,
+        embedder=embedder,
+        evidence=evidence,
+        history=history,
+        **options,
+    )
+    *_, last = parts
     assert last.answer is not None  # in the last part
     return last.answer
 
@@ -101,7 +113,8 @@ def stream_answer(
             different languages.
         embedder: compares the question's meaning with each sentence's; None: words decide alone.
         evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
-        history: the conversation before the question, which may then be a follow-up.
+        history: the conversation before the question, which may then be a follow-up; the model is told its system
+            messages with every prompt.
 
     Raises:
         UsageError: the question is empty, the chain is unknown or needs a model, or ``evidence`` needs a model that
@@ -110,7 +123,7 @@ def stream_answer(
     """
     chain = chain or default_chain(model is not None)
     check(question, chain, model is not None)
-    asked = None if chain == "extract" else model
+    asked = None if chain == "extract" or model is None else instructed(model, history)
     if evidence:
         scorer_of(asked)  # refuse now rather than after the answer
     trace = options.get("trace")
@@ -120,7 +133,7 @@ def stream_answer(
         hits = _search(alone.question, search, k, trace)
         rated = rate_sentences(alone.question, [hit.chunk for hit in hits], embedder)
         covered = rated[0].score if rated else 0.0
-        name, rewritten = asked.name if asked is not None else "", alone.question if history else ""
+        name, rewritten = asked.name if asked is not None else "", alone.question if alone.question != question else ""
         answer = Answer(
             question, NOT_FOUND, False, chain, name, covered, rewritten=rewritten, hits=hits, usage=alone.usage
         )

@@ -24,6 +24,8 @@ from seedbed.serve.errors import refuse
 
 _KNOBS = {field.name: field for field in dataclasses.fields(Sampling)}
 _PLAIN = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
+SHAPES = (*_PLAIN, "logit_bias", "stop", "ignore_eos")
+"""Fields that shape a model's words."""
 _SALTS = ("user", "safety_identifier", "prompt_cache_key", "cache_salt")
 Refused = Mapping[str, tuple[list[Any], str]]
 REFUSED: Refused = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,6 +13,7 @@ from seedbed.serve.bodies import ChatRequest
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.documents import DocumentJob, document_job, url_citations
 from seedbed.serve.from_wire import chat_limit, chat_task, messages_of, refuse_beside_documents
+from seedbed.serve.pool import Served
 from seedbed.serve.to_wire import Table, chat_choice, chat_delta, head_of, sse, usage_of
 
 router = APIRouter()
@@ -27,9 +28,7 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
     served = await context.model(body.model)
     task = chat_task(body, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
-    more = {"metadata": body.metadata, "service_tier": "default"}
-    more |= {"unenforced": task.unenforced} if task.unenforced else {}
-    head, headers = {**head_of("chatcmpl", body, served.fingerprint), **more}, provenance(served, task.sampling)
+    head, headers = _head(body, served, task.unenforced), provenance(served, task.sampling)
     if body.stream:
         return stream(_chunks(body, job, head), headers)
     async for _ in job.deltas():
@@ -38,6 +37,11 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
         reply.trim()
     told = {"choices": [chat_choice(*one) for one in enumerate(job.replies)], "usage": usage_of(job.replies).to_wire()}
     return JSONResponse({**head, "object": "chat.completion", **told}, headers=headers)
+
+
+def _head(body: ChatRequest, served: Served, unenforced: Sequence[str] = ()) -> Table:
+    more = {"metadata": body.metadata, "service_tier": "default"} | ({"unenforced": unenforced} if unenforced else {})
+    return {**head_of("chatcmpl", body, served.fingerprint), **more}
 
 
 async def _chunks(body: ChatRequest, job: Job, head: Table) -> AsyncIterator[str]:
@@ -55,9 +59,10 @@ async def _chunks(body: ChatRequest, job: Job, head: Table) -> AsyncIterator[str
 
 async def _from_documents(body: ChatRequest, limit: int | None, context: RequestContext) -> Response:
     """Answer a chat completion from the collection that it names."""
-    refuse_beside_documents(body)
-    job = await document_job(body, messages_of(body.messages), limit, context)
-    head = head_of("chatcmpl", body, job.served.fingerprint)
+    messages = messages_of(body.messages)
+    refuse_beside_documents(body, messages)
+    job = await document_job(body, messages, limit, context)
+    head = _head(body, job.served)
     if body.stream:
         return stream(_document_chunks(body, job, head), job.headers)
     async for _ in job.deltas():

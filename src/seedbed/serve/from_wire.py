@@ -16,6 +16,7 @@ from seedbed.chat.rendering import Toolbox, reply_grammar, unenforced
 from seedbed.inference.parameters import Grammar, Sampling
 from seedbed.inference.published_sampling import PublishedSampling
 from seedbed.serve.bodies import (
+    SHAPES,
     ChatMessage,
     ChatRequest,
     Function,
@@ -103,17 +104,33 @@ def messages_of(given: Sequence[ChatMessage]) -> list[Message]:
     return found
 
 
-def refuse_beside_documents(body: ChatRequest | ResponseRequest) -> None:
-    """Raise ApiError for options that questions to documents do not have."""
+def refuse_beside_documents(body: ChatRequest | ResponseRequest, messages: Sequence[Message]) -> None:
+    """Raise ApiError for options that questions to documents do not have, and for those that a quotation has not."""
+    assert body.documents is not None
     form = body.response_format if isinstance(body, ChatRequest) else body.text.format
     wrong: dict[str, Any] = {"tools": body.tools, "structured_outputs": body.structured_outputs.grammars()}
     if isinstance(body, ChatRequest):
         wrong |= {"n": body.n > 1, "logprobs": body.logprobs, "response_format": form.type != "text"}
+        wrong["chat_template_kwargs"] = any(body.chat_template_kwargs.values())
     else:
         wrong |= {"include": body.include, "text.format": form.type != "text"}
     if given := [name for name, value in wrong.items() if value]:
         why = "a chain's prompts and answers have forms of their own"
         raise refuse(f"documents and {given[0]} at once", why=why, fix=f"leave out {given[0]}", param=given[0])
+    if body.documents.chain == "extract":
+        _refuse_beside_quotation(body, messages)
+
+
+def _refuse_beside_quotation(body: ChatRequest | ResponseRequest, messages: Sequence[Message]) -> None:
+    """Raise ApiError for what would shape a model's words. A limit, a seed and temperature 0 change no quotation."""
+    neutral = {name: type(body).model_fields[name].default for name in SHAPES} | {"temperature": 0.0}
+    given = [name for name in SHAPES if name in body.model_fields_set and getattr(body, name) != neutral[name]]
+    if any(message.role == "system" for message in messages):
+        given.append("instructions" if isinstance(body, ResponseRequest) and body.instructions else "messages")
+    if given:
+        named = "a system message" if given[0] == "messages" else given[0]
+        why, fix = "it quotes: no model writes the answer", f"leave out {named}, or name the chain cited"
+        raise refuse(f"the chain extract and {named} at once", why=why, fix=fix, param=given[0])
 
 
 def response_messages(body: ResponseRequest, items: Sequence[Mapping[str, Any]]) -> list[Message]:

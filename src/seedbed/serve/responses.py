@@ -45,8 +45,9 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
 
 async def _from_documents(body: ResponseRequest, items: list[Table], context: RequestContext) -> Response:
     """Answer the last item from the collection that the body names."""
-    refuse_beside_documents(body)
-    job = await document_job(body, response_messages(body, items), body.max_output_tokens, context)
+    messages = response_messages(body, items)
+    refuse_beside_documents(body, messages)
+    job = await document_job(body, messages, body.max_output_tokens, context)
     record = response_record(body, job.sampling)
     writer = ResponseWriter(record, ReplyBuilder(job.served.tokenizer), trims=not body.stream)
     lines = _write(job.client, _document_lines(job, writer), writer, items, context)

@@ -10,7 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_page import LONG, Server, ask, conversations, finish, finished, shown, until, written
+from chat_page import LONG, Server, ask, conversations, finish, finished, shown, start, until, written
+from serving import add_chain
+
+from seedbed.core.artifacts import Library
 
 Open = Callable[..., Any]
 
@@ -57,6 +60,23 @@ def test_settings_reach_the_server(chat: Open, server: Server) -> None:
     page.reload()
     page.get_by_role("button", name="Settings").click()
     assert page.get_by_label("Temperature").input_value() == "1.5"
+
+
+def test_a_reply_that_repeats_itself_says_so(tmp_path: Path, new_page: Open) -> None:
+    """The text is trimmed to the first copy, and the conversation goes on so."""
+    sowing = {"(": "1", "1": ")", ")": "S", "S": "o", "o": "w", "w": "!", "!": "S"}
+    add_chain(Library(tmp_path), "looping", sowing)
+    running = start(tmp_path, model="looping")
+    page = new_page()
+    page.goto(f"{running.address}/#key={running.key}")
+    until(page, "document.querySelector('#model').value === 'looping'")
+    ask(page, "What shall I do?")
+    reply = page.locator("#thread .assistant").last
+    assert reply.locator(".body").inner_text() == "(1)Sow!"
+    assert reply.locator(".remark").inner_text().startswith("The reply was stopped: it had repeated 4 tokens 16 times")
+    ask(page, "And then?")
+    assert [one["text"] for one in shown(conversations(page)[0])][1] == "(1)Sow!"
+    finish(running)
 
 
 def test_a_setting_out_of_range_is_not_kept(chat: Open) -> None:

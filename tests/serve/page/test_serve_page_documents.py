@@ -44,6 +44,12 @@ def test_without_documents_there_is_nothing_to_choose(chat: Open) -> None:
     assert not page.get_by_role("combobox", name="Documents", exact=True).is_visible()
 
 
+def test_a_quotation_is_asked_without_what_shapes_a_models_words(choose: Callable[..., Any]) -> None:
+    page = choose("Quote from garden", settings='{"system": "Be brief.", "temperature": 0.7, "seed": 7}')
+    ask(page, "How deep are carrots sown?")
+    assert page.get_by_role("region", name="Sources").is_visible()
+
+
 def test_an_answer_shows_its_sources(choose: Callable[..., Any], garden: Path) -> None:
     page = choose("Quote from garden")
     ask(page, "How deep are carrots sown?")

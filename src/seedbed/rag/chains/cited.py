@@ -15,12 +15,13 @@ from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans, sentences
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
+from seedbed.rag.instructed import instruction_tokens
 from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
 
 SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
 PROMPT_TOKENS = 448
-"""Tokens of a prompt at most, beside the question's; ``stuff`` reads as much as the window holds."""
+"""Tokens of a prompt at most, beside those of question and instructions; ``stuff`` reads all that the window holds."""
 MOST_TOKENS = 96
 """Tokens of a reply at most unless ``max_tokens`` says otherwise."""
 
@@ -40,7 +41,8 @@ def cited(
     options.setdefault("max_tokens", MOST_TOKENS)
     with chain_run("cited", template, model, question, chunks, show, options) as run:
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
-        plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + model.count_tokens(question)))
+        asked = model.count_tokens(question) + instruction_tokens(model)
+        plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + asked))
         text = yield from run.ask(plan, enough=_enough)
         return run.result(_whole(text) if run.finish == "length" else text, plan.shown, plan.left)
 

@@ -37,10 +37,16 @@ export function messageView(node, siblings, place, shown, act) {
 
 function remarks(node) {
   if (node.role === "user") return [];
-  const words = node.finish || node.error ? ENDINGS[node.finish] : UNFINISHED;
+  const words = node.loop ? looped(node.loop) : node.finish || node.error ? ENDINGS[node.finish] : UNFINISHED;
   const failure = node.error && h("p", { class: "error" }, node.error);
   const below = node.answer?.sources ? answerRemarks(node.answer) : [];
   return [...below, failure, words && h("p", { class: "remark" }, words)].filter(Boolean);
+}
+
+/** The words of the terminal. */
+function looped({ period, times }) {
+  const what = period === 1 ? "one token" : `${period} tokens`;
+  return `The reply was stopped: it had repeated ${what} ${times} times in a row. The conversation keeps the first.`;
 }
 
 function footer(node, siblings, place, element, act) {
