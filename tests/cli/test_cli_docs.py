@@ -143,7 +143,7 @@ def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
         (["add", "fresh", "texts", "--chunk-size", "5", "--chunk-overlap", "9"], 2, "overlap"),
         (["embed", "absent"], 4, "absent"),
         (["embed", "notes", "--embedder", "absent"], 4, "absent"),
-        (["embed", "notes", "--embedder", "none"], 2, "no embedder"),
+        (["embed", "notes", "--embedder", "none"], 2, "keeps them"),
         (["search", "notes", "x", "--where", "year"], 2, "--where year"),
         *((["search", "notes", "x", "--where", f"year{sign} "], 2, "no value") for sign in ("=", "!=", ">", ">=", "<")),
         (["search", "notes", "x", "--limit", "0"], 2, "0"),
@@ -204,6 +204,22 @@ def test_a_file_that_was_read_in_part_is_told_from_one_that_was_not_read(seedbed
     assert "1 read, 1 of them in part" in err
     added = as_json(seedbed("add", "more", "a.docx", "--json"))
     assert (added["skipped"], [sorted(one) for one in added["partly"]]) == ([], [["reason", "source"]])
+
+
+def test_a_folder_without_documents_leaves_no_collection(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "nested").mkdir(parents=True)
+    for sources in (("empty",), ("empty", "empty/nested")):
+        code, _, err = seedbed("add", "notes", *sources)
+        assert (code, "error: nothing was read" in err) == (1, True)
+        assert "notes holds none" in err
+    (tmp_path / "bad.pdf").write_bytes(b"no PDF")
+    assert seedbed("add", "notes", "bad.pdf")[0] == 1
+    assert seedbed("add", "notes", "--sql", "sqlite:///nothing.db", "--query", "SELECT 1")[0] != 0
+    assert as_json(seedbed("ls", "--json")) == []
+    assert seedbed("add", "notes", "texts")[0] == 0
+    code, _, err = seedbed("add", "notes", "empty")  # what is there stays
+    assert (code, err) == (0, "no document in what was named\n")
+    assert as_json(seedbed("ls", "--json"))[0]["documents"] == 2
 
 
 def test_quiet_says_nothing(seedbed: Run) -> None:

@@ -30,6 +30,7 @@ from seedbed.models.factory import AnyModel
 from seedbed.models.families.weight_mapping import dump
 from seedbed.models.presets import default_model
 from seedbed.models.store import Loaded, load_any, load_model
+from seedbed.rag.collection import Collection
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -141,6 +142,67 @@ def test_cp_gives_a_further_name(invoke: Run, library: Library) -> None:
     assert library.get("other").id == one.id
     assert invoke("cp", "one", "no good")[0] == 2
     assert invoke("cp", "nothing", "x")[0] == 4
+
+
+def test_an_import_takes_no_name_of_another_model(invoke: Run, library: Library, tmp_path: Path) -> None:
+    own, original = tiny_model(library, "own"), tiny_model(library, "tiny", seed=5)
+    folder = tmp_path / "out"
+    assert invoke("export", "tiny", "--to", "hf", "--output", str(folder))[0] == 0
+    code, _, err = invoke("import", str(folder), "--name", "own")
+    assert (code, "'own' is the name of something else" in err, str(folder) in err) == (2, True, True)
+    assert library.get("own").id == own.id
+    assert invoke("import", str(folder), "--name", "new", "-q")[0] == 0
+    before = library.get("new")
+    (folder / "generation_config.json").write_text('{"temperature": 0.5}')
+    code, _, err = invoke("import", str(folder), "--name", "new")  # the same place, and something else in it now
+    assert (code, f"new was model {before.id[:12]} until now, which is kept under its id" in err) == (0, True), err
+    assert library.get(before.id).id == before.id != library.get("new").id
+    assert invoke("import", str(folder), "--name", "new")[2].count("until now") == 0
+    assert library.get("tiny").id == original.id
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("quantize", "tiny", "--quantization", "int8", "--no-measure", "--name", "own"),
+        ("prune", "tiny", "--share", "0.5", "--method", "magnitude", "--no-measure", "--name", "own"),
+        ("merge", "tiny", "also", "--name", "own"),
+        ("cp", "tiny", "own", "--force"),
+    ],
+)
+def test_a_name_that_moves_says_so(invoke: Run, library: Library, command: tuple[str, ...]) -> None:
+    own = tiny_model(library, "own")
+    tiny_model(library, "tiny", seed=5)
+    tiny_model(library, "also", seed=6)
+    code, _, err = invoke(*command)
+    assert code == 0, err
+    assert err.count(f"own was model {own.id[:12]} until now, which is kept under its id") == 1
+    assert library.get("own").id != own.id
+    assert library.get(own.id).id == own.id
+
+
+def collection(library: Library, name: str, embedder: str) -> None:
+    made = Collection.create(library, name, {"embedder": embedder})
+    made.close()
+
+
+def test_rm_keeps_a_model_that_collections_search_with(invoke: Run, library: Library) -> None:
+    model = tiny_model(library, "one")
+    collection(library, "guide", "one")
+    collection(library, "notes", model.id[:8])
+    collection(library, "words", "tfidf")
+    for reference in ("one", model.id, model.id[:7]):
+        code, _, err = invoke("rm", reference, "--yes")
+        assert (code, "error: model one is still needed\nwhy: it makes the vectors of guide" in err) == (2, True), err
+        assert "`seedbed docs embed guide --embedder tfidf`" in err
+    library.name("two", model)
+    assert invoke("rm", "one", "--yes")[0] == 2  # the name alone: the collection knows no other
+    assert invoke("rm", "two", "--yes")[0] == 0
+    assert invoke("docs", "embed", "guide", "--embedder", "tfidf")[0] == 0
+    code, _, err = invoke("rm", "one", "--yes")
+    assert (code, "the vectors of notes," in err) == (2, True)
+    assert invoke("rm", "one", "--yes", "--force")[0] == 0
+    assert library.all() == []
 
 
 def test_rm_says_what_goes_and_asks(invoke: Run, library: Library) -> None:

@@ -181,3 +181,99 @@ def _read_without_vectors(collection: Collection, folder: Path) -> None:
     from seedbed.rag import ingest
 
     ingest.read_changed(collection.store, collection._split, [str(folder)])
+
+
+REPLACE = EMBED.replace('"tiny"', '"other"')
+
+
+def test_the_vectors_there_are_stay_until_another_embedders_are_whole(library: Library, words_only: Collection) -> None:
+    """Interrupted again and again: searches are by the old vectors, to the bit; nothing is made twice."""
+    words_only.embed("tiny")
+    add_model(library, "other", 6, window=64)
+    rows = range(1, words_only.store.last_row() + 1)
+    before, found = words_only.store.vectors_of(rows), words_only.search("ship7 harbour7", 3)
+    process = subprocess.Popen([sys.executable, "-c", REPLACE, str(library.root)], stderr=subprocess.DEVNULL)
+    while not words_only.store.staged() and process.poll() is None:
+        threading.Event().wait(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    made = words_only.store.staged()
+    assert 0 < made < DOCUMENTS
+    assert (words_only.settings.embedder, words_only.store.pending()) == ("tiny", 0)
+    after = words_only.store.vectors_of(rows)
+    assert all(np.array_equal(after[row], vector) for row, vector in before.items())
+    assert [hit.score for hit in words_only.search("ship7 harbour7", 3)] == [hit.score for hit in found]
+    words_only.embed()  # nothing is missing, and nothing is lost
+    assert words_only.store.staged() == made
+    words_only.embed("other")
+    assert (words_only.settings.embedder, words_only.store.pending(), words_only.store.staged()) == ("other", 0, 0)
+    chunk = words_only.chunks_of(_path(words_only, 77))[0]
+    row = words_only.store.rows([chunk.id])[chunk.id]
+    wanted = open_embedder("other", library).embed_documents([chunk.text])[0]
+    assert np.allclose(words_only.store.vectors_of([row])[row], wanted, atol=1e-6)
+
+
+def test_documents_that_come_and_go_between_two_embedders_have_the_new_ones_vectors(
+    library: Library, words_only: Collection, folder: Path
+) -> None:
+    words_only.embed("tiny")
+    add_model(library, "other", 6, window=64)
+    other = open_embedder("other", library)
+    work = words_only.store.stage(other.name, other.size, other.embed_documents)
+    next(work)
+    (folder / "new.txt").write_text("The lighthouse keeper lit the lamps.")
+    (folder / "007.txt").unlink()
+    words_only.add([str(folder)])
+    assert (words_only.settings.embedder, words_only.store.pending()) == ("tiny", 0)
+    words_only.embed("other")
+    assert (words_only.store.embedder[0], words_only.store.pending()) == (other.name, 0)
+    assert len(words_only.store.vectors_of(range(1, words_only.store.last_row() + 1))) == DOCUMENTS
+
+
+def test_a_third_embedder_begins_anew(library: Library, words_only: Collection) -> None:
+    words_only.embed("tiny")
+    for seed in (6, 7):
+        add_model(library, f"model{seed}", seed, window=64)
+    six, seven = (open_embedder(f"model{seed}", library) for seed in (6, 7))
+    next(words_only.store.stage(six.name, six.size, six.embed_documents))
+    assert words_only.store.staged() == 128
+    words_only.embed("model7")
+    vectors = words_only.store.vectors_of(range(1, words_only.store.last_row() + 1))
+    texts = [words_only.chunks_of(_path(words_only, number))[0] for number in (0, 399)]
+    for chunk in texts:
+        row = words_only.store.rows([chunk.id])[chunk.id]
+        assert np.allclose(vectors[row], seven.embed_documents([chunk.text])[0], atol=1e-6)
+
+
+def test_an_embedder_that_fails_halfway_costs_no_vector(library: Library, words_only: Collection) -> None:
+    words_only.embed("tiny")
+
+    def fail(texts: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        raise RemoteError("the server is gone", why="it was stopped", fix="start it")
+
+    with pytest.raises(RemoteError):
+        next(words_only.store.stage("gone", 32, fail))
+    assert (words_only.store.embedder[0], words_only.store.pending()) == (
+        f"model-{library.get('tiny', 'model').id[:16]}",
+        0,
+    )
+
+
+@pytest.mark.parametrize("has", ["none", "tiny"])
+def test_no_embedder_is_refused_with_a_fix_that_works(library: Library, words_only: Collection, has: str) -> None:
+    if has == "none":
+        with pytest.raises(UsageError) as caught:
+            words_only.embed()
+        assert "`seedbed docs embed notes --embedder tfidf`" in caught.value.fix
+        words_only.embed("tfidf")
+        return
+    words_only.embed(has)
+    for refused in (
+        lambda: words_only.embed("none"),
+        lambda: Collection.create(library, "notes", {"embedder": "none"}),
+    ):
+        with pytest.raises(UsageError) as caught:
+            refused()
+        assert "has vectors of tiny" in caught.value.why
+        assert "`seedbed docs search notes QUERY --mode words`" in caught.value.fix
+    assert words_only.search("ship7", 1, mode="words")

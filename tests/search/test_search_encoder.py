@@ -66,7 +66,7 @@ def test_an_encoder_embeds_with_its_prompts_and_length_1(library: Library) -> No
 
 def test_what_is_cut_is_said(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
     open_embedder("encoder", library).embed_documents(TEXTS)
-    assert "1 of 4 chunks are cut at 40 tokens" in capsys.readouterr().err
+    assert "1 of 4 texts have a vector of their first 40 tokens only" in capsys.readouterr().err
 
 
 def test_models_are_embedders_by_their_head(library: Library) -> None:

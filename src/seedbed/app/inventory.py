@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError, did_you_mean
+from seedbed.core.files import read_json
 from seedbed.core.lineage import Relative
 from seedbed.core.units import iso_time
 
@@ -55,6 +57,28 @@ def _collections(library: Library) -> list[InventoryEntry]:
         changed, size = max(one.st_mtime for one in files), sum(one.st_size for one in files)
         found.append(InventoryEntry(COLLECTION, None, [path.parent.name], iso_time(changed), size))
     return found
+
+
+def check_no_collection(library: Library, artifact: Artifact, names: Sequence[str]) -> None:
+    """Raise UsageError where a collection's vectors are made by a model that is about to lose these names.
+
+    ``names``: all of its names, where the model itself goes too.
+    """
+    gone = [*names, *([artifact.id] if set(library.names_of(artifact)) <= set(names) else [])]
+    using = [path.parent.name for path in sorted(library.root.glob("docs/*/collection.json")) if _embeds(path, gone)]
+    if using:
+        fix = f"give them another embedder first (`seedbed docs embed {using[0]} --embedder tfidf`), or use --force"
+        why = f"it makes the vectors of {', '.join(using[:8])}, which could then be searched by words alone"
+        raise UsageError(f"model {gone[0]} is still needed", why=why, fix=fix)
+
+
+def _embeds(settings: Path, gone: Sequence[str]) -> bool:
+    """Tell whether the settings of a collection name one of these names, or begin one of these ids."""
+    try:
+        embedder = str(read_json(settings)["embedder"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False  # a damaged collection needs nothing
+    return any(embedder == one or (len(embedder) >= 6 and one.startswith(embedder) and len(one) == 64) for one in gone)
 
 
 def model_facts(artifact: Artifact) -> dict[str, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from seedbed.app.transfer import import_as
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.errors import NotFoundError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
 from seedbed.formats.gguf.parts import part_names
@@ -69,27 +66,6 @@ def announce(listing: Listing, files: list[tuple[str, int]], licence: str = "") 
         say(f"  {bytes_text(size):>8}  {path}")
     more = f", {len(files) - 12} more" if len(files) > 12 else ""
     say(f"  {bytes_text(total):>8}  in {len(files)} files{more}")
-
-
-@contextmanager
-def taking_name(library: Library, name: str, address: Address) -> Iterator[None]:
-    """Let the block give a name to what it pulls: never one of something else, and said where it moves.
-
-    Raises:
-        UsageError: the name is that of something which did not come from this repository.
-    """
-    before = library.names().get(name)
-    held = next((one for one in library.all() if one.id == before), None)
-    source = held.manifest.config.get("source") if held else None
-    if held and not (isinstance(source, dict) and source.get("repository") == str(address)):
-        raise UsageError(
-            f"{name!r} is the name of something else",
-            why=f"it is {held.kind} {held.id[:12]}, which did not come from {address}",
-            fix=f"choose another with --name, or free this one (`seedbed rm {name}`)",
-        )
-    yield
-    if held and library.names().get(name) != held.id:
-        say(f"{name} was {held.kind} {held.id[:12]} until now, which is kept under its id")
 
 
 def _check_kind(hub: Hub, listing: Listing, quantization: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def import_published(
 
     Raises:
         NotFoundError: there is no such path.
+        UsageError: the name is that of a model from elsewhere.
         SeedbedError: it is no model that can be read.
     """
     if not path.exists():
@@ -52,9 +54,28 @@ def import_published(
         raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
     stem = path.stem if path.is_file() else path.absolute().name
     called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
+    source = {"path": str(path.absolute())}
+    check_name_free(library, called, source)
     if is_adapter(path):
         return called, import_adapter(library, path, called, licence)
-    return called, import_as(library, path, called, licence=licence, tokenizer=tokenizer, quantization=quantization)
+    origin = {"licence": licence, "tokenizer": tokenizer, "source": source}
+    return called, import_as(library, path, called, quantization=quantization, **origin)
+
+
+def check_name_free(library: Library, name: str, source: Mapping[str, str]) -> None:
+    """Raise UsageError where a name is that of something which came from elsewhere; ``source``: as its manifest has it.
+
+    What came from the same place before may lose it: the name then moves to what is there now.
+    """
+    before = library.names().get(name)
+    held = next((one for one in library.all() if one.id == before), None)
+    stated = held.manifest.config.get("source") if held else None
+    if held and not (isinstance(stated, dict) and source.items() <= stated.items()):
+        raise UsageError(
+            f"{name!r} is the name of something else",
+            why=f"it is {held.kind} {held.id[:12]}, which did not come from {' '.join(source.values())}",
+            fix=f"choose another with --name, or free this one (`seedbed rm {name}`)",
+        )
 
 
 def import_as(library: Library, path: Path, name: str, *, quantization: str | None = None, **origin: Any) -> Artifact:

@@ -13,7 +13,7 @@ import click
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list, visible
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import DataError, UsageError
+from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import iso_time
 from seedbed.documents.splitting.split import By
@@ -63,13 +63,13 @@ def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, 
     $ seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
     $ seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
-    from seedbed.rag.collection import Collection
+    from seedbed.app.documents import adding, check_read
 
     database, query, column = (settings.pop(name) for name in ("database", "query", "column"))
     _check(sources, database, query, column)  # before a collection is made
     given = {key: value for key, value in settings.items() if value is not None}
     cut = {key: given.pop(key) for key in ("by", "chunk_size", "chunk_overlap") if key in given}
-    with closing(Collection.create(Library(), collection, given | ({"split": cut} if cut else {}))) as made:
+    with adding(Library(), collection, given | ({"split": cut} if cut else {})) as made:
         if database is None:
             report = made.add(sources, allow_private=allow_private)
         else:
@@ -79,10 +79,7 @@ def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, 
             print_json({**_summary(made), **vars(report), **lost})
         else:
             _print_report(made, report)
-    if report.skipped and not (report.read or report.updated or report.unchanged or report.deleted):
-        first, more = report.skipped[0], len(report.skipped) - 1
-        why = f"skipped {first.source}: {first.reason}" + (f", and {more:,} more" if more else "")
-        raise DataError("nothing was read", why=why, fix="add what can be read, or convert these first")
+        check_read(report, collection, is_empty=not made.store.count())
 
 
 @docs_command.command("embed")
@@ -273,7 +270,7 @@ def _print_report(collection: Collection, report: IngestReport) -> None:
             say(f"{label} {len(found) - _SHOWN_SKIPS} more (--json lists them)")
     counts = {key: len(value) for key, value in vars(report).items() if key != "partly"}
     counts["of them in part"] = len({one.source for one in report.partly})
-    say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count))
+    say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count) or "no document in what was named")
     facts = _summary(collection)
     print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 

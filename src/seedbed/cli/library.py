@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from seedbed.app.inventory import COLLECTION, KINDS, entries, unknown_kind
+from seedbed.app.inventory import COLLECTION, KINDS, check_no_collection, entries, unknown_kind
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.cli.groups import help_text
@@ -18,7 +18,7 @@ from seedbed.core.units import bytes_text
 
 Columns = Mapping[str, Callable[[Artifact], Any]]
 """Further columns of a list: title → value."""
-_force = click.option("--force", is_flag=True, help="Also when something else was made from it.")
+_force = click.option("--force", is_flag=True, help="Also when something else was made from it, or needs it.")
 
 
 @click.command("ls")
@@ -124,6 +124,8 @@ def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: b
     artifact = library.get(reference, kind)
     names = library.names_of(artifact)
     others = [name for name in names if name != reference]
+    if artifact.kind == "model" and not force:
+        check_no_collection(library, artifact, [reference] if reference in names and others else names)
     if reference in names and others:
         confirm(f"remove the name {reference}? {', '.join(others)} still names {artifact.kind} {artifact.id[:12]}", yes)
         library.unname(reference)

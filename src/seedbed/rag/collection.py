@@ -29,9 +29,9 @@ from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import (
     NO_EMBEDDER,
     TFIDF,
-    EncoderEmbedder,
     RememberingEmbedder,
     compares_sentences,
+    go_faster,
     open_embedder,
 )
 from seedbed.search.modes import Mode
@@ -182,7 +182,8 @@ class Collection:
     def embed(self, embedder: str | None = None) -> None:
         """Make the vectors that are missing; by another embedder, where one is named, all of them.
 
-        What was made stays when the process is killed, and the next call goes on. Searches meanwhile are by words.
+        What was made stays when the process is killed, and the next call goes on. Searches meanwhile are by the vectors
+        of the embedder before, where it had made nearly all, else by words.
 
         Raises:
             NotFoundError: there is no such model.
@@ -190,7 +191,9 @@ class Collection:
         """
         there = self.settings
         if NO_EMBEDDER in (embedder, embedder or there.embedder):
-            why, fix = f"{self.name} has no embedder", "name one: --embedder tfidf, or a model such as minilm"
+            why, fix = f"{self.name} has no embedder", f"name one: `seedbed docs embed {self.name} --embedder tfidf`"
+            if there.embedder != NO_EMBEDDER:
+                why, fix = _kept(self.name, there.embedder)
             raise UsageError("there is nothing to make vectors with", why=why, fix=fix)
         if embedder is not None and embedder != there.embedder:
             if there.server and self.store.embedder[1]:
@@ -198,14 +201,27 @@ class Collection:
                 raise UsageError("the embedder cannot be changed", why=why, fix="make a collection of another name")
             wanted = replace(there, embedder=embedder)
             _check_embedder(wanted, self._library, self._key)
-            if embedder != TFIDF:
-                open_embedder(embedder, self._library, self._key).embed_query("Is it there?")  # before vectors go
-            self.store.unbind()
+            self._replace(embedder)
             files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
-        if (name := self.settings.embedder) != TFIDF and isinstance(model := self._model(name), EncoderEmbedder):
-            model.go_faster()
+        if (name := self.settings.embedder) != TFIDF:
+            go_faster(self._model(name))
         self.complete()
         self._models = {}  # questions are embedded exactly again
+
+    def _replace(self, embedder: str) -> None:
+        """Exchange the vectors for those of another embedder; where too few chunks have one, drop them at once."""
+        if embedder == TFIDF:
+            with self.store.transaction():
+                self.store.unbind()
+                ingest.complete_tfidf(self.store)
+            return
+        made = open_embedder(embedder, self._library, self._key)
+        made.embed_query("Is it there?")  # before vectors go
+        if self.store.covered() < COVERED:
+            self.store.unbind()
+        else:
+            go_faster(made)
+            ingest.replace(self.store, made)
 
     def forget(self, source: str) -> int:
         """Delete a document, or all of a file, folder or address. Returns how many documents there were.
@@ -333,6 +349,12 @@ def _check_embedder(settings: CollectionSettings, library: Library, key: str | N
         raise UsageError("chunks of tokens need a model", why=why, fix="choose a model as the embedder")
 
 
+def _kept(name: str, embedder: str) -> tuple[str, str]:
+    """Return why a collection with vectors cannot be without an embedder, and what to do instead."""
+    why = f"{name} has vectors of {embedder}, and keeps them"
+    return why, f"leave out --embedder; `seedbed docs search {name} QUERY --mode words` does without vectors"
+
+
 def _written(folder: Path) -> tuple[int, int] | None:
     """Return what changes when the settings are written; None where they are gone."""
     try:
@@ -370,6 +392,8 @@ def _other_settings(name: str, there: Mapping[str, Any], wanted: Mapping[str, An
     differing = [key for key in there if there[key] != wanted[key]]
     why = "; ".join(f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in differing)
     fix = "leave it out, or add the documents to a collection of another name"
-    if differing == ["embedder"]:
+    if differing == ["embedder"] and wanted["embedder"] == NO_EMBEDDER:
+        why, fix = _kept(name, there["embedder"])
+    elif differing == ["embedder"]:
         fix = f"`seedbed docs embed {name} --embedder {wanted['embedder']}` makes all its vectors anew"
     return UsageError(f"the collection {name} was made with other settings", why=why, fix=fix)

@@ -86,6 +86,13 @@ def complete(store: Store, embedder: Embedder) -> None:
             bar.advance(count)
 
 
+def replace(store: Store, embedder: Embedder) -> None:
+    """Give every chunk a vector of another embedder; the vectors there are stay until all are made."""
+    with progress("embedding", store.count() - store.staged(), "chunks") as bar:
+        for count in store.stage(embedder.name, embedder.size, embedder.embed_documents):
+            bar.advance(count)
+
+
 def complete_tfidf(store: Store) -> None:
     """Give every chunk a vector by TF-IDF, fitted first where it is not, or too much is new since it was.
 

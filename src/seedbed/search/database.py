@@ -148,16 +148,49 @@ def write_vectors(connection: sqlite3.Connection, rows: Sequence[int], vectors: 
     """Store the vectors of rows that have none; the first ones set the size of all. Deleted rows are left out."""
     if not len(rows):
         return
-    found = np.asarray(vectors, np.float32)
-    if found.ndim != 2 or len(found) != len(rows) or not np.isfinite(found).all():
-        why = f"their shape is {found.shape} for {len(rows)} chunks, or some numbers are not finite"
-        raise DataError("the embedder did not return vectors", why=why, fix="check the embedder")
+    found = _checked(rows, vectors)
     name, size = embedder_of(connection)
     if size:
         check_size(size, found.shape[1])
     else:
         set_embedder(connection, name, found.shape[1])
-    query = "INSERT OR IGNORE INTO vectors SELECT row, ? FROM chunks WHERE row = ?"
+    _put(connection, "vectors", rows, found)
+
+
+def stage(connection: sqlite3.Connection, name: str) -> None:
+    """Begin a table for the vectors of an embedder, beside those there are; one of the same embedder is kept."""
+    if setting(connection, "staged") != name:
+        connection.execute("DROP TABLE IF EXISTS staged")
+        connection.execute("CREATE TABLE staged (row INTEGER PRIMARY KEY, vector BLOB NOT NULL)")
+        connection.execute("INSERT OR REPLACE INTO settings VALUES ('staged', ?)", (name,))
+
+
+def write_staged(connection: sqlite3.Connection, rows: Sequence[int], vectors: Vectors) -> None:
+    """Store vectors of rows in the table that :func:`stage` began."""
+    _put(connection, "staged", rows, _checked(rows, vectors))
+
+
+def adopt_staged(connection: sqlite3.Connection, size: int) -> None:
+    """Put the staged vectors, of that size, in the place of all others."""
+    name = str(setting(connection, "staged"))
+    connection.execute("DELETE FROM vectors")
+    connection.execute("INSERT INTO vectors SELECT row, vector FROM staged WHERE row IN (SELECT row FROM chunks)")
+    connection.execute("DROP TABLE staged")
+    connection.execute("DELETE FROM settings WHERE key IN ('staged', 'learnt')")
+    set_embedder(connection, name, size)
+
+
+def _checked(rows: Sequence[int], vectors: Vectors) -> Vectors:
+    """Return the vectors of rows as (N, size). Raises DataError where they are none."""
+    found = np.asarray(vectors, np.float32)
+    if found.ndim != 2 or len(found) != len(rows) or not np.isfinite(found).all():
+        why = f"their shape is {found.shape} for {len(rows)} chunks, or some numbers are not finite"
+        raise DataError("the embedder did not return vectors", why=why, fix="check the embedder")
+    return found
+
+
+def _put(connection: sqlite3.Connection, table: str, rows: Sequence[int], found: Vectors) -> None:
+    query = f"INSERT OR IGNORE INTO {table} SELECT row, ? FROM chunks WHERE row = ?"
     stored = unit(found).astype("<f4")
     connection.executemany(query, ((vector.tobytes(), row) for row, vector in zip(rows, stored, strict=True)))
 

@@ -28,7 +28,8 @@ from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import stemmed, words
 
 _CONTENT = "CASE heading WHEN '' THEN text ELSE heading || char(10) || text END"
-_PENDING = "FROM chunks LEFT JOIN vectors ON vectors.row = chunks.row WHERE vectors.row IS NULL"
+_LACKING = "FROM chunks LEFT JOIN {0} ON {0}.row = chunks.row WHERE {0}.row IS NULL"
+_PENDING = _LACKING.format("vectors")
 _BATCH = 128  # chunks embedded between two writes: what a killed process has to do again
 Embed = Callable[[Sequence[str]], Vectors]
 """A function from contents of chunks (their headings, then their texts) to vectors."""
@@ -267,6 +268,30 @@ class Store:
                 database.write_vectors(connection, [row for row, _ in batch], vectors)
             last = batch[-1][0]
             yield len(batch)
+
+    def stage(self, name: str, size: int, embed: Embed) -> Iterator[int]:
+        """Make another embedder's vectors of all chunks, and take them when there are all; yields how many were made.
+
+        Until then the others stay, and what was made is kept for the next call with the same ``name``.
+        """
+        with self.transaction() as connection:
+            database.stage(connection, name)
+        query = f"SELECT chunks.row, {_CONTENT} {_LACKING.format('staged')} ORDER BY chunks.row LIMIT {_BATCH}"
+        while True:
+            with self.transaction() as connection:  # nobody adds a chunk between the last look and the change
+                if not (batch := connection.execute(query).fetchall()):
+                    database.adopt_staged(connection, size)
+                    return
+            vectors = embed([text for _, text in batch])
+            with self.transaction() as connection:
+                database.write_staged(connection, [row for row, _ in batch], vectors)
+            yield len(batch)
+
+    def staged(self) -> int:
+        """Count the vectors that :meth:`stage` has made so far."""
+        with self._database.reading() as connection:
+            begun = database.setting(connection, "staged")
+        return self._number("SELECT count(*) FROM staged") if begun else 0
 
     def unbind(self) -> None:
         """Delete all vectors, and forget their embedder."""
