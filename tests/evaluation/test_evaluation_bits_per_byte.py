@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from serving import add_model
 
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
 from seedbed.corpus.pack import TokenSplit
 from seedbed.evaluation import bits_per_byte
 from seedbed.evaluation.bits_per_byte import BitsPerByte, measure, plan_windows, ratio_error
 from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
+from seedbed.models.store import load_model
 
 torch.set_num_threads(1)
 VOCAB, CONTEXT = 23, 16
@@ -110,3 +115,46 @@ def test_bad_input_is_explained() -> None:
     empty = np.zeros(0, dtype=np.int64)
     with pytest.raises(DataError, match="no text"):
         measure(make_model(), TokenSplit((), empty, empty), context=CONTEXT)
+
+
+def test_a_model_from_elsewhere_is_measured_on_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oracle is one forward pass over each document, from its begin token to its end token."""
+    from seedbed.cli.main import main
+
+    monkeypatch.setenv("SEEDBED_HOME", str(tmp_path / "home"))
+    add_model(Library(), "tiny", 5, window=512)
+    (tmp_path / "texts").mkdir()
+    texts = {"one.txt": "Größe matters.", "two.md": "Seeds.\n\nA second paragraph, 日本語.", "x.html": "<p>Hi</p>"}
+    for name, text in texts.items():
+        (tmp_path / "texts" / name).write_text(text)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["eval", "tiny", *arguments])
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    code, _, err = run()
+    assert (code, "`seedbed eval MODEL FILE`" in err) == (4, True)
+    loaded = load_model(Library().get("tiny", "model"))
+    bits = size = 0.0
+    for text in (texts["one.txt"], texts["two.md"], "Hi\n"):
+        ids = torch.tensor([loaded.tokenizer.bos_id, *loaded.tokenizer.encode(text), loaded.tokenizer.end_id])
+        with torch.inference_mode():
+            logprobs = loaded.model(ids[None, :-1])[0][0].double().log_softmax(-1)
+        bits -= float(logprobs.gather(1, ids[1:, None]).sum()) / math.log(2)
+        size += len(text.encode())
+    code, out, err = run(str(tmp_path / "texts"), "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["bits_per_byte"] == pytest.approx(bits / size, rel=1e-5)
+    assert (found["documents"], found["bytes"], found["context"]) == (3, size, 512)
+    code, out, err = run(str(tmp_path / "texts" / "one.txt"))
+    assert (code, "windows of 512 tokens" in out, "1 documents, 16 bytes" in err) == (0, True, True), out + err
+    (tmp_path / "empty.txt").write_text(" \n")
+    assert run(str(tmp_path / "empty.txt"))[0] == 1
+    assert run(str(tmp_path / "nothing.txt"))[0] in (2, 4)
+    assert run(str(tmp_path / "texts"), "--output", "r.html")[0] == 2
+    assert run(str(tmp_path / "texts"), "-q")[2] == ""

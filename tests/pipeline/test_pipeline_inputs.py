@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from serving import add_model
 
+from seedbed.app.quantize import quantized_copies
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
+from seedbed.models.config import ModelConfig
+from seedbed.models.factory import new_model
+from seedbed.models.store import kind_of, save_model
 from seedbed.pipeline.recipe import load_recipe
 from seedbed.pipeline.run import run_recipe
+from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.train import train_tokenizer
 
 
 @pytest.fixture
@@ -67,3 +75,29 @@ def test_one_plain_name_stands_for_a_list_of_one() -> None:
     for given in ("reading.pairs=team", 'reading.pairs=["team"]', 'reading.pairs="team"'):
         stage = next(one for one in load_recipe("reader", [given]).stage if one.title == "reading")
         assert stage.pairs == ("team",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("head", ["none", "mlm", "sequence"])
+def test_a_model_of_another_kind_is_refused_before_the_first_stage(
+    tmp_path: Path, text: Path, causal: bool, head: str
+) -> None:
+    library = Library(tmp_path / "home")
+    tokenizer = train_tokenizer(["some text"], TokenizerSettings(kind="byte"))
+    sizes: dict[str, Any] = {"d_model": 16, "n_layers": 1, "n_heads": 2, "max_length": 64}
+    shape = ModelConfig(tokenizer.vocab_size, **sizes, head=head, causal=causal)  # type: ignore[arg-type]
+    with library.writing("model", name="minilm") as draft:
+        save_model(draft.path, new_model(shape), tokenizer)
+    error = refused(library, on(text), "finetune.begin=minilm")
+    assert error.what == "finetune cannot begin from minilm"
+    assert error.why == f"it is {kind_of(shape)}, and causal_lm trains a decoder"
+
+
+def test_a_decoder_is_refused_by_masked_lm_and_integers_without_additions(tmp_path: Path, text: Path) -> None:
+    library = Library(tmp_path / "home")
+    add_model(library, "mine", 5)
+    error = refused(library, on(text), "train.begin=mine", recipe="masked-lm")
+    assert error.why == "it is a decoder, and masked_lm trains a masked language model"
+    [(name, made, _)] = quantized_copies(library, "mine", ["int8"], measure=False)
+    error = refused(library, on(text), f"pretrain.begin={name}", recipe="quickstart")
+    assert error.what == f"model {made.id[:12]} cannot be trained as a whole"

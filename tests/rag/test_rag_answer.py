@@ -64,6 +64,14 @@ def test_every_prompt_begins_with_the_conversations_instructions(chain: Chain) -
     assert all(prompt[1].role == "user" for prompt in of_chain)
 
 
+@pytest.mark.parametrize("model", [None, Scorer(lambda prompt: "x")])
+def test_evidence_of_a_quotation_is_refused_with_the_way_out(model: Scorer | None) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask("When was the bridge opened?", search, model, chain="extract", evidence=True)
+    assert "extract quotes" in caught.value.why
+    assert "cited" in caught.value.fix
+
+
 def test_instructions_need_a_model_that_scores_for_evidence() -> None:
     model = Recorder(lambda prompt: "In 1932.")
     with pytest.raises(UsageError, match="cannot tell how probable"):

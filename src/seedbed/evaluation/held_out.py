@@ -43,11 +43,15 @@ def from_text(text: str, tokenizer: Tokenizer, origin: str) -> HeldOut:
         raise DataError(
             f"{origin} is too short", why="its lines are shared between judging and measuring", fix="give more text"
         )
-    encoded = [[tokenizer.bos_id, *ids, tokenizer.end_id] for ids in tokenizer.encode_batch(documents)]
+    return HeldOut(tokenizer.encode(first), split_of(documents, tokenizer), origin)
+
+
+def split_of(documents: Sequence[str], tokenizer: Tokenizer) -> TokenSplit:
+    """Return the tokens of documents, each between the begin and the end token; at least one document."""
+    encoded = [[tokenizer.bos_id, *ids, tokenizer.end_id] for ids in tokenizer.encode_batch(list(documents))]
     starts = np.cumsum([0, *(len(ids) for ids in encoded[:-1])])
     sizes = np.array([len(document.encode()) for document in documents])
-    test = TokenSplit((np.concatenate(encoded).astype(np.uint32),), starts, sizes)
-    return HeldOut(tokenizer.encode(first), test, origin)
+    return TokenSplit((np.concatenate(encoded).astype(np.uint32),), starts, sizes)
 
 
 def from_corpus(model: Artifact, library: Library, tokens: int) -> HeldOut | None:

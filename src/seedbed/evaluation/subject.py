@@ -37,7 +37,7 @@ def find_subject(model: Artifact, library: Library) -> Subject:
         raise NotFoundError(
             f"model {model.id[:12]} has no test split",
             why="no tokens of a corpus are among its ancestors, so what it was trained on is not known",
-            fix="measure a model that was trained here (`seedbed show NAME` prints its family tree)",
+            fix="measure it on a text of your own: `seedbed eval MODEL FILE`",
         )
     corpus = next(parent for parent in library.parents(tokens) if parent.kind == "corpus")
     base = nearest("model")

@@ -19,7 +19,10 @@ from seedbed.rag.prompt_plan import fit, quoted, room_for_reply, write
 
 
 def scorer_of(model: ChatModel | None) -> ScoringModel:
-    """Return the model as one that scores. Raises UsageError: it tells no probabilities."""
+    """Return the model as one that scores. Raises UsageError: it tells no probabilities, or none writes (None)."""
+    if model is None:
+        why, fix = "the chain extract quotes: no model writes the answer", "name a model, and a chain such as cited"
+        raise UsageError("cannot tell how probable an answer is", why=why, fix=fix)
     if (scorer := scoring(model)) is None:
         raise UsageError(
             "cannot tell how probable an answer is",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class Objective(Variant):
     """A training method: one file in ``train/objectives/``, whose fields are its settings."""
 
     home = "seedbed.train.objectives"
+    trains: ClassVar[str] = "a decoder"
+    """The kind of model that it trains, in the words of :func:`seedbed.models.store.kind_of`."""
 
     def prepare(self, batch: Batch, random: np.random.Generator, tokenizer: Tokenizer) -> Batch:
         """Return a source's batch as the method wants it: masked, corrupted. As it is unless a method says otherwise.

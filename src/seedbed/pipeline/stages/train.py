@@ -22,7 +22,7 @@ from seedbed.core.units import bytes_text
 from seedbed.models.config import AnyConfig, stacks
 from seedbed.models.factory import AnyModel, new_model
 from seedbed.models.parameter_counts import count_parameters
-from seedbed.models.store import load_any, read_config, read_description, save_model
+from seedbed.models.store import kind_of, load_any, read_config, read_description, save_model
 from seedbed.pipeline.live_samples import live_sample
 from seedbed.pipeline.new_model import ModelSettings
 from seedbed.pipeline.recipe import Find, Stage, StageWork
@@ -60,10 +60,20 @@ class TrainStage(Stage):
     settings: TrainSettings = setting(TrainSettings(minutes=5.0), "how to train")
 
     def check(self, find: Find) -> None:
-        """Look for the model to begin from, and say where its context is the shorter one."""
+        """Look for the model to begin from, and say where its context is the shorter one.
+
+        Raises UsageError where it is of another kind than the objective trains, or quantized and trained as a whole.
+        """
         found = find(self.begin, "model") if self.begin else None
         if found is not None:
-            longest = stacks(read_config(read_description(found)["model"]))[-1].max_length
+            described = read_description(found)
+            shape = read_config(described["model"])
+            if (kind := kind_of(shape)) != self.objective.trains:
+                why = f"it is {kind}, and {self.objective.kind} trains {self.objective.trains}"
+                fix = f"name {self.objective.trains} (`seedbed show NAME` says what a model is), or another objective"
+                raise UsageError(f"{self.title} cannot begin from {self.begin}", why=why, fix=fix)
+            self._check_whole(found, described.get("quantization"))
+            longest = stacks(shape)[-1].max_length
             if self.context > longest:
                 say(f"{self.title}: sequences of {longest} tokens, the longest of {self.begin}, not {self.context}")
 
@@ -90,18 +100,22 @@ class TrainStage(Stage):
         made.parents = [*(one for one in used.values() if one.id not in ancestors), *made.parents]
         return self._train(made, feed, work)
 
+    def _check_whole(self, artifact: Artifact, quantization: str | None) -> None:
+        """Raise UsageError where integers would be trained."""
+        if quantization and self.transform is None:
+            raise UsageError(
+                f"model {artifact.id[:12]} cannot be trained as a whole",
+                why=f"its weights are {quantization} integers",
+                fix="train additions beside them (transform 'lora'), or begin from the model it was quantized from"
+                " (`seedbed show` names it)",
+            )
+
     def _begin(self, work: StageWork) -> _Made:
         """The model to begin from, or a new one."""
         if self.begin:
             artifact = work.find(self.begin, "model")
             loaded = load_any(artifact)
-            if loaded.quantization and self.transform is None:
-                raise UsageError(
-                    f"model {artifact.id[:12]} cannot be trained as a whole",
-                    why=f"its weights are {loaded.quantization} integers",
-                    fix="train additions beside them (transform 'lora'), or begin from the model it was quantized from"
-                    " (`seedbed show` names it)",
-                )
+            self._check_whole(artifact, loaded.quantization)
             return _Made(loaded.model, loaded.tokenizer, loaded.published, [artifact], loaded.quantization)
         tokenizer = work.latest("tokenizer")
         encoder = Tokenizer.open(tokenizer)

@@ -25,6 +25,7 @@ from seedbed.train.contracts import Batch, Objective, Term
 class MaskedLM(Objective):
     """-log p(token) at chosen positions; of these, most are masked, some replaced, some left as they are."""
 
+    trains = "a masked language model"
     share: float = setting(0.15, "share of the tokens that are predicted", at_least=0.01, at_most=0.99)
     masked: float = setting(0.8, "of these: replaced by the mask token", at_least=0, at_most=1)
     replaced: float = setting(0.1, "of these: replaced by a random token; the others stay", at_least=0, at_most=1)

@@ -29,6 +29,7 @@ Row = NDArray[np.int64]
 class SpanCorruption(Objective):
     """-log p(target) of an encoder–decoder that fills in what was taken out of its source."""
 
+    trains = "an encoder–decoder"
     share: float = setting(0.15, "share of the tokens that are taken out", at_least=0.01, at_most=0.9)
     span: float = setting(3.0, "mean length of what is taken out in one place", unit="tokens", at_least=1)
 
