@@ -13,6 +13,8 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from gguf import GGUFReader
+from gguf.constants import Keys
 from published_models import published_folder, tiny_model
 from safetensors.torch import load_file
 
@@ -179,6 +181,38 @@ def test_a_name_that_moves_says_so(invoke: Run, library: Library, command: tuple
     assert err.count(f"own was model {own.id[:12]} until now, which is kept under its id") == 1
     assert library.get("own").id != own.id
     assert library.get(own.id).id == own.id
+
+
+def test_a_gguf_file_tells_how_its_publishers_sample(invoke: Run, library: Library, tmp_path: Path) -> None:
+    """The oracle is the gguf package's reader, and its names of the fields."""
+    original = tiny_model(library, "tiny")
+    folder = tmp_path / "hf"
+    assert invoke("export", "tiny", "--to", "hf", "--output", str(folder))[0] == 0
+    stated = {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.05}
+    (folder / "generation_config.json").write_text(json.dumps({**stated, "do_sample": True, "max_length": 7}))
+    assert invoke("import", str(folder), "--name", "sampled")[0] == 0
+    assert invoke("export", "sampled", "--to", "gguf", "--output", str(tmp_path / "gguf"))[0] == 0
+    [path] = (tmp_path / "gguf").glob("*.gguf")
+    read = GGUFReader(path)
+    keys = Keys.General
+    names = {
+        "temperature": keys.SAMPLING_TEMP,
+        "top_k": keys.SAMPLING_TOP_K,
+        "top_p": keys.SAMPLING_TOP_P,
+        "min_p": keys.SAMPLING_MIN_P,
+        "repetition_penalty": keys.SAMPLING_PENALTY_REPEAT,
+    }
+    assert {name: read.fields[key].contents() for name, key in names.items()} == pytest.approx(stated, rel=1e-6)
+    (folder / "generation_config.json").write_text('{"do_sample": false, "temperature": 0.6, "top_k": null}')
+    assert invoke("import", str(folder), "--name", "greedy")[0] == 0
+    assert invoke("export", "greedy", "--to", "gguf", "--output", str(tmp_path / "greedy"))[0] == 0
+    [path] = (tmp_path / "greedy").glob("*.gguf")
+    read = GGUFReader(path)
+    assert read.fields[keys.SAMPLING_TEMP].contents() == 0.0
+    assert keys.SAMPLING_TOP_K not in read.fields
+    assert invoke("import", str(path), "--name", "back")[0] == 0
+    assert json.loads(invoke("show", "back", "--json")[1])["sampling"]["temperature"] == 0.0
+    assert original.id == library.get("tiny").id
 
 
 def collection(library: Library, name: str, embedder: str) -> None:

@@ -8,11 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from gguf import GGUFWriter
+from published_models import tiny_model
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
+import tokenizers
 from seedbed.cli.main import main
 from seedbed.core.artifacts import Library
 from seedbed.corpus.build import build_corpus
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
+from seedbed.formats.exporting import export_gguf, load_for_export
+from seedbed.models.store import load_model
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 TEXT = "\n\n".join(
@@ -138,6 +145,46 @@ def test_wrong_input_is_refused_in_three_lines_and_nothing_is_stored(
     assert [line.partition(":")[0] for line in lines] == ["error", "why", "fix"]
     assert said in lines[0]
     assert len(Library().all()) == 1
+
+
+def test_tokenizers_of_published_files_are_read_in_place(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """GPT-2's vocabulary and merges, by their folder or one of the files, as `tokenizers` reads them; a GGUF file."""
+    folder = home / "voc"
+    folder.mkdir()
+    byte_level = ByteLevel(add_prefix_space=False)
+    letters = sorted({letter for piece, _ in byte_level.pre_tokenize_str("matters é") for letter in piece})
+    vocabulary = {text: place for place, text in enumerate([*letters, "at", "att", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\na t\nat t\n")
+    oracle = tokenizers.Tokenizer(BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    oracle.pre_tokenizer = byte_level
+    ids = oracle.encode("matters é").ids
+    for path in (folder, folder / "vocab.json", folder / "merges.txt"):
+        found = Run(capsys, "encode", str(path), "matters é", "--json")
+        assert (found.code, json.loads(found.out)["ids"]) == (0, ids), found.err
+    made = tiny_model(Library(home / "maker"), "made", pieces=True)
+    exported = export_gguf(load_for_export(made), home / "made.bin", "f32")  # by its content, not its name
+    found = Run(capsys, "encode", str(exported), "some words", "--json")
+    assert json.loads(found.out)["ids"] == load_model(made).tokenizer.encode("some words")
+    assert Run(capsys, "show", str(exported)).code == 0
+
+
+def test_files_without_a_tokenizer_say_what_they_lack(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home / "half"
+    folder.mkdir()
+    (folder / "vocab.json").write_text("{}")
+    writer = GGUFWriter(home / "bare.gguf", "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    for path, says in (
+        (folder, "it holds vocab.json"),
+        (folder / "vocab.json", "vocab.json with merges.txt"),
+        (home / "bare.gguf", "its metadata lack tokenizer.ggml.tokens"),
+    ):
+        found = Run(capsys, "encode", str(path), "x")
+        assert found.code != 0
+        assert says in found.err
 
 
 def test_standard_input_is_read_for_a_dash(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from seedbed.tokenizers.measure import Fit
     from seedbed.tokenizers.tokenizer import Tokenizer
 
+_PARTS = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model"}
+"""Files that are a tokenizer only with the others in their folder."""
 _BLOCK = 2**20  # characters read at once from a text file
 _SHOWN = 12
 _SAMPLE_BYTES = 2**23  # of each split
@@ -63,11 +65,43 @@ def comparison_text(library: Library, first: Artifact | None, path: Path | None)
 
 
 def open_tokenizer(library: Library, name: str) -> tuple[Tokenizer, Artifact | None]:
-    """Return a stored tokenizer with its artifact, or one in a file. Raises NotFoundError: there is neither."""
+    """Return a stored tokenizer with its artifact, or one of files: as :func:`_read_tokenizer`.
+
+    Raises NotFoundError: there is neither.
+    """
     from seedbed.tokenizers.tokenizer import Tokenizer
 
     artifact = _stored_unless_path(library, name, "tokenizer")
-    return Tokenizer.open(artifact) if artifact else Tokenizer.from_file(Path(name)), artifact
+    return Tokenizer.open(artifact) if artifact else _read_tokenizer(Path(name)), artifact
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.json``, a folder of a tokenizer's files or one of them, or a GGUF file.
+
+    Raises UsageError: the GGUF file has none. CorruptError, NotFoundError: a file is damaged or missing.
+    """
+    from gguf.constants import Keys
+
+    from seedbed.formats.gguf.file import open_gguf
+    from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
+    from seedbed.formats.huggingface.tokenizer import open_tokenizer as open_published
+    from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
+
+    if path.is_file() and _begins_with(path, b"GGUF"):
+        metadata = open_gguf(path).metadata
+        if Keys.Tokenizer.LIST not in metadata:
+            fix = "name the file of the whole model, or a tokenizer.json"
+            raise UsageError(f"{path} has no tokenizer", why=f"its metadata lack {Keys.Tokenizer.LIST}", fix=fix)
+        return tokenizer_from_gguf(metadata)
+    folder = path.parent if path.name in _PARTS else path
+    if folder.is_dir() and not (folder / TOKENIZER_FILE).is_file():
+        return open_published(folder)
+    return Tokenizer.from_file(path)
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _stored_unless_path(library: Library, name: str, kind: str) -> Artifact | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -76,5 +77,7 @@ def export_gguf(loaded: Loaded[AnyModel], path: Path, quantization: GgufPrecisio
     """Write one GGUF file, for llama.cpp and what is built on it; raises as :func:`write_gguf_model`."""
     from seedbed.formats.gguf.model import write_gguf_model
 
-    write_gguf_model(path, loaded.model, loaded.tokenizer, quantization, family=loaded.published.get("family"))
+    family, stated = (loaded.published.get(name) for name in ("family", "generation"))
+    generation = stated if isinstance(stated, Mapping) else None
+    write_gguf_model(path, loaded.model, loaded.tokenizer, quantization, family=family, generation=generation)
     return path

@@ -74,6 +74,20 @@ def read_generation(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
+def _stated_sampling(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what generation_config.json states, as a file's metadata; only numbers, and no sampling as temperature 0.
+
+    A number that is whole stays so for ``top_k`` alone: readers expect float32 elsewhere.
+    """
+    stated = dict(generation) | ({"temperature": 0.0} if generation.get("do_sample") is False else {})
+    numbers = {name: value for name, value in stated.items() if type(value) in (int, float) and math.isfinite(value)}
+    return {
+        key: int(numbers[name]) if name == "top_k" else float(numbers[name])
+        for name, key in _GENERATION.items()
+        if name in numbers
+    }
+
+
 def model_weights(file: GgufFile | SplitGguf) -> CombinedCheckpoint:
     """Return a GGUF file's tensors without those that belong to the configuration."""
     own = (name for name in file.names() if name not in (ROPE_FREQUENCIES, ROPE_LONG, ROPE_SHORT))
@@ -127,14 +141,17 @@ def write_gguf_model(
     quantization: GgufPrecision = "f16",
     *,
     family: str | None = None,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model and its tokenizer as a GGUF file; an existing file is kept until the new one is whole.
 
-    ``family``: the published one it came from, whose architecture is preferred. Raises UsageError where llama.cpp has
-    no architecture of this shape, CapacityError where the disk is full.
+    ``family``: the published one it came from, whose architecture is preferred. ``generation``: the sampling that its
+    publishers state, as generation_config.json has it. Raises UsageError where llama.cpp has no architecture of this
+    shape, CapacityError where the disk is full.
     """
     size = model.config.vocab_size if isinstance(model.config, ModelConfig) else None
-    write_gguf_parts(path, model, gguf_tokenizer(tokenizer, size), quantization, family=family)
+    metadata = gguf_tokenizer(tokenizer, size) | _stated_sampling(generation or {})
+    write_gguf_parts(path, model, metadata, quantization, family=family)
 
 
 def write_gguf_parts(
