@@ -53,7 +53,7 @@ def test_every_chain_answers_with_a_cited_source(chain: Chain) -> None:
 def test_every_prompt_begins_with_the_conversations_instructions(chain: Chain) -> None:
     """Counted with the prompt, so that the window holds both: the recorder refuses a prompt that is too long."""
     told = [Message("system", "Answer in {one} sentence. " * 8), Message("user", "Hi"), Message("system", "In French.")]
-    model = Scorer(lambda prompt: "The bridge was opened in 1932 by the governor.", window=140)
+    model = Scorer(lambda prompt: "The bridge was opened in 1932 by the governor.", window=120)
     answer = ask("When was the bridge opened?", search, model, chain=chain, history=told, max_tokens=20, evidence=True)
     assert answer.found
     of_chain = [prompt for prompt in model.prompts if "Rewritten" not in said(prompt)]
