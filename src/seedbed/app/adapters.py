@@ -38,7 +38,9 @@ def import_adapter(library: Library, path: Path, name: str, licence: str = "") -
         for layer, part in ours.additions.items()
     }
     rank = max(part.down.shape[0] for part in parts.values())
-    with library.writing("adapter", parents=[base], config={"source": {"path": str(path.absolute())}}, name=name) as draft:
+    with library.writing(
+        "adapter", parents=[base], config={"source": {"path": str(path.absolute())}}, name=name
+    ) as draft:
         draft.licence = licence
         write_additions(draft.path, parts, rank, 1.0)
     stated, names = _last_part(settings), library.names_of(base) or [base.id[:12]]

@@ -378,11 +378,8 @@ class Tokenizer:
         try:
             return self._bytes[token]
         except KeyError:
-            raise UsageError(
-                f"there is no token {token}",
-                why=f"the vocabulary has ids 0 to {self.vocab_size - 1}",
-                fix="use ids this tokenizer made",
-            ) from None
+            why = f"the vocabulary has ids 0 to {self.vocab_size - 1}"
+            raise UsageError(f"there is no token {token}", why=why, fix="use ids this tokenizer made") from None
 
     def _id_of(self, *keys: str) -> int:
         for key in keys:
@@ -397,6 +394,6 @@ class Tokenizer:
 
 
 def _not_a_tokenizer(origin: str, error: BaseException) -> CorruptError:
-    why, fix = str(error) or type(error).__name__, "give a tokenizer.json, or train one with `seedbed tokenizer train`"
-    why, fix = files.mistaken(Path(origin)) or (why, fix)
+    usual = str(error) or type(error).__name__, "give a tokenizer.json, or train one with `seedbed tokenizer train`"
+    why, fix = files.mistaken(Path(origin)) or usual
     return CorruptError(f"{origin} is not a tokenizer", why=why, fix=fix)
