@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -277,3 +278,27 @@ def test_the_library_for_databases_is_named_where_it_is_missing(seedbed: Run, mo
     assert (code, out) == (2, "")
     assert "pip install 'seedbed[sql]'" in err
     assert as_json(seedbed("ls", "--json")) == []
+
+
+def test_what_a_folder_leaves_out_is_said_and_taken_in_on_request(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "in" / "build").mkdir(parents=True)
+    (tmp_path / "in" / "a.txt").write_text("The shed opens at ten.")
+    (tmp_path / "in" / "build" / "b.txt").write_text("Built text.")
+    (tmp_path / "out.txt").write_text("Text of elsewhere.")
+    (tmp_path / "in" / "link.txt").symlink_to(tmp_path / "out.txt")
+    os.mkfifo(tmp_path / "in" / "pipe.txt")
+    code, out, err = seedbed("add", "walked", "in")
+    assert (code, out) == (0, "walked: 1 documents, 1 chunks, tfidf\n")
+    assert "1 a build folder, a cache or an environment (--no-ignore takes them in)" in err
+    assert "1 symbolic links that leave the folder (--follow-links follows them)" in err
+    assert "pipe.txt: it is no regular file" in err
+    found = as_json(seedbed("add", "walked", "in", "--no-ignore", "--follow-links", "--json"))
+    assert (found["documents"], found["left_out"]) == (3, [])
+
+
+def test_the_limit_that_is_named_can_be_raised(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>The shed opens at ten.</p>" + " " * 300)
+    code, _, err = seedbed("add", "small", "a.html", "--set", "file_bytes=100")
+    assert code == 1
+    assert "--set file_bytes=NUMBER" in err
+    assert seedbed("add", "small", "a.html", "--set", "file_bytes=1000")[0] == 0

@@ -74,7 +74,7 @@ def test_good_files_are_kept_and_bad_ones_reported(library: Library, notes: Path
     assert paths == {f"{number:03}.txt" for number in range(60)} | {"records.jsonl#1"}
     skipped = {row["path"]: row["why"] for row in corpus.report["skipped"]}
     assert skipped.keys() == {"zip.bin", "cut.txt.gz", "empty.md", "gone.txt", "records.jsonl, line 2"}
-    assert skipped["zip.bin"] == "binary, and of no known kind"
+    assert skipped["zip.bin"] == "binary, and of no known kind; convert it to text, PDF or docx"
     assert skipped["cut.txt.gz"].startswith("it is damaged")
     assert skipped["empty.md"] == "there is no text in it"
     assert skipped["gone.txt"] == "no such file or directory"

@@ -14,8 +14,8 @@ import zstandard
 
 from seedbed.core.errors import DataError, NotFoundError
 from seedbed.corpus.document import CorpusDocument
-from seedbed.corpus.readers import LIMITS, read_documents
-from seedbed.corpus.settings import SourceSettings
+from seedbed.corpus.readers import read_documents
+from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import open_bytes
 from seedbed.documents.encoding import detect_encoding
 from seedbed.documents.file_walk import SourceFile, source_files

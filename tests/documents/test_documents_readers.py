@@ -365,7 +365,8 @@ def test_a_folder_is_read_in_order_and_bad_files_are_reported(tmp_path: Path) ->
     found = [Path(document.source).relative_to(tmp_path) for document in read(tmp_path, on_skip=skipped.append)]
     assert list(map(str, found)) == ["a/c.md", "a/z.txt", "b.txt"]
     reasons = {Path(one.source).name: one.reason for one in skipped}
-    assert set(reasons) == {"bad.pdf", "empty.txt", "self", "gone.txt", "pipe.txt"}
+    assert set(reasons) == {"bad.pdf", "empty.txt", "self", "gone.txt", "pipe.txt", tmp_path.name}
+    assert reasons[tmp_path.name].startswith("left out: 1 a build folder, a cache or an environment, 1 hidden (")
     assert "no text" in reasons["empty.txt"]
     assert "no regular file" in reasons["pipe.txt"]
     assert len(list(folder_files(tmp_path))) == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,6 +34,8 @@ def corpus_command() -> None:
 @click.option("--licence", "licences", multiple=True, metavar="[SOURCE=]ID", help="Licence of the text (SPDX).")
 @click.option("--weight", "weights", multiple=True, metavar="SOURCE=NUMBER", help="Show a source's text more often.")
 @options.choice("--pii", of=get_type_hints(CorpusSettings)["pii"], text="Personal data and secrets. [report]")
+@options.no_ignore
+@options.follow_links
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; every core when not given.")
 @options.settings
 @options.common_flags
@@ -40,7 +43,8 @@ def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json
     """Build a corpus from PATHs: `stdlib`, folders, globs or files.
 
     A source is named after its folder or file (`docs` for ./docs); that is the SOURCE of --weight and --licence.
-    Without a PATH the source is `stdlib`, the running Python's own library.
+    Without a PATH the source is `stdlib`, the running Python's own library. Of folders and globs, hidden files, build
+    folders, what .gitignore files name, and links that leave the folder are left out; how many is said.
 
     $ seedbed corpus build docs 'books/*.txt.gz' --name team --weight docs=3 --pii mask
     $ seedbed corpus build stdlib --set near_duplicate=0.7
@@ -48,7 +52,8 @@ def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json
     from seedbed.core import config
     from seedbed.corpus.build import build_corpus
 
-    sources = _sources(paths or ("stdlib",), given["licences"], given["weights"])
+    found = _sources(paths or ("stdlib",), given["licences"], given["weights"])
+    sources = [replace(one, ignore=given["ignore"], follow_links=given["follow_links"]) for one in found]
     table: dict[str, Any] = {"sources": [vars(source) for source in sources]}
     if given["pii"] is not None:
         table["pii"] = given["pii"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -51,31 +52,49 @@ def docs_command() -> None:
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
 @click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
+@options.limits
+@options.no_ignore
+@options.follow_links
 @click.option("--allow-private", is_flag=True, help="Read web pages from this machine and private networks too.")
 @options.common_flags
-def add_command(collection: str, sources: tuple[str, ...], allow_private: bool, as_json: bool, **settings: Any) -> None:
+def add_command(
+    collection: str,
+    sources: tuple[str, ...],
+    overrides: tuple[str, ...],
+    ignore: bool,
+    follow_links: bool,
+    allow_private: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Add files, folders, web pages or `stdlib` (this Python's own documentation) to COLLECTION; or a database's rows.
 
-    What has not changed is not read again; files deleted from a folder, and rows that a query no longer gives, are
-    removed from the collection. A new collection keeps its splitter and server, and its embedder until `docs embed`.
+    Of a folder, hidden files, build folders, what .gitignore files name, and links that leave it are left out; how
+    many is said, and --no-ignore and --follow-links take them in. What has not changed is not read again; files deleted
+    from a folder, and rows that a query no longer gives, are removed from the collection. A new collection keeps its
+    splitter and server, and its embedder until `docs embed`.
 
     $ seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
     $ seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
     $ seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
     from seedbed.app.documents import adding, check_read
+    from seedbed.core import config
+    from seedbed.documents.file_walk import WalkRules
+    from seedbed.documents.limits import Limits
 
+    limits = config.load(Limits, {}, overrides=overrides, environment={})
     database, query, column = (settings.pop(name) for name in ("database", "query", "column"))
     _check(sources, database, query, column)  # before a collection is made
     given = {key: value for key, value in settings.items() if value is not None}
     cut = {key: given.pop(key) for key in ("by", "chunk_size", "chunk_overlap") if key in given}
     with adding(Library(), collection, given | ({"split": cut} if cut else {})) as made:
         if database is None:
-            report = made.add(sources, allow_private=allow_private)
+            report = made.add(sources, limits, allow_private=allow_private, rules=WalkRules(ignore, follow_links))
         else:
-            report = made.add_rows(database, query, column or "")
+            report = made.add_rows(database, query, column or "", limits)
         if as_json:
-            lost = {key: [_lost(one) for one in getattr(report, key)] for key in ("skipped", "partly")}
+            lost = {key: [_lost(one) for one in getattr(report, key)] for key in ("skipped", "partly", "left_out")}
             print_json({**_summary(made), **vars(report), **lost})
         else:
             _print_report(made, report)
@@ -263,12 +282,16 @@ def _summary(collection: Collection) -> dict[str, Any]:
 
 
 def _print_report(collection: Collection, report: IngestReport) -> None:
+    from seedbed.documents.file_walk import left_lines
+
     for label, found in (("read in part", report.partly), ("skipped", report.skipped)):
         for one in found[:_SHOWN_SKIPS]:
             say(f"{label} {one.source}: {one.reason}")
         if len(found) > _SHOWN_SKIPS:
             say(f"{label} {len(found) - _SHOWN_SKIPS} more (--json lists them)")
-    counts = {key: len(value) for key, value in vars(report).items() if key != "partly"}
+    for line in left_lines(Counter(one.reason for one in report.left_out)):
+        say(line)
+    counts = {key: len(value) for key, value in vars(report).items() if key not in ("partly", "left_out")}
     counts["of them in part"] = len({one.source for one in report.partly})
     say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count) or "no document in what was named")
     facts = _summary(collection)

@@ -40,10 +40,17 @@ def common_flags(function: Function) -> Function:
 
 
 PATH = click.Path(path_type=Path)
+no_ignore = click.option(
+    "--no-ignore", "ignore", flag_value=False, default=True, help="Take in hidden, built and .gitignored files too."
+)
+follow_links = click.option("--follow-links", is_flag=True, help="Follow symbolic links that leave a folder.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 offline = click.option("--offline", is_flag=True, help="Use no network.")
 revision = click.option("--revision", help="On the hub: a branch, tag or commit. [default: main]")
 settings = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+limits = click.option(
+    "--set", "overrides", multiple=True, metavar="LIMIT=NUMBER", help="Change a cap of reading, such as file_bytes."
+)
 stored_as = click.option(
     "--quantization",
     help="Store a decoder as integers: int8, int4, int8-row … [default: floats that hold it exactly]",

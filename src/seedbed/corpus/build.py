@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from seedbed.core.config import to_dict
 from seedbed.core.errors import DataError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.machine import cores
-from seedbed.core.progress import ProgressBar, progress, track
+from seedbed.core.progress import ProgressBar, progress, say, track
 from seedbed.corpus.boilerplate import LineCounts
 from seedbed.corpus.document import SPLITS, Kind, Split, chunk_lines, from_line
 from seedbed.corpus.duplicates import Flags, NearIndex, SignatureWriter, near_clusters, remove_near, repeated
@@ -37,7 +38,7 @@ from seedbed.corpus.report import SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.splitting import CUT, GroupCutter, assign_splits, check_sizes, join_groups
 from seedbed.corpus.store import REPORT, SOURCES, split_writers
-from seedbed.documents.file_walk import source_files
+from seedbed.documents.file_walk import left_lines, source_files
 
 _SMALL = 4_000_000
 """Less input than this (bytes) is worked on in this process: starting others would take longer."""
@@ -63,7 +64,10 @@ def build_corpus(
         DataError: a source has no readable text, nothing is left after cleaning, or it is too little to split.
         CapacityError: the disk is full, or a worker was killed.
     """
-    sizes = {source.name: sum(_bytes(source)) for source in settings.sources}
+    left = Counter[str]()
+    sizes = {source.name: sum(_bytes(source, left)) for source in settings.sources}
+    for line in left_lines(left):
+        say(line)
     count = workers if workers is not None else (1 if sum(sizes.values()) < _SMALL else cores())
     stated = {} if source is None else {"source": dict(source)}
     library.root.mkdir(parents=True, exist_ok=True)
@@ -77,8 +81,9 @@ def build_corpus(
     return draft.result
 
 
-def _bytes(source: SourceSettings) -> Iterator[int]:
-    for file in source_files(source.path):
+def _bytes(source: SourceSettings, left: Counter[str]) -> Iterator[int]:
+    """Yield the bytes of each file; count what is left out, by kind."""
+    for file in source_files(source.path, source.rules, lambda entry: left.update([entry.reason])):
         if file.location.is_file():
             yield file.location.stat().st_size
 
@@ -161,7 +166,9 @@ class _Build:
                     yield source.name, refined
 
     def _read(self, source: SourceSettings, bar: ProgressBar) -> Iterator[ReadResult]:
-        for result in self.pool.map(read_task, plan(source, source_files(source.path), self.folder)):
+        for result in self.pool.map(
+            read_task, plan(source, source_files(source.path, source.rules), self.folder, self.settings.limits)
+        ):
             self.totals.counts += result.counts
             for record in result.files:
                 self._count_file(record)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seedbed.corpus.document import CorpusDocument, Kind
-from seedbed.corpus.settings import SourceSettings
+from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import damage_reported, kind_of
 from seedbed.documents.document import Document
 from seedbed.documents.file_walk import STDLIB, SourceFile
@@ -20,12 +20,9 @@ from seedbed.documents.python_modules import module_documents
 from seedbed.documents.readers import Skipped
 from seedbed.documents.reading import read_file
 
-LIMITS = Limits(text_bytes=10**12, unpacked_bytes=10**10)
-"""Those of collections, but a plain text, which is read in parts, may have any size."""
-
 
 def read_documents(
-    file: SourceFile, source: SourceSettings, scratch: Path | None = None
+    file: SourceFile, source: SourceSettings, limits: Limits = LIMITS, scratch: Path | None = None
 ) -> Iterator[CorpusDocument | Skipped]:
     """Yield the documents of one file, and what was skipped in it.
 
@@ -40,7 +37,7 @@ def read_documents(
         yield from _module(file, source)
         return
     kind = kind_of(file.location)
-    for item in read_file(file.location, file.path, LIMITS, scratch):
+    for item in read_file(file.location, file.path, limits, scratch):
         if isinstance(item, Skipped):
             yield item
         elif kind in RECORDS:

@@ -20,9 +20,10 @@ from seedbed.corpus.boilerplate import Hashes, document_lines
 from seedbed.corpus.clean import clean_text
 from seedbed.corpus.document import CHUNK_CHARS, CorpusDocument, Kind, write_chunk
 from seedbed.corpus.readers import read_documents
-from seedbed.corpus.settings import SourceSettings
+from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import is_compressed
 from seedbed.documents.file_walk import SourceFile
+from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
 
 _BATCH_BYTES, _BATCH_FILES = 2_000_000, 256
@@ -38,6 +39,7 @@ class ReadTask:
     source: SourceSettings
     files: tuple[SourceFile, ...]
     stem: Path
+    limits: Limits = LIMITS
 
 
 @dataclass
@@ -80,19 +82,21 @@ class ReadResult:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def plan(source: SourceSettings, files: Iterable[SourceFile], folder: Path) -> Iterator[ReadTask]:
+def plan(
+    source: SourceSettings, files: Iterable[SourceFile], folder: Path, limits: Limits = LIMITS
+) -> Iterator[ReadTask]:
     """Yield tasks of about the same size; a large file is one of its own."""
     batch: list[SourceFile] = []
     size = number = 0
     for file in files:
         cost = _size(file) * (_COMPRESSION if is_compressed(file.location) else 1)
         if batch and (size + cost > _BATCH_BYTES or len(batch) == _BATCH_FILES):
-            yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}")
+            yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}", limits)
             batch, size, number = [], 0, number + 1
         batch.append(file)
         size += cost
     if batch:
-        yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}")
+        yield ReadTask(source, tuple(batch), folder / f"{source.name}-{number:06}", limits)
 
 
 def _size(file: SourceFile) -> int:
@@ -108,7 +112,7 @@ def read_task(task: ReadTask) -> ReadResult:
     for file in task.files:
         record = _record(file, task.source)
         if not record.skipped:
-            _read_file(file, task.source, record, spool, result.counts)
+            _read_file(file, task, record, spool, result.counts)
         result.files.append(record)
     spool.flush()
     result.chunks = spool.chunks
@@ -117,9 +121,8 @@ def read_task(task: ReadTask) -> ReadResult:
 
 def _record(file: SourceFile, source: SourceSettings) -> FileRecord:
     record = FileRecord(source.name, file.path, _size(file), "")
-    if file.location.exists() and not file.location.is_file():
-        closed = file.location.is_dir()
-        record.skipped = "a folder that may not be opened" if closed else "not a regular file"
+    if file.location.is_dir():
+        record.skipped = "a folder that may not be opened"
         return record
     try:
         record.sha256 = sha256_file(file.location)
@@ -128,13 +131,11 @@ def _record(file: SourceFile, source: SourceSettings) -> FileRecord:
     return record
 
 
-def _read_file(
-    file: SourceFile, source: SourceSettings, record: FileRecord, spool: _Spool, counts: Counter[str]
-) -> None:
+def _read_file(file: SourceFile, task: ReadTask, record: FileRecord, spool: _Spool, counts: Counter[str]) -> None:
     mine = Counter[str]()
     spool.begin()
     try:
-        for document in read_documents(file, source, spool.folder):
+        for document in read_documents(file, task.source, task.limits, spool.folder):
             if isinstance(document, Skipped):
                 record.note(document)
                 continue
@@ -142,7 +143,7 @@ def _read_file(
             mine["bytes read"] += len(document.text.encode("utf-8", "replace"))
             spool.add(replace(document, text=clean_text(document.text, document.kind, mine)))
     except SeedbedError as error:
-        record.skipped = error.why
+        record.skipped = Skipped.because(file.path, error).reason
         spool.undo()
         return
     counts += mine

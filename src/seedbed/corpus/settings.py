@@ -8,7 +8,8 @@ from typing import Literal
 
 from seedbed.core.config import setting
 from seedbed.corpus.document import Split
-from seedbed.documents.file_walk import STDLIB
+from seedbed.documents.file_walk import STDLIB, WalkRules
+from seedbed.documents.limits import Limits
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -21,12 +22,21 @@ class SourceSettings:
     path: str = field(metadata={"doc": "'stdlib' (this Python's own library), a folder, a glob or a file"})
     licence: str = setting("unknown", "the licence of texts that do not state their own, as an SPDX identifier")
     weight: float = setting(1.0, "how often a text is seen for each time one of weight 1 is", unit="x", at_least=0)
+    ignore: bool = setting(True, "leave out hidden files, build folders and what .gitignore files name")
+    follow_links: bool = setting(False, "follow symbolic links that leave the folder")
+
+    @property
+    def rules(self) -> WalkRules:
+        """Return the entries of a folder that are taken in."""
+        return WalkRules(self.ignore, self.follow_links)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} cannot be a source's name: use letters, digits, '.', '_' and '-'")
 
 
+LIMITS = Limits(text_bytes=10**12, unpacked_bytes=10**10)
+"""Those of collections, but a plain text, which is read in parts, may have any size."""
 STDLIB_SOURCE = SourceSettings(name=STDLIB, path=STDLIB, licence="PSF-2.0")
 
 
@@ -49,6 +59,7 @@ class CorpusSettings:
     valid_share: float = setting(0.1, "share of the documents for validation", at_least=0, at_most=0.5)
     test_share: float = setting(0.1, "share of the documents for testing", at_least=0, at_most=0.5)
     seed: int = setting(0, "another seed is another split", at_least=0)
+    limits: Limits = setting(LIMITS, "the caps of reading files")
 
     @property
     def shares(self) -> dict[Split, float]:

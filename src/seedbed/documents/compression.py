@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from seedbed.core.files import NOT_REGULAR, open_regular
 from seedbed.documents.limits import Limits, too_large, unreadable
 
 COMPRESSED = (".gz", ".xz", ".zst")
@@ -42,15 +43,16 @@ def open_bytes(path: Path) -> BinaryIO:
         OSError: it cannot be opened. Reading raises EOFError, OSError, lzma.LZMAError or zstandard.ZstdError where
             the compressed data is damaged.
     """
+    raw = open_regular(path)
     match path.suffix.lower():
         case ".gz":
-            return cast(BinaryIO, gzip.open(path, "rb"))
+            return _Unpacked(gzip.GzipFile(fileobj=raw), raw)
         case ".xz":
-            return cast(BinaryIO, lzma.open(path, "rb"))
+            return _Unpacked(lzma.LZMAFile(raw), raw)
         case ".zst":
-            return io.BufferedReader(_ZstdReader(path.open("rb")), _BLOCK)
+            return io.BufferedReader(_ZstdReader(raw), _BLOCK)
         case _:
-            return path.open("rb")
+            return raw
 
 
 @contextmanager
@@ -60,7 +62,8 @@ def damage_reported(source: str) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"it is damaged: {error}"
-        raise unreadable(source, reason, "check the file and its permissions") from error
+        fix = "save what it gives in a file" if reason == NOT_REGULAR else "check the file and its permissions"
+        raise unreadable(source, reason, fix) from error
     except RecursionError as error:
         raise unreadable(source, "its parts are nested too deeply") from error
 
@@ -71,7 +74,7 @@ def open_seekable(path: Path, source: str, limits: Limits, scratch: Path | None 
     Raises CapacityError: it unpacks to more than ``limits.unpacked_bytes``.
     """
     if not is_compressed(path):
-        return path.open("rb")
+        return open_regular(path)
     unpacked = cast(BinaryIO, tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115 (the caller closes it)
     size = 0
     with open_bytes(path) as stream:
@@ -82,6 +85,18 @@ def open_seekable(path: Path, source: str, limits: Limits, scratch: Path | None 
             unpacked.write(block)
     unpacked.seek(0)
     return unpacked
+
+
+class _Unpacked(io.BufferedReader):
+    """A decompressed stream that closes the file below it, too."""
+
+    def __init__(self, stream: gzip.GzipFile | lzma.LZMAFile, raw: BinaryIO) -> None:
+        super().__init__(cast(io.RawIOBase, stream), _BLOCK)
+        self._file = raw
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class _ZstdReader(io.RawIOBase):

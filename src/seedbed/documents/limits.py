@@ -47,7 +47,8 @@ def unreadable(source: str, why: str, fix: str = "open it in its own program and
 
 def too_large(source: str, why: str, knob_name: str) -> CapacityError:
     """Return the error of a file that breaks a limit."""
-    fix = f"if you trust it, raise the limit `{knob_name}`; otherwise leave it out"
+    option = f"--set {knob_name}=NUMBER, for a corpus --set limits.{knob_name}=NUMBER"
+    fix = f"if you trust it, raise the limit `{knob_name}` ({option}); otherwise leave it out"
     return CapacityError(f"{source} is too large to read", why=why, fix=fix)
 
 

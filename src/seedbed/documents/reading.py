@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,7 +20,7 @@ from seedbed.core.progress import say
 from seedbed.documents.compression import damage_reported, kind_of, open_seekable
 from seedbed.documents.document import Document, clean, tidy
 from seedbed.documents.encoding import looks_binary
-from seedbed.documents.file_walk import STDLIB, folder_files
+from seedbed.documents.file_walk import STDLIB, USUAL, WalkRules, folder_files, left_lines
 from seedbed.documents.formats import FORMATS, ISOLATED, TYPES, WHOLE
 from seedbed.documents.isolation import is_simple, read_isolated
 from seedbed.documents.limits import Limits, too_large, unreadable
@@ -38,12 +39,18 @@ def say_skipped(skipped: Skipped) -> None:
 
 
 def read(
-    source: str | Path, limits: Limits | None = None, *, on_skip: OnSkip = say_skipped, allow_private: bool = False
+    source: str | Path,
+    limits: Limits | None = None,
+    *,
+    on_skip: OnSkip = say_skipped,
+    allow_private: bool = False,
+    rules: WalkRules = USUAL,
 ) -> Iterator[Document]:
     """Yield the documents of a file, a folder, a web page (http or https), or ``stdlib``, Python's own documentation.
 
-    A folder's bad files go to ``on_skip``; so do bad records of a file, a file without text, and what a file that was
-    read has lost. Documents that a file gave before an error do not count.
+    A folder's bad files go to ``on_skip``, and so does the number of those that ``rules`` leave out; so do bad records of
+    a file, a file without text, and what a file that was read has lost. Documents that a file gave before an error do not
+    count.
 
     Raises:
         NotFoundError: there is no such file.
@@ -51,14 +58,14 @@ def read(
         CapacityError: it breaks a limit.
         UsageError: an address that is not allowed, or a library that is not installed.
     """
-    for item in _items(source, limits or Limits(), allow_private):
+    for item in _items(source, limits or Limits(), allow_private, rules):
         if isinstance(item, Skipped):
             on_skip(item)
         else:
             yield item
 
 
-def _items(source: str | Path, limits: Limits, allow_private: bool) -> Iterator[Item]:
+def _items(source: str | Path, limits: Limits, allow_private: bool, rules: WalkRules) -> Iterator[Item]:
     if source == STDLIB:
         from seedbed.documents.python_modules import read_stdlib
 
@@ -66,7 +73,7 @@ def _items(source: str | Path, limits: Limits, allow_private: bool) -> Iterator[
     if is_address(source):
         return _with_text(_page(str(source), limits, allow_private), str(source))
     if Path(source).is_dir():
-        return _folder(Path(source), limits)
+        return _folder(Path(source), limits, rules)
     return read_file(Path(source), name_of(source), limits)
 
 
@@ -92,13 +99,15 @@ def name_of(path: str | Path) -> str:
     return clean(os.fsencode(path).decode("utf-8", "replace"))
 
 
-def _folder(folder: Path, limits: Limits) -> Iterator[Item]:
-    for file in folder_files(folder):
+def _folder(folder: Path, limits: Limits, rules: WalkRules) -> Iterator[Item]:
+    left = Counter[str]()
+    for file in folder_files(folder, rules, lambda entry: left.update([entry.reason])):
         name = name_of(file.location)
         try:
             yield from read_file(file.location, name, limits)
         except SeedbedError as error:
-            yield Skipped(name, error.why)
+            yield Skipped.because(name, error)
+    yield from (Skipped(name_of(folder), line) for line in left_lines(left))
 
 
 def _with_text(items: Iterable[Item], source: str) -> Iterator[Item]:
@@ -115,9 +124,7 @@ def _with_text(items: Iterable[Item], source: str) -> Iterator[Item]:
 
 
 def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iterator[Item]:
-    if not path.is_file():
-        if path.exists():
-            raise unreadable(source, "it is no regular file", "give a file or a folder")
+    if not path.exists():
         raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
         name = FORMATS.get(kind_of(path)) or _by_content(stream.read(_HEAD))

@@ -22,6 +22,7 @@ from seedbed.core.artifacts import Library, check_name
 from seedbed.core.config import setting
 from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
 from seedbed.documents.document import Chunk
+from seedbed.documents.file_walk import USUAL, WalkRules
 from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import SplitSettings, split
 from seedbed.rag import ingest, sql_ingest
@@ -142,7 +143,12 @@ class Collection:
         return self._remembering
 
     def add(
-        self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
+        self,
+        sources: Iterable[str],
+        limits: Limits | None = None,
+        *,
+        allow_private: bool = False,
+        rules: WalkRules = USUAL,
     ) -> ingest.IngestReport:
         """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``ingest.py``.
 
@@ -151,15 +157,20 @@ class Collection:
             CapacityError: the disk is full; what was there before is there still.
             SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
         """
-        report = self.read(sources, limits, allow_private=allow_private)
+        report = self.read(sources, limits, allow_private=allow_private, rules=rules)
         self.complete()
         return report
 
     def read(
-        self, sources: Iterable[str], limits: Limits | None = None, *, allow_private: bool = False
+        self,
+        sources: Iterable[str],
+        limits: Limits | None = None,
+        *,
+        allow_private: bool = False,
+        rules: WalkRules = USUAL,
     ) -> ingest.IngestReport:
         """Read as :meth:`add`, and leave the vectors to a later :meth:`complete`: words find the chunks at once."""
-        return ingest.read_changed(self.store, self._split, list(sources), limits, allow_private)
+        return ingest.read_changed(self.store, self._split, list(sources), limits, allow_private, rules)
 
     def add_rows(
         self, database: str, query: str, column: str = "", limits: Limits | None = None

@@ -18,8 +18,9 @@ from pathlib import Path
 from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
 from seedbed.core.progress import progress
+from seedbed.documents.compression import damage_reported
 from seedbed.documents.document import Chunk, Document
-from seedbed.documents.file_walk import STDLIB, folder_files
+from seedbed.documents.file_walk import STDLIB, USUAL, OnLeft, WalkRules, folder_files
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
 from seedbed.documents.reading import is_address, name_of, read
@@ -48,22 +49,30 @@ class IngestReport:
     deleted: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     partly: list[Skipped] = field(default_factory=list)
+    left_out: list[Skipped] = field(default_factory=list)
 
 
 def read_changed(
-    store: Store, split: Splitter, sources: Sequence[str], limits: Limits | None = None, allow_private: bool = False
+    store: Store,
+    split: Splitter,
+    sources: Sequence[str],
+    limits: Limits | None = None,
+    allow_private: bool = False,
+    rules: WalkRules = USUAL,
 ) -> IngestReport:
-    """Keep the documents of what is new or has changed, and forget what went from folders.
+    """Keep the documents of what is new or has changed, and forget what went from folders or is left out of them now.
 
     Sources and errors are those of :meth:`seedbed.rag.collection.Collection.add`.
     """
     check_paths(sources)
-    wanted = list(dict.fromkeys(_wanted(sources)))
+    left: list[Skipped] = []
+    wanted = list(dict.fromkeys(_wanted(sources, rules, left.append)))
     known, adder = store.origins(), _Adder(store, split, limits or Limits(), allow_private)
     with progress("reading", len(wanted), "files") as bar:
         for source in wanted:
             adder.take(source, known.get(_origin(source)))
             bar.advance()
+    adder.report.left_out = left
     report, there = adder.report, {_origin(source) for source in wanted}
     folders = [name_of(_absolute(source)) for source in sources if _is_path(source) and _absolute(source).is_dir()]
     gone = [one for one in known if one not in there and any(_inside(one, folder) for folder in folders)]
@@ -144,8 +153,8 @@ class _Adder:
             entries = (Entry(one.source, self._split(one), one.title) for one in documents)
             count = self._store.put(origin, digest, entries)
         except (_Unreadable, DataError) as error:  # DataError: a text that the store cannot keep
-            cause = error.__cause__ if isinstance(error, _Unreadable) else error
-            report.skipped.append(Skipped(origin, getattr(cause, "why", str(cause))))
+            cause = error.cause if isinstance(error, _Unreadable) else error
+            report.skipped.append(Skipped.because(origin, cause))
             return
         report.skipped += (one for one in skips if not one.partly)
         report.partly += (one for one in skips if one.partly)
@@ -157,7 +166,7 @@ class _Adder:
         skips: list[Skipped] = []
         reading = partial(read, source, self._limits, on_skip=skips.append, allow_private=self._allow_private)
         if isinstance(source, Path):
-            with _reading():
+            with _reading(), damage_reported(name_of(source)):
                 digest, size = sha256_file(source), source.stat().st_size
             documents = _guarded(reading) if digest != known else iter(())
             return digest, (documents if size > _HELD else list(documents)), skips
@@ -168,13 +177,17 @@ class _Adder:
 class _Unreadable(Exception):
     """An error of a reader, told apart from one of the store."""
 
+    def __init__(self, cause: SeedbedError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
 
 @contextmanager
 def _reading() -> Iterator[None]:
     try:
         yield
-    except (SeedbedError, OSError) as error:
-        raise _Unreadable from error
+    except SeedbedError as error:
+        raise _Unreadable(error) from error
 
 
 def _guarded(reading: Callable[[], Iterator[Document]]) -> Iterator[Document]:
@@ -187,13 +200,13 @@ def _guarded(reading: Callable[[], Iterator[Document]]) -> Iterator[Document]:
         yield one
 
 
-def _wanted(sources: Sequence[str]) -> Iterator[str | Path]:
+def _wanted(sources: Sequence[str], rules: WalkRules, on_left: OnLeft) -> Iterator[str | Path]:
     """Yield addresses, and the files that there are."""
     for source in sources:
         if not _is_path(source):
             yield source
         elif _absolute(source).is_dir():
-            yield from (file.location for file in folder_files(_absolute(source)))
+            yield from (file.location for file in folder_files(_absolute(source), rules, on_left))
         else:
             yield _absolute(source)
 

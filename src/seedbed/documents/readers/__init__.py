@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from seedbed.core.errors import SeedbedError
 from seedbed.documents.document import Document
 from seedbed.documents.limits import Limits
 
@@ -26,6 +27,11 @@ class Skipped:
     source: str
     reason: str
     partly: bool = False
+
+    @classmethod
+    def because(cls, source: str, error: SeedbedError) -> Skipped:
+        """Return what was skipped for an error: why, and the way out."""
+        return cls(source, f"{error.why}; {error.fix}" if error.fix else error.why)
 
 
 Item = Document | Skipped

@@ -26,7 +26,7 @@ class CorpusStage(Stage):
             find(self.use, "corpus")
             return
         for source in self.settings.sources:
-            next(source_files(source.path))
+            next(source_files(source.path, source.rules))
 
     def make(self, work: StageWork) -> Artifact:
         """Build the corpus."""
