@@ -12,8 +12,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from seedbed.core.errors import CapacityError, CorruptError, UsageError
 
@@ -23,7 +24,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_REGULAR = "it is no regular file but a pipe, a socket, a device or a folder"
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading; anything else is refused without waiting for it, as a pipe would make us wait.
 
     What it is is asked before it is opened, which some devices notice, and of the open file again, in case the name has
