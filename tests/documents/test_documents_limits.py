@@ -226,7 +226,8 @@ def isolated(format_name: str, content: bytes, limits: Limits) -> Iterator[objec
 def test_what_comes_through_the_process_is_what_the_reader_gives() -> None:
     lines = b'{"text": "Fl\xc3\xbcsse \\ud800 \\u0000", "year": 1999}\nnope\n'
     document, skipped = isolated("records:read_lines", lines, Limits())
-    assert document == Document("the file#1", "Flüsse \ufffd \ufffd", metadata={"year": 1999})
+    text = "Flüsse \ufffd \ufffd\n\nyear: 1999"
+    assert document == Document("the file#1", text, metadata={"year": 1999, "prose_chars": 10})
     assert isinstance(skipped, Skipped)
     assert skipped.source == "the file#2"
 

@@ -245,7 +245,12 @@ def test_json_records(tmp_path: Path) -> None:
         "plain",
     ]
     expected = [
-        Document("#1", "They flow.", "Rivers", metadata={"year": 1999, "wet": True}),
+        Document(
+            "#1",
+            f"They flow.\n\nnote: {'n' * 501}\n\nyear: 1999\nwet: true\ntags: x",
+            "Rivers",
+            metadata={"year": 1999, "wet": True, "prose_chars": 519},
+        ),
         Document("#2", "name: Elbe\nends.sea: North\nends.km: 1094\nends.towns: Ústí, Hamburg"),
         Document("#3", "plain"),
     ]
@@ -380,8 +385,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_what_can_be_neither_stored_nor_encoded_is_replaced_in_place(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", '{"text": "a\\ud800b\\u0000c", "k\\udc00": "v\\ud800"}')
     document = read_one(path)
-    assert document.text == "a\ufffdb\ufffdc"
-    assert document.metadata == {"k\ufffd": "v\ufffd"}
+    assert document.text == "a\ufffdb\ufffdc\n\nk\ufffd: v\ufffd"
+    assert document.metadata == {"k\ufffd": "v\ufffd", "prose_chars": 5}
 
 
 def test_formats_of_markitdown_name_the_extra_when_it_is_not_installed(tmp_path: Path) -> None:

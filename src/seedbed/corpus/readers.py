@@ -18,6 +18,7 @@ from seedbed.documents.formats import CODE, RECORDS
 from seedbed.documents.limits import Limits, unreadable
 from seedbed.documents.python_modules import module_documents
 from seedbed.documents.readers import Skipped
+from seedbed.documents.readers.records import PROSE_CHARS
 from seedbed.documents.reading import read_file
 
 
@@ -58,7 +59,8 @@ def _module(file: SourceFile, source: SourceSettings) -> Iterator[CorpusDocument
 
 def _record(found: Document, source: SourceSettings) -> CorpusDocument:
     """Return a record's document, which begins with its title."""
-    text = found.text
+    prose = found.metadata.get(PROSE_CHARS)
+    text = found.text[:prose] if isinstance(prose, int) else found.text
     if found.title and not text.lstrip("# \n").startswith(found.title):
         text = f"# {found.title}\n\n{text}"
     group = _stated(found, "path", "url", "id") or found.source

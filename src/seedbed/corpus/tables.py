@@ -16,12 +16,11 @@ from seedbed.core.errors import UsageError
 from seedbed.documents.compression import damage_reported, kind_of, open_bytes
 from seedbed.documents.encoding import open_text
 from seedbed.documents.limits import Limits, unreadable
-from seedbed.documents.rows import is_json_lines, json_lines, json_value, table_rows
+from seedbed.documents.rows import held_rows, is_json_lines, json_lines, json_value, table_rows
 
 Row = dict[str, Any]
 _LIMITS = Limits(file_bytes=1_000_000_000)
 _ENCODING = "utf-8-sig"
-_FIELD_CHARS = 32_000_000
 _PARQUET_ROWS = 512
 
 
@@ -86,18 +85,17 @@ def _json(path: Path, name: str) -> Iterator[Any]:
             return _json_lines(path, name)
     with open_bytes(path) as stream:
         value = json_value(stream, name, _LIMITS)
-    lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else [value]
-    if len(lists) != 1 or not isinstance(lists[0], list):
-        raise unreadable(
-            name, "it is neither a list of rows nor an object with one list in it", "convert it to JSON Lines"
-        )
-    return iter(lists[0])
+    held = held_rows(value)
+    if held is None:
+        why = "it is neither a list of rows nor an object with one list of them in it"
+        raise unreadable(name, why, "convert it to JSON Lines")
+    return iter(held[0])
 
 
 def _table(path: Path, name: str, delimiter: str) -> Iterator[Row | None]:
     """Yield rows as dictionaries; None for one with more or fewer fields than the first."""
     with open_bytes(path) as stream, open_text(stream, name, _LIMITS, "", _ENCODING) as text:
-        rows = table_rows(text, name, delimiter, strict=True, field_chars=_FIELD_CHARS)
+        rows = table_rows(text, name, delimiter, strict=True)
         columns = next(rows, [])
         for row in filter(None, rows):
             yield dict(zip(columns, row, strict=True)) if len(row) == len(columns) else None

@@ -25,7 +25,8 @@ _MARKS = (
 )
 _TEXT_CONTROLS = b"\t\n\r\f\x0b\x1b\x08"  # escape and backspace occur in logs and manual pages
 _CONTROLS = bytes(code for code in range(32) if code not in _TEXT_CONTROLS)
-MAX_CONTROL_SHARE = 0.01
+MAX_CONTROL_SHARE, MAX_NUL_SHARE = 0.01, 0.05
+_STRAY = 2  # so many are no sign in a short text
 
 
 def open_text(
@@ -71,11 +72,12 @@ def detect_encoding(stream: BinaryIO) -> str | None:
 
 
 def looks_binary(block: bytes) -> bool:
-    """Return whether bytes hold a NUL, or more control characters than text does."""
-    if b"\0" in block:
-        return True
-    controls = len(block) - len(block.translate(None, _CONTROLS))
-    return controls > MAX_CONTROL_SHARE * len(block)
+    """Return whether bytes hold more control characters, or more NULs, than a text does that has a few by mistake."""
+    nuls = block.count(0)
+    controls = len(block) - len(block.translate(None, _CONTROLS)) - nuls
+    if nuls + controls <= min(_STRAY, len(block) / 4):
+        return False
+    return controls > MAX_CONTROL_SHARE * len(block) or nuls > MAX_NUL_SHARE * len(block)
 
 
 def _guess(sample: bytes) -> str | None:

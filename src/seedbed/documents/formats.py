@@ -15,11 +15,15 @@ FORMATS = {
     ".rst": "text:read_rst",
     **dict.fromkeys((".py", ".pyi"), "text:read_python"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "html:read"),
-    ".csv": "table:read",
-    ".tsv": "table:read_tabs",
+    **dict.fromkeys((".csv", ".tsv"), "table:read"),
     ".json": "records:read_json",
     **dict.fromkeys((".jsonl", ".ndjson"), "records:read_lines"),
-    ".eml": "mail:read",
+    **dict.fromkeys((".eml", ".mht", ".mhtml"), "mail:read"),
+    ".mbox": "mail:read_mbox",
+    ".ipynb": "notebook:read",
+    **dict.fromkeys(
+        (".xml", ".svg", ".rss", ".atom", ".opml", ".kml", ".gpx", ".fb2", ".xsd", ".xsl"), "markup:read_xml"
+    ),
     ".srt": "subtitles:read",
     ".pdf": "pdf:read",
     **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word:read"),
@@ -30,8 +34,29 @@ FORMATS = {
 """Suffix → format, "module:function" under ``readers``; modules are imported when they are needed."""
 ISOLATED = frozenset({"pdf", "word", "office"})
 """Always parsed in a process of their own: containers and binary formats."""
-WHOLE = frozenset({"html", "mail"}) | ISOLATED
+WHOLE = frozenset({"html", "mail", "notebook", "markup"}) | ISOLATED
 """Cannot be read in parts. A large one of these is parsed in a process of its own, too."""
+REFUSED = {
+    ".rtf": "Rich Text; save it as docx, PDF or text",
+    ".doc": "an old Office file, such as Word 97; save it as docx or PDF",
+    ".ppt": "PowerPoint 97; save it as pptx or PDF",
+    **dict.fromkeys((".odt", ".odp", ".ods"), "an OpenDocument file; save it as docx, pptx, xlsx or PDF"),
+    **dict.fromkeys((".pages", ".key", ".numbers"), "a document of iWork; export it as docx, pptx, xlsx or PDF"),
+    **dict.fromkeys((".ps", ".eps"), "PostScript; convert it to PDF"),
+    **dict.fromkeys((".tar", ".zip", ".7z", ".rar", ".tgz"), "an archive; unpack it and add the folder"),
+    **dict.fromkeys((".mobi", ".azw3", ".djvu", ".chm"), "a kind of book that is not read; convert it to EPUB or PDF"),
+    ".pst": "a mail archive of Outlook; export it as mbox or .eml files",
+}
+"""Suffix of a known kind that is not read → what it is, and the way out."""
+MAGIC = (
+    (b"{\\rtf", ".rtf"),
+    (b"%!PS", ".ps"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".doc"),
+    (b"7z\xbc\xaf\x27\x1c", ".7z"),
+    (b"Rar!", ".rar"),
+    (b"!BDN", ".pst"),
+)
+"""Beginnings of files → the suffix of their kind."""
 TYPES = {
     "text/html": ".html",
     "application/xhtml+xml": ".html",
@@ -43,6 +68,13 @@ TYPES = {
     "application/x-ndjson": ".jsonl",
     "application/pdf": ".pdf",
     "message/rfc822": ".eml",
+    "multipart/related": ".mhtml",
+    "application/mbox": ".mbox",
+    "application/x-ipynb+json": ".ipynb",
+    **dict.fromkeys(("text/xml", "application/xml", "application/rss+xml", "application/atom+xml"), ".xml"),
+    "image/svg+xml": ".svg",
+    "text/rtf": ".rtf",
+    "application/rtf": ".rtf",
     "application/x-subrip": ".srt",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
 }

@@ -69,7 +69,7 @@ def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limit
 
 def is_simple(format_name: str, data: bytes) -> bool:
     """Return whether parsing a small file in our own process cannot take long."""
-    if format_name == "mail:read":  # no long header; a page inside it is looked at when it is read
+    if format_name.startswith("mail:"):  # no long header; a page inside it is looked at when it is read
         return all(len(line) <= _MAX_HEADER for line in _HEADER.split(data))
     return format_name != "html:read" or is_simple_page(data)
 

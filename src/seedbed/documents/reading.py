@@ -8,6 +8,7 @@ through this file, so that a model is trained on the same text that answers come
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +22,19 @@ from seedbed.documents.compression import damage_reported, kind_of, open_seekabl
 from seedbed.documents.document import Document, clean, tidy
 from seedbed.documents.encoding import looks_binary
 from seedbed.documents.file_walk import STDLIB, USUAL, WalkRules, folder_files, left_lines
-from seedbed.documents.formats import FORMATS, ISOLATED, TYPES, WHOLE
+from seedbed.documents.formats import FORMATS, ISOLATED, MAGIC, REFUSED, TYPES, WHOLE
 from seedbed.documents.isolation import is_simple, read_isolated
 from seedbed.documents.limits import Limits, too_large, unreadable
 from seedbed.documents.readers import Item, Reader, Skipped
 
 _HEAD = 4096  # bytes of a file's beginning, to tell its format
+_BEGINNINGS = (
+    (re.compile(rb"<!doctype html|<html", re.IGNORECASE), ".html"),
+    (re.compile(rb"<\?xml|<svg\b|<!DOCTYPE svg"), ".xml"),
+    (re.compile(rb"From \S+ .*\d\d:\d\d.*\r?\n[!-9;-~]+:"), ".mbox"),
+    (re.compile(rb"(?:[!-9;-~]+:.*\r?\n(?:[ \t].*\r?\n)*)*?MIME-Version:", re.IGNORECASE), ".eml"),
+)
+"""How files of a kind begin that have no suffix, or one that nobody knows."""
 OnSkip = Callable[[Skipped], None]
 IN_PROCESS_BYTES = 256_000
 """A page, mail or JSON file larger than this is parsed in a process of its own, like everything from the web and
@@ -127,22 +135,34 @@ def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iter
     if not path.exists():
         raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
-        name = FORMATS.get(kind_of(path)) or _by_content(stream.read(_HEAD))
-        if name is None:
-            raise unreadable(source, "binary, and of no known kind", "convert it to text, PDF or docx")
-        yield from read_stream(stream, name, source, limits)
+        head, kind = stream.read(_HEAD), kind_of(path)
+        name = FORMATS.get(kind)
+        if name is None or name.startswith("text:"):
+            _refuse_known(head, source, kind)
+        yield from read_stream(stream, name or _by_content(head, source), source, limits)
 
 
-def _by_content(head: bytes) -> str | None:
-    """Return the format of a file that begins so; None if unknown."""
+def _refuse_known(head: bytes, source: str, suffix: str) -> None:
+    """Raise DataError, with the way out, for a kind of file that is known but not read."""
+    found = next((kind for magic, kind in MAGIC if head.startswith(magic)), "")
+    is_tar = head[257:262] == b"ustar"
+    is_named = suffix in REFUSED and (not head or looks_binary(head))
+    kind = suffix if is_named else ".tar" if is_tar else found
+    if kind:
+        what, _, fix = REFUSED[kind].partition("; ")
+        raise unreadable(source, f"it is {what}, which is not read", fix)
+
+
+def _by_content(head: bytes, source: str) -> str:
+    """Return the format of a file that begins so. Raises DataError: it is binary, and of no known kind."""
     if head.startswith(b"%PDF-"):
         return FORMATS[".pdf"]
-    if head.startswith(b"PK\x03\x04"):
-        return FORMATS[".docx"] if b"word/" in head or b"[Content_Types].xml" in head else None
+    if head.startswith(b"PK\x03\x04") and (b"word/" in head or b"[Content_Types].xml" in head):
+        return FORMATS[".docx"]
     if looks_binary(head) and not head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-        return None
-    beginning = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return FORMATS[".html" if beginning.startswith((b"<!doctype html", b"<html")) else ".txt"]
+        raise unreadable(source, "binary, and of no known kind", "convert it to text, PDF or docx")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return FORMATS[next((kind for pattern, kind in _BEGINNINGS if pattern.match(start)), ".txt")]
 
 
 def read_stream(
@@ -169,6 +189,7 @@ def _page(url: str, limits: Limits, allow_private: bool) -> Iterator[Item]:
 
     page = fetch(url, limits, allow_private=allow_private)
     suffix = TYPES.get(page.content_type, ".txt" if page.content_type.startswith("text/") else "")
+    _refuse_known(page.data[:_HEAD] if suffix not in REFUSED else b"", url, suffix)
     if not suffix:
         raise unreadable(url, f"it is {page.content_type}, which is not read", "download it and convert it to text")
     with tempfile.TemporaryFile() as stream:

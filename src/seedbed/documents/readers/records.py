@@ -1,10 +1,12 @@
 """JSON and JSON Lines.
 
-A record with a string under ``text``, ``content``, ``body`` or ``page_content`` (the first of them) is a document of
-that text; one with chat ``messages`` is a document of what each role says. Both are titled by their ``title``, and
-their other numbers, booleans and short strings become metadata. Any other record is spelled out, a line for each value:
-``address.city: Bonn``. A JSON file is one record, a list of them, or JSON Lines; lists and lines give documents
-``name#1``, ``name#2`` … A line that is no JSON is skipped and reported.
+A record with a string under ``text``, ``content``, ``body`` or ``page_content`` (the first of them) is a document that
+begins with that text; one with chat ``messages`` begins with what each role says. Its other fields follow, a line for
+each value: ``address.city: Bonn``; long texts first. How much of the document is prose, the text and the long ones, is
+its ``prose_chars``: a corpus learns from that part alone, since numbers and marks beside every text teach it noise. It
+is titled by its ``title``, and numbers, booleans and short strings are also metadata. Any other record is spelled out
+whole. A JSON file is one record, several (a list, or an object that holds one under a key) or JSON Lines; these give
+documents ``name#1``, ``name#2`` … A line that is no JSON is skipped and reported.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from typing import Any, BinaryIO
 from seedbed.documents.document import Document, Scalar
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Item, Skipped
-from seedbed.documents.rows import BadRow, is_json_lines, json_lines, json_value
+from seedbed.documents.rows import BadRow, held_rows, is_json_lines, json_lines, json_value
 
 TEXT_FIELDS = ("text", "content", "body", "page_content")
 PROVENANCE = ("licence", "license", "path", "url", "id")
 """Fields that a corpus needs; they are kept as metadata however many others there are."""
-_MAX_METADATA = 32
+PROSE_CHARS = "prose_chars"
+"""The metadata that says how many characters of a record's text are prose."""
+_PROSE = 200  # characters of a field from which it is prose
+_MAX_METADATA = 31
 _MAX_VALUE = 500
 
 
@@ -32,11 +37,11 @@ def read_json(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
         return
     stream.seek(0)
     found = json_value(stream, source, limits)
-    if isinstance(found, list) and any(isinstance(entry, dict) for entry in found):
-        for number, entry in enumerate(found, 1):
-            yield _document(entry, f"{source}#{number}")
-    else:
-        yield _document(found, source)
+    rows, beside = held_rows(found) or ([], {})
+    for number, entry in enumerate(rows, 1):
+        yield _document(entry, f"{source}#{number}")
+    if not rows or any(_spelled(beside)):
+        yield _document(beside if rows else found, source)
 
 
 def read_lines(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Item]:
@@ -63,7 +68,12 @@ def _document(record: Any, source: str) -> Document:
     text = record[field] if field else _conversation(record.get("messages"))
     if not text:
         return Document(source, "\n".join(_spelled(record)), title)
-    return Document(source, text, title, metadata=_metadata(record, field))
+    used = {field or "messages", "title" if title else "", *PROVENANCE}
+    others = [line for key, value in record.items() if key not in used for line in _spelled(value, key)]
+    prose = "\n\n".join([text, *(line for line in others if len(line) > _PROSE)])
+    short = "\n".join(line for line in others if len(line) <= _PROSE)
+    whole = f"{prose}\n\n{short}" if short else prose
+    return Document(source, whole, title, metadata=_metadata(record, field) | {PROSE_CHARS: len(prose)})
 
 
 def _conversation(messages: object) -> str:

@@ -7,7 +7,6 @@ the columns; values beyond them are ``column 7``; empty values are left out. Lar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import BinaryIO
 
 from seedbed.documents.document import Document
@@ -17,15 +16,12 @@ from seedbed.documents.readers.text import part_document
 from seedbed.documents.rows import find_delimiter, table_rows
 
 
-def read(stream: BinaryIO, source: str, limits: Limits, delimiter: str = "") -> Iterator[Document]:
-    """Yield the documents of a table whose delimiter is given, or found out: comma, semicolon, tab or bar."""
+def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
+    """Yield the documents of a table, whose delimiter is found out: comma, semicolon, tab, bar, or what it names."""
     with open_text(stream, source, limits, newline="") as text:
-        rows = table_rows(text, source, delimiter or find_delimiter(text))
+        rows = table_rows(text, source, find_delimiter(text))
         columns = [" ".join(name.split()) for name in next(rows, [])]
         yield from rows_documents((row_text(columns, row) for row in rows), source, limits)
-
-
-read_tabs = partial(read, delimiter="\t")
 
 
 def row_text(columns: Sequence[str], values: Sequence[object]) -> str:
