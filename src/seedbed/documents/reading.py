@@ -34,7 +34,7 @@ _BEGINNINGS = (
     (re.compile(rb"From \S+ .*\d\d:\d\d.*\r?\n[!-9;-~]+:"), ".mbox"),
     (re.compile(rb"(?:[!-9;-~]+:.*\r?\n(?:[ \t].*\r?\n)*)*?MIME-Version:", re.IGNORECASE), ".eml"),
 )
-"""How files of a kind begin that have no suffix, or one that nobody knows."""
+"""Beginnings of files without a suffix, or with one of no known kind, and the suffix of their format."""
 OnSkip = Callable[[Skipped], None]
 IN_PROCESS_BYTES = 256_000
 """A page, mail or JSON file larger than this is parsed in a process of its own, like everything from the web and

@@ -79,7 +79,7 @@ def _mail(data: bytes, source: str) -> Iterator[Item]:
 
 
 class _Reading:
-    """What is read of a mail: texts in their order, and the names of what is attached."""
+    """A mail being read: its texts in their order, and the names of what is attached."""
 
     def __init__(self, source: str) -> None:
         self.texts: list[str] = []
