@@ -73,6 +73,15 @@ def test_gitignore_files_hold_as_for_git(tmp_path: Path, seed: int) -> None:
     assert set(found(tmp_path)[0]) == {name for name in expected if not Path(name).name.startswith(".")}
 
 
+def test_a_folder_that_is_taken_in_again_takes_in_nothing_below_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    fill(tmp_path, "a/b/x.md", "a/y.md")
+    (tmp_path / ".gitignore").write_text("a/**/b\n!/a/\n")
+    listed = git(tmp_path, "ls-files", "-o", "--exclude-standard").split()
+    assert listed == [".gitignore", "a/y.md"]
+    assert found(tmp_path)[0] == ["a/y.md"]
+
+
 def test_rules_of_the_repository_hold_in_a_folder_of_it_but_do_not_forbid_the_folder(tmp_path: Path) -> None:
     fill(tmp_path, ".git/HEAD", "docs/a.md", "docs/b.tmp", "out/c.md", "out/d.tmp")
     (tmp_path / ".gitignore").write_text("*.tmp\n/out/\n")
@@ -118,6 +127,7 @@ def test_links_that_leave_the_folder_are_not_followed_unless_asked(tmp_path: Pat
     assert found(tmp_path / "link")[0] == ["a.md", "b/c.md", "own.md"]
 
 
+@pytest.mark.timeout(30)
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     os.mkfifo(tmp_path / "pipe.txt.gz")
@@ -133,6 +143,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
             open_regular(place)
 
 
+@pytest.mark.timeout(30)
 def test_a_file_that_becomes_a_pipe_before_it_is_opened_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
