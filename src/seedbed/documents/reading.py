@@ -56,9 +56,9 @@ def read(
 ) -> Iterator[Document]:
     """Yield the documents of a file, a folder, a web page (http or https), or ``stdlib``, Python's own documentation.
 
-    A folder's bad files go to ``on_skip``, and so does the number of those that ``rules`` leave out; so do bad records of
-    a file, a file without text, and what a file that was read has lost. Documents that a file gave before an error do not
-    count.
+    A folder's bad files go to ``on_skip``, and so does the number of those that ``rules`` leave out; so do bad records
+    of a file, a file without text, and what a file that was read has lost. Documents that a file gave before an error
+    do not count.
 
     Raises:
         NotFoundError: there is no such file.

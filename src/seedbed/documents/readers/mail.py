@@ -60,7 +60,7 @@ def _begins_mail(data: bytes, place: int) -> bool:
 
 
 def _mail(data: bytes, source: str) -> Iterator[Item]:
-    reading = _Reading(source)
+    reading = _MailText(source)
     try:
         message = email.message_from_bytes(data, policy=email.policy.default)
         if not message.keys():
@@ -78,7 +78,7 @@ def _mail(data: bytes, source: str) -> Iterator[Item]:
         yield Skipped(source, f"the attachment {name} is not read; save it as a file of its own to add it", partly=True)
 
 
-class _Reading:
+class _MailText:
     """A mail being read: its texts in their order, and the names of what is attached."""
 
     def __init__(self, source: str) -> None:
@@ -123,7 +123,7 @@ class _Reading:
         """Read the written form, unless it is empty or a stub; other forms of the same are left."""
         forms = []
         for inner in part.iter_parts():
-            form = _Reading(self._source)
+            form = _MailText(self._source)
             form.add(inner, depth + 1)
             words = sum(len(text.split()) for text in form.texts)
             forms.append((words, inner.get_content_type() == "text/plain", form))
