@@ -105,7 +105,7 @@ TABLES = [
 
 @pytest.mark.parametrize(("rows", "expected"), TABLES)
 def test_cells_stand_with_their_rows_and_columns(rows: str, expected: list[str]) -> None:
-    assert html_text(f"<table>{rows}</table>") == "\n".join(expected) + "\n"
+    assert html_text(f"<table>{rows}</table>") == "\n\n".join(expected) + "\n"
 
 
 def test_a_table_that_arranges_the_page_is_no_table() -> None:

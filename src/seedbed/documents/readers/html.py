@@ -67,7 +67,7 @@ def html_text(markup: str) -> str:
     remove_furniture(soup)
     for node in soup.find_all("table"):
         if (lines := table_lines(node, _cell_text)) is not None:
-            node.string = _BREAK + _LINE.join(lines) + _BREAK
+            node.string = _BREAK + _BREAK.join(lines) + _BREAK
     for node in soup.find_all("pre"):
         for line_end in node.find_all("br"):
             line_end.replace_with("\n")

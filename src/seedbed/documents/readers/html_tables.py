@@ -1,4 +1,4 @@
-"""Tables of a web page as lines, a row each, in which every cell stands with the name of its column.
+"""Tables of a web page as paragraphs, a row each, in which every cell stands with the name of its column.
 
 ``Day: Saturday | Hours: 9 to 15`` is found and understood alone, wherever a long table is cut. Whatever marks stand in
 a cell, it is one piece. Cells that span rows or columns are repeated in each. A table that only arranges a page (one
