@@ -69,6 +69,19 @@ def test_weights_and_licences_are_given_by_source(home: Path, capsys: pytest.Cap
     assert report["licence"] == "CC0-1.0 AND MIT"
 
 
+def test_encodings_are_shown_with_their_certainty_and_set_by_source(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Příští týden přijde opravář, který vymění starý kotel.\n"
+    (home / "old.txt").write_bytes((text * 9).encode("cp1250"))
+    built = Run(capsys, "build", "notes", "old.txt", "--name", "both")
+    assert "cp1250 (guessed, 99 % certain)" in built.out
+    assert "--encoding SOURCE=NAME" in built.out
+    report = json.loads(Run(capsys, "build", "notes", "old.txt", "--encoding", "old=latin2", "--json").out)
+    assert report["encodings"]["files"] == {"iso8859-2": 1}
+    assert report["encodings"]["named"] == [{"path": "old.txt", "encoding": "iso8859-2", "encoding_by": "given"}]
+
+
 def test_two_folders_of_one_name_are_two_sources(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "old" / "notes").mkdir(parents=True)
     (home / "old" / "notes" / "a.md").write_text("Something else was written here long ago, and kept.\n")
@@ -95,6 +108,8 @@ def test_a_removed_corpus_is_gone(home: Path, capsys: pytest.CaptureFixture[str]
         (["build", "notes", "--set", "min_char=3"], 2, "did you mean `min_chars`?"),
         (["build", "notes", "--set", "min_chars"], 2, "there is no '=' in it"),
         (["build", "notes", "--name", "../up"], 2, "cannot be a name"),
+        (["build", "notes", "--encoding", "klingon"], 2, "cp1250"),
+        (["build", "notes", "--encoding", "other=cp1250"], 2, "there is no source 'other'"),
         (["build", "notes", "--pii", "hide"], 2, "hide"),
         (["rm", "nothing"], 4, "nothing"),
     ],

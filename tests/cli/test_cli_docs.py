@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -63,6 +64,35 @@ def test_documents_are_added_listed_shown_searched_and_removed(seedbed: Run, tmp
     assert seedbed("rm", "notes", "--yes")[0] == 0
     assert as_json(seedbed("ls", "--json")) == []
     assert (tmp_path / "texts" / "sea.txt").exists()
+
+
+def test_a_guessed_encoding_is_shown_with_its_certainty_and_can_be_set(seedbed: Run, tmp_path: Path) -> None:
+    text = "Příští týden přijde opravář, který vymění starý kotel."
+    path = tmp_path / "texts" / "old.txt"
+    path.write_bytes(text.encode("cp1250"))
+    code, _, err = seedbed("add", "notes", "texts")
+    assert code == 0
+    assert re.search(rf"{re.escape(str(path))}: read as cp1250 \(guessed, 9\d % certain\)", err)
+    assert "--encoding NAME" in err
+    assert "sea.txt: read as" not in err
+    rows = {Path(row["source"]).name: row for row in as_json(seedbed("show", "notes", "--json"))["sources"]}
+    assert rows["old.txt"]["encoding"].startswith("cp1250 (guessed, 9")
+    assert rows["sea.txt"]["encoding"] == "utf-8"
+    assert "cp1250 (guessed" in seedbed("show", "notes")[1]
+    assert "read as cp1250 (guessed" in seedbed("show", "notes", "texts/old.txt")[2]
+
+    report = as_json(seedbed("add", "notes", "texts/old.txt", "--encoding", "latin2", "--json"))
+    assert report["updated"] == [str(path)]  # though its bytes have not changed
+    [decoded] = report["decoded"]
+    assert decoded == {"source": str(path), "encoding": "iso8859-2", "encoding_by": "given"}
+    assert text.encode("cp1250").decode("latin2") in seedbed("show", "notes", "texts/old.txt")[1]
+    assert as_json(seedbed("add", "notes", "texts/old.txt", "--encoding", "iso-8859-2", "--json"))["unchanged"]
+    assert as_json(seedbed("add", "notes", "texts", "--json"))["updated"] == []  # what was set is kept
+
+
+def test_bytes_that_were_replaced_are_counted(seedbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts" / "torn.txt").write_bytes("Über große Flüsse führen Brücken.".encode() + b"\xff\xff")
+    assert "2 bytes replaced" in seedbed("add", "notes", "texts")[2]
 
 
 def test_json_holds_it_all(seedbed: Run, tmp_path: Path) -> None:
@@ -141,6 +171,7 @@ def test_how_a_condition_is_read(text: str, expected: dict[str, Any]) -> None:
         (["add", "fresh", "--sql", "sqlite:///x.db", "--query", "SELECT 1"], 4, "x.db"),
         (["add", "fresh", "--sql", "mysql://x/y", "--query", "SELECT 1"], 2, "mysql"),
         (["add", "fresh", "texts", "--splitter", "verse"], 2, "verse"),
+        (["add", "fresh", "texts", "--encoding", "klingon"], 2, "cp1250"),
         (["add", "fresh", "texts", "--chunk-size", "5", "--chunk-overlap", "9"], 2, "overlap"),
         (["embed", "absent"], 4, "absent"),
         (["embed", "notes", "--embedder", "absent"], 4, "absent"),

@@ -17,7 +17,7 @@ from seedbed.corpus.document import CorpusDocument
 from seedbed.corpus.readers import read_documents
 from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import open_bytes
-from seedbed.documents.encoding import detect_encoding
+from seedbed.documents.encoding import detect
 from seedbed.documents.file_walk import SourceFile, source_files
 from seedbed.documents.readers import Skipped
 from seedbed.documents.readers.html import html_text
@@ -57,7 +57,7 @@ def test_a_text_is_read_in_its_encoding(tmp_path: Path, text: str, encoding: str
 
 def test_a_few_broken_bytes_do_not_spoil_the_rest_of_a_utf8_text() -> None:
     data = GERMAN.encode() + b"\xff" + GERMAN.encode()
-    assert detect_encoding(io.BytesIO(data)) == "utf-8"
+    assert detect(io.BytesIO(data), "a").name == "utf-8"
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04\0\0rest", bytes(range(1, 9)) * 40, b"GIF89a\x01\x00\x01\x00"])

@@ -321,6 +321,15 @@ def test_a_page_is_read_as_a_document(server: Server) -> None:
         list(read(server.url("/start")))
 
 
+def test_a_page_is_read_in_the_encoding_that_http_declares(server: Server) -> None:
+    server.answers["/a"] = page("<p>Река</p>".encode("koi8-r"), "text/html; charset=KOI8-R")
+    server.answers["/b"] = page("Река".encode("iso-8859-5"), 'text/plain; charset="iso-8859-5"')
+    server.answers["/c"] = page("Река".encode(), "text/plain; charset=iso-8859-5")  # wrong, as so often
+    for path, by in (("/a", "declared"), ("/b", "declared"), ("/c", None)):
+        [document] = read(server.url(path), allow_private=True)
+        assert (document.text.strip(), document.metadata.get("encoding_by")) == ("Река", by)
+
+
 def test_a_file_on_the_web_is_read_by_its_type(server: Server) -> None:
     server.answers["/a"] = page(b"# Top\n\nText", "text/markdown; charset=utf-8")
     server.answers["/b"] = page(b"a,b\n1,2\n", "text/csv")

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def outline(document: Document) -> list[tuple[int, str]]:
 def test_plain_text_in_any_encoding_and_with_any_line_ends(tmp_path: Path, encoding: str) -> None:
     text = "Die Straße ist naß.\r\nDer Weg führt über den großen Fluß, später ins Tal.\r\n" * 3
     path = write(tmp_path / "weg.txt", text.encode(encoding))
-    assert read_one(path) == Document(str(path), text.replace("\r\n", "\n"))
+    assert replace(read_one(path), metadata={}) == Document(str(path), text.replace("\r\n", "\n"))
 
 
 def test_bytes_that_are_no_characters_become_replacement_characters(tmp_path: Path) -> None:

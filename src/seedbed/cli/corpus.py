@@ -17,6 +17,7 @@ from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text
 from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSettings
+from seedbed.documents.encoding import describe
 
 
 @options.group("corpus")
@@ -32,6 +33,7 @@ def corpus_command() -> None:
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @options.name("Name of the corpus. [default: the first source's]")
 @click.option("--licence", "licences", multiple=True, metavar="[SOURCE=]ID", help="Licence of the text (SPDX).")
+@click.option("--encoding", "encodings", multiple=True, metavar="[SOURCE=]NAME", help="Encoding of its text files.")
 @click.option("--weight", "weights", multiple=True, metavar="SOURCE=NUMBER", help="Show a source's text more often.")
 @options.choice("--pii", of=get_type_hints(CorpusSettings)["pii"], text="Personal data and secrets. [report]")
 @options.no_ignore
@@ -52,7 +54,7 @@ def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json
     from seedbed.core import config
     from seedbed.corpus.build import build_corpus
 
-    found = _sources(paths or ("stdlib",), given["licences"], given["weights"])
+    found = _sources(paths or ("stdlib",), given["licences"], given["weights"], given["encodings"])
     sources = [replace(one, ignore=given["ignore"], follow_links=given["follow_links"]) for one in found]
     table: dict[str, Any] = {"sources": [vars(source) for source in sources]}
     if given["pii"] is not None:
@@ -91,7 +93,9 @@ def pairs(files: tuple[Path, ...], name: str | None, licence: str, as_json: bool
     print(f"pairs {artifact.id[:12]} {called}: {counted}")
 
 
-def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...]) -> list[SourceSettings]:
+def _sources(
+    paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[str, ...], encodings: tuple[str, ...]
+) -> list[SourceSettings]:
     from seedbed.documents.file_walk import STDLIB
 
     names: list[str] = []
@@ -99,12 +103,14 @@ def _sources(paths: tuple[str, ...], licences: tuple[str, ...], weights: tuple[s
         names.append(_source_name(path, names))
     licence_of = _by_source("--licence", licences, names)
     weight_of = _by_source("--weight", weights, names)
+    encoding_of = _by_source("--encoding", encodings, names)
     return [
         SourceSettings(
             name,
             path,
             licence_of.get(name, STDLIB_SOURCE.licence if path == STDLIB else "unknown"),
             _number(weight_of.get(name, "1")),
+            encoding=encoding_of.get(name, ""),
         )
         for name, path in zip(names, paths, strict=True)
     ]
@@ -163,6 +169,7 @@ def _show(artifact: Artifact, as_json: bool) -> None:
     _show_steps(report)
     _show_findings(report)
     _show_splits(report)
+    _show_encodings(report.get("encodings", {}).get("named", []))
     for key, label in (("read_in_part", "read in part"), ("skipped", "skipped")):
         if rows := report.get(key):  # a corpus of an older version does not say what was read in part
             print(f"\n{label}")
@@ -201,6 +208,15 @@ def _show_steps(report: Any) -> None:
     print_table(["step", "documents", "kept", "text", "kept"], rows, right=(1, 2, 3, 4))
     for repair, count in report["repairs"].items():
         print(f"  {count:,} {repair}")
+
+
+def _show_encodings(decoded: list[dict[str, Any]]) -> None:
+    """Name the files whose encoding was guessed, or that lost bytes in it."""
+    told = [one for one in decoded if one["encoding_by"] == "guessed" or one.get("replaced")]
+    if told:
+        print("\nencodings (set one with --encoding SOURCE=NAME)")
+    for one in told:
+        print(f"  {one['path']}: {describe(one)}")
 
 
 def _text_cells(row: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import iso_time
+from seedbed.documents.encoding import check_encoding, describe
 from seedbed.documents.splitting.split import By
 from seedbed.search.modes import Mode
 
@@ -52,6 +53,7 @@ def docs_command() -> None:
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Characters (or tokens) of a chunk at most. [1000]")
 @click.option("--chunk-overlap", type=click.IntRange(min=0), help="How much of a chunk the next one repeats. [0]")
 @click.option("--server", metavar="KIND:PLACE", help="Search vectors on a server, such as qdrant:http://host:6333.")
+@click.option("--encoding", metavar="NAME", help="Encoding of these text files. [found for each]")
 @options.limits
 @options.no_ignore
 @options.follow_links
@@ -76,6 +78,7 @@ def add_command(
 
     $ seedbed docs add guide docs/ notes.pdf https://example.org/manual.html
     $ seedbed docs add code src/ --splitter heading --embedder http://127.0.0.1:8000
+    $ seedbed docs add letters old/*.txt --encoding cp1250
     $ seedbed docs add shop --sql sqlite:///shop.db --query "SELECT id, name, about FROM items" --id id
     """
     from seedbed.app.documents import adding, check_read
@@ -85,12 +88,16 @@ def add_command(
 
     limits = config.load(Limits, {}, overrides=overrides, environment={})
     database, query, column = (settings.pop(name) for name in ("database", "query", "column"))
+    encoding = settings.pop("encoding") or ""
     _check(sources, database, query, column)  # before a collection is made
+    if encoding:
+        check_encoding(encoding)
     given = {key: value for key, value in settings.items() if value is not None}
     cut = {key: given.pop(key) for key in ("by", "chunk_size", "chunk_overlap") if key in given}
     with adding(Library(), collection, given | ({"split": cut} if cut else {})) as made:
         if database is None:
-            report = made.add(sources, limits, allow_private=allow_private, rules=WalkRules(ignore, follow_links))
+            rules = WalkRules(ignore, follow_links)
+            report = made.add(sources, limits, allow_private=allow_private, rules=rules, encoding=encoding)
         else:
             report = made.add_rows(database, query, column or "", limits)
         if as_json:
@@ -150,14 +157,20 @@ def show_command(collection: str, source: str | None, as_json: bool) -> None:
     """
     with _opened(collection) as found:
         if source is not None:
-            _show_chunks(found.chunks_of(source), as_json)
+            chunks = found.chunks_of(source)
+            if (decoded := describe(chunks[0].metadata) if chunks else "") and not as_json:
+                say(f"read as {decoded}")
+            _show_chunks(chunks, as_json)
             return
         about = _summary(found)
-        sources = [vars(one) | {"added": iso_time(one.added)} for one in found.store.documents()]
+        stored = found.store.documents()
+        sources = [
+            vars(one) | {"added": iso_time(one.added), "encoding": describe(one.decoded) or "utf-8"} for one in stored
+        ]
     if as_json:
         print_json(about | {"sources": sources})
         return
-    print_list(sources, ("source", "title", "chunks", "added", "sha256"), as_json)
+    print_list(sources, ("source", "title", "chunks", "added", "encoding", "sha256"), as_json)
     if pending := about["without_vector"]:
         say(f"{pending:,} chunks have no vector yet, and are found by words: `seedbed docs embed {collection}`")
 
@@ -291,7 +304,8 @@ def _print_report(collection: Collection, report: IngestReport) -> None:
             say(f"{label} {len(found) - _SHOWN_SKIPS} more (--json lists them)")
     for line in left_lines(Counter(one.reason for one in report.left_out)):
         say(line)
-    counts = {key: len(value) for key, value in vars(report).items() if key not in ("partly", "left_out")}
+    _print_decoded(report.decoded)
+    counts = {key: len(value) for key, value in vars(report).items() if key not in ("partly", "left_out", "decoded")}
     counts["of them in part"] = len({one.source for one in report.partly})
     say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count) or "no document in what was named")
     facts = _summary(collection)
@@ -300,6 +314,17 @@ def _print_report(collection: Collection, report: IngestReport) -> None:
 
 def _lost(one: Skipped) -> dict[str, str]:
     return {"source": one.source, "reason": one.reason}
+
+
+def _print_decoded(decoded: Sequence[Mapping[str, Any]]) -> None:
+    """Name the files whose encoding was guessed, or that lost bytes in it."""
+    told = [one for one in decoded if one["encoding_by"] == "guessed" or one.get("replaced")]
+    for one in told[:_SHOWN_SKIPS]:
+        say(f"{one['source']}: read as {describe(one)}")
+    if len(told) > _SHOWN_SKIPS:
+        say(f"{len(told) - _SHOWN_SKIPS:,} more files in a guessed encoding (--json lists them)")
+    if told:
+        say("another encoding is set by adding the file again with --encoding NAME")
 
 
 def _show_chunks(chunks: Sequence[Chunk], as_json: bool) -> None:

@@ -34,7 +34,7 @@ from seedbed.corpus.minhash import Keys
 from seedbed.corpus.parallel import Workers
 from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines
 from seedbed.corpus.refining import RefineResult, refine_chunk
-from seedbed.corpus.report import SourceTotals, Totals, report
+from seedbed.corpus.report import MAX_NAMED, SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.splitting import CUT, GroupCutter, assign_splits, check_sizes, join_groups
 from seedbed.corpus.store import REPORT, SOURCES, split_writers
@@ -185,6 +185,10 @@ class _Build:
         reasons += [(f"{record.path}, line {number}", why) for number, why in record.bad_lines]
         self.totals.note(self.totals.skipped, record.source, reasons)
         self.totals.note(self.totals.partly, record.source, [(record.path, why) for why in record.partly])
+        if record.decoded:
+            self.totals.encodings[str(record.decoded["encoding"])] += 1
+            if len(self.totals.decoded) < MAX_NAMED:
+                self.totals.decoded.append({"path": record.path, **record.decoded})
 
     def _check_read(self, source: SourceSettings) -> None:
         totals = self.totals.sources[source.name]

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from seedbed.corpus import phones
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -108,25 +110,12 @@ _EMAIL = re.compile(
     r"(?![\w@-]|\.[A-Za-z0-9])"
 )
 _AT = re.compile("@")
-_IBAN = re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,4})?\b")
-_DIGITS = re.compile(r"\d[\d .()-]{5,}\d")  # what every number worth looking at has
+_IBAN_START = re.compile(r"\b[A-Za-z]{2}\d{2} ?[A-Za-z0-9]{4}")
+_DIGITS = re.compile(r"\d[\d ./()-]{5,}\d")  # what every number worth looking at has
 _CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){11,18}(?![\w-]|\.\d)")
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){1,7}(?::|(?::?[0-9A-Fa-f]{1,4}){1,7})(?![\w:]|\.\d)")
-_PHONE = re.compile(
-    r"(?<![\w./+#=:$€£*^(\[-])(?<!\d[, ])(?:"
-    r"\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,4}\)?|\d{2,10}){1,6}"  # international, as +41 (0)44 668 18 00
-    r"|00[1-9]\d{0,2}[ .-]\(?\d{2,4}\)?(?:[ .-]\d{2,4}){1,3}"
-    r"|(?:1[ .-])?\([2-9]\d{2}\) ?\d{3}[ .-]\d{4}"  # North America, as (555) 123-4567
-    r"|(?:1[ .-])?[2-9]\d{2}([ .-])\d{3}\1\d{4}"
-    r"|0\d{1,4}([ .])\d{2,4}(?:\2\d{2,4}){1,4}"  # national, as 030 1234 5678 or 03.93.92.16.85
-    r")(?:x\d{1,6})?(?![\w+*/=%]|-\d|[.,:]\d| ?\d)"
-)
-_NAMED_PHONE = re.compile(  # any way of writing, but after a word that says what it is
-    r"(?i:\b(?:(?:tele)?phone|tel|mobile|cell|fax)\b(?: (?:number|no|is|at)\b){0,2}[.:]{0,2} {0,2})"
-    r"(?P<value>\+?\(?\d[\d ().-]{5,18}\d)(?![\w+*/=%]|-\d|[.,:]\d)"
-)
 
 
 def _luhn(digits: str) -> bool:
@@ -136,7 +125,8 @@ def _luhn(digits: str) -> bool:
     return (sum(values[::2]) + sum(doubled)) % 10 == 0
 
 
-# Issuer prefixes and the lengths they use: Visa, Mastercard, American Express, Discover, Diners, JCB, Maestro.
+# Prefixes of issuers and the lengths they use: Visa, Mastercard, American Express, Discover, Diners Club, JCB, Maestro,
+# UnionPay, Mir.
 _ISSUERS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"
     r"|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"
@@ -145,15 +135,22 @@ _ISSUERS = re.compile(
     r"|3(?:0[0-5]|[689]\d)\d{11}"
     r"|35\d{14}|(?:2131|1800)\d{11}"
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}"
+    r"|62\d{14,17}|220[0-4]\d{12}"
 )
+_MAESTRO = re.compile(r"(?:50|5[6-9]|6\d)\d{10,17}")  # many banks' cards, and a sixth of all other numbers
+_CARD_WORD = re.compile(r"\b(?:card|carte|karte\w*|kreditkarte\w*|tarjeta|maestro|debit|credit)\b", re.IGNORECASE)
+_CARD_SIZES = {(4, 6, 5), (4, 6, 4), (4, 4, 5), (6, 13), (8, 8)}
 
 
 def _is_card(match: re.Match[str]) -> bool:
     digits = re.sub(r"[ -]", "", match[0])
-    if not _ISSUERS.fullmatch(digits) or not _luhn(digits):
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    if not _luhn(digits) or (phones.OTHER_NUMBER.search(before) and not _CARD_WORD.search(before)):
         return False
-    groups = re.split(r"[ -]", match[0])  # separators only as they are printed: 4-4-4-4, 4-6-5
-    return len(groups) == 1 or (len(groups) <= 5 and len({*map(len, groups[:-1])} - {4, 6}) == 0)
+    if not _ISSUERS.fullmatch(digits) and not (_MAESTRO.fullmatch(digits) and _CARD_WORD.search(before)):
+        return False
+    sizes = tuple(map(len, re.split(r"[ -]", match[0])))  # separators only as they are printed
+    return len(sizes) == 1 or sizes in _CARD_SIZES or (set(sizes[:-1]) == {4} and sizes[-1] <= 4)
 
 
 _IBAN_LENGTHS = dict(
@@ -167,12 +164,30 @@ _IBAN_LENGTHS = dict(
 )
 
 
+_IBAN = re.compile(
+    r"\b(?:"
+    + "|".join(rf"{country}\d\d(?: ?[A-Z0-9]){{{int(n) - 4}}}" for country, n in _IBAN_LENGTHS.items())
+    + r")\b",
+    re.IGNORECASE,
+)
+
+
 def _is_iban(match: re.Match[str]) -> bool:
     """Check ISO 13616: the first four characters moved to the end, letters as 10 … 35, remainder 1 by 97."""
     value = match[0].replace(" ", "").upper()
-    if _IBAN_LENGTHS.get(value[:2]) != str(len(value)):
-        return False
     return int("".join(str(int(character, 36)) for character in value[4:] + value[:4])) % 97 == 1
+
+
+_VERSION = re.compile(
+    r"(?:\b(?:v|ver|versions?|release|build|driver|firmware|chapter|section|update|windows|chrome|firefox|paragraph|kapitel"
+    r"|abschnitt)\s?[.:]?\s?|§\s?|[=<>~^]=?\s?(?<=[=<>~^]=)|[A-Za-z]/)\Z",
+    re.IGNORECASE,
+)
+_ADDRESS_WORD = re.compile(
+    r"\b(?:ip|ipv4|address(?:es)?|addr|host|server|dns|ping|client|src|dst|gateway|router|login|banned|blocked)\b\W{0,3}"
+    r"(?:\w{1,4}\W{1,2}){0,2}\Z",
+    re.IGNORECASE,
+)
 
 
 def _is_public_address(match: re.Match[str]) -> bool:
@@ -180,29 +195,35 @@ def _is_public_address(match: re.Match[str]) -> bool:
         address = ipaddress.ip_address(match[0])
     except ValueError:
         return False
-    first = address.packed[0]
-    # 2.7.2.2 is far more often a version, and 1::2 a slice; all of IPv6 that is handed out begins with 2 or 3.
-    if first < 10 if address.version == 4 else first >> 5 != 1:
+    before = match.string[max(0, match.start() - 30) : match.start()]
+    if _VERSION.search(before) or not address.is_global or address.is_multicast:
         return False
-    return address.is_global and not address.is_multicast
+    # 2.7.2.2 is far more often a version, and 1::2 a slice; all of IPv6 that is handed out begins with 2 or 3.
+    first = address.packed[0]
+    if address.version == 6:
+        return first >> 5 == 1
+    return first >= 10 or _ADDRESS_WORD.search(before) is not None
+
+
+_FILE_SUFFIXES = frozenset(
+    ["png", "jpg", "jpeg", "gif", "webp", "svg", "css", "js", "ts", "json", "html", "txt", "zip"]
+)
+_REMOTE = re.compile(r"(?:://|\b(?:ssh|scp|sftp|rsync|mosh)\b[^\n]{0,60})\Z")
 
 
 def _is_email(match: re.Match[str]) -> bool:
-    """Return whether an address is real: not of the domains that RFC 2606 reserves for examples."""
+    """Return whether an address is real: not of the domains that RFC 2606 reserves, no login on a host, no code.
+
+    ``git@host``, ``user@host:path``, ``ssh://user@host`` and ``ssh user@host`` are logins; ``icon@2x.png`` is a file.
+    """
     local, _, domain = match[0].lower().rpartition("@")
     labels = domain.split(".")
     reserved = labels[-2] == "example" or labels[-1] in {"example", "invalid", "test", "localhost", "local"}
-    return not reserved and ".." not in local and not local.endswith(".")
-
-
-def _is_phone(match: re.Match[str]) -> bool:
-    digits = re.sub(r"\D", "", match[0].partition("x")[0])
-    is_number = re.fullmatch(r"\+\d+\.\d+", match[0]) is not None
-    return 9 <= len(digits) <= 15 and len(set(digits)) > 2 and not is_number
-
-
-def _is_named_phone(match: re.Match[str]) -> bool:
-    return 7 <= len(re.sub(r"\D", "", match["value"])) <= 15
+    if reserved or ".." in local or local.endswith(".") or local == "git" or labels[-1] in _FILE_SUFFIXES:
+        return False
+    before, after = match.string[max(0, match.start() - 80) : match.start()], match.string[match.end() :][:2]
+    is_path = after[:1] == ":" and not after[1:2].isspace() and len(after) == 2
+    return not is_path and after[:1] not in ("(", "[") and not _REMOTE.search(before)
 
 
 def _is_secret(match: re.Match[str]) -> bool:
@@ -220,10 +241,10 @@ _DETECTORS = (  # what comes first wins where two overlap
     _Detector("key", _KEY, None, _KEY_HINT, 12_000),
     _Detector("key", _ASSIGNED, _is_secret),
     _Detector("email", _EMAIL, _is_email, _AT, 300),
-    _Detector("iban", _IBAN, _is_iban),
+    _Detector("iban", _IBAN, _is_iban, _IBAN_START, 45),
     _Detector("card", _CARD, _is_card, _DIGITS, 3),
     _Detector("ip", _IPV4, _is_public_address, _DIGITS, 3),
     _Detector("ip", _IPV6, _is_public_address, _COLONS, 45),
-    _Detector("phone", _PHONE, _is_phone, _DIGITS, 8),
-    _Detector("phone", _NAMED_PHONE, _is_named_phone, _DIGITS, 40),
+    _Detector("phone", phones.FORM, phones.is_form, _DIGITS, 12),
+    _Detector("phone", phones.GROUPS, phones.is_named, _DIGITS, 12),
 )

@@ -12,7 +12,8 @@ from pathlib import Path
 from seedbed.corpus.document import CorpusDocument, Kind
 from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import damage_reported, kind_of
-from seedbed.documents.document import Document
+from seedbed.documents.document import Document, Scalar
+from seedbed.documents.encoding import encoding_notes
 from seedbed.documents.file_walk import STDLIB, SourceFile
 from seedbed.documents.formats import CODE, RECORDS
 from seedbed.documents.limits import Limits, unreadable
@@ -23,12 +24,17 @@ from seedbed.documents.reading import read_file
 
 
 def read_documents(
-    file: SourceFile, source: SourceSettings, limits: Limits = LIMITS, scratch: Path | None = None
+    file: SourceFile,
+    source: SourceSettings,
+    limits: Limits = LIMITS,
+    scratch: Path | None = None,
+    notes: dict[str, Scalar] | None = None,
 ) -> Iterator[CorpusDocument | Skipped]:
     """Yield the documents of one file, and what was skipped in it.
 
     Args:
         scratch: the folder for temporary files; the system's when not given.
+        notes: is given what is to be told of the file's encoding.
 
     Raises:
         SeedbedError: it is of no known kind, damaged, may not be opened, or breaks a limit. Documents that came before
@@ -38,10 +44,13 @@ def read_documents(
         yield from _module(file, source)
         return
     kind = kind_of(file.location)
-    for item in read_file(file.location, file.path, limits, scratch):
+    for item in read_file(file.location, file.path, limits, scratch, encoding=source.encoding):
         if isinstance(item, Skipped):
             yield item
-        elif kind in RECORDS:
+            continue
+        if notes is not None:
+            notes.update(encoding_notes(item.metadata))
+        if kind in RECORDS:
             yield _record(item, source)
         else:
             found: Kind = "code" if kind in CODE else "prose"

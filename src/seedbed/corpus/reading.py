@@ -22,6 +22,7 @@ from seedbed.corpus.document import CHUNK_CHARS, CorpusDocument, Kind, write_chu
 from seedbed.corpus.readers import read_documents
 from seedbed.corpus.settings import LIMITS, SourceSettings
 from seedbed.documents.compression import is_compressed
+from seedbed.documents.document import Scalar
 from seedbed.documents.file_walk import SourceFile
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
@@ -44,7 +45,7 @@ class ReadTask:
 
 @dataclass
 class FileRecord:
-    """One raw file: its bytes and hash, and whether it was read. A line of ``sources.jsonl``."""
+    """One raw file: its bytes and hash, whether it was read, and in which encoding. A line of ``sources.jsonl``."""
 
     source: str
     path: str
@@ -55,10 +56,11 @@ class FileRecord:
     bad_lines: list[tuple[int, str]] = field(default_factory=list)
     bad_line_count: int = 0
     partly: list[str] = field(default_factory=list)
+    decoded: dict[str, Scalar] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record without what is empty."""
-        return {key: value for key, value in asdict(self).items() if value not in ("", [], 0) or key == "bytes"}
+        return {key: value for key, value in asdict(self).items() if value not in ("", [], {}, 0) or key == "bytes"}
 
     def note(self, skipped: Skipped) -> None:
         """Keep why the file, or a line of it, was skipped, or which part of it was not read."""
@@ -135,7 +137,7 @@ def _read_file(file: SourceFile, task: ReadTask, record: FileRecord, spool: _Spo
     mine = Counter[str]()
     spool.begin()
     try:
-        for document in read_documents(file, task.source, task.limits, spool.folder):
+        for document in read_documents(file, task.source, task.limits, spool.folder, record.decoded):
             if isinstance(document, Skipped):
                 record.note(document)
                 continue

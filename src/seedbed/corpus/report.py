@@ -13,9 +13,10 @@ from typing import Any
 from seedbed.corpus.document import SPLITS, Split
 from seedbed.corpus.refining import Findings
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
+from seedbed.documents.document import Scalar
 
-MAX_SKIPPED = 100
-"""Files skipped, and files read in part, that the report names; ``sources.jsonl`` names all."""
+MAX_NAMED = 100
+"""Files skipped, read in part or in other encodings that the report names; ``sources.jsonl`` names all."""
 
 
 @dataclass
@@ -41,12 +42,14 @@ class Totals:
     findings: Findings = field(default_factory=Findings)
     skipped: list[dict[str, str]] = field(default_factory=list)
     partly: list[dict[str, str]] = field(default_factory=list)
+    decoded: list[dict[str, Scalar]] = field(default_factory=list)
+    encodings: Counter[str] = field(default_factory=Counter)
     leaks: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def note(rows: list[dict[str, str]], source: str, reasons: list[tuple[str, str]]) -> None:
         """Add what was not read of a source, with its paths and reasons, as long as there is room."""
-        room = max(0, MAX_SKIPPED - len(rows))
+        room = max(0, MAX_NAMED - len(rows))
         rows += [{"source": source, "path": path, "why": why} for path, why in reasons[:room]]
 
     def documents(self, split: Split) -> int:
@@ -68,6 +71,7 @@ def report(totals: Totals, settings: CorpusSettings) -> dict[str, Any]:
         "leak_check": totals.leaks,
         "mix": mix_table(totals.sources),
         "sources": [_source(source) for source in totals.sources.values()],
+        "encodings": {"files": dict(sorted(totals.encodings.items())), "named": totals.decoded},
         "skipped": totals.skipped,
         "read_in_part": totals.partly,
     }

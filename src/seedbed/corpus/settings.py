@@ -8,6 +8,7 @@ from typing import Literal
 
 from seedbed.core.config import setting
 from seedbed.corpus.document import Split
+from seedbed.documents.encoding import check_encoding
 from seedbed.documents.file_walk import STDLIB, WalkRules
 from seedbed.documents.limits import Limits
 
@@ -24,6 +25,7 @@ class SourceSettings:
     weight: float = setting(1.0, "how often a text is seen for each time one of weight 1 is", unit="x", at_least=0)
     ignore: bool = setting(True, "leave out hidden files, build folders and what .gitignore files name")
     follow_links: bool = setting(False, "follow symbolic links that leave the folder")
+    encoding: str = setting("", "the encoding of its text files, such as cp1250; empty: found for each")
 
     @property
     def rules(self) -> WalkRules:
@@ -31,6 +33,8 @@ class SourceSettings:
         return WalkRules(self.ignore, self.follow_links)
 
     def __post_init__(self) -> None:
+        if self.encoding:
+            check_encoding(self.encoding)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} cannot be a source's name: use letters, digits, '.', '_' and '-'")
 

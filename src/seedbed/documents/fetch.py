@@ -54,11 +54,12 @@ _METADATA = frozenset(
 
 @dataclass(frozen=True)
 class Fetched:
-    """A page: its address after redirects, its type without parameters, and its bytes."""
+    """A page: its address after redirects, its type, its bytes, and the encoding that HTTP declares ("" for none)."""
 
     url: str
     content_type: str
     data: bytes
+    charset: str = ""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -188,7 +189,8 @@ def _content(response: httpx.Response, address: httpx.URL, limits: Limits, deadl
         raise unreadable(
             url, f"the server answers {response.status_code} {response.reason_phrase}", "check the address"
         )
-    content_type = response.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+    stated = response.headers.get("content-type", "application/octet-stream")
+    content_type = stated.partition(";")[0].strip().lower()
     if not content_type.startswith(_TYPES):
         raise unreadable(url, f"it is {content_type}, which is not read", "download it and convert it to text")
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
@@ -200,7 +202,7 @@ def _content(response: httpx.Response, address: httpx.URL, limits: Limits, deadl
             raise too_large(url, f"it has more than {limits.download_bytes:,} bytes", "download_bytes")
     if time.monotonic() >= deadline:  # cut off, which without a declared length looks like a good end
         raise _too_slow(address, limits)
-    return Fetched(url, content_type, bytes(data))
+    return Fetched(url, content_type, bytes(data), response.charset_encoding or "")
 
 
 def _too_slow(address: httpx.URL, limits: Limits) -> DataError:

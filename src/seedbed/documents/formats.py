@@ -57,6 +57,8 @@ MAGIC = (
     (b"!BDN", ".pst"),
 )
 """Beginnings of files → the suffix of their kind."""
+TEXT = frozenset({"text", "table", "records", "subtitles", "html"})
+"""Text whose encoding is found before it is read: these readers get UTF-8."""
 TYPES = {
     "text/html": ".html",
     "application/xhtml+xml": ".html",

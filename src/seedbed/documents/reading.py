@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import BinaryIO, cast
@@ -20,9 +21,9 @@ from seedbed.core.errors import NotFoundError, SeedbedError
 from seedbed.core.progress import say
 from seedbed.documents.compression import damage_reported, kind_of, open_seekable
 from seedbed.documents.document import Document, clean, tidy
-from seedbed.documents.encoding import looks_binary
+from seedbed.documents.encoding import as_utf8, is_text, looks_binary
 from seedbed.documents.file_walk import STDLIB, USUAL, WalkRules, folder_files, left_lines
-from seedbed.documents.formats import FORMATS, ISOLATED, MAGIC, REFUSED, TYPES, WHOLE
+from seedbed.documents.formats import FORMATS, ISOLATED, MAGIC, REFUSED, TEXT, TYPES, WHOLE
 from seedbed.documents.isolation import is_simple, read_isolated
 from seedbed.documents.limits import Limits, too_large, unreadable
 from seedbed.documents.readers import Item, Reader, Skipped
@@ -53,12 +54,16 @@ def read(
     on_skip: OnSkip = say_skipped,
     allow_private: bool = False,
     rules: WalkRules = USUAL,
+    encoding: str = "",
 ) -> Iterator[Document]:
     """Yield the documents of a file, a folder, a web page (http or https), or ``stdlib``, Python's own documentation.
 
     A folder's bad files go to ``on_skip``, and so does the number of those that ``rules`` leave out; so do bad records
     of a file, a file without text, and what a file that was read has lost. Documents that a file gave before an error
-    do not count.
+    do not count. What is not UTF-8 says in its metadata how it was decoded; see ``encoding.py``.
+
+    Args:
+        encoding: that of every text file; found for each when not given.
 
     Raises:
         NotFoundError: there is no such file.
@@ -66,35 +71,43 @@ def read(
         CapacityError: it breaks a limit.
         UsageError: an address that is not allowed, or a library that is not installed.
     """
-    for item in _items(source, limits or Limits(), allow_private, rules):
+    for item in _items(source, limits or Limits(), allow_private, rules, encoding):
         if isinstance(item, Skipped):
             on_skip(item)
         else:
             yield item
 
 
-def _items(source: str | Path, limits: Limits, allow_private: bool, rules: WalkRules) -> Iterator[Item]:
+def _items(source: str | Path, limits: Limits, allow_private: bool, rules: WalkRules, encoding: str) -> Iterator[Item]:
     if source == STDLIB:
         from seedbed.documents.python_modules import read_stdlib
 
         return _with_text(read_stdlib(), STDLIB)
     if is_address(source):
-        return _with_text(_page(str(source), limits, allow_private), str(source))
+        return _with_text(_page(str(source), limits, allow_private, encoding), str(source))
     if Path(source).is_dir():
-        return _folder(Path(source), limits, rules)
-    return read_file(Path(source), name_of(source), limits)
+        return _folder(Path(source), limits, rules, encoding)
+    return read_file(Path(source), name_of(source), limits, encoding=encoding)
 
 
-def read_file(path: Path, source: str, limits: Limits, scratch: Path | None = None) -> Iterator[Item]:
+def read_file(
+    path: Path, source: str, limits: Limits, scratch: Path | None = None, *, encoding: str = ""
+) -> Iterator[Item]:
     """Yield the documents of one file, and what was skipped: bad records, or the file itself if it has no text.
 
     Args:
         source: the name that the documents get; parts and records are ``source#2`` …
         scratch: the folder for temporary files; the system's when not given.
+        encoding: that of a text file; found when not given.
 
     Raises as :func:`read`.
     """
-    return _with_text(_file(path, source, limits, scratch), source)
+    return _with_text(_file(path, source, limits, scratch, encoding), source)
+
+
+def has_encoding(path: Path) -> bool:
+    """Return whether a file is text in some encoding by its name, rather than a container."""
+    return FORMATS.get(kind_of(path), "text:read").partition(":")[0] in TEXT
 
 
 def is_address(source: str | Path) -> bool:
@@ -107,12 +120,12 @@ def name_of(path: str | Path) -> str:
     return clean(os.fsencode(path).decode("utf-8", "replace"))
 
 
-def _folder(folder: Path, limits: Limits, rules: WalkRules) -> Iterator[Item]:
+def _folder(folder: Path, limits: Limits, rules: WalkRules, encoding: str) -> Iterator[Item]:
     left = Counter[str]()
     for file in folder_files(folder, rules, lambda entry: left.update([entry.reason])):
         name = name_of(file.location)
         try:
-            yield from read_file(file.location, name, limits)
+            yield from read_file(file.location, name, limits, encoding=encoding)
         except SeedbedError as error:
             yield Skipped.because(name, error)
     yield from (Skipped(name_of(folder), line) for line in left_lines(left))
@@ -131,7 +144,7 @@ def _with_text(items: Iterable[Item], source: str) -> Iterator[Item]:
         yield Skipped(source, "there is no text in it")
 
 
-def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iterator[Item]:
+def _file(path: Path, source: str, limits: Limits, scratch: Path | None, encoding: str) -> Iterator[Item]:
     if not path.exists():
         raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
@@ -139,7 +152,8 @@ def _file(path: Path, source: str, limits: Limits, scratch: Path | None) -> Iter
         name = FORMATS.get(kind)
         if name is None or name.startswith("text:"):
             _refuse_known(head, source, kind)
-        yield from read_stream(stream, name or _by_content(head, source), source, limits)
+        name = name or _by_content(head, source)
+        yield from read_stream(stream, name, source, limits, encoding=encoding, scratch=scratch)
 
 
 def _refuse_known(head: bytes, source: str, suffix: str) -> None:
@@ -159,22 +173,50 @@ def _by_content(head: bytes, source: str) -> str:
         return FORMATS[".pdf"]
     if head.startswith(b"PK\x03\x04") and (b"word/" in head or b"[Content_Types].xml" in head):
         return FORMATS[".docx"]
-    if looks_binary(head) and not head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+    if not is_text(head):
         raise unreadable(source, "binary, and of no known kind", "convert it to text, PDF or docx")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return FORMATS[next((kind for pattern, kind in _BEGINNINGS if pattern.match(start)), ".txt")]
 
 
 def read_stream(
-    stream: BinaryIO, format_name: str, source: str, limits: Limits, *, trusted: bool = True
+    stream: BinaryIO,
+    format_name: str,
+    source: str,
+    limits: Limits,
+    *,
+    trusted: bool = True,
+    declared: str = "",
+    encoding: str = "",
+    scratch: Path | None = None,
 ) -> Iterator[Item]:
-    """Yield the items of an open real file; what is complicated, large or not trusted is parsed in its own process."""
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
+    """Yield the items of an open real file; what is complicated, large or not trusted is parsed in its own process.
+
+    Args:
+        declared: the encoding that HTTP declares.
+        encoding: the encoding that the user names.
+        scratch: the folder for temporary files; the system's when not given.
+    """
     kind = format_name.partition(":")[0]
     whole = kind in WHOLE or format_name == "records:read_json"
+    size = stream.seek(0, os.SEEK_END)
     if whole and size > limits.file_bytes:
         raise too_large(source, f"it has more than {limits.file_bytes:,} bytes", "file_bytes")
+    if kind not in TEXT:
+        yield from _parsed(stream, format_name, source, limits, trusted)
+        return
+    text, notes = as_utf8(stream, source, limits, declared, encoding, scratch)
+    with text:
+        for item in _parsed(text, format_name, source, limits, trusted):
+            if isinstance(item, Document):
+                item = replace(item, metadata={**item.metadata, **notes})
+            yield item
+
+
+def _parsed(stream: BinaryIO, format_name: str, source: str, limits: Limits, trusted: bool) -> Iterator[Item]:
+    kind, size = format_name.partition(":")[0], stream.seek(0, os.SEEK_END)
+    whole = kind in WHOLE or format_name == "records:read_json"
+    stream.seek(0)
     small = not whole or (size <= IN_PROCESS_BYTES and is_simple(format_name, stream.read()))
     stream.seek(0)
     if kind in ISOLATED or not trusted or not small:
@@ -184,7 +226,7 @@ def read_stream(
         yield from reader(stream, source, limits)
 
 
-def _page(url: str, limits: Limits, allow_private: bool) -> Iterator[Item]:
+def _page(url: str, limits: Limits, allow_private: bool, encoding: str) -> Iterator[Item]:
     from seedbed.documents.fetch import fetch  # httpx: not before a page is read
 
     page = fetch(url, limits, allow_private=allow_private)
@@ -195,4 +237,12 @@ def _page(url: str, limits: Limits, allow_private: bool) -> Iterator[Item]:
     with tempfile.TemporaryFile() as stream:
         stream.write(page.data)
         stream.flush()
-        yield from read_stream(cast(BinaryIO, stream), FORMATS[suffix], page.url, limits, trusted=False)
+        yield from read_stream(
+            cast(BinaryIO, stream),
+            FORMATS[suffix],
+            page.url,
+            limits,
+            trusted=False,
+            declared=page.charset,
+            encoding=encoding,
+        )

@@ -149,15 +149,20 @@ class Collection:
         *,
         allow_private: bool = False,
         rules: WalkRules = USUAL,
+        encoding: str = "",
     ) -> ingest.IngestReport:
         """Read what is new or has changed: files, folders, web addresses, or "stdlib"; see ``ingest.py``.
 
+        Args:
+            encoding: that of the text files; found for each when not given.
+
         Raises:
+            UsageError: Python has no such encoding.
             NotFoundError: a path does not exist; nothing was read.
             CapacityError: the disk is full; what was there before is there still.
             SeedbedError: the embedder fails; what was read is kept, and the next call completes it.
         """
-        report = self.read(sources, limits, allow_private=allow_private, rules=rules)
+        report = self.read(sources, limits, allow_private=allow_private, rules=rules, encoding=encoding)
         self.complete()
         return report
 
@@ -168,9 +173,10 @@ class Collection:
         *,
         allow_private: bool = False,
         rules: WalkRules = USUAL,
+        encoding: str = "",
     ) -> ingest.IngestReport:
         """Read as :meth:`add`, and leave the vectors to a later :meth:`complete`: words find the chunks at once."""
-        return ingest.read_changed(self.store, self._split, list(sources), limits, allow_private, rules)
+        return ingest.read_changed(self.store, self._split, list(sources), limits, allow_private, rules, encoding)
 
     def add_rows(
         self, database: str, query: str, column: str = "", limits: Limits | None = None

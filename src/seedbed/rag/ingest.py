@@ -19,11 +19,12 @@ from seedbed.core.errors import DataError, NotFoundError, SeedbedError
 from seedbed.core.files import sha256_file, sha256_text
 from seedbed.core.progress import progress
 from seedbed.documents.compression import damage_reported
-from seedbed.documents.document import Chunk, Document
+from seedbed.documents.document import Chunk, Document, Scalar
+from seedbed.documents.encoding import check_encoding, encoding_notes
 from seedbed.documents.file_walk import STDLIB, USUAL, OnLeft, WalkRules, folder_files
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.reading import is_address, name_of, read
+from seedbed.documents.reading import has_encoding, is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
 from seedbed.vectors.lsa import Latent
@@ -41,6 +42,7 @@ class IngestReport:
 
     Attributes:
         partly: what was not read of files that were read.
+        decoded: how those that are no clean UTF-8 were decoded, as in the metadata of their documents.
     """
 
     read: list[str] = field(default_factory=list)
@@ -50,6 +52,7 @@ class IngestReport:
     skipped: list[Skipped] = field(default_factory=list)
     partly: list[Skipped] = field(default_factory=list)
     left_out: list[Skipped] = field(default_factory=list)
+    decoded: list[dict[str, Scalar]] = field(default_factory=list)
 
 
 def read_changed(
@@ -59,15 +62,17 @@ def read_changed(
     limits: Limits | None = None,
     allow_private: bool = False,
     rules: WalkRules = USUAL,
+    encoding: str = "",
 ) -> IngestReport:
     """Keep the documents of what is new or has changed, and forget what went from folders or is left out of them now.
 
-    Sources and errors are those of :meth:`seedbed.rag.collection.Collection.add`.
+    A text that was read in another encoding than the one given is read again. Sources and errors are those of
+    :meth:`seedbed.rag.collection.Collection.add`.
     """
     check_paths(sources)
     left: list[Skipped] = []
     wanted = list(dict.fromkeys(_wanted(sources, rules, left.append)))
-    known, adder = store.origins(), _Adder(store, split, limits or Limits(), allow_private)
+    known, adder = store.origins(), _Adder(store, split, limits or Limits(), allow_private, encoding)
     with progress("reading", len(wanted), "files") as bar:
         for source in wanted:
             adder.take(source, known.get(_origin(source)))
@@ -138,19 +143,23 @@ def names_of(source: str) -> list[str]:
 class _Adder:
     """Reader of files into a store, with a report of each."""
 
-    def __init__(self, store: Store, split: Splitter, limits: Limits, allow_private: bool) -> None:
+    def __init__(self, store: Store, split: Splitter, limits: Limits, allow_private: bool, encoding: str) -> None:
         self.report = IngestReport()
         self._store, self._split, self._limits, self._allow_private = store, split, limits, allow_private
+        self._encoding = check_encoding(encoding) if encoding else ""
+        self._decoded = {one.origin: dict(one.decoded) for one in store.documents()} if encoding else {}
 
     def take(self, source: str | Path, known: str | None) -> None:
         """Read one file or address whose hash was ``known`` when it was read last."""
         origin, report = _origin(source), self.report
+        if known is not None and isinstance(source, Path) and not self._is_right(source):
+            known = ""  # as if it had changed
         try:
             digest, documents, skips = self._look(source, known)
             if digest == known:
                 report.unchanged.append(origin)
                 return
-            entries = (Entry(one.source, self._split(one), one.title) for one in documents)
+            entries = (Entry(one.source, self._split(one), one.title) for one in self._noted(origin, documents))
             count = self._store.put(origin, digest, entries)
         except (_Unreadable, DataError) as error:  # DataError: a text that the store cannot keep
             cause = error.cause if isinstance(error, _Unreadable) else error
@@ -164,7 +173,14 @@ class _Adder:
     def _look(self, source: str | Path, known: str | None) -> tuple[str, Iterable[Document], list[Skipped]]:
         """Return the hash and the documents of a source, which are still to be read where they are many."""
         skips: list[Skipped] = []
-        reading = partial(read, source, self._limits, on_skip=skips.append, allow_private=self._allow_private)
+        reading = partial(
+            read,
+            source,
+            self._limits,
+            on_skip=skips.append,
+            allow_private=self._allow_private,
+            encoding=self._encoding,
+        )
         if isinstance(source, Path):
             with _reading(), damage_reported(name_of(source)):
                 digest, size = sha256_file(source), source.stat().st_size
@@ -172,6 +188,20 @@ class _Adder:
             return digest, (documents if size > _HELD else list(documents)), skips
         held = list(_guarded(reading))
         return sha256_text("\0".join(text for one in held for text in (one.source, one.text))), held, skips
+
+    def _is_right(self, source: Path) -> bool:
+        """Return whether a file was read in the encoding that is given now, or needs none."""
+        if not self._encoding or not has_encoding(source):
+            return True
+        wanted = {"encoding": self._encoding, "encoding_by": "given"}
+        return wanted.items() <= self._decoded.get(_origin(source), {}).items()
+
+    def _noted(self, origin: str, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield documents; the report gets what the first one tells of its encoding."""
+        for number, one in enumerate(documents):
+            if number == 0 and (notes := encoding_notes(one.metadata)):
+                self.report.decoded.append({"source": origin, **notes})
+            yield one
 
 
 class _Unreadable(Exception):

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seedbed.core.errors import UsageError
-from seedbed.documents.document import Chunk
+from seedbed.documents.document import Chunk, Scalar
+from seedbed.documents.encoding import encoding_notes
 from seedbed.search import database
 from seedbed.search.bm25 import WordIndex
 from seedbed.search.contracts import Filter, Hit
@@ -52,6 +53,7 @@ class Stored:
         origin: the file or address it was read from, which may hold several documents.
         sha256: of the origin's bytes; tells whether it has changed.
         added: ``time.time()`` when it was stored.
+        decoded: how it was decoded, as its metadata tell; empty for clean UTF-8.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Stored:
     title: str
     added: float
     chunks: int
+    decoded: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 class Store:
@@ -183,8 +186,10 @@ class Store:
     def documents(self) -> list[Stored]:
         """Return all documents, by source."""
         query = """SELECT source, origin, sha256, title, added,
-            (SELECT count(*) FROM chunks WHERE chunks.source = documents.source) FROM documents ORDER BY source"""
-        return [Stored(*row) for row in self._all(query)]
+            (SELECT count(*) FROM chunks WHERE chunks.source = documents.source),
+            (SELECT metadata FROM chunks WHERE chunks.source = documents.source LIMIT 1)
+            FROM documents ORDER BY source"""
+        return [_stored(*row) for row in self._all(query)]
 
     def chunks_of(self, source: str) -> list[Chunk]:
         """Return a document's chunks, in its order."""
@@ -333,3 +338,10 @@ class Store:
 
     def _state(self) -> tuple[int, int]:
         return self._database.version(), self._writes
+
+
+def _stored(
+    source: str, origin: str, sha256: str, title: str, added: float, chunks: int, metadata: str | None
+) -> Stored:
+    """Return a document of its row, with the metadata of one of its chunks."""
+    return Stored(source, origin, sha256, title, added, chunks, encoding_notes(json.loads(metadata or "{}")))

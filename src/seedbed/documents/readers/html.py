@@ -1,25 +1,20 @@
 """Web pages as Markdown-like prose: headings, paragraphs, lists, tables and preformatted text, without the furniture.
 
 Line breaks that mean something are marked with private-use characters before all other white space is folded, so no
-recursion over the tree is needed and deeply nested pages are safe. A page in another encoding than UTF-8 is read in the
-one it declares.
+recursion over the tree is needed and deeply nested pages are safe.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import BinaryIO
 
 from bs4 import Tag
-from bs4.dammit import EncodingDetector
 
 from seedbed.documents.document import Document
-from seedbed.documents.encoding import detect_encoding
 from seedbed.documents.headings import markdown_headings
-from seedbed.documents.limits import Limits, read_whole, unreadable
+from seedbed.documents.limits import Limits, read_whole
 from seedbed.documents.readers.html_furniture import remove_furniture
 from seedbed.documents.readers.html_tables import table_lines
 from seedbed.documents.readers.html_tree import PageTree
@@ -38,7 +33,7 @@ _HEADING = re.compile(r"h[1-6]")
 
 def read(stream: BinaryIO, source: str, limits: Limits) -> Iterator[Document]:
     """Yield one document; its title is the page's."""
-    yield html_document(decode(read_whole(stream, source, limits), source), source)
+    yield html_document(read_whole(stream, source, limits).decode("utf-8-sig", "replace"), source)
 
 
 def html_document(markup: str, source: str) -> Document:
@@ -47,17 +42,6 @@ def html_document(markup: str, source: str) -> Document:
     headings = markdown_headings(text)
     title = headings[0].text if headings and headings[0].start == 0 else ""
     return Document(source, text, title, (), headings)
-
-
-def decode(data: bytes, source: str) -> str:
-    """Return the bytes of a page as text. Raises DataError if they are none."""
-    encoding = detect_encoding(io.BytesIO(data))
-    if encoding is None:
-        raise unreadable(source, "it is binary, not a web page")
-    if not encoding.startswith("utf"):
-        with suppress(LookupError):  # unknown, or one of Python's codecs that make no text
-            return data.decode(EncodingDetector.find_declared_encoding(data, is_html=True) or encoding, "replace")
-    return data.decode(encoding, "replace")
 
 
 def html_text(markup: str) -> str:

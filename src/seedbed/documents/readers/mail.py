@@ -16,12 +16,13 @@ from email.message import EmailMessage, MIMEPart
 from typing import BinaryIO
 
 from seedbed.core.errors import SeedbedError
-from seedbed.documents.document import Document, Scalar
+from seedbed.documents.document import Document, Metadata, Scalar
+from seedbed.documents.encoding import decode
 from seedbed.documents.headings import markdown_headings
 from seedbed.documents.isolation import is_simple_page
 from seedbed.documents.limits import Limits, read_whole, unreadable
 from seedbed.documents.readers import Item, Skipped
-from seedbed.documents.readers.html import decode, html_text
+from seedbed.documents.readers.html import html_text
 
 _HEADERS = ("from", "to", "cc", "date", "subject")
 _TAG = re.compile(r"<[^<>]*>")
@@ -70,6 +71,7 @@ def _mail(data: bytes, source: str) -> Iterator[Item]:
     except _BROKEN as error:
         raise unreadable(source, f"it is damaged: {error}") from error
     text = "\n\n".join(reading.texts)
+    metadata |= reading.notes
     if reading.attached:
         metadata["attachments"] = ", ".join(reading.attached)
     title = str(metadata.get("subject", ""))
@@ -86,6 +88,7 @@ class _MailText:
         self.attached: list[str] = []
         self.unread: list[str] = []
         self.marked = False  # whether there are headings
+        self.notes: Metadata = {}  # on the encoding of the first part that is to be told of
         self._source = source
 
     def add(self, part: MIMEPart, depth: int) -> None:
@@ -133,6 +136,7 @@ class _MailText:
         for form in (best,) if best is not None else ():
             self.texts += form.texts
             self.marked |= form.marked
+            self.notes = self.notes or form.notes
         self.attached += [name for _, _, form in forms for name in form.attached]
         self.unread += [name for _, _, form in forms for name in form.unread]
 
@@ -155,11 +159,8 @@ class _MailText:
     def _text(self, part: MIMEPart) -> str:
         """Return the text of a part; one that names no encoding, or a wrong one, is read as what it looks like."""
         data = part.get_payload(decode=True)
-        content = data if isinstance(data, bytes) else b""
-        try:
-            text = content.decode(part.get_content_charset("utf-8"))
-        except (LookupError, UnicodeDecodeError):
-            text = decode(content, self._source)
+        text, notes = decode(data if isinstance(data, bytes) else b"", self._source, part.get_content_charset(""))
+        self.notes = self.notes or notes
         if part.get_content_type() == "text/html":
             self.marked = True
             return _page(text)
@@ -177,7 +178,7 @@ def _header(message: EmailMessage, name: str) -> str:
     data = raw.encode("utf-8", "surrogateescape")
     if not any("\udc80" <= one <= "\udcff" for one in raw):
         return str(message[name] or "")
-    return str(email.policy.default.header_factory(name, decode(data, name)))
+    return str(email.policy.default.header_factory(name, decode(data, name)[0]))
 
 
 def _page(markup: str) -> str:
