@@ -114,7 +114,7 @@ def test_every_citation_is_a_span_of_its_source_and_every_sentence_is_in_one_pla
 
 def test_words_are_compared_by_stem_and_without_function_words() -> None:
     assert terms("Who opened the bridges, and when?") == terms("opening bridge")
-    assert terms("日本語 text") == ["日", "本", "語", "text"]
+    assert terms("日本語 text") == ["日", "日本", "本", "本語", "語", "text"]
     assert terms("In 1932 and 1,932") == ["1932", "1", "932"]
 
 

@@ -17,8 +17,10 @@ def test_words_are_those_of_the_text() -> None:
         "s",
         "2nd",
         "café",
+        "東",
         "東京",
-        "x²",
+        "京",
+        "x2",
     ]
     assert words("Zu\u0308rich") == ["zürich"]
     assert words("") == []

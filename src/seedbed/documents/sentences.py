@@ -1,8 +1,11 @@
 """Sentences of a text as spans, so that a citation can point at one.
 
 A sentence ends at a full stop, question or exclamation mark that white space and the beginning of another sentence
-follow (in Chinese and Japanese: at their own marks), at an empty line, and before an item of a list. Initials and
-common English abbreviations end none. Rules, not a model: names such as "St. Petersburg Inc. The" are still misread.
+follow (in Chinese and Japanese: at their own marks, with no space after them), at an empty line, and before an item of
+a list. Arabic, Indic, Khmer, Burmese, Tibetan, Ethiopic and Armenian have marks of their own. Thai and Lao have none: a
+space ends a sentence there once it is long enough to be one. In scripts without spaces a short line without marks is a
+title. Initials and common English abbreviations end none. Rules, not a model: names such as "St. Petersburg Inc. The"
+are still misread.
 """
 
 from __future__ import annotations
@@ -12,18 +15,30 @@ from collections.abc import Iterator
 
 Span = tuple[int, int]
 
-_END = re.compile(
-    r"""(?<![.!?…])[.!?…]+["'”’»)\]*_`]*(?P<gap>\s+)(?=["'“‘«(\[*_`]*(?P<next>[^\W_]))
-      | [。！？]+[」』”’）]*              # needs no white space after it
+_UNMARKED = r"\u0e00-\u0eff"
+"""Thai and Lao."""
+_UNSPACED = rf"{_UNMARKED}\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+_WESTERN = r"""(?<![.!?…])[.!?…]+["'”’»)\]*_`]*(?P<gap>\s+)(?=["'“‘«(\[*_`]*(?P<next>[^\W_]))
       | (?<!\s)\s*\n\s*\n\s*           # an empty line
       | \n\s*(?=(?:[-*+•]|\d+[.)])\s)   # an item of a list begins
-    """,
-    re.VERBOSE,
-)
+"""
+_OTHERS = rf"""
+      | (?<![.!?…])[.!?]+[」』”’）]*\s*(?=[{_UNSPACED}])   # the Western marks in Chinese
+      | (?:[。｡！？]|．(?!\d))+[」』”’）〕】]*     # needs no white space after it
+      | [؟۔।॥։።፧။។៕།༎]+["'”’»)]*[ །]*  # other scripts' marks
+      | (?<=[{_UNMARKED}])(?P<space>[ \t]+)(?=[{_UNMARKED}])
+      | (?<=[{_UNSPACED}])(?P<line>[ \t]*\n\s*)(?=[{_UNSPACED}])
+"""
+_HAS_OTHERS = re.compile("[\u0531-\u1fff\u2e80-\uffef\U00020000-\U0003ffff]")
+_END = re.compile(rf"{_WESTERN} | (?P<space>(?!)) | (?P<line>(?!))", re.VERBOSE)
+_ANY_END = re.compile(_WESTERN + _OTHERS, re.VERBOSE)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Gen|Col|Lt|Capt|Rev|Hon|Mt|vs|etc|cf|al|ca|approx|e\.g|i\.e|Vol|Fig|Figs|"
     r"Eq|Sec|Ch|pp?|[^\W\d_]))\.\s+$",
 )
+_CLAUSE = re.compile("[,;:，、；：,]")
+_SHORTEST, _TITLE = 20, 30
+"""Characters: a shorter part of a Thai text goes on after a space; a longer line, in any of these, after its end."""
 _LONGEST = 1200
 """Characters. What is longer is no sentence but a table or code, and is cut at the ends of its lines."""
 
@@ -40,7 +55,7 @@ def sentences(text: str) -> list[str]:
 
 def _sentences(text: str) -> Iterator[Span]:
     start = 0
-    for end in _END.finditer(text):
+    for end in (_ANY_END if _HAS_OTHERS.search(text) else _END).finditer(text):
         if not _goes_on(text, start, end):
             yield trim(text, (start, end.end()))
             start = end.end()
@@ -48,7 +63,15 @@ def _sentences(text: str) -> Iterator[Span]:
 
 
 def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
-    """Return whether the sentence goes on after this mark: a small letter follows, or an abbreviation ended."""
+    """Return whether the sentence goes on after this mark.
+
+    It does before a small letter, after an abbreviation, after a short part of a Thai text, and over a full line's end.
+    """
+    if end["space"]:
+        return len(text[start : end.start()].strip()) < _SHORTEST
+    if end["line"]:
+        line = text[max(start, text.rfind("\n", 0, end.start()) + 1) : end.start()]
+        return len(line) > _TITLE or _CLAUSE.search(line) is not None
     if end["next"] is None or end["gap"].count("\n") > 1:
         return False
     return end["next"].islower() or _ABBREVIATION.search(text, max(start, end.start() - 10), end.end()) is not None

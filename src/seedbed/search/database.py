@@ -1,5 +1,8 @@
 """The SQLite file of a store: its tables, their rows as chunks and vectors, its making and its checks.
 
+FTS5 is given the words of a text where it would see others than ``vectors.words`` does; they are kept beside the text
+(``text_words``, ``heading_words``), so that the index can be taken back word by word, and built anew.
+
 A row of ``chunks`` is never changed, only deleted and inserted again under a number that no row had before: what is
 remembered about a row stays true as long as the row is there. Triggers keep the full-text index and the vectors in step
 with the chunks. The functions work on a connection in a transaction.
@@ -24,14 +27,30 @@ from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Filter
 from seedbed.search.filters import to_sql
 from seedbed.search.nearest import Rows
+from seedbed.search.upgrade import upgrade, words_beside
 from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import TOKENIZER
 
 MARK = 0x5EEDBED
 """The application id in the file's header: the file is one of our stores."""
-VERSION = 1
+VERSION = 2
 _PAGE = 16_384  # ten vectors of 384 numbers; the usual 4,096 would hold two
 _REPAIR = "put back a copy, or remove the collection and add its documents again"
+_INDEX = f"""
+CREATE VIEW seen AS SELECT row, coalesce(text_words, text) AS text, coalesce(heading_words, heading) AS heading
+    FROM chunks;
+CREATE VIRTUAL TABLE words USING fts5(text, heading, content='seen', content_rowid='row', tokenize="{TOKENIZER}");
+CREATE TRIGGER added AFTER INSERT ON chunks BEGIN
+    INSERT INTO words (rowid, text, heading)
+        VALUES (new.row, coalesce(new.text_words, new.text), coalesce(new.heading_words, new.heading));
+END;
+CREATE TRIGGER deleted AFTER DELETE ON chunks BEGIN
+    INSERT INTO words (words, rowid, text, heading) VALUES ('delete', old.row,
+        coalesce(old.text_words, old.text), coalesce(old.heading_words, old.heading));
+    DELETE FROM vectors WHERE row = old.row;
+END;
+PRAGMA user_version = {VERSION};
+"""
 _SCHEMA = f"""
 CREATE TABLE settings (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -41,27 +60,17 @@ CREATE INDEX documents_from ON documents (origin);
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL,
     start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL,
-    metadata TEXT NOT NULL, text TEXT NOT NULL);
+    metadata TEXT NOT NULL, text TEXT NOT NULL, text_words TEXT, heading_words TEXT);
 CREATE INDEX chunks_of ON chunks (source, start);
 CREATE TABLE mirrored (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE vectors (row INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE INDEX vector_rows ON vectors (row);
-CREATE VIRTUAL TABLE words USING fts5(
-    text, heading, content='chunks', content_rowid='row', tokenize='{TOKENIZER}');
-CREATE TRIGGER added AFTER INSERT ON chunks BEGIN
-    INSERT INTO words (rowid, text, heading) VALUES (new.row, new.text, new.heading);
-END;
-CREATE TRIGGER deleted AFTER DELETE ON chunks BEGIN
-    INSERT INTO words (words, rowid, text, heading) VALUES ('delete', old.row, old.text, old.heading);
-    DELETE FROM vectors WHERE row = old.row;
-END;
 PRAGMA application_id = {MARK};
-PRAGMA user_version = {VERSION};
-"""
+{_INDEX}"""
 COLUMNS = "chunks.row, source, start, end, text, page, heading, metadata"
 """The columns that :func:`to_chunk` takes."""
-_INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata, text)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata, text, text_words, heading_words)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Database(Connection):
@@ -98,6 +107,8 @@ class Database(Connection):
         if version > VERSION:
             why = f"the tables of {self.path} have version {version}, this seedbed reads up to {VERSION}"
             raise DataError("the store was written by a newer seedbed", why=why, fix="update seedbed")
+        if version < VERSION:
+            upgrade(self._connection, self.path, _INDEX)
         for name, kind in (("instances", "instance"), ("totals", "row")):
             run(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab(main, words, '{kind}')")
 
@@ -138,7 +149,8 @@ def insert(connection: sqlite3.Connection, chunks: Sequence[Chunk], vectors: Vec
     rows: list[int] = []
     for identity, place in last.items():
         one = chunks[place]
-        row = (identity, one.source, one.start, one.end, one.page, one.heading, _metadata(one), one.text)
+        place_of = (identity, one.source, one.start, one.end, one.page, one.heading)
+        row = (*place_of, _metadata(one), one.text, words_beside(one.text), words_beside(one.heading))
         rows.append(connection.execute(_INSERT, row).lastrowid or 0)
     if vectors is not None:
         write_vectors(connection, rows, np.asarray(vectors)[list(last.values())])

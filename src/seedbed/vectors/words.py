@@ -1,13 +1,15 @@
 """Words of a text and their stems, as the full-text index sees them, and the share of them that another text holds.
 
-SQLite's FTS5 has a tokenizer for Unicode and Porter's stemmer (Porter 1980). Stems are asked from it, so that counts
-made outside the index agree with the index, and no stemmer is written twice. Left out: a phrase in a language written
-without spaces is one word, and languages other than English are not stemmed well; a model's vectors find those.
+This is the one notion of a word: of search, of TF-IDF, of near-duplicates and of the evidence for an answer. SQLite's
+FTS5 has a tokenizer for Unicode and Porter's stemmer (Porter 1980). Stems are asked from it, so that counts made outside
+the index agree with the index, and no stemmer is written twice. Where FTS5 would see other words than
+``segmentation.py`` (scripts without spaces, vowel signs, forms that are folded), it is given those words instead of the
+text (:func:`indexed`). Left out: stems of other languages than English.
 
 Extraction, citations and refusals rest on the weighted share of common words. Its weights are the inverse document
 frequency of BM25 (Robertson & Zaragoza 2009, eq. 3.3, with 1 added inside the logarithm so that none is negative).
-Words are compared without case, by their stems, and without common English function words. Not seen: synonyms,
-negation, another language than the question's.
+Words are compared without case, by their stems, and without common function words. Not seen: synonyms, negation,
+another language than the question's.
 """
 
 from __future__ import annotations
@@ -18,23 +20,35 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from unicodedata import normalize
 
-TOKENIZER = "porter unicode61 remove_diacritics 2"
-"""The FTS5 tokenizer of every index."""
+from seedbed.vectors.segmentation import PLAIN, pieces, runs, telling_pieces, units
+from seedbed.vectors.stop_words import STOP_WORDS, contentful
+
+TOKENIZER = "porter unicode61 remove_diacritics 2 categories 'L* N* M* Co'"
+"""The FTS5 tokenizer of every index; vowel signs (M*) are parts of words."""
 _WORD = re.compile(r"[^\W_]+")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_STOP = (
-    "a about an and any are as at be been but by can could did do does for from had has have he her his how i if in "
-    "into is it its many me much my not of on or our s she should so some such than that the their them then there "
-    "these they this those to was we were what when where which who whom whose why will with would you your"
-)
-_STOP_WORDS = frozenset(_STOP.split())
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, in order, in lower case."""
-    return _WORD.findall(normalize("NFC", text).lower())
+    """Return the words of a text, in order, in lower case; of scripts without spaces the pieces that stand for words.
+
+    The pieces of a run overlap, so that the number of words is not that of the text's.
+    """
+    if PLAIN.fullmatch(text):
+        return _WORD.findall(text.lower())
+    return [piece for script, run in runs(text) for piece in pieces(script, run)]
+
+
+def smallest_words(text: str) -> list[str]:
+    """Return a text's words, and in scripts without spaces its characters or syllables: nothing overlaps."""
+    if PLAIN.fullmatch(text):
+        return _WORD.findall(text.lower())
+    return [unit for script, run in runs(text) for unit in units(script, run)]
+
+
+def indexed(text: str) -> str:
+    """Return what FTS5 has to be given to see the words of a text: the text, or its words with spaces between."""
+    return text if PLAIN.fullmatch(text) else " ".join(words(text))
 
 
 class Stemmer:
@@ -44,7 +58,7 @@ class Stemmer:
         self._lock = threading.Lock()
         self._stems: dict[str, str] = {}
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        self._database.execute(f"CREATE VIRTUAL TABLE words USING fts5(word, tokenize='{TOKENIZER}')")
+        self._database.execute(f'CREATE VIRTUAL TABLE words USING fts5(word, tokenize="{TOKENIZER}")')
         self._database.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(words, 'instance')")
 
     def stems(self, found: Iterable[str]) -> dict[str, str]:
@@ -81,12 +95,13 @@ def stem_counts(texts: Iterable[str]) -> list[Counter[str]]:
 
 
 def terms(text: str) -> list[str]:
-    """Return the stems of the words that carry meaning, in order.
-
-    Scripts without spaces have no words to find: their characters are compared one by one.
-    """
-    kept = [word for word in words(text) if word not in _STOP_WORDS]
-    return stemmed(part for word in kept for part in (word if _CJK.search(word) else (word,)))
+    """Return the stems of the words that carry meaning, in order; in scripts without spaces only the longest pieces."""
+    if PLAIN.fullmatch(text):
+        return stemmed(word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
+    kept = (
+        part for script, run in runs(text) for part in contentful(script, run) for part in telling_pieces(script, part)
+    )
+    return stemmed(kept)
 
 
 class TermWeights:
