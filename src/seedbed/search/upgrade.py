@@ -63,9 +63,8 @@ def upgrade(connection: sqlite3.Connection, path: Path | str, index: str) -> Non
     if changed:
         say(f"{changed:,} of {count:,} chunks have words that could not be found before")
     if forgotten:
-        say(
-            f"their TF-IDF vectors are to be made anew: `seedbed docs embed {Path(path).parent.name}`; until then, words"
-        )
+        name = Path(path).parent.name
+        say(f"TF-IDF's vectors are to be made anew: `seedbed docs embed {name}`; until then searches are by words")
 
 
 def _changed(text: str, beside: str | None) -> bool:

@@ -1,9 +1,9 @@
 """Words of any script, folded to one form; what is written without spaces is cut into overlapping pieces.
 
-Chinese, Japanese, Thai, Lao, Khmer, Burmese and their kin put no spaces between words, and Korean writes particles on to
-them. No dictionary is used: pairs of neighbouring characters stand for words (Nie et al. 2000), with the single
-characters of Chinese, with pairs and triples of syllables in the scripts of South East Asia, whose signs are letters,
-and with whole words in Korean. Left out: word boundaries themselves; traditional and simplified characters are two.
+Chinese, Japanese, Thai, Lao, Khmer, Burmese and their kin put no spaces between words, and Korean writes particles on
+to them. No dictionary is used: pairs of neighbouring characters stand for words (Nie et al. 2000); with them the single
+characters of Chinese, and whole words in Korean. In South East Asia signs are letters: pairs and triples of a letter
+with its marks. Left out: word boundaries themselves; traditional and simplified characters are two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from unicodedata import category, decimal, normalize
 
 Script = Literal["spaced", "han", "hangul", "syllables"]
-"""How a script is cut: at spaces; Chinese and Japanese; Korean; the scripts of South East Asia."""
+"""The ways to cut: at spaces; Chinese and Japanese; Korean; the scripts of South East Asia."""
 
 PLAIN = re.compile(
     r"[\x00-\xa9\xab\xac\xae-\xb1\xb4\xb6-\xb8\xbb\xbf-\xde\xe0-\u012f\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"

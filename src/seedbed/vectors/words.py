@@ -1,10 +1,10 @@
 """Words of a text and their stems, as the full-text index sees them, and the share of them that another text holds.
 
 This is the one notion of a word: of search, of TF-IDF, of near-duplicates and of the evidence for an answer. SQLite's
-FTS5 has a tokenizer for Unicode and Porter's stemmer (Porter 1980). Stems are asked from it, so that counts made outside
-the index agree with the index, and no stemmer is written twice. Where FTS5 would see other words than
-``segmentation.py`` (scripts without spaces, vowel signs, forms that are folded), it is given those words instead of the
-text (:func:`indexed`). Left out: stems of other languages than English.
+FTS5 has a tokenizer for Unicode and Porter's stemmer (Porter 1980). Stems are asked from it, so that counts made
+outside the index agree with the index, and no stemmer is written twice. Where FTS5 would see other words than
+``segmentation.py`` (scripts without spaces, vowel signs, forms that are folded), it is given those words instead of
+the text (:func:`indexed`). Left out: stems of other languages than English.
 
 Extraction, citations and refusals rest on the weighted share of common words. Its weights are the inverse document
 frequency of BM25 (Robertson & Zaragoza 2009, eq. 3.3, with 1 added inside the logarithm so that none is negative).
