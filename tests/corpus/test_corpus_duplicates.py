@@ -47,7 +47,7 @@ def test_estimates_follow_the_exact_similarity() -> None:
     for seed, share in enumerate([0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 1.0] * 12):
         words = text_of(400, seed)
         one, other = " ".join(words), " ".join(changed(words, share, seed + 1000))
-        estimate = float((signature(one) == signature(other)).mean())
+        estimate = float((signature(shingles(one)) == signature(shingles(other))).mean())
         errors.append(estimate - jaccard(one, other))
     assert np.abs(errors).max() < 4 * 0.5 / PERMUTATIONS**0.5
     assert abs(np.mean(errors)) < 3 * 0.5 / (PERMUTATIONS * len(errors)) ** 0.5
@@ -64,8 +64,8 @@ def test_shingles_count_as_the_definition_does() -> None:
 
 def test_long_texts_are_hashed_in_blocks_without_a_seam() -> None:
     words = text_of(5000, 9)
-    joined = np.minimum(signature(" ".join(words[:2504])), signature(" ".join(words[2500:])))
-    assert np.array_equal(signature(" ".join(words)), joined)
+    joined = np.minimum(signature(shingles(" ".join(words[:2504]))), signature(shingles(" ".join(words[2500:]))))
+    assert np.array_equal(signature(shingles(" ".join(words))), joined)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
@@ -79,7 +79,7 @@ def test_bands_find_pairs_at_the_threshold(threshold: float) -> None:
 def index_of(texts: list[str], folder: Path, threshold: float = 0.8) -> NearIndex:
     with SignatureWriter(folder, threshold) as writer:
         for start in range(0, len(texts), 50):
-            writer.add(np.stack([signature(text) for text in texts[start : start + 50]]))
+            writer.add(np.stack([signature(shingles(text)) for text in texts[start : start + 50]]))
     return writer.index
 
 
@@ -96,7 +96,7 @@ def family(seed: int) -> list[str]:
 
 def brute_force(texts: list[str], threshold: float) -> list[int]:
     """Clusters from every pair of signatures, joined by repeated relabelling."""
-    signatures = [signature(text) for text in texts]
+    signatures = [signature(shingles(text)) for text in texts]
     labels = list(range(len(texts)))
     for one, other in combinations(range(len(texts)), 2):
         if (signatures[one] == signatures[other]).mean() >= threshold:
@@ -121,7 +121,7 @@ def test_pairs_agree_with_datasketch_banding(tmp_path: Path) -> None:
     index = index_of(texts, tmp_path)
     bands = index.bands
     peer = MinHashLSH(num_perm=PERMUTATIONS, params=(bands.count, bands.rows))
-    signatures = [signature(text) for text in texts]
+    signatures = [signature(shingles(text)) for text in texts]
     for number, values in enumerate(signatures):
         peer.insert(number, _AsMinHash(values))
     theirs = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,12 +27,13 @@ from seedbed.core.errors import DataError
 from seedbed.core.files import disk_errors, write_json
 from seedbed.core.machine import cores
 from seedbed.core.progress import ProgressBar, progress, say, track
-from seedbed.corpus.boilerplate import LineCounts
+from seedbed.corpus.boilerplate import Boilerplate, LineCounts
+from seedbed.corpus.comparison import Comparison, ComparisonWriter
 from seedbed.corpus.document import SPLITS, Kind, Split, chunk_lines, from_line
-from seedbed.corpus.duplicates import Flags, NearIndex, SignatureWriter, near_clusters, remove_near, repeated
+from seedbed.corpus.duplicates import Flags, repeated
 from seedbed.corpus.minhash import Keys
 from seedbed.corpus.parallel import Workers
-from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines
+from seedbed.corpus.reading import KINDS, FileRecord, ReadResult, plan, read_task, take_lines, text_hashes
 from seedbed.corpus.refining import RefineResult, refine_chunk
 from seedbed.corpus.report import MAX_NAMED, SourceTotals, Totals, report
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
@@ -130,13 +131,13 @@ class _Build:
         """Run all passes; the draft holds the corpus afterwards."""
         refined: list[tuple[str, RefineResult]] = []
         near = self.settings.near_duplicate
-        with SignatureWriter(self.folder, near) if near > 0 else nullcontext() as signatures:
+        with ComparisonWriter(self.folder, near) if near > 0 else nullcontext() as writer:
             for source, result in self._refined(sizes):
-                if signatures is not None:
-                    signatures.add(result.signatures)
-                result.signatures = result.signatures[:0]  # they are on disk
+                if writer is not None:
+                    writer.add(result.signatures, result.samples)
+                result.forget_comparison()  # it is on disk
                 refined.append((source, result))
-        index = None if signatures is None else signatures.index
+        index = None if writer is None else writer.comparison
         columns = _Columns.gather(refined)
         kept, groups = self._deduplicate(columns, index)
         splits = assign_splits(groups, columns.sizes, kept, self.settings)
@@ -148,14 +149,14 @@ class _Build:
         """Run passes one and two, source by source."""
         with (self.draft.path / SOURCES).open("w", encoding="utf-8") as records:
             for source in self.settings.sources:
-                chunks, lines = [], {kind: LineCounts() for kind in KINDS}
+                chunks: list[Path] = []
                 with progress(f"reading {source.name}", sizes[source.name] / 1e6, "MB") as bar:
                     for result in self._read(source, bar):
                         records.writelines(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in result.files)
                         chunks += result.chunks
-                        _count_lines(result.chunks, lines)
                 self._check_read(source)
-                frequent = ((kind, counts.frequent(self.settings.boilerplate_share)) for kind, counts in lines.items())
+                share = self.settings.boilerplate_share
+                frequent = ((kind, _frequent(chunks, kind, share)) for kind in (KINDS if share > 0 else ()))
                 boilerplate = {kind: found for kind, found in frequent if found is not None}
                 refine = partial(refine_chunk, boilerplate=boilerplate, settings=self.settings)
                 for refined in track(self.pool.map(refine, chunks), f"refining {source.name}", len(chunks), "chunks"):
@@ -200,7 +201,7 @@ class _Build:
                 fix="give text, PDF, Word, mail, tables, HTML, source code or JSON",
             )
 
-    def _deduplicate(self, columns: _Columns, index: NearIndex | None) -> tuple[Flags, Keys]:
+    def _deduplicate(self, columns: _Columns, index: Comparison | None) -> tuple[Flags, Keys]:
         """Return a flag for every document that is kept, and each one's group."""
         counts, groups = self.totals.counts, columns.groups
         kept = ~repeated(columns.hashes)
@@ -215,9 +216,9 @@ class _Build:
         if index is not None:
             with progress("comparing documents"):
                 if self.settings.near_duplicate_action == "remove":
-                    kept = remove_near(index, kept)
+                    kept, counts["documents that stood in another removed"] = index.remove(kept)
                 else:
-                    groups = join_groups(groups, near_clusters(index, kept))
+                    groups = join_groups(groups, index.clusters(kept))
         counts["documents kept"], counts["bytes kept"] = int(kept.sum()), int(columns.sizes[kept].sum())
         return kept, groups
 
@@ -254,16 +255,19 @@ def _pieces(line: bytes, split: int, size: int, cutter: GroupCutter) -> list[tup
     return [(name, piece.to_line(), piece.bytes) for name, piece in cutter.cut(from_line(line))]
 
 
-def _count_lines(chunks: Iterable[Path], counts: dict[Kind, LineCounts]) -> None:
-    for chunk in chunks:
-        for kind, counter in counts.items():
-            found = take_lines(chunk, kind)
-            if found is not None:
-                counter.add(*found)
+def _frequent(chunks: Sequence[Path], kind: Kind, share: float) -> Boilerplate | None:
+    """Return the boilerplate of one kind of documents; a text that stands there several times counts once."""
+    counts, at = LineCounts(), 0
+    first = ~repeated(text_hashes(chunks, kind))
+    for lines, lengths in take_lines(chunks, kind):
+        counted = first[at : at + len(lengths)]
+        counts.add(lines[np.repeat(counted, lengths)], int(counted.sum()))
+        at += len(lengths)
+    return counts.frequent(share)
 
 
 def check_leaks(
-    hashes: Keys, index: NearIndex | None, kept: Flags, splits: NDArray[np.int8]
+    hashes: Keys, index: Comparison | None, kept: Flags, splits: NDArray[np.int8]
 ) -> dict[str, int | float | None]:
     """Look for duplicates between the splits once more, on the outcome; DataError where there are some.
 
@@ -273,14 +277,12 @@ def check_leaks(
     order = np.argsort(hashes[present], kind="stable")
     same = hashes[present][order][1:] == hashes[present][order][:-1]
     exact = int((same & (splits[present][order][1:] != splits[present][order][:-1])).sum())
-    near = 0
-    for pairs in index.near_pairs(present) if index is not None else ():
-        near += int((splits[pairs[:, 0]] != splits[pairs[:, 1]]).sum())
+    near = index.across(present, splits) if index is not None else 0
     if exact or near:
         raise DataError(
             "the splits are not independent",
             why=f"{exact} exact and {near} near-duplicates of training text would be in validation or testing",
             fix="report this with the settings of the corpus; near_duplicate_action = 'remove' avoids it",
         )
-    threshold = index.threshold if index is not None else None
+    threshold = index.near.threshold if index is not None else None
     return {"documents": int(present.sum()), "threshold": threshold, "exact": exact, "near": near}

@@ -101,7 +101,7 @@ class NearIndex:
         for band in range(self.bands.count):
             keys = np.fromfile(self.band_file(band), dtype=np.uint64)[documents]
             order = np.argsort(keys, kind="stable")
-            for left, right in _meetings(keys[order]):
+            for left, right in meetings(keys[order], _NEIGHBOURS):
                 pairs = np.stack([documents[order[left]], documents[order[right]]], axis=1)
                 yield from self._verified(pairs)
 
@@ -114,19 +114,19 @@ class NearIndex:
             yield block[similarity >= self.threshold]
 
 
-def _meetings(keys: Keys) -> Iterator[tuple[Indices, Indices]]:
+def meetings(keys: Keys, neighbours: int) -> Iterator[tuple[Indices, Indices]]:
     """Yield places of equal keys in sorted keys: each with its next neighbours, and with the first of its run."""
     if not len(keys):
         return
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     run_start = np.repeat(starts, np.diff(np.r_[starts, len(keys)]))
     place = np.arange(len(keys))
-    for distance in range(1, _NEIGHBOURS + 1):
+    for distance in range(1, neighbours + 1):
         right = place[distance:][run_start[distance:] == run_start[: len(keys) - distance]]
         if not len(right):
             return
         yield right - distance, right
-    far = place[place - run_start > _NEIGHBOURS]
+    far = place[place - run_start > neighbours]
     yield run_start[far], far
 
 

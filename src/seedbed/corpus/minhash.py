@@ -8,12 +8,13 @@ find the pairs worth comparing: two documents meet in a band when all its rows a
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seedbed.vectors.words import smallest_words
 
 Signature = NDArray[np.uint32]  # (PERMUTATIONS,)
 Keys = NDArray[np.uint64]
@@ -23,7 +24,6 @@ SHINGLE_WORDS = 5
 RECALL = 0.999
 """Two documents at the threshold meet in some band with at least this probability."""
 _BLOCK = 1024  # shingles hashed at once: 128 x 1024 x 8 bytes stay in the second-level cache
-_WORD = re.compile(r"\w+")
 _ODD = np.array(  # one odd multiplier a place in the shingle
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD],
     dtype=np.uint64,
@@ -40,8 +40,8 @@ _MULTIPLIERS, _OFFSETS = _functions()
 
 
 def shingles(text: str) -> Keys:
-    """Return the hashes of a text's different five-word runs, case and punctuation aside; at least one."""
-    words = _WORD.findall(text.lower())
+    """Return the hashes of a text's five-word runs in their order, case and punctuation aside; at least one."""
+    words = smallest_words(text)
     known = {word: zlib.crc32(word.encode("utf-8", "replace")) for word in set(words)}
     codes = np.fromiter((known[word] for word in words), dtype=np.uint64, count=len(words))
     if len(codes) < SHINGLE_WORDS:
@@ -50,7 +50,7 @@ def shingles(text: str) -> Keys:
     mixed = np.zeros(count, dtype=np.uint64)
     for place in range(SHINGLE_WORDS):
         mixed += mix(codes[place : place + count] * _ODD[place])
-    return np.unique(mix(mixed))
+    return mix(mixed)
 
 
 def mix(values: Keys) -> Keys:
@@ -60,9 +60,9 @@ def mix(values: Keys) -> Keys:
     return values ^ (values >> np.uint64(31))
 
 
-def signature(text: str) -> Signature:
+def signature(hashes: Keys) -> Signature:
     """Return the smallest value of each of the 128 functions over a text's shingles, its upper 32 bits."""
-    hashes = shingles(text)
+    hashes = np.unique(hashes)
     smallest = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
     for start in range(0, len(hashes), _BLOCK):
         values = hashes[None, start : start + _BLOCK] * _MULTIPLIERS

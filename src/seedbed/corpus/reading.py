@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seedbed.core.errors import SeedbedError
 from seedbed.core.files import sha256_file
-from seedbed.corpus.boilerplate import Hashes, document_lines
+from seedbed.corpus.boilerplate import Hashes, document_lines, hash64
 from seedbed.corpus.clean import clean_text
 from seedbed.corpus.document import CHUNK_CHARS, CorpusDocument, Kind, write_chunk
 from seedbed.corpus.readers import read_documents
@@ -197,9 +198,11 @@ class _Spool:
         chunk = self._stem.with_name(f"{self._stem.name}-{len(self.chunks):06}")
         write_chunk(chunk, documents)
         for kind in KINDS:
-            hashes = [document_lines(document.text) for document in documents if document.kind == kind]
-            if hashes:
-                np.savez(lines_file(chunk, kind), hashes=np.concatenate(hashes), documents=len(hashes))
+            texts = [document.text for document in documents if document.kind == kind]
+            if texts:
+                lines = [document_lines(text) for text in texts]
+                counts = np.array([len(some) for some in lines])
+                np.savez(lines_file(chunk, kind), lines=np.concatenate(lines), counts=counts, texts=hash64(texts))
         self.chunks.append(chunk)
 
 
@@ -208,12 +211,20 @@ def lines_file(chunk: Path, kind: Kind) -> Path:
     return chunk.with_name(f"{chunk.name}.{kind}.npz")
 
 
-def take_lines(chunk: Path, kind: Kind) -> tuple[Hashes, int] | None:
-    """Return the line hashes of a chunk and how many documents they are from; they are deleted."""
-    path = lines_file(chunk, kind)
-    if not path.exists():
-        return None
-    with np.load(path) as stored:
-        found: tuple[Hashes, int] = stored["hashes"], int(stored["documents"])
-    path.unlink()
-    return found
+def text_hashes(chunks: Iterable[Path], kind: Kind) -> Hashes:
+    """Return the hashes of the texts of one kind in chunks, in order."""
+    found = [np.empty(0, np.uint64)]
+    for path in (lines_file(chunk, kind) for chunk in chunks):
+        if path.exists():
+            with np.load(path) as stored:
+                found.append(stored["texts"])
+    return np.concatenate(found)
+
+
+def take_lines(chunks: Iterable[Path], kind: Kind) -> Iterator[tuple[Hashes, NDArray[np.int64]]]:
+    """Yield the line hashes of each chunk, and how many of them each document has; their files are deleted."""
+    for path in (lines_file(chunk, kind) for chunk in chunks):
+        if path.exists():
+            with np.load(path) as stored:
+                yield stored["lines"], stored["counts"]
+            path.unlink()

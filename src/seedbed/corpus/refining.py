@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seedbed.corpus.boilerplate import Boilerplate
+from seedbed.corpus.boilerplate import Boilerplate, hash64
 from seedbed.corpus.clean import squeeze_blank_lines
 from seedbed.corpus.document import CorpusDocument, Kind, read_chunk, write_chunk
-from seedbed.corpus.minhash import PERMUTATIONS, Keys, signature
+from seedbed.corpus.minhash import PERMUTATIONS, Keys, shingles, signature
+from seedbed.corpus.overlap import Samples, sample
 from seedbed.corpus.pii import excerpt, find_pii, mask_pii
 from seedbed.corpus.settings import CorpusSettings
 
+_LEAST_LEFT = 0.1  # of a document without its boilerplate
 EXAMPLES = 5
 """Examples of each kind of finding that the report shows."""
 
@@ -46,9 +47,14 @@ class RefineResult:
     groups: Keys
     sizes: NDArray[np.int64]
     signatures: NDArray[np.uint32]  # (documents, PERMUTATIONS); no rows when near-duplicates are off
+    samples: Samples  # likewise
     licences: Counter[str]
     counts: Counter[str]
     findings: Findings
+
+    def forget_comparison(self) -> None:
+        """Drop signatures and samples, once they have been stored."""
+        self.signatures, self.samples = self.signatures[:0], sample([])
 
 
 def refine_chunk(chunk: Path, boilerplate: dict[Kind, Boilerplate], settings: CorpusSettings) -> RefineResult:
@@ -57,7 +63,7 @@ def refine_chunk(chunk: Path, boilerplate: dict[Kind, Boilerplate], settings: Co
     documents = []
     for document in read_chunk(chunk):
         counts["bytes cleaned"] += document.bytes
-        text = _without_boilerplate(document, boilerplate, counts)
+        text = _without_boilerplate(document, boilerplate, settings, counts)
         counts["bytes without boilerplate"] += len(text.encode())
         if len(text.strip()) < settings.min_chars:
             counts["documents too short"] += 1
@@ -66,28 +72,45 @@ def refine_chunk(chunk: Path, boilerplate: dict[Kind, Boilerplate], settings: Co
         documents.append(replace(document, text=_protect(replace(document, text=text), settings, findings)))
     write_chunk(chunk, documents)
     texts = [document.text for document in documents]
-    signatures = [signature(text) for text in texts] if settings.near_duplicate > 0 else []
+    hashed = [shingles(text) for text in texts] if settings.near_duplicate > 0 else []
     return RefineResult(
         chunk=chunk,
-        hashes=_hash64(texts),
-        groups=_hash64([f"{document.source}\0{document.group}" for document in documents]),
+        hashes=hash64(texts),
+        groups=hash64([f"{document.source}\0{document.group}" for document in documents]),
         sizes=np.array([document.bytes for document in documents], dtype=np.int64),
-        signatures=np.array(signatures, dtype=np.uint32).reshape(-1, PERMUTATIONS),
+        signatures=np.array([signature(one) for one in hashed], dtype=np.uint32).reshape(-1, PERMUTATIONS),
+        samples=sample(hashed),
         licences=Counter(document.licence for document in documents),
         counts=counts,
         findings=findings,
     )
 
 
-def _without_boilerplate(document: CorpusDocument, boilerplate: dict[Kind, Boilerplate], counts: Counter[str]) -> str:
+def _without_boilerplate(
+    document: CorpusDocument, boilerplate: dict[Kind, Boilerplate], settings: CorpusSettings, counts: Counter[str]
+) -> str:
+    """Return a document's text without boilerplate lines; all of it where next to nothing else would be left.
+
+    Such a document is no page with furniture but a copy, in a slightly other form, and is left to the comparison of
+    whole documents: otherwise no copy would be kept.
+    """
     known = boilerplate.get(document.kind)
     if known is None:
         return document.text
     if document.kind == "code":  # a licence header belongs to the file it stands in
         counts["boilerplate lines found in code and kept"] += known.count(document.text)
         return document.text
-    text = known.strip(document.text, counts)
-    return document.text if text == document.text else squeeze_blank_lines(text).strip("\n") + "\n"
+    removed = Counter[str]()
+    text = known.strip(document.text, removed)
+    if text == document.text:
+        return text
+    text = squeeze_blank_lines(text).strip("\n") + "\n"
+    least = max(settings.min_chars, _LEAST_LEFT * len(document.text))
+    if len(text) < least and len(document.text) >= settings.min_chars:
+        counts["documents of hardly anything but boilerplate kept whole"] += 1
+        return document.text
+    counts += removed
+    return text
 
 
 def _protect(document: CorpusDocument, settings: CorpusSettings, findings: Findings) -> str:
@@ -101,9 +124,3 @@ def _protect(document: CorpusDocument, settings: CorpusSettings, findings: Findi
         if len(examples) < EXAMPLES:
             examples.append({"path": document.path, "excerpt": excerpt(document.text, finding)})
     return mask_pii(document.text, found) if settings.pii == "mask" else document.text
-
-
-def _hash64(texts: list[str]) -> Keys:
-    """Return 64-bit hashes; among ten million texts two that differ share one with probability 3e-6."""
-    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

@@ -84,6 +84,8 @@ REPAIRS = (
     "Project Gutenberg frames removed",
     "boilerplate lines removed",
     "boilerplate lines found in code and kept",
+    "documents of hardly anything but boilerplate kept whole",
+    "documents that stood in another removed",
 )
 
 

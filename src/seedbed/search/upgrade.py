@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
@@ -58,7 +59,8 @@ def upgrade(connection: sqlite3.Connection, path: Path | str, index: str) -> Non
         forgotten = bool(changed) and _forget_tfidf(connection)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # after some errors SQLite has rolled back already
+            connection.execute("ROLLBACK")
         raise
     if changed:
         say(f"{changed:,} of {count:,} chunks have words that could not be found before")
