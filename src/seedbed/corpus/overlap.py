@@ -114,7 +114,8 @@ class OverlapIndex:
         enough = (counts >= LEAST_SHARED) & (counts >= LEAST_SHARE * self.shingles[inner])
         found = pairs[enough & (share >= self.threshold)]
         outer = found[:, 1]
-        return found[np.lexsort((found[:, 0], outer, -self.words[outer]))]
+        ordered: Indices = found[np.lexsort((found[:, 0], outer, -self.words[outer]))]
+        return ordered
 
     def _shared(self, present: Flags) -> tuple[Keys, NDArray[np.int64]]:
         """Return a key for every shingle that two documents share (which two), and its place in the smaller; sorted."""

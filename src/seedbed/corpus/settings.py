@@ -55,7 +55,10 @@ class CorpusSettings:
     )
     pii: Literal["report", "mask", "off"] = setting("report", "what to do with personal data and secrets")
     near_duplicate: float = setting(
-        0.8, "documents whose five-word shingles overlap this much are near-duplicates; 0 = off", at_least=0, at_most=1
+        0.8,
+        "share of five-word runs, or of the smaller one's text, that near-duplicates have in common; 0 = off",
+        at_least=0,
+        at_most=1,
     )
     near_duplicate_action: Literal["remove", "keep"] = setting(
         "remove", "remove near-duplicates, or keep them together on one side of the split"

@@ -30,7 +30,7 @@ _OTHERS = rf"""
       | (?<=[{_UNSPACED}])(?P<line>[ \t]*\n\s*)(?=[{_UNSPACED}])
 """
 _HAS_OTHERS = re.compile("[\u0531-\u1fff\u2e80-\uffef\U00020000-\U0003ffff]")
-_END = re.compile(rf"{_WESTERN} | (?P<space>(?!)) | (?P<line>(?!))", re.VERBOSE)
+_END = re.compile(_WESTERN, re.VERBOSE)
 _ANY_END = re.compile(_WESTERN + _OTHERS, re.VERBOSE)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|Gen|Col|Lt|Capt|Rev|Hon|Mt|vs|etc|cf|al|ca|approx|e\.g|i\.e|Vol|Fig|Figs|"
@@ -55,7 +55,8 @@ def sentences(text: str) -> list[str]:
 
 def _sentences(text: str) -> Iterator[Span]:
     start = 0
-    for end in (_ANY_END if _HAS_OTHERS.search(text) else _END).finditer(text):
+    pattern = _ANY_END if not text.isascii() and _HAS_OTHERS.search(text) else _END
+    for end in pattern.finditer(text):
         if not _goes_on(text, start, end):
             yield trim(text, (start, end.end()))
             start = end.end()
@@ -67,9 +68,9 @@ def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
 
     It does before a small letter, after an abbreviation, after a short part of a Thai text, and over a full line's end.
     """
-    if end["space"]:
+    if end.re is _ANY_END and end["space"]:
         return len(text[start : end.start()].strip()) < _SHORTEST
-    if end["line"]:
+    if end.re is _ANY_END and end["line"]:
         line = text[max(start, text.rfind("\n", 0, end.start()) + 1) : end.start()]
         return len(line) > _TITLE or _CLAUSE.search(line) is not None
     if end["next"] is None or end["gap"].count("\n") > 1:

@@ -16,13 +16,12 @@ from unicodedata import category, decimal, normalize
 Script = Literal["spaced", "han", "hangul", "syllables"]
 """The ways to cut: at spaces; Chinese and Japanese; Korean; the scripts of South East Asia."""
 
-PLAIN = re.compile(
+_PLAIN = re.compile(
     r"[\x00-\xa9\xab\xac\xae-\xb1\xb4\xb6-\xb8\xbb\xbf-\xde\xe0-\u012f\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"
     r"\u0180-\u01c3\u01cd-\u01ef\u0400-\u0481\u048a-\u04ff"
     r"\u2000-\u200b\u2010-\u2016\u2018-\u2023\u2025-\u2029\u202f-\u2032\u2035\u2038-\u203b\u20ac"
-    r"\u2190-\u221e\u2500-\u25ff]*"
+    r"\u0391-\u03a1\u03a4-\u03a9\u03b1-\u03c1\u03c3-\u03c9\u2190-\u23f3\u2500-\u26ff\u2701-\u2775\u2798-\u27af\u27c0-\u2a0b\u2a77-\u2adb\u2add-\u2b4c]*"
 )
-"""Text of which every character is the same to the full-text index as it is here; anything else is cut here."""
 _HAN = "\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _KANA = "\u3041-\u309f\u30a1-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"
 _HANGUL = "\u1100-\u11ff\uac00-\ud7ff\ua960-\ua97f"
@@ -64,6 +63,11 @@ class _Characters(dict[int, str]):
 
 
 _CHARACTERS = _Characters()
+
+
+def is_plain(text: str) -> bool:
+    """Return whether the full-text index sees the words of a text as it stands."""
+    return text.isascii() or _PLAIN.fullmatch(text) is not None
 
 
 def fold(text: str) -> str:

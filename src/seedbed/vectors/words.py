@@ -21,7 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from seedbed.vectors.segmentation import PLAIN, pieces, runs, telling_pieces, units
+from seedbed.vectors.segmentation import is_plain, pieces, runs, telling_pieces, units
 from seedbed.vectors.stop_words import STOP_WORDS, contentful
 
 TOKENIZER = "porter unicode61 remove_diacritics 2 categories 'L* N* M* Co'"
@@ -34,21 +34,21 @@ def words(text: str) -> list[str]:
 
     The pieces of a run overlap, so that the number of words is not that of the text's.
     """
-    if PLAIN.fullmatch(text):
+    if is_plain(text):
         return _WORD.findall(text.lower())
     return [piece for script, run in runs(text) for piece in pieces(script, run)]
 
 
 def smallest_words(text: str) -> list[str]:
     """Return a text's words, and in scripts without spaces its characters or syllables: nothing overlaps."""
-    if PLAIN.fullmatch(text):
+    if is_plain(text):
         return _WORD.findall(text.lower())
     return [unit for script, run in runs(text) for unit in units(script, run)]
 
 
 def indexed(text: str) -> str:
     """Return what FTS5 has to be given to see the words of a text: the text, or its words with spaces between."""
-    return text if PLAIN.fullmatch(text) else " ".join(words(text))
+    return text if is_plain(text) else " ".join(words(text))
 
 
 class Stemmer:
@@ -96,7 +96,7 @@ def stem_counts(texts: Iterable[str]) -> list[Counter[str]]:
 
 def terms(text: str) -> list[str]:
     """Return the stems of the words that carry meaning, in order; in scripts without spaces only the longest pieces."""
-    if PLAIN.fullmatch(text):
+    if is_plain(text):
         return stemmed(word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS)
     kept = (
         part for script, run in runs(text) for part in contentful(script, run) for part in telling_pieces(script, part)
