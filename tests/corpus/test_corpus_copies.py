@@ -58,6 +58,14 @@ def test_of_copies_of_an_article_one_is_kept(tmp_path: Path, copy: Callable[[int
     assert all(line in found["copy00.txt"] for line in article(0).splitlines())
 
 
+def test_copies_of_a_text_are_counted_once(tmp_path: Path) -> None:
+    """Half of it are lines too short for boilerplate, so that enough would be left without the others."""
+    text = "\n".join(part for line in article(0).splitlines() for part in (line, *line.split()[:20])) + "\n"
+    texts = {f"copy{number:02}.txt": text for number in range(12)}
+    texts |= {f"other{number:02}.txt": article(number + 1) for number in range(18)}
+    assert kept(built(tmp_path, texts))["copy00.txt"].split() == text.split()
+
+
 def test_of_identical_files_one_is_kept(tmp_path: Path) -> None:
     corpus = built(tmp_path, {f"{number:02}.txt": article(0) for number in range(20)})
     assert "".join(text for text in kept(corpus).values()) == article(0)  # cut into the three splits
