@@ -74,11 +74,51 @@ def test_a_second_sentence_as_good_is_quoted_too() -> None:
     assert [one.number for one in extract(rated).shown] == [1, 2]
 
 
-def test_a_heading_is_no_answer_without_the_sentence_below_it() -> None:
+def test_a_heading_leads_to_the_sentence_below_it_and_is_not_quoted_with_it() -> None:
     text = "## shutil.copyfile(src, dst)\n\nCopies the contents. It returns the destination.\n\n## Bridges"
     result = extract(rate_sentences("What does copyfile do?", chunks_of(text)))
-    assert result.text.startswith("shutil.copyfile(src, dst) Copies the contents.")
+    assert result.text.startswith("Copies the contents.")
+    assert "shutil" not in result.text
     assert extract(rate_sentences("Which bridges?", chunks_of(text))).text == "Bridges"
+
+
+PAGE = """# Capitals of Europe
+
+Setup takes a minute.
+
+```sh
+$ europe --capital france --install
+$ europe --list-all countries
+```
+
+| Country | Capital |
+|---|---|
+| France | Paris |
+| Norway | Oslo |
+
+- Take the ferry to Bergen.
+- Take the night train to Oslo.
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Which capital does Norway have?", "| Norway | Oslo |"),  # a row, not the table
+        ("How do I get to Bergen by ferry?", "- Take the ferry to Bergen."),  # an item, not the list
+        ("How do I list all countries of Europe?", "$ europe --list-all countries"),  # code that was asked for
+        ("How long does setup take?", "Setup takes a minute."),
+    ],
+)
+def test_a_table_a_list_and_a_fence_are_quoted_line_by_line(question: str, answer: str) -> None:
+    assert rate_sentences(question, chunks_of(PAGE))[0].sentence.text == answer
+
+
+def test_code_is_not_quoted_for_a_word_that_it_happens_to_hold() -> None:
+    texts = ("```sh\n$ pip install capital\n```\n\nAsk the capital of any state.", "Wine comes from France.")
+    rated = rate_sentences("Which city is the capital of the country France?", chunks_of(*texts))
+    assert not rated[0].sentence.text.startswith("$")
+    assert [one.score for one in rated if one.sentence.text.startswith("$")] == [0]
 
 
 def test_words_count_in_the_sentence_with_the_one_before_and_in_the_passage() -> None:

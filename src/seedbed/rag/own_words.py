@@ -13,15 +13,6 @@ from seedbed.documents.sentences import sentences
 from seedbed.rag.chains.cited import own_sentences
 from seedbed.rag.passages import Citation, Passage, cite
 from seedbed.rag.record import Answer, marked, numbered
-from seedbed.vectors.words import terms
-
-CLOSE_ENOUGH = 0.65
-"""Less support than this is not enough for a sentence of the model's own, which stands before the quotation.
-
-Picked by looking at some fifteen replies of SmolLM2; not measured on a set of questions.
-"""
-_LONG = 400
-"""Characters. A longer place is a table or a listing, whose many words would support nearly anything."""
 
 
 class OwnWords:
@@ -73,21 +64,14 @@ class OwnWords:
     def _support(self, sentence: str) -> tuple[Citation, ...]:
         """Return a sentence's citations: none where a part of it has no support."""
         if sentence not in self._judged:
-            citations, unsupported = cite(sentence, self.passages)
-            sure = not unsupported and all(_is_close(one) for one in citations)
-            self._judged[sentence] = citations if sure and _says(sentence, self.question) else ()
+            citations, unsupported = cite(sentence, self.passages, question=self.question)
+            self._judged[sentence] = citations if not unsupported and _says(sentence) else ()
         return self._judged[sentence]
 
     def _quotes(self) -> tuple[Citation, ...]:
         return self.found.citations
 
 
-def _is_close(one: Citation) -> bool:
-    """Tell whether a citation is near enough to its place to be shown."""
-    return one.support >= CLOSE_ENOUGH and len(one.quote) <= _LONG
-
-
-def _says(sentence: str, question: str) -> bool:
-    """Tell whether a sentence can be an answer: no question, no listing, and more than the question's own words."""
-    asks = sentence.rstrip('*_"”’').endswith(("?", ":"))  # or only announces
-    return not asks and "```" not in sentence and bool(set(terms(sentence)) - set(terms(question)))
+def _says(sentence: str) -> bool:
+    """Tell whether a sentence can be an answer: no question, no announcement, no listing."""
+    return not sentence.rstrip('*_"”’').endswith(("?", ":")) and "```" not in sentence

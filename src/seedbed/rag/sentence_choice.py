@@ -13,15 +13,16 @@ embedded: the vector of several is the sum of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from seedbed.chat.tracing import Trace, span
 from seedbed.documents.document import Chunk
-from seedbed.documents.sentences import Span, sentence_spans
-from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, passages_of, sentences_of
+from seedbed.documents.statements import Statement
+from seedbed.rag.passages import NOT_FOUND, ChainResult, Passage, passages_of, statements_of
 from seedbed.search.contracts import Embedder
 from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import TermWeights, coverage, terms
@@ -37,6 +38,8 @@ CLOSE = 0.05
 
 Picked from 0 to 0.08 with figures of all the sets of docs/log.md in sight, as was the plain mean of the score.
 """
+_OF_CODE = 0.5
+"""Share of the question's words, by weight, that a line of code must hold to be quoted."""
 _UNRELATED = (
     "The train was late again this morning.",
     "Add two spoons of sugar and stir.",
@@ -73,16 +76,20 @@ def rate_sentences(question: str, chunks: Sequence[Chunk], embedder: Embedder | 
     Args:
         embedder: of sentences; None to judge by words alone.
     """
-    passages = sentences_of(passages_of(chunks), _answer_spans)
-    if not any(passages):
+    found = statements_of(passages_of(chunks))
+    if not any(found):
         return []
+    passages = [[part for part, _ in some] for some in found]
     headings = [chunk.heading for chunk in chunks]
     scores = _by_words(question, passages, headings)
     if embedder is not None:
         scores = np.mean([scores, _by_meaning(question, passages, embedder)], axis=0, dtype=np.float32)
-    found = [one for some in passages for one in some]
-    rated = [RatedSentence(one, round(float(score), 4)) for one, score in zip(found, scores, strict=True)]
-    return sorted(rated, key=lambda one: (-one.score, one.sentence.text.startswith("#")))
+    scores *= _can_answer(question, found)
+    rated = [
+        RatedSentence(part, round(float(score), 4))
+        for (part, _), score in zip(chain.from_iterable(found), scores, strict=True)
+    ]
+    return sorted(rated, key=lambda one: -one.score)
 
 
 def _by_words(question: str, passages: Sequence[Sequence[Passage]], headings: Sequence[str]) -> Vectors:
@@ -121,8 +128,20 @@ def _repeats(one: Passage, other: Passage) -> bool:
     return one.chunk.source == other.chunk.source and start < end
 
 
-def _answer_spans(text: str) -> Iterator[Span]:
-    """Yield the spans of sentences; a Markdown heading is no answer without the sentence below it."""
-    spans = sentence_spans(text)
-    for (start, end), (_, below) in zip(spans, [*spans[1:], (0, 0)], strict=True):
-        yield start, max(end, below) if text[start] == "#" else end
+def _can_answer(question: str, passages: Sequence[Sequence[tuple[Passage, Statement]]]) -> Vectors:
+    """Return 1 for each statement that can be an answer, else 0.
+
+    A heading is none where something stands below it, nor a table's first row. Code must hold half of the question's
+    words, by weight, in its own line.
+    """
+    asked, weights = terms(question), TermWeights(terms(part.text) for some in passages for part, _ in some)
+    found = []
+    for some in passages:
+        for (part, said), (_, below) in zip(some, [*some[1:], (None, None)], strict=True):
+            if said.kind == "heading":
+                found.append(below is None or below.kind == "heading")
+            elif said.kind == "code":
+                found.append(coverage(asked, terms(part.text), weights) >= _OF_CODE)
+            else:
+                found.append(True)
+    return np.array(found, np.float32)
