@@ -34,7 +34,7 @@ from seedbed.search.modes import MODES
 from seedbed.search.retrieval import TFIDF_SHARES, HybridShares, Retriever
 from seedbed.search.store import Store
 from seedbed.vectors.lsa import SIZE, Latent, SparseRow, Tfidf, Vectors
-from seedbed.vectors.words import stem_counts, stemmed, words
+from seedbed.vectors.words import stemmed, words
 
 DEPTH = 100
 RESAMPLES = 2000
@@ -141,7 +141,7 @@ def fts5(store: Store, query: str, k: int, rare: bool = False) -> list[tuple[int
 
     ``rare``: leave out words of more than half of the chunks, as our search does.
     """
-    found = list(dict.fromkeys(words(query)))
+    found = words(query)
     with store._database.reading() as connection:
         if rare:
             held = "SELECT COALESCE(max(doc), 0) FROM temp.totals WHERE term = ?"
@@ -173,8 +173,8 @@ def bm25s(texts: Sequence[str]) -> Search:
     import bm25s as library
 
     index = library.BM25(method="robertson", k1=1.2, b=0.75)
-    index.index([list(count.elements()) for count in stem_counts(texts)], show_progress=False)
-    return lambda query: best(index.get_scores(list(stem_counts([query])[0])))
+    index.index([stemmed(words(text)) for text in texts], show_progress=False)
+    return lambda query: best(index.get_scores(stemmed(words(query))))
 
 
 def best(scores: Any) -> list[int]:

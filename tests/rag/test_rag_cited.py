@@ -12,8 +12,10 @@ from answering import Recorder, chunks_of
 
 from seedbed.chat.messages import Delta, Message, Reply
 from seedbed.rag.answer import ask, stream_answer
-from seedbed.rag.chains.cited import PROMPT_TOKENS, own_sentences
+from seedbed.rag.chains.cited import PASSAGE_TOKENS, own_sentences
+from seedbed.rag.chains.stuff import STUFF
 from seedbed.rag.passages import NOT_FOUND
+from seedbed.rag.prompt_plan import fill
 from seedbed.rag.record import DECLINED, DEMOTED, Answer, answer_lines, content
 from seedbed.search.contracts import Hit
 
@@ -109,7 +111,8 @@ def test_a_sentence_that_the_limit_cut_is_not_shown() -> None:
         ("It was opened in 1932 by the", "It was opened in 1932 by the"),
     ):
         answer = ask(ASKED, search, Cut(lambda prompt, said=said: said))  # type: ignore[misc]
-        assert (answer.text, answer.demoted) == (text, ())
+        assert (answer.text, answer.demoted, answer.finish) == (text, (), "length")
+    assert answered("It was opened in 1932.").finish == "stop"
 
 
 def test_parts_come_in_order_and_join_to_the_whole() -> None:
@@ -151,7 +154,9 @@ def test_the_meter_says_how_much_of_what_was_found_was_read() -> None:
     hits = [Hit(chunk, 1.0) for chunk in chunks_of(*long)]
     model = Recorder(lambda prompt: "The bridge 3.")
     answer = ask("the bridge?", lambda question, k: hits, model)
-    assert model.count_prompt(model.prompts[0]) <= PROMPT_TOKENS + 2
+    assert model.count_prompt(model.prompts[0]) <= PASSAGE_TOKENS + model.count_prompt(
+        fill(STUFF, question="the bridge?", context="")
+    )
     assert answer.meter is not None
     assert (answer.meter.found, answer.meter.tokens_found) == (4, 4 * 601)
     shown = sum(model.prompts[0][0].text.count(word) for word in ("the bridge ",)) * 2

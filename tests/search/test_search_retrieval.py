@@ -134,7 +134,7 @@ def test_only_the_best_by_words_have_a_part_in_the_fused_score() -> None:
     many = Store(":memory:")
     chunks = [Chunk("a.txt", place, place + 1, text) for place, text in enumerate(texts)]
     many.add(chunks, np.tile(np.array([1, 0, 0], np.float32), (len(texts), 1)))
-    hits = Retriever(many, Table(), shares=HybridShares(0.0, 50)).search("sea ships", len(texts))
+    hits = Retriever(many, Table(), shares=HybridShares(0.0, 50), copies=True).search("sea ships", len(texts))
     assert len(many.matching("sea ships", len(texts))) == count
     many.close()
     found = {hit.chunk.start: hit.score for hit in hits}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from seedbed.documents.readers import Skipped
     from seedbed.rag.collection import Collection
     from seedbed.rag.ingest import IngestReport
+    from seedbed.search.contracts import Hit
 
 _SIGNS = {"!=": "ne", ">=": "gte", "<=": "lte", "=": "eq", ">": "gt", "<": "lt"}
 _CONDITION = re.compile(r"(.+?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
@@ -182,9 +184,17 @@ def show_command(collection: str, source: str | None, as_json: bool) -> None:
 @options.mode
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only where this holds; also != > >= < <=.")
 @click.option("--diversity", type=click.FloatRange(0, 1), default=0.0, help="Prefer passages unlike each other. [0]")
+@click.option("--copies", is_flag=True, help="Also list passages of nearly the same text, instead of their number.")
 @options.common_flags
 def search_command(
-    collection: str, query: str, limit: int, mode: Mode, where: tuple[str, ...], diversity: float, as_json: bool
+    collection: str,
+    query: str,
+    limit: int,
+    mode: Mode,
+    where: tuple[str, ...],
+    diversity: float,
+    copies: bool,
+    as_json: bool,
 ) -> None:
     """Find the passages of COLLECTION that fit QUERY.
 
@@ -195,11 +205,11 @@ def search_command(
     $ seedbed docs search mails "invoice" --where 'year>=2020' --mode words
     """
     with _opened(collection) as found:
-        hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity)
+        hits = found.search(query, limit, mode=mode, where=_filter(where), diversity=diversity, copies=copies)
         if (remark := found.remark(mode)) and not as_json:
             say(remark)
     if as_json:
-        print_json([{"score": hit.score, "mode": hit.mode, "id": hit.chunk.id, **vars(hit.chunk)} for hit in hits])
+        print_json([_record(hit) for hit in hits])
         return
     for rank, hit in enumerate(hits, start=1):
         heading = f", {hit.chunk.heading}" if hit.chunk.heading else ""
@@ -208,6 +218,14 @@ def search_command(
         )
     if not hits:
         say("nothing found")
+    if hidden := sum(len(hit.copies) for hit in hits):
+        one = next(hit.copies[0] for hit in hits if hit.copies)
+        say(f"({hidden} more have nearly the same text, such as {visible(one, sys.stderr)}: --copies lists them)")
+
+
+def _record(hit: Hit) -> dict[str, Any]:
+    about = {"score": hit.score, "mode": hit.mode, "copies": hit.copies, "id": hit.chunk.id}
+    return {**about, **vars(hit.chunk)}
 
 
 @docs_command.command("rm")

@@ -35,6 +35,8 @@ def say_read(answer: Answer) -> None:
     """Say which question was asked of the documents, and how much of what was found the model read."""
     if answer.rewritten:
         say(f"(asked of the documents: {visible(answer.rewritten, sys.stderr)})")
+    if hidden := sum(len(hit.copies) for hit in answer.hits):
+        say(f"({hidden} passages with nearly the same text as these were left out)")
     if answer.meter:
         left = ", ".join(f"{one.source} {one.start}-{one.end}" for one in answer.cut)
         say(f"({answer.meter}{f'; not read: {left}' if left else ''})")

@@ -194,8 +194,7 @@ def _answered(
         yield AnswerDelta(draft, settled)
     meter, usage = WindowMeter.of(model, chunks, result.shown), answer.usage + result.usage
     cut = tuple(_cut(passage, model) for passage in result.left)
-    finish = result.finish if answer.chain != "cited" else "stop"
-    answer = replace(answer, meter=meter, usage=usage, cut=cut, finish=finish)
+    answer = replace(answer, meter=meter, usage=usage, cut=cut, finish=result.finish)
     scorer = model if evidence else None
     if answer.chain != "cited":
         return answer if is_refusal(result.text) else _cited(answer, question, result, scorer)

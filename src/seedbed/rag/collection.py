@@ -273,6 +273,7 @@ class Collection:
         where: Filter | None = None,
         diversity: float = 0.0,
         rerank: Rerank | None = None,
+        copies: bool = False,
         trace: Trace | None = None,
     ) -> list[Hit]:
         """Return the ``k`` best chunks for a question, best first; see :class:`~seedbed.search.retrieval.Retriever`.
@@ -287,7 +288,7 @@ class Collection:
             raise UsageError("there are no vectors to search", why=f"{self.name} has no embedder", fix=fix)
         embedder = None if used == "words" else self.embedder
         shares = TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
-        retriever = Retriever(self.store, embedder, used, diversity, rerank, self._server, shares)
+        retriever = Retriever(self.store, embedder, used, diversity, rerank, self._server, shares, copies)
         return [replace(hit, mode=used) for hit in retriever.search(query, k, where, trace)]
 
     def mode_for(self, mode: Mode) -> Mode:

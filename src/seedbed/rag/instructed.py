@@ -69,8 +69,3 @@ def instructed(model: ChatModel, history: Sequence[Message]) -> ChatModel:
     """Return a model under the system messages of a conversation; the model itself where there are none."""
     told = "\n\n".join(one.text for one in history if one.role == "system" and one.text.strip())
     return InstructedModel(model, told) if told else model
-
-
-def instruction_tokens(model: ChatModel) -> int:
-    """Return the number of tokens of a model's instructions."""
-    return model.count_tokens(model.instructions) if isinstance(model, InstructedModel) else 0

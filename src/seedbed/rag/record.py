@@ -90,7 +90,7 @@ class Answer:
         demoted: sentences that a model wrote and no passage supports; they are not part of ``text``.
         hits: of the search, best first; citations name them by their place, from 1.
         cut: parts of passages that no prompt had room for.
-        finish: "length" where a chain's text was cut at its limit; the quotation of "cited" is whole.
+        finish: "length" where the model's text was cut at its limit; of "cited", what was cut is not shown.
         meter: how much of the hits the model read; None where none was asked.
     """
 

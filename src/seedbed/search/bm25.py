@@ -3,14 +3,15 @@
 k1 = 1.2, b = 0.75 and the idf are those of FTS5's own ``bm25()``, and so are the scores. That function visits every
 chunk that has one of the words, again for each search; here a word's part of each chunk's score is computed once and
 kept (as bm25s does, Lù 2024), so that a search adds arrays: docs/log.md has the times. Words in more than half of the
-chunks weigh next to nothing (1e-6) and are left out, unless there are no others.
+chunks weigh next to nothing (1e-6) and are left out, unless there are no others. A word that the question repeats
+counts as often: the equation sums over the words of the question.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,12 +34,13 @@ class PostingList:
     places: NDArray[np.int32] | None
     shares: NDArray[np.float32]
 
-    def add_to(self, scores: NDArray[np.float32]) -> None:
-        """Add the word's part to all chunks' scores, in place."""
+    def add_to(self, scores: NDArray[np.float32], times: int = 1) -> None:
+        """Add the word's part to all chunks' scores, in place, as many ``times`` as the question has it."""
+        shares = self.shares if times == 1 else np.float32(times) * self.shares
         if self.places is None:
-            scores += self.shares
+            scores += shares
         else:
-            scores[self.places] += self.shares
+            scores[self.places] += shares
 
     @property
     def size(self) -> int:
@@ -68,8 +70,8 @@ class WordIndex:
         """
         self._refresh(connection, state)
         scores = np.zeros(len(self._rows), np.float32)
-        for part in self._selective(connection, stems):
-            part.add_to(scores)
+        for part, times in self._selective(connection, stems):
+            part.add_to(scores, times)
         if allowed is not None:
             scores[~within(self._rows, allowed)] = 0
         found = top_k(scores, k)
@@ -87,11 +89,15 @@ class WordIndex:
         self._counts.clear()
         self._state, self._held = state, 0
 
-    def _selective(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[PostingList]:
-        """Return the parts of words in at most half of the chunks, or of all that are there; others are not read."""
-        there = [stem for stem in dict.fromkeys(stems) if self._chunks_with(connection, stem)]
+    def _selective(self, connection: sqlite3.Connection, stems: Sequence[str]) -> list[tuple[PostingList, int]]:
+        """Return the parts of words in at most half of the chunks, or of all that are there; others are not read.
+
+        Each with the number of times that the question has it.
+        """
+        times = Counter(stems)
+        there = [stem for stem in times if self._chunks_with(connection, stem)]
         rare = [stem for stem in there if self._chunks_with(connection, stem) <= len(self._rows) / 2]
-        return [self._part(connection, stem) for stem in rare or there]
+        return [(self._part(connection, stem), times[stem]) for stem in rare or there]
 
     def _chunks_with(self, connection: sqlite3.Connection, stem: str) -> int:
         if stem not in self._counts:

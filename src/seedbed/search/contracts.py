@@ -21,11 +21,13 @@ class Hit:
 
     Attributes:
         mode: the way that a collection searched, which is by words while too many chunks have no vector.
+        copies: the sources of hits that were left out because their text is, nearly, this one's.
     """
 
     chunk: Chunk
     score: float
     mode: Mode | None = None
+    copies: tuple[str, ...] = ()
 
 
 class Embedder(Protocol):

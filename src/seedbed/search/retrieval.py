@@ -18,6 +18,7 @@ from seedbed.chat.tracing import Trace, span
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
+from seedbed.search.copies import Distinct
 from seedbed.search.modes import MODES, Mode
 from seedbed.search.nearest import Ranked
 from seedbed.search.store import Store
@@ -50,8 +51,8 @@ class HybridShares:
         _check_share("the share of vectors", self.vectors)
 
 
-TFIDF_SHARES = HybridShares(0.9, 50)
-"""Measured for TF-IDF's vectors, which know the same words; a model's vectors count as much as words."""
+TFIDF_SHARES = HybridShares(0.8, 25)
+"""Chosen on Cranfield for TF-IDF's vectors, which know the same words; a model's vectors count as much as words."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Retriever:
         diversity: 0 ranks by relevance alone, 1 only by difference to the chunks ranked before (MMR's 1 - lambda).
         rerank: gives the final scores to the best of the found chunks.
         server: holds the vectors instead of the store.
+        copies: return chunks of nearly the same text each, instead of the best of them with the sources of the others.
     """
 
     store: Store
@@ -73,6 +75,7 @@ class Retriever:
     rerank: Rerank | None = None
     server: VectorStore | None = None
     shares: HybridShares = TFIDF_SHARES
+    copies: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -93,17 +96,29 @@ class Retriever:
         return hits
 
     def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
-        reordered = self.rerank is not None or self.diversity > 0
         depth = max(DEPTH, 4 * k)
-        ranked = self._ranked(query, depth if reordered or self.mode == "hybrid" else k, where)
+        while True:
+            ranked = self._ordered(query, k, depth, where)
+            if self.copies:
+                return self.store.hits(ranked[:k])
+            found = Distinct(k)
+            batches = (ranked[at : at + 2 * k] for at in range(0, len(ranked), 2 * k))
+            if any(found.add(self.store.hits(batch)) for batch in batches) or len(ranked) < depth:
+                return found.hits
+            depth *= 4  # copies fill the ranking
+
+    def _ordered(self, query: str, k: int, depth: int, where: Filter | None) -> Ranked:
+        """Return the ranking, reranked and diversified where that is wanted."""
+        ranked = self._ranked(query, depth, where)
         if self.rerank is not None:
             hits = self.store.hits(ranked[:depth])
             scores = self.rerank(query, [hit.chunk for hit in hits])
             reranked = [Hit(hit.chunk, float(score)) for hit, score in zip(hits, scores, strict=True)]
             ranked = sorted(self._rows_of(reranked), key=lambda pair: -pair[1])
         if self.diversity > 0:
-            ranked = diversify(ranked[:depth], self.store.vectors_of([row for row, _ in ranked]), k, self.diversity)
-        return self.store.hits(ranked[:k])
+            vectors = self.store.vectors_of([row for row, _ in ranked])
+            ranked = diversify(ranked[:depth], vectors, k if self.copies else depth, self.diversity)
+        return ranked
 
     def _ranked(self, query: str, depth: int, where: Filter | None) -> Ranked:
         by_words = self.store.matching(query, depth, where) if self.mode != "vector" else []

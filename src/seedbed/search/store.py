@@ -122,8 +122,11 @@ class Store:
             return nearest(self._cache.blocks(connection, size, embedder, self._state()), query, k, allowed)
 
     def matching(self, query: str, k: int, where: Filter | None = None) -> Ranked:
-        """Rank the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words."""
-        stems = stemmed(dict.fromkeys(words(query)))
+        """Rank the ``k`` chunks with the highest BM25 for a query, best first; each has one of its words.
+
+        A word that the query repeats counts as often.
+        """
+        stems = stemmed(words(query))
         with self._database.reading() as connection:
             if k <= 0 or not stems:
                 return []

@@ -15,13 +15,12 @@ from seedbed.documents.document import Chunk
 from seedbed.documents.sentences import sentence_spans, sentences
 from seedbed.rag.chains.run import StreamedChain, Writing, chain_run
 from seedbed.rag.chains.stuff import STUFF
-from seedbed.rag.instructed import instruction_tokens
-from seedbed.rag.prompt_plan import PromptLimits, Show, Template, quoted
+from seedbed.rag.prompt_plan import PromptLimits, Show, Template, fill, quoted
 
 SENTENCES = 2
 """Sentences of the model's own at most; its reply ends there."""
-PROMPT_TOKENS = 448
-"""Tokens of a prompt at most, beside those of question and instructions; ``stuff`` reads all that the window holds."""
+PASSAGE_TOKENS = 400
+"""Tokens of the passages in a prompt at most; ``stuff`` reads as much as the window holds."""
 MOST_TOKENS = 96
 """Tokens of a reply at most unless ``max_tokens`` says otherwise."""
 
@@ -41,8 +40,8 @@ def cited(
     options.setdefault("max_tokens", MOST_TOKENS)
     with chain_run("cited", template, model, question, chunks, show, options) as run:
         run.passages = sorted(run.passages, key=lambda one: one.number != best)
-        asked = model.count_tokens(question) + instruction_tokens(model)
-        plan = run.one_prompt(PromptLimits(tokens=PROMPT_TOKENS + asked))
+        beside = model.count_prompt(fill(template, question=question, context=""))
+        plan = run.one_prompt(PromptLimits(tokens=PASSAGE_TOKENS + beside))
         text = yield from run.ask(plan, enough=_enough)
         return run.result(_whole(text) if run.finish == "length" else text, plan.shown, plan.left)
 
