@@ -15,6 +15,7 @@ DEPOTS = (
 )
 PRICES = "| Name | Price |\n|---|---|\n| Camera | 9,000 crowns |\n| Lens | 12,000 crowns |"
 WORD_ROWS = "Name | Price\nCamera | 9,000 crowns\nLens | 12,000 crowns"
+COLOURS = "| Name | Colour |\n|---|---|\n| Camera | black |\n| Lens | red |"
 PUMP = "The Nimbus pump moves 24 litres a minute. It comes with a guarantee of 27 months."
 BRIDGE = "The bridge was opened in 1932 by the governor. Tolls ended in 1988."
 LINES = "The red line costs 5 euros. The blue line costs 7 euros."
@@ -39,6 +40,7 @@ def supported(source: str, said: str, question: str = "") -> bool:
         (DEPOTS, "The Hillside depot has room for forty buses.", "How many buses fit into the Hillside depot?"),
         (PRICES, "The camera costs 12,000 crowns.", "What does the camera cost?"),  # the next row's price
         (WORD_ROWS, "The camera costs 12,000 crowns.", "What does the camera cost?"),
+        (COLOURS, "The camera is red.", "What colour is the camera?"),  # no number that tells
         (PUMP, "24 months.", GUARANTEE),
         (PUMP, "The guarantee is 24 months.", GUARANTEE),
         (PUMP, "It moves 24 litres an hour.", ""),
@@ -81,6 +83,7 @@ def test_a_false_fact_is_marked(source: str, false: str, question: str) -> None:
         (PRICES, "The camera costs 9.000 crowns.", "What does the camera cost?"),
         (PRICES, "The lens costs 12000 kr.", "What does the lens cost?"),
         (WORD_ROWS, "The lens costs 12 000 crowns.", "What does the lens cost?"),
+        (COLOURS, "The lens is red.", "What colour is the lens?"),
         (PUMP, "27 months.", GUARANTEE),
         (PUMP, "It moves 24 l/min.", ""),
         (BRIDGE, "It was opened in 1932.", "When was the bridge opened?"),
