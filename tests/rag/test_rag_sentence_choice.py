@@ -13,7 +13,7 @@ from numpy.linalg import norm
 from seedbed.documents.document import Chunk
 from seedbed.rag.answer import ask
 from seedbed.rag.passages import NOT_FOUND
-from seedbed.rag.sentence_choice import CLOSE, extract, rate_sentences
+from seedbed.rag.sentence_choice import CLOSE, evidence_of, extract, rate_sentences
 from seedbed.search.contracts import Hit
 from seedbed.search.embedders import RememberingEmbedder
 from seedbed.vectors.lsa import Vectors
@@ -220,3 +220,25 @@ def test_a_heading_counts_as_part_of_its_passage() -> None:
     headed = Chunk("b", 0, 18, "It needs a spade.", heading="Planting trees")
     rated = rate_sentences("What does planting of trees need?", [bare, headed])
     assert rated[0].sentence.chunk.source == "b"
+
+
+def test_evidence_is_more_where_the_nearest_passage_stands_out() -> None:
+    """By hand: half of what is more than 0.2, added to the best score, from 0 to 1."""
+    (best, *_) = rated = rate_sentences("When was the bridge opened?", chunks_of(*BRIDGE))
+    for standing, more in ((None, 0.0), (0.2, 0.0), (0.3, 0.05), (0.05, -0.075), (9.0, 1.0), (-9.0, -1.0)):
+        assert evidence_of(rated, standing) == pytest.approx(min(1, max(0, best.score + more)), abs=1e-4)
+    assert evidence_of([], 0.5) == 0
+
+
+def test_a_question_that_many_passages_are_near_is_refused() -> None:
+    hits = [Hit(one, 1.0) for one in chunks_of("An automobile has its cost.")]
+    asked: list[str] = []
+
+    def standing(question: str) -> float:
+        asked.append(question)
+        return -0.4
+
+    question = "What is the price of a car?"
+    assert ask(question, lambda asked, k: hits, chain="extract", embedder=Feeler()).found
+    refused = ask(question, lambda asked, k: hits, chain="extract", embedder=Feeler(), standing=standing)
+    assert (refused.found, asked) == (False, [question])

@@ -79,6 +79,7 @@ def ask_documents(
             k=limit,
             threshold=threshold,
             embedder=opened.sentence_embedder,
+            standing=opened.standing,
             evidence=evidence,
             trace=fan_out(log, note, say_loop),
             **options,

@@ -113,7 +113,8 @@ def first_answers(library: Library, recipe: Recipe, assistant: Assistant) -> Ite
 
 def from_documents(question: str, collection: Collection, model: LocalModel | None) -> Answer:
     """Answer from the documents: in a model's words as far as they support them, else with the best sentence itself."""
-    return ask(question, collection.search, model, k=3, embedder=collection.sentence_embedder, **_REPLY)
+    embedder, standing = collection.sentence_embedder, collection.standing
+    return ask(question, collection.search, model, k=3, embedder=embedder, standing=standing, **_REPLY)
 
 
 def _headings(library: Library, name: str) -> list[str]:

@@ -136,17 +136,18 @@ class _Ways:
         return lambda question: model.reply([*shown, Message("user", question)], **_REPLY).text
 
     def _documents(self, name: str) -> Callable[[str], str]:
-        model, embedder = self._models[name], self._collection.sentence_embedder
+        model, embedder, standing = self._models[name], self._collection.sentence_embedder, self._collection.standing
 
         def answer(question: str) -> str:
             # The chain that the fine-tuned model was taught with.
-            return ask(question, self._search, model, chain="stuff", k=_PASSAGES, embedder=embedder, **_REPLY).text
+            given = {"k": _PASSAGES, "embedder": embedder, "standing": standing}
+            return ask(question, self._search, model, chain="stuff", **given, **_REPLY).text  # type: ignore[arg-type]
 
         return answer
 
     def _quoted(self, question: str) -> str:
-        embedder = self._collection.sentence_embedder
-        return ask(question, self._search, chain="extract", k=_PASSAGES, embedder=embedder).text
+        embedder, standing = self._collection.sentence_embedder, self._collection.standing
+        return ask(question, self._search, chain="extract", k=_PASSAGES, embedder=embedder, standing=standing).text
 
     def _search(self, question: str, k: int) -> list[Hit]:
         return self._collection.search(question, k)

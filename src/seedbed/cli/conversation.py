@@ -170,8 +170,15 @@ class Conversation:
             options = self.options.copy()
             options["max_tokens"], options["trace"] = self.sampling.max_tokens, fan_out(self.trace, say_loop)
             options["logprobs"] = False  # an answer from documents has none
-            embedder = documents.sentence_embedder
-            parts = stream_answer(question, documents.search, self.model, embedder=embedder, history=history, **options)
+            parts = stream_answer(
+                question,
+                documents.search,
+                self.model,
+                embedder=documents.sentence_embedder,
+                standing=documents.standing,
+                history=history,
+                **options,
+            )
             with closing(parts), suppress(KeyboardInterrupt):
                 for part in parts:
                     answer = part.answer or part.found or answer

@@ -41,7 +41,15 @@ from seedbed.rag.passages import (
 )
 from seedbed.rag.record import Answer, AnswerDelta, CutPassage, WindowMeter, numbered
 from seedbed.rag.scoring import leave_one_out, scorer_of
-from seedbed.rag.sentence_choice import FOUND, FOUND_BY_WORDS, RatedSentence, extract, rate_sentences
+from seedbed.rag.sentence_choice import (
+    FOUND,
+    FOUND_BY_WORDS,
+    RatedSentence,
+    Standing,
+    evidence_of,
+    extract,
+    rate_sentences,
+)
 from seedbed.search.contracts import Embedder, Hit
 
 Search = Callable[[str, int], Sequence[Hit]]
@@ -66,12 +74,13 @@ def ask(
     k: int = PASSAGES,
     threshold: float | None = None,
     embedder: Embedder | None = None,
+    standing: Standing | None = None,
     evidence: bool = False,
     history: Sequence[Message] = (),
     **options: Unpack[ReplyOptions],
 ) -> Answer:
     """Answer a question from documents: the end of :func:`stream_answer`, which says more."""
-    parts = stream_answer(
+    *_, last = stream_answer(
         question,
         search,
         model,
@@ -79,11 +88,11 @@ def ask(
         k=k,
         threshold=threshold,
         embedder=embedder,
+        standing=standing,
         evidence=evidence,
         history=history,
         **options,
     )
-    *_, last = parts
     assert last.answer is not None  # in the last part
     return last.answer
 
@@ -97,6 +106,7 @@ def stream_answer(
     k: int = PASSAGES,
     threshold: float | None = None,
     embedder: Embedder | None = None,
+    standing: Standing | None = None,
     evidence: bool = False,
     history: Sequence[Message] = (),
     **options: Unpack[ReplyOptions],
@@ -112,6 +122,7 @@ def stream_answer(
             :data:`FOUND_BY_WORDS`); 0 always asks the model, which is right when question and documents are in
             different languages.
         embedder: compares the question's meaning with each sentence's; None: words decide alone.
+        standing: how far the nearest passage stands out, as :meth:`Collection.standing`; a part of the evidence.
         evidence: compute each passage's part of the answer's log-probability (k + 1 further calls).
         history: the conversation before the question, which may then be a follow-up; the model is told its system
             messages with every prompt.
@@ -132,7 +143,7 @@ def stream_answer(
         alone = rewrite(model, history, question, trace)
         hits = _search(alone.question, search, k, trace)
         rated = rate_sentences(alone.question, [hit.chunk for hit in hits], embedder)
-        covered = rated[0].score if rated else 0.0
+        covered = evidence_of(rated, standing(alone.question) if standing is not None else None)
         name, rewritten = asked.name if asked is not None else "", alone.question if alone.question != question else ""
         answer = Answer(
             question, NOT_FOUND, False, chain, name, covered, rewritten=rewritten, hits=hits, usage=alone.usage

@@ -42,6 +42,8 @@ from seedbed.search.store import Store
 from seedbed.vectors.lsa import Latent
 
 STORE, SETTINGS = "store.sqlite", "collection.json"
+_TYPICAL = 20
+"""The place in the ranking of a passage that is near for no reason."""
 COVERED = 0.9
 """The share of chunks with a vector from which vectors are searched too: those without one would rank too low."""
 
@@ -290,6 +292,17 @@ class Collection:
         shares = TFIDF_SHARES if self.settings.embedder == TFIDF else HybridShares()
         retriever = Retriever(self.store, embedder, used, diversity, rerank, self._server, shares, copies)
         return [replace(hit, mode=used) for hit in retriever.search(query, k, where, trace)]
+
+    def standing(self, question: str) -> float | None:
+        """Return the question's cosine with the nearest passage less that with the twentieth.
+
+        None where the vectors are not a sentence embedder's, on a server, or fewer than twenty.
+        """
+        embedder = self.sentence_embedder
+        if embedder is None or self._server is not None or self.store.covered() < COVERED:
+            return None
+        ranked = self.store.nearest(embedder.embed_query(question), _TYPICAL)
+        return ranked[0][1] - ranked[-1][1] if len(ranked) == _TYPICAL else None
 
     def mode_for(self, mode: Mode) -> Mode:
         """Return the mode that a search will use: "words" instead of "hybrid" while too few chunks have a vector."""

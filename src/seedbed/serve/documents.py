@@ -145,7 +145,7 @@ def _parts(
     collection = server.collections.open(wanted.collection)
     search = partial(collection.search, mode=wanted.mode, where=wanted.where)
     given: dict[str, Any] = {"chain": wanted.chain, "k": wanted.k, "evidence": wanted.evidence}
-    given |= {"embedder": collection.sentence_embedder, "trace": trace}
+    given |= {"embedder": collection.sentence_embedder, "standing": collection.standing, "trace": trace}
     return stream_answer(question, search, model, history=history, **given, **options)
 
 
