@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from seedbed.chat.messages import Tool
 from seedbed.chat.rendering import Toolbox, reply_grammar
-from seedbed.chat.tool_calls import ToolCallReader, write_call
+from seedbed.chat.tool_calls import ToolCallReader
 from seedbed.core.errors import UsageError
 from seedbed.inference.grammar import follow
+from seedbed.tokenizers.tool_text import write_call
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('}{]["\\:,</tool_call>a', max_size=20),

@@ -24,7 +24,7 @@ from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.formats.importing import import_model
 from seedbed.formats.peft_format import read_adapter
 from seedbed.models.store import load_model
-from seedbed.pipeline.recipe import Recipe, flat, load_recipe, recipe_path
+from seedbed.pipeline.recipe import Recipe, check_inputs, flat, load_recipe, recipe_path
 from seedbed.pipeline.run import run_recipe
 from seedbed.tokenizers.settings import TokenizerSettings
 from seedbed.tokenizers.train import train_tokenizer
@@ -286,6 +286,42 @@ def test_a_stored_corpus_and_stored_pairs_are_used(made: tuple[Library, Artifact
     more = ["name=again", "corpus.use=story-corpus", "questions.use=numbers", "pretrain.model.depth=1"]
     relatives = ancestors(run_recipe(recipe(tmp_path / "nowhere", *more), library).model, library)
     assert (relatives["corpus"], relatives["questions"]) == (library.get("story-corpus").id, pairs.id)
+
+
+def test_a_model_is_fine_tuned_on_a_file_of_conversations(
+    made: tuple[Library, Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One reply of each is not to be learned: the loss sees the tokens of the other alone."""
+    library, start = made
+    path, tokenizer = tmp_path / "chats.jsonl", load_model(start).tokenizer
+    with path.open("w") as file:
+        for n in range(20):
+            turns = [("user", f"q{n}"), ("assistant", "bad " * 9), ("user", "again"), ("assistant", "good")]
+            messages = [{"role": role, "content": text} for role, text in turns]
+            file.write(json.dumps({"messages": [messages[0], {**messages[1], "weight": 0}, *messages[2:]]}) + "\n")
+        file.write('{"messages": null}\n')
+    small = ["finetune.steps=3", "finetune.batch=2", "finetune.context=100", "finetune.evaluate_every=0"]
+    changes = ["name=chatty", f"questions.files={path}", f"finetune.begin={start.id}", *small]
+    model = run_recipe(load_recipe("conversations", changes), library).model
+    told = "1 of 21 rows are left out\n  1 × column messages is empty (first: chats.jsonl#21)"
+    assert told in capsys.readouterr().err
+    assert "questions" in ancestors(model, library)
+    learned = len(tokenizer.encode("good")) + 1
+    assert library.get("chatty-run", "run").manifest.metrics["tokens"] == 3 * 2 * learned
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "match"),
+    [
+        (["questions.files=nowhere.jsonl"], NotFoundError, "there is no file nowhere.jsonl"),
+        (["questions.use=pairs"], ConfigError, "two sources of conversations"),
+    ],
+)
+def test_files_of_conversations_are_looked_for_before_anything_runs(
+    tmp_path: Path, more: list[str], kind: type[Exception], match: str
+) -> None:
+    with pytest.raises(kind, match=match):
+        check_inputs(load_recipe("conversations", more), Library(tmp_path))
 
 
 def test_a_stage_that_lacks_what_it_needs_says_which_stage_is_missing(text: Path, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from langchain_tests.integration_tests.chat_models import magic_function, unicod
 
 from seedbed.chat.messages import Tool
 from seedbed.chat.rendering import Toolbox
-from seedbed.chat.tool_calls import write_call
 from seedbed.models.decoder import Decoder
 from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.tool_text import write_call
 
 NEED_TO_READ = {
     "test_tool_calling",

@@ -124,6 +124,18 @@ def test_the_mask_of_other_templates_has_the_end_and_the_space_before_it(
     assert _written(tokenizer, CHAT) == "".join(content + before_end + END for content in contents)
 
 
+@pytest.mark.parametrize("template", [None, *TEMPLATES])
+def test_a_message_of_weight_0_is_read_but_not_learned(bpe: Tokenizer, tmp_path: Path, template: str | None) -> None:
+    tokenizer = _with_template(bpe, TEMPLATES[template], tmp_path) if template else bpe
+    ids, mask = tokenizer.encode_chat(CHAT)
+    weighed = [*CHAT[:2], {**CHAT[2], "weight": 0}, CHAT[3], {**CHAT[4], "weight": 1}]
+    same, learned = tokenizer.encode_chat(weighed)  # type: ignore[arg-type]
+    assert same == ids
+    first = mask.index(True)
+    end = mask.index(False, first)
+    assert learned == [False] * end + mask[end:]
+
+
 def test_a_prompt_is_the_beginning_of_the_whole_chat(bpe: Tokenizer) -> None:
     prompt, mask = bpe.encode_chat(CHAT[:2], add_generation_prompt=True)
     whole, _ = bpe.encode_chat(CHAT[:3])

@@ -1,14 +1,23 @@
 """Sources: full coverage, exact state, loss masks."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 from small import Row
 
-from seedbed.core.errors import DataError
+from seedbed.core.artifacts import Library
+from seedbed.core.errors import DataError, UsageError
+from seedbed.corpus.columns import Columns
+from seedbed.corpus.pairs import build_pairs
+from seedbed.corpus.questions import read_questions
 from seedbed.nn.loss import IGNORE
-from seedbed.train.sources.chat import ChatSource, TokenizedConversation, collate
+from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.train import train_tokenizer
+from seedbed.train.contracts import Feeding
+from seedbed.train.settings import TrainSettings
+from seedbed.train.sources.chat import ChatSource, ConversationSource, TokenizedConversation, collate, encode
 from seedbed.train.sources.packed import Mixture, PackedTokens
 
 
@@ -91,3 +100,40 @@ def test_chat_epochs_hold_every_conversation_once_and_count_what_is_cut() -> Non
     source.next()
     other.load_state_dict(source.state_dict())
     assert torch.equal(source.next()["ids"], other.next()["ids"])
+
+
+PICKY = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+)
+
+
+def test_conversations_that_the_template_refuses_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = train_tokenizer(["a b c d"], TokenizerSettings(kind="byte"))
+    tokenizer.chat_template = PICKY
+    pairs = [("plain", {}), ("told", {"system": "Be brief."}), ("too", {"system": "Be kind."})]
+    rows = [(f"f#{n}", {"prompt": f"{name} {n}", "reply": "b", **more}) for name, more in pairs for n in range(20)]
+    stored = build_pairs(rows, Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    kept, all_rows = encode(stored, "train", tokenizer, "finetune"), list(read_questions(stored, "train"))
+    plain = [row for row in all_rows if len(row["messages"]) == 2]
+    assert len(kept) == len(plain) < len(all_rows)
+    assert f"finetune, train: {len(all_rows) - len(plain)} conversations are left out" in (
+        told := capsys.readouterr().err
+    )
+    assert "System role not supported" in told
+    only = build_pairs(rows[20:], Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    with pytest.raises(UsageError, match="template") as caught:
+        encode(only, "train", tokenizer)
+    assert "System role not supported" in caught.value.why
+
+
+def test_live_samples_are_asked_with_the_system_before_the_question(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["a b c d"], TokenizerSettings(kind="byte"))
+    rows = [(f"f#{n}", {"prompt": f"q {n}", "reply": "b", "system": "Be brief."}) for n in range(20)]
+    stored = build_pairs(rows, Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    given = Feeding("finetune", lambda kind: stored, tokenizer, 200, TrainSettings(steps=1, batch=1))
+    prompts = ConversationSource(replay=0.0).open(given).prompts
+    assert prompts
+    assert all([message["role"] for message in prompt] == ["system", "user"] for prompt in prompts)

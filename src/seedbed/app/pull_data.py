@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from seedbed.app.pull import announce
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.corpus.build import build_corpus
-from seedbed.corpus.columns import Columns, find_columns
-from seedbed.corpus.pairs import build_pairs
+from seedbed.corpus.columns import Columns
+from seedbed.corpus.pairs import build_read, choose_columns
 from seedbed.corpus.settings import CorpusSettings, SourceSettings
 from seedbed.corpus.tables import TableRows, require_parquet
 from seedbed.corpus.texts import write_texts
@@ -25,12 +21,11 @@ from seedbed.hub.pulling import Pulled, discard, pull, pulled_before, staging
 from seedbed.hub.repository import Address
 
 _TEXT_FILES = (".txt", ".md")
-_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
 class DataSetOptions:
-    """A part of a data set, and the columns to read; None is found out.
+    """A part of a data set, and the columns to read; None and "" are found out.
 
     Attributes:
         config: the data set's configuration.
@@ -40,11 +35,7 @@ class DataSetOptions:
     config: str | None = None
     split: str | None = None
     form: str | None = None
-    text_column: str | None = None
-    messages_column: str | None = None
-    prompt_column: str | None = None
-    reply_column: str | None = None
-    context_column: str | None = None
+    columns: Columns = field(default_factory=Columns)
 
 
 def pull_data(
@@ -79,58 +70,6 @@ def pull_data(
     return artifact
 
 
-def local_pairs(library: Library, paths: Sequence[Path], name: str, licence: str, wanted: DataSetOptions) -> Artifact:
-    """Store pairs from files of this disk: JSON Lines, JSON, CSV, TSV or Parquet.
-
-    Raises:
-        NotFoundError: a file does not exist.
-        UsageError: no column holds a prompt or a reply.
-        DataError: a file is damaged, or there are too few pairs.
-    """
-    for path in paths:
-        if not path.is_file():
-            raise NotFoundError(f"there is no file {path}", why=f"{path.absolute()} is none", fix="check the path")
-    whole = [path.absolute() for path in paths]
-    rows = TableRows(whole, Path(os.path.commonpath([path.parent for path in whole])))
-    columns, names = _columns(rows, wanted)
-    if not columns.has_pairs:
-        raise UsageError(
-            "no columns hold pairs",
-            why=f"the columns are {', '.join(names)}",
-            fix="name them with --prompt-column and --reply-column, or --messages-column",
-        )
-    artifact = _pairs(library, name, rows, columns, {"files": [str(path) for path in paths]}, licence)
-    _say_bad(rows)
-    return artifact
-
-
-def _columns(rows: TableRows, wanted: DataSetOptions) -> tuple[Columns, list[str]]:
-    """Return the columns to read, and the names of all."""
-    told = Columns(
-        text=wanted.text_column or "",
-        messages=wanted.messages_column or "",
-        prompt=wanted.prompt_column or "",
-        reply=wanted.reply_column or "",
-        context=wanted.context_column or "",
-    )
-    seen = {key: None for _, row in islice(rows, _LOOKED_AT) for key in row}
-    rows.bad = 0
-    return find_columns(seen, told), list(seen)
-
-
-def _pairs(
-    library: Library, name: str, rows: TableRows, columns: Columns, source: Mapping[str, Any], licence: str
-) -> Artifact:
-    used = [column for column in (columns.messages or (columns.prompt, columns.context, columns.reply)) if column]
-    say(f"conversations from column {columns.messages}" if columns.messages else f"pairs from {', '.join(used)}")
-    return build_pairs(rows, columns, library, name, source=source, licence=licence)
-
-
-def _say_bad(rows: TableRows) -> None:
-    if rows.bad:
-        say(f"{rows.bad:,} lines are not rows and are left out")
-
-
 def _store(library: Library, address: Address, pulled: Pulled, name: str, wanted: DataSetOptions) -> Artifact:
     paths = [pulled.folder / path for path in pulled.source["files"] if form_of(path)]
     if all(form_of(path.name) in _TEXT_FILES for path in paths):
@@ -138,10 +77,8 @@ def _store(library: Library, address: Address, pulled: Pulled, name: str, wanted
             raise UsageError(f"{address} has no pairs", why="it is plain text", fix="leave out --as")
         return _corpus(library, address, pulled, name, paths)
     rows = TableRows(paths, pulled.folder)
-    columns, names = _columns(rows, wanted)
-    artifact = _from_rows(library, address, pulled, name, rows, columns, wanted.form, names)
-    _say_bad(rows)
-    return artifact
+    columns, names = choose_columns(rows, wanted.columns)
+    return _from_rows(library, address, pulled, name, rows, columns, wanted.form, names)
 
 
 def _from_rows(
@@ -157,11 +94,12 @@ def _from_rows(
     if form is None:
         form = "pairs" if columns.has_pairs and not columns.text else "corpus"
     if form == "pairs" and columns.has_pairs:
-        return _pairs(library, name, rows, columns, pulled.source, pulled.licence or "unknown")
+        return build_read(rows, columns, names, library, name, pulled.source, pulled.licence or "unknown")
     if form == "corpus" and columns.text:
         say(f"text from column {columns.text}")
         path = pulled.staging / "texts" / f"{address.short}.jsonl"
         write_texts(rows, columns.text, path)
+        rows.say_bad()
         return _corpus(library, address, pulled, name, [path])
     needed = "--text-column" if form == "corpus" else "--prompt-column and --reply-column, or --messages-column"
     raise UsageError(

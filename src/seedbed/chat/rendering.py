@@ -1,8 +1,8 @@
 """Messages and tools to a prompt: to the chat template's messages, to token ids, and to the grammar of the reply.
 
 Templates know three roles and no tools: functions are described in the system message, calls and their results are
-text (``tool_calls.py``). Where a template has no place for a system, its text begins the first user's turn. The form of
-a reply is one grammar, which every engine that masks tokens takes.
+text (``tokenizers.tool_text``). Where a template has no place for a system, its text begins the first user's turn. The
+form of a reply is one grammar, which every engine that masks tokens takes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from seedbed.chat.messages import Message, Tool
 from seedbed.chat.schemas import enforceable, strict_schema
-from seedbed.chat.tool_calls import call_grammar, describe_functions, write_call, write_result
+from seedbed.chat.tool_calls import call_grammar
 from seedbed.core.errors import DataError, UsageError
 from seedbed.inference.parameters import Grammar
+from seedbed.tokenizers.tool_text import tell_functions, write_call, write_result
 
 if TYPE_CHECKING:
     from seedbed.tokenizers.tokenizer import Tokenizer  # loads its library: not before it is needed
@@ -79,9 +80,7 @@ class Toolbox:
     def describe(self, messages: PlainMessages) -> PlainMessages:
         """Return the messages, with the description of the tools in the system's."""
         told = [replace(tool, strict=False).to_wire()["function"] for tool in self.tools]
-        first = messages[0]["content"] + "\n\n" if messages[0]["role"] == "system" else ""
-        system = {"role": "system", "content": first + describe_functions(told, self.several)}
-        return [system, *(messages[1:] if messages[0]["role"] == "system" else messages)]
+        return tell_functions(messages, told, self.several)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""Tool calls as text: the description of functions, the calls that a model writes, and their results.
+"""Tool calls in a reply: the grammar that a model writes them by, and the reader that finds them.
 
-Calls stand at the end of a reply, ``<tool_call>{"name": …, "arguments": {…}}</tool_call>`` (the form of Hermes and Qwen
-models), one after another. A Lark grammar, for engines that mask tokens, keeps a model to it and the arguments to their
-schema. Left out: templates with a form of their own.
+Calls stand at the end of a reply, one after another, in the form of ``tokenizers.tool_text``. A Lark grammar,
+for engines that mask tokens, keeps a model to it and the arguments to their schema.
 """
 
 from __future__ import annotations
@@ -10,37 +9,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from seedbed.chat.messages import ToolCallDelta
+from seedbed.tokenizers.tool_text import CLOSE, OPEN
 
-_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
-_ONE, _SEVERAL = "a function. To call one", "functions. To call one or several"
-_PROMPT = """\
-You may call {called}, end your reply with
-<tool_call>{{"name": "…", "arguments": {{…}}}}</tool_call>
-These are the functions:
-"""
-_RESULT = '<tool_response name="{name}">\n{content}\n</tool_response>'
-_HEAD = re.compile(re.escape(_OPEN) + r'\{"name": "([^"]*)", "arguments": ')
+_HEAD = re.compile(re.escape(OPEN) + r'\{"name": "([^"]*)", "arguments": ')
 _STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False, "coerce_one_of": True}
-
-
-def describe_functions(functions: Sequence[Mapping[str, Any]], several: bool = False) -> str:
-    """Describe functions for the system message, each a table with name, description and parameters."""
-    told = _PROMPT.format(called=_SEVERAL if several else _ONE)
-    return told + "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
-
-
-def write_call(name: str, arguments: str) -> str:
-    """Write a call as the model does; ``arguments`` is a JSON object as text."""
-    return f'{_OPEN}{{"name": {json.dumps(name)}, "arguments": {arguments}}}{_CLOSE}'
-
-
-def write_result(name: str, content: str) -> str:
-    """Write the result of a call for a message of the user."""
-    return _RESULT.format(name=name, content=content)
 
 
 def call_grammar(
@@ -55,12 +31,12 @@ def call_grammar(
         for place, name in enumerate(functions)
     )
     rules = [f"call: {calls}", *(f"arguments_{place}: {_json(one)}" for place, one in enumerate(functions.values()))]
-    more = f' ("{_OPEN}" call "{_CLOSE}")*' if several else ""
+    more = f' ("{OPEN}" call "{CLOSE}")*' if several else ""
     if otherwise == "text":
-        starts = f'before call "{_CLOSE}"{more} | TEXT'
-        rules += [f'before[suffix="{_OPEN}"]: /(?s:.*)/', f"TEXT: /(?s:.*)/ & ~/(?s:.*{_OPEN}.*)/"]
+        starts = f'before call "{CLOSE}"{more} | TEXT'
+        rules += [f'before[suffix="{OPEN}"]: /(?s:.*)/', f"TEXT: /(?s:.*)/ & ~/(?s:.*{OPEN}.*)/"]
     else:
-        starts = f'"{_OPEN}" call "{_CLOSE}"{more}' + (" | body" if otherwise else "")
+        starts = f'"{OPEN}" call "{CLOSE}"{more}' + (" | body" if otherwise else "")
         rules += [f"body: {_json(otherwise)}"] if isinstance(otherwise, Mapping) else []
     return "\n".join([f"start: {starts}", *rules]) + "\n"
 
@@ -88,7 +64,7 @@ class ToolCallReader:
             if self._inside:
                 return shown, found
         if not self._begun:
-            text_ends = last and _OPEN not in self._held  # a call that was cut off is no text
+            text_ends = last and OPEN not in self._held  # a call that was cut off is no text
             size = len(self._held) if text_ends else _certain(self._held)
             shown, self._held = self._held[:size], self._held[size:]
         return shown, found
@@ -123,10 +99,10 @@ class ToolCallReader:
 
 def _certain(text: str) -> int:
     """Return the number of characters that cannot belong to the mark that opens a call."""
-    if (place := text.find(_OPEN)) >= 0:
+    if (place := text.find(OPEN)) >= 0:
         return place
-    first = max(0, len(text) - len(_OPEN) + 1)
-    return next(place for place in range(first, len(text) + 1) if _OPEN.startswith(text[place:]))
+    first = max(0, len(text) - len(OPEN) + 1)
+    return next(place for place in range(first, len(text) + 1) if OPEN.startswith(text[place:]))
 
 
 def _json(schema: Mapping[str, Any]) -> str:

@@ -75,21 +75,24 @@ def build(paths: tuple[str, ...], name: str | None, workers: int | None, as_json
 @click.option("--messages-column", help="Column of whole conversations. [found by its name]")
 @options.common_flags
 def pairs(files: tuple[Path, ...], name: str | None, licence: str, as_json: bool, **columns: str | None) -> None:
-    """Store questions and answers of FILEs (JSON Lines, JSON, CSV, TSV, Parquet) as pairs for fine-tuning.
+    """Store conversations, or questions and answers, of FILEs (JSON Lines, JSON, CSV, TSV, Parquet) for fine-tuning.
 
+    The forms of OpenAI, ShareGPT, Alpaca and TRL are read; rows that are not are counted with the reason. A recipe's
+    questions stage takes the pairs by name, or makes them of FILEs itself: `--set questions.files=chats.jsonl`.
     With a context, the passage that answers each question, a model can be taught to read:
     `seedbed train reader --set reading.pairs=NAME`.
 
     $ seedbed corpus pairs questions.jsonl --name team-questions
     """
-    from seedbed.app.pull_data import DataSetOptions, local_pairs
+    from seedbed.corpus.pairs import pairs_of_files
 
     called = check_name(name or _source_name(str(files[0]), []))
-    artifact = local_pairs(Library(), files, called, licence, DataSetOptions(**columns))
+    artifact = pairs_of_files(Library(), files, called, options.take_columns(columns), licence)
     if as_json:
         print_json({"name": called, "id": artifact.id, "licence": licence, **artifact.manifest.metrics})
         return
-    counted = ", ".join(f"{count:,} {key}" for key, count in artifact.manifest.metrics.items())
+    counts = {key: count for key, count in artifact.manifest.metrics.items() if isinstance(count, int)}
+    counted = ", ".join(f"{count:,} {key}" for key, count in counts.items())
     print(f"pairs {artifact.id[:12]} {called}: {counted}")
 
 

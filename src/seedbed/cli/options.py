@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from seedbed.cli.groups import NearestGroup, help_text
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import set_quiet
+from seedbed.corpus.columns import Columns
 from seedbed.search.modes import Mode
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -116,3 +117,9 @@ def stored(argument: str, kind: str | None = None, **more: Any) -> Decorator[Any
 COLLECTION = StoredName("collection")
 model = stored("model", "model")
 collection = click.argument("collection", type=COLLECTION)
+
+
+def take_columns(given: dict[str, Any]) -> Columns:
+    """Take the options ``--NAME-column`` out of a command's, as the columns of a data set."""
+    names = [name for name in given if name.endswith("_column")]
+    return Columns(**{name.removesuffix("_column"): given.pop(name) or "" for name in names})

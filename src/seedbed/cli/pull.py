@@ -72,7 +72,8 @@ def pull_command(
     elif address.kind == "model":
         artifact = pull_model(library, hub, address, revision, called, gguf, quantization)
     else:
-        artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data))
+        columns = options.take_columns(data)
+        artifact = pull_data(library, hub, address, revision, called, DataSetOptions(**data, columns=columns))
     if as_json:
         source = artifact.manifest.config.get("source")
         print_json({"name": called, "id": artifact.id, "kind": artifact.kind, "source": source})

@@ -75,6 +75,14 @@ def read_questions(artifact: Artifact, split: Split) -> Iterator[dict[str, Any]]
         yield from map(json.loads, lines)
 
 
+def first_exchange(row: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """Return the messages of a conversation before its first answer to a user, and that answer."""
+    messages = row["messages"]
+    asked = next(place for place, message in enumerate(messages) if message["role"] == "user")
+    reply = next(at for at in range(asked, len(messages)) if messages[at]["role"] == "assistant")
+    return messages[:reply], messages[reply]["content"]
+
+
 def conversations(document: CorpusDocument, settings: QuestionSettings) -> list[tuple[Pair, ...]]:
     """Return the conversations of one document, in its order; of too many, a choice by hash."""
     if document.kind == "code":

@@ -1,6 +1,7 @@
 """Rows of a data set's files as dictionaries, streamed: JSON Lines, JSON, CSV, TSV and, with pyarrow, Parquet.
 
-Lines and rows that are no objects are counted, not fatal. Nested columns stay what they are. Data sets are UTF-8.
+Lines and rows that are no objects are counted with the reason, not fatal. Nested columns stay what they are. Data sets
+are UTF-8.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import UsageError
+from seedbed.corpus.tally import Tally
 from seedbed.documents.compression import damage_reported, kind_of, open_bytes
 from seedbed.documents.encoding import open_text
 from seedbed.documents.limits import Limits, unreadable
-from seedbed.documents.rows import held_rows, is_json_lines, json_lines, json_value, table_rows
+from seedbed.documents.rows import BadRow, held_rows, is_json_lines, json_lines, json_value, table_rows
 
 Row = dict[str, Any]
 _LIMITS = Limits(file_bytes=1_000_000_000)
@@ -26,11 +28,11 @@ _PARQUET_ROWS = 512
 
 @dataclass
 class TableRows:
-    """The rows of files; ``bad`` counts what was none, as far as they were read."""
+    """The rows of files; ``bad`` counts what was none and why, as far as they were read."""
 
     paths: list[Path]
     root: Path
-    bad: int = 0
+    bad: Tally = field(default_factory=Tally)
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:
         """Yield the place of each row (``file.jsonl#12``), and the row.
@@ -43,11 +45,15 @@ class TableRows:
         for path in self.paths:
             name = path.relative_to(self.root).as_posix()
             with damage_reported(name):
-                for number, row in enumerate(_values(path, name), 1):
+                for number, row in _values(path, name):
                     if isinstance(row, dict):
                         yield f"{name}#{number}", row
                     else:
-                        self.bad += 1
+                        self.bad.add(_why_bad(row), f"{name}#{number}")
+
+    def say_bad(self) -> None:
+        """Print how many lines were no rows, and why."""
+        self.bad.say(f"{self.bad.total:,} lines are not rows and are left out")
 
 
 def require_parquet() -> None:
@@ -60,26 +66,39 @@ def require_parquet() -> None:
         )
 
 
-def _values(path: Path, name: str) -> Iterator[Any]:
+def _why_bad(value: object) -> str:
+    if isinstance(value, BadRow):
+        return value.reason.partition(":")[0]
+    return "it has more or fewer fields than there are columns" if value is None else "it is no object with fields"
+
+
+def _values(path: Path, name: str) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each row (of JSON Lines: of its line), and the row."""
     match kind_of(path):
         case ".jsonl" | ".ndjson":
-            return _json_lines(path, name)
+            return _json(path, name) if _is_one_list(path) else _json_lines(path, name)
         case ".json":
             return _json(path, name)
         case ".csv" | ".tsv" as kind:
-            return _table(path, name, "," if kind == ".csv" else "\t")
+            return enumerate(_table(path, name, "," if kind == ".csv" else "\t"), 1)
         case ".parquet":
-            return _parquet(path, name)
+            return enumerate(_parquet(path, name), 1)
     raise UsageError(f"{name} has no rows", why="it is text", fix="make a corpus of it: `--as corpus`")
 
 
-def _json_lines(path: Path, name: str) -> Iterator[Any]:
+def _json_lines(path: Path, name: str) -> Iterator[tuple[int, Any]]:
     with open_bytes(path) as stream:
-        for _, value in json_lines(stream, name, _LIMITS, _ENCODING):
-            yield value
+        yield from json_lines(stream, name, _LIMITS, _ENCODING)
 
 
-def _json(path: Path, name: str) -> Iterator[Any]:
+def _is_one_list(path: Path) -> bool:
+    """Return whether a file called .jsonl holds one JSON list: its first line opens one and is not one of several."""
+    with open_bytes(path) as stream:
+        first, second = stream.readline(_FIELD_CHARS).strip(), stream.readline(_FIELD_CHARS).strip()
+    return first.removeprefix(b"\xef\xbb\xbf").startswith(b"[") and (not first.endswith(b"]") or not second)
+
+
+def _json(path: Path, name: str) -> Iterator[tuple[int, Any]]:
     with open_bytes(path) as stream:
         if is_json_lines(stream):
             return _json_lines(path, name)
@@ -89,7 +108,7 @@ def _json(path: Path, name: str) -> Iterator[Any]:
     if held is None:
         why = "it is neither a list of rows nor an object with one list of them in it"
         raise unreadable(name, why, "convert it to JSON Lines")
-    return iter(held[0])
+    return enumerate(held[0], 1)
 
 
 def _table(path: Path, name: str, delimiter: str) -> Iterator[Row | None]:

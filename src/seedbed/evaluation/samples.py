@@ -12,6 +12,7 @@ from typing import Any
 
 from seedbed.chat.local import continue_text
 from seedbed.corpus.document import CorpusDocument
+from seedbed.corpus.questions import first_exchange
 from seedbed.evaluation.report import Sample
 from seedbed.inference.parameters import Sampling
 from seedbed.models.store import LoadedModel
@@ -40,10 +41,10 @@ def answers(loaded: LoadedModel, conversations: Sequence[Mapping[str, Any]]) -> 
     spread = conversations[:: max(1, len(conversations) // COUNT)][:COUNT]
     found = []
     for conversation in spread:
-        question, expected = (str(message["content"]) for message in conversation["messages"][:2])
-        ids, _ = loaded.tokenizer.encode_chat([{"role": "user", "content": question}], add_generation_prompt=True)
+        asked, expected = first_exchange(conversation)
+        ids, _ = loaded.tokenizer.encode_chat(asked, add_generation_prompt=True)
         if len(ids) <= _half_window(loaded):
-            found.append(Sample(question, _text(loaded, ids, ANSWER, answers=True), expected))
+            found.append(Sample(asked[-1]["content"], _text(loaded, ids, ANSWER, answers=True), expected))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from seedbed.chat.local import LocalModel, continue_text
 from seedbed.chat.messages import Message
@@ -18,7 +19,7 @@ LIVE_SAMPLE = Sampling(max_tokens=40, temperature=0.7, top_k=50, seed=0)
 
 
 def live_sample(
-    model: AnyModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[Mapping[str, str]]]
+    model: AnyModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[Mapping[str, Any]]]
 ) -> Callable[[], str] | None:
     """Return a function that lets a decoder answer a prompt, another one each time, or continue from nothing.
 
@@ -35,6 +36,6 @@ def live_sample(
         asked = prompts[next(turn) * 7919 % len(prompts)]
         writer = LocalModel(loaded, client, name="live", sampling=LIVE_SAMPLE)
         reply = writer.reply([Message.from_wire(message) for message in asked])
-        return f"{asked[0]['content']} → {reply.text}"
+        return f"{asked[-1]['content']} → {reply.text}"
 
     return sample

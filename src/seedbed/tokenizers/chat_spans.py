@@ -13,19 +13,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Any
 
 from seedbed.core.errors import UsageError
 from seedbed.tokenizers.chat_template import read_texts, render
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 _PRIVATE = range(0xF0000, 0xFFFFE)  # supplementary private use area A: no text means anything by it
-_WRITER = "assistant"
+_WRITER, _UNLEARNED = "assistant", "assistant, not learned"
+_WRITERS = (_WRITER, _UNLEARNED)
 _ROLE = re.compile(r"[A-Za-z][A-Za-z_-]*")
 
 
 @dataclass(frozen=True)
 class MessageSpan:
-    """A run of rendered text; ``role`` is that of the message it is the content of, or "" for the template's own."""
+    """A run of rendered text; ``role`` is that of the message it is the content of, or "" for the template's own.
+
+    An assistant's message of ``weight`` 0 has a role of its own here.
+    """
 
     text: str
     role: str = ""
@@ -33,11 +38,15 @@ class MessageSpan:
 
 @dataclass
 class Segment:
-    """Text that is cut into tokens on its own; ``written`` by an assistant; or the name of one ``special`` token."""
+    """Text that is cut into tokens on its own; ``written`` by an assistant; or the name of one ``special`` token.
+
+    ``learned``: what is written is an example to learn from.
+    """
 
     text: str
     special: bool = False
     written: bool = False
+    learned: bool = True
 
 
 class RewrittenContents(UsageError):
@@ -103,31 +112,34 @@ def segments(spans: Sequence[MessageSpan], tokens: re.Pattern[str], header: str 
     found: list[Segment] = []
     for span, following in zip(spans, [*spans[1:], MessageSpan("")], strict=True):
         if span.role:
-            _append(found, span.text, span.role == _WRITER)
+            _append(found, span.text, span.role in _WRITERS, span.role != _UNLEARNED)
             continue
-        place = span.text.rfind(header) if header and following.role == _WRITER else -1
+        place = span.text.rfind(header) if header and following.role in _WRITERS else -1
         cut = len(span.text) if place < 0 else place + len(header)
         _append_template(found, span.text[:cut], tokens)
-        _append_template(found, span.text[cut:], tokens, written=True)
+        _append_template(found, span.text[cut:], tokens, written=True, learned=following.role != _UNLEARNED)
     roles = [span.role for span in spans if span.role]
-    _write_ends(found, complete=bool(roles) and roles[-1] == _WRITER)
+    _write_ends(found, complete=bool(roles) and roles[-1] in _WRITERS)
     return found
 
 
-def _append(found: list[Segment], text: str, written: bool = False) -> None:
+def _append(found: list[Segment], text: str, written: bool = False, learned: bool = True) -> None:
     """Add plain text, in one piece with plain text of the same writer before it: both are cut into tokens together."""
-    if found and text and not found[-1].special and found[-1].written == written:
-        found[-1].text += text
+    last = found[-1] if found else None
+    if last and text and not last.special and (last.written, last.learned) == (written, learned):
+        last.text += text
     elif text or written:
-        found.append(Segment(text, written=written))
+        found.append(Segment(text, written=written, learned=learned))
 
 
-def _append_template(found: list[Segment], text: str, tokens: re.Pattern[str], written: bool = False) -> None:
+def _append_template(
+    found: list[Segment], text: str, tokens: re.Pattern[str], written: bool = False, learned: bool = True
+) -> None:
     for position, part in enumerate(tokens.split(text)):
         if position % 2:
-            found.append(Segment(part.strip(), special=True, written=written))
+            found.append(Segment(part.strip(), special=True, written=written, learned=learned))
         elif part:
-            _append(found, part, written)
+            _append(found, part, written, learned)
 
 
 def _write_ends(found: list[Segment], complete: bool) -> None:
@@ -137,7 +149,7 @@ def _write_ends(found: list[Segment], complete: bool) -> None:
     pairs = enumerate(pairwise(found), 1)
     for place in reversed([place for place, (one, after) in pairs if one.written and not after.written]):
         for segment in _ending(found, place, closing):
-            segment.written = True
+            segment.written, segment.learned = True, found[place - 1].learned
 
 
 def _ending(found: list[Segment], place: int, closing: Sequence[Segment]) -> Sequence[Segment]:
@@ -202,7 +214,7 @@ def _cut(
     for found, (position, place) in zip(marks, places, strict=True):
         between = text[done : found.start()]
         done = found.end()
-        role = messages[position]["role"]
+        role = _role(messages[position])
         if before[0] == position and before[1] < place:
             yield from _spans((between, role))
         else:
@@ -212,12 +224,17 @@ def _cut(
             rest = between[len(after) :]
             ahead = ahead if rest.endswith(ahead) else ""
             own = rest[: len(rest) - len(ahead)]
-            yield from _spans((after, messages[before[0]]["role"]), (own, ""), (ahead, role))
+            yield from _spans((after, _role(messages[before[0]])), (own, ""), (ahead, role))
         yield MessageSpan(found[3], role)
         before = (position, place)
     rest, after = text[done:], _gap(parts, before, 1)
     after = after if rest.startswith(after) else ""
-    yield from _spans((after, messages[before[0]]["role"] if messages else ""), (rest[len(after) :], ""))
+    yield from _spans((after, _role(messages[before[0]]) if messages else ""), (rest[len(after) :], ""))
+
+
+def _role(message: Mapping[str, Any]) -> str:
+    """Return a message's role, that of replies of weight 0 apart."""
+    return _UNLEARNED if message["role"] == _WRITER and message.get("weight") == 0 else str(message["role"])
 
 
 def _gap(parts: Sequence[Sequence[str]], run: tuple[int, int], side: int) -> str:
@@ -231,7 +248,7 @@ def _spans(*given: tuple[str, str]) -> Iterator[MessageSpan]:
 
 
 def _marks(source: str, messages: Messages) -> tuple[str, str]:
-    used = set(source).union(*(value for message in messages for value in message.values()))
+    used = set(source).union(*(message["content"] for message in messages))
     free = list(islice((chr(code) for code in _PRIVATE if chr(code) not in used), 2))
     if len(free) < 2:
         why = f"they hold all {len(_PRIVATE)} characters that could mark where contents begin and end"
@@ -239,7 +256,7 @@ def _marks(source: str, messages: Messages) -> tuple[str, str]:
     return free[0], free[1]
 
 
-def _check(message: Mapping[str, str], position: int) -> None:
+def _check(message: Mapping[str, Any], position: int) -> None:
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not isinstance(content, str) or not _ROLE.fullmatch(role):
         raise UsageError(

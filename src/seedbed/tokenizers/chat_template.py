@@ -58,7 +58,7 @@ def check_variables(source: str, given: Mapping[str, object], own: Collection[st
         raise UsageError(f"the chat template has no variable {wrong!r} to set", why=why, fix=fix)
 
 
-def render(template: str, messages: Sequence[Mapping[str, str]], **variables: object) -> str:
+def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: object) -> str:
     """Render a chat template.
 
     Raises UsageError where it is not valid, refuses these messages, or reaches for what the sandbox forbids.

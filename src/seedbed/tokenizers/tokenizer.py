@@ -297,18 +297,19 @@ class Tokenizer:
         """Return the bytes one token stands for; b"" for special tokens (the unknown token spells its name)."""
         return b"" if token in self.special_ids and token != self.unk_id else self._spelled(token)
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> str:
         """Return the text of a chat, special tokens spelled out; raises UsageError where the template fails."""
         return "".join(span.text for span in self._spans(messages, add_generation_prompt, {}))
 
     def encode_chat(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool = False,
         variables: Mapping[str, object] | None = None,
     ) -> tuple[list[int], list[bool]]:
         """Return ids of a chat, and for each whether an assistant writes it: its contents, what the template puts
-        between a reply's header and them, and the end of the turn.
+        between a reply's header and them, and the end of the turn. Of a message of ``weight`` 0 nothing counts: it is
+        not to be learned.
 
         Text is cut into tokens at the template's tokens and around what an assistant writes, where generation begins
         too. ``variables`` are further ones of the template. Raises UsageError where the template fails, refuses these
@@ -326,11 +327,11 @@ class Tokenizer:
                 found = plain.encode_part(segment.text, first=before is None, after_text=before is False)
             before = segment.special
             ids += found
-            mask += [segment.written] * len(found)
+            mask += [segment.written and segment.learned] * len(found)
         return ids, mask
 
     def _spans(
-        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, variables: Mapping[str, object]
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, variables: Mapping[str, object]
     ) -> list[MessageSpan]:
         own = self._spelled_names | {"add_generation_prompt": add_generation_prompt}
         if variables:

@@ -96,7 +96,7 @@ class Feed:
     steps_per_epoch: float
     validation: Sequence[Batch]  # a fixed sample of held-out batches
     told: str  # the amount of data, in words
-    prompts: Sequence[Sequence[Mapping[str, str]]] = ()  # held-out ones that live samples answer, if there are any
+    prompts: Sequence[Sequence[Mapping[str, Any]]] = ()  # held-out ones that live samples answer, if there are any
 
 
 class SourceKind(Variant):

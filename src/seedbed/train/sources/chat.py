@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seedbed.core.artifacts import Artifact
 from seedbed.core.config import setting
-from seedbed.core.errors import DataError
+from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say
 from seedbed.corpus.document import Split
-from seedbed.corpus.questions import read_questions
+from seedbed.corpus.questions import first_exchange, read_questions
+from seedbed.corpus.tally import Tally
 from seedbed.nn.loss import IGNORE
 from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.train.contracts import VALIDATION_SEED, Batch, Feed, Feeding, Source, SourceKind
@@ -34,7 +35,7 @@ class ConversationSource(SourceKind):
     def open(self, given: Feeding) -> Feed:
         """Open the questions of an earlier stage, and its tokens where they are replayed."""
         questions = given.artifact("questions")
-        rows = encode(questions, "train", given.tokenizer)
+        rows = encode(questions, "train", given.tokenizer, given.title)
         settings, context = given.settings, given.context
         chat = ChatSource(rows, context, settings.batch, given.tokenizer.pad_id, settings.seed)
         if chat.shortened or chat.left_out:
@@ -53,15 +54,29 @@ class ConversationSource(SourceKind):
         return Feed(source, settings.batch * length, per_epoch, held_out, f"{len(rows):,} conversations", prompts)
 
 
-def encode(questions: Artifact, split: Split, encoder: Tokenizer) -> list[TokenizedConversation]:
-    """Return the conversations of a split as token ids with the assistant's part marked."""
-    rows = read_questions(questions, split)
-    return [TokenizedConversation(*encoder.encode_chat(row["messages"])) for row in rows]
+def encode(questions: Artifact, split: Split, encoder: Tokenizer, title: str = "") -> list[TokenizedConversation]:
+    """Return the conversations of a split as token ids with the assistant's part marked.
+
+    Those that the chat template refuses are left out, which is said under ``title``. Raises UsageError where it refuses
+    every one to be trained on.
+    """
+    found: list[TokenizedConversation] = []
+    refused, refusal = Tally(), None
+    for row in read_questions(questions, split):
+        try:
+            found.append(TokenizedConversation(*encoder.encode_chat(row["messages"])))
+        except UsageError as error:
+            refused.add(error.why, str(row["source"]))
+            refusal = error
+    if refusal and not found and split == "train":
+        raise refusal
+    refused.say(f"{title}, {split}: {refused.total:,} conversations are left out, the chat template refuses them")
+    return found
 
 
 def _held_out(questions: Artifact, given: Feeding) -> list[Batch]:
     """A fixed sample of validation conversations; none where no question was held out."""
-    rows, settings = encode(questions, "valid", given.tokenizer), given.settings
+    rows, settings = encode(questions, "valid", given.tokenizer, given.title), given.settings
     size = min(settings.batch, sum(any(row.answered[1 : given.context + 1]) for row in rows))
     if not settings.evaluate_every or not size:
         return []
@@ -69,10 +84,19 @@ def _held_out(questions: Artifact, given: Feeding) -> list[Batch]:
     return [source.next() for _ in range(min(settings.evaluate_batches, len(source.batches)))]
 
 
-def _prompts(questions: Artifact, given: Feeding) -> list[list[dict[str, str]]]:
+def _prompts(questions: Artifact, given: Feeding) -> list[list[dict[str, Any]]]:
     """Held-out questions that leave half of the context to an answer, for live samples."""
-    asked = [row["messages"][:1] for row in read_questions(questions, "valid")]
-    return [one for one in asked if len(given.tokenizer.encode_chat(one)[0]) < given.context // 2]
+    rows = list(read_questions(questions, "valid"))
+    asked = [first_exchange(row)[0] for row in rows]
+    return [one for one in asked if _length(one, given.tokenizer) < given.context // 2]
+
+
+def _length(messages: Sequence[Mapping[str, Any]], encoder: Tokenizer) -> float:
+    """Return the number of tokens; infinite for what the template refuses."""
+    try:
+        return len(encoder.encode_chat(messages)[0])
+    except UsageError:
+        return math.inf
 
 
 @dataclass(frozen=True)
