@@ -16,6 +16,7 @@ from seedbed.models.config import ModelConfig
 from seedbed.models.decoder import Decoder
 from seedbed.models.store import WEIGHTS, load_model, save_model
 from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.tokenizer import OURS, Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -87,6 +88,18 @@ def test_tasks_and_arcs(seedbed: Run) -> None:
     assert len(Library().parents(Library().get("tasks"))) == 3
     assert seedbed("merge", "one", "two", "--method", "slerp", "--weights", "1,0", "--name", "end")[0] == 0
     assert torch.equal(query("end"), query("one"))
+
+
+@pytest.mark.parametrize("more", [["--method", "task", "--base", "one"], ["one"]])
+def test_the_first_models_template_is_kept_and_that_is_said(seedbed: Run, more: list[str]) -> None:
+    loaded = load_model(Library().get("two", "model"))
+    other = Tokenizer.from_json(json.dumps(loaded.tokenizer.table), {**OURS, "chat_template": "{{ bos_token }}"})
+    with Library().writing("model", name="chatty") as draft:
+        save_model(draft.path, loaded.model, other)
+    code, _, err = seedbed("merge", "chatty", *more, "--name", "both")
+    assert code == 0
+    assert "those of chatty, the first model named, are kept" in err
+    assert load_model(Library().get("both", "model")).tokenizer.chat_template == "{{ bos_token }}"
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,24 @@ def test_special_tokens_and_templates_wherever_they_are(bpe: Tokenizer, tmp_path
     assert tokenizer.chat_templates == {"default": CHATML}
 
 
+@pytest.mark.parametrize("dropout", [0.5, 1.0, 0.0, None])
+def test_dropout_of_merges_is_off(
+    bpe: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str], dropout: float | None
+) -> None:
+    """The oracle is the library without dropout; a text of many merges would differ at once."""
+    table = {**bpe.table, "model": {**bpe.table["model"], "dropout": dropout}}
+    folder = _write(tmp_path, tokenizer__json=table, tokenizer_config__json={"eos_token": "<|end|>"})
+    text = "The cats are sitting beside the other cats. " * 20
+    expected = bpe.encode(text)
+    opened = open_tokenizer(folder)
+    assert ("is off" in capsys.readouterr().err) == bool(dropout)
+    opened.save(tmp_path / "saved")
+    direct = Tokenizer.from_file(folder)
+    for tokenizer in (opened, direct, Tokenizer.from_file(tmp_path / "saved")):
+        assert [tokenizer.encode(text) for _ in range(3)] == [expected] * 3
+    assert not json.loads((tmp_path / "saved" / "tokenizer.json").read_text())["model"]["dropout"]
+
+
 def test_several_templates_are_kept(bpe: Tokenizer, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

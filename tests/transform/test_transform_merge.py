@@ -27,6 +27,7 @@ from seedbed.models.decoder import Decoder
 from seedbed.models.presets import default_model
 from seedbed.models.store import WEIGHTS, load_model, save_model
 from seedbed.tokenizers.settings import TokenizerSettings
+from seedbed.tokenizers.tokenizer import Tokenizer
 from seedbed.tokenizers.train import train_tokenizer
 from seedbed.transform.adapters import family_of, merge_adapters, to_ours
 from seedbed.transform.derived import open_stored, write_derived
@@ -383,7 +384,56 @@ def test_models_that_do_not_belong_together(tmp_path: Path) -> None:
         save_model(draft.path, load_model(one.artifact).model, train_tokenizer(["abc"], TokenizerSettings(kind="char")))
     with pytest.raises(UsageError, match="cannot be merged") as caught:
         merge([one, open_stored(draft.result)], (1, 1))
-    assert "the tokenizer" in caught.value.why
+    assert "the vocabulary (token " in caught.value.why
+
+
+def published(root: Path, model: nn.Module, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Artifact:
+    """A model whose tokenizer's two files were changed."""
+    TOKENIZER.save(root)
+    table, config = (json.loads((root / name).read_text()) for name in ("tokenizer.json", "tokenizer_config.json"))
+    change(table, config)
+    with Library(root).writing("model") as draft:
+        save_model(draft.path, model, Tokenizer.from_json(json.dumps(table), config))  # type: ignore[arg-type]
+    return draft.result
+
+
+def of_template(table: dict[str, Any], config: dict[str, Any]) -> None:
+    config["chat_template"] = "{{ messages[0].content }}"
+
+
+def of_end(table: dict[str, Any], config: dict[str, Any]) -> None:
+    config["eos_token"] = "<|user|>"
+
+
+def of_flags(table: dict[str, Any], config: dict[str, Any]) -> None:
+    table["added_tokens"][-1]["special"] = False
+
+
+def of_one_more(table: dict[str, Any], config: dict[str, Any]) -> None:
+    table["added_tokens"].append({**table["added_tokens"][-1], "id": VOCABULARY, "content": "<|im_end|>"})
+
+
+def of_one_renamed(table: dict[str, Any], config: dict[str, Any]) -> None:
+    old, new = table["added_tokens"][-1]["content"], "<|im_end|>"
+    table["added_tokens"][-1]["content"] = new
+    table["model"]["vocab"][new] = table["model"]["vocab"].pop(old)
+
+
+@pytest.mark.parametrize("change", [of_template, of_end, of_flags, of_one_more])
+def test_models_whose_tokenizers_differ_in_names_alone_are_merged(tmp_path: Path, change: Any) -> None:
+    config = config_of() if change is not of_one_more else default_model(2, VOCABULARY + 1, 32, d_model=24, n_heads=4)
+    one = stored(tmp_path / "one", config, 1)
+    other = open_stored(published(tmp_path, Decoder(config), change))
+    merged = dict(merge([open_stored(one), other], (1, 0)))
+    assert all(torch.equal(merged[name], tensor.float()) for name, tensor in open_stored(one))
+
+
+def test_a_piece_of_another_name_is_another_vocabulary(tmp_path: Path) -> None:
+    one = stored(tmp_path / "one", config_of(), 1)
+    other = published(tmp_path, Decoder(config_of()), of_one_renamed)
+    with pytest.raises(UsageError, match="cannot be merged") as caught:
+        merge([open_stored(one), open_stored(other)], (1, 1))
+    assert "'<|assistant|>' and '<|im_end|>'" in caught.value.why
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.files import sha256_file
+from seedbed.core.progress import say
 from seedbed.formats.peft_format import WEIGHTS, read_peft
+from seedbed.models.store import load_tokenizer
 from seedbed.transform.adapters import family_of, merge_adapters, to_ours
 from seedbed.transform.derived import open_stored, write_derived
 from seedbed.transform.merge import merge
@@ -25,6 +27,8 @@ def merged(
     base: str | None = None,
 ) -> Artifact:
     """Merge models with each other, or one with adapters (folders in PEFT's format), and store the result.
+
+    Tokenizer, chat template and stated sampling are those of the first of ``models``.
 
     Args:
         weights: one for each model or adapter; empty: each weighs 1.
@@ -80,10 +84,20 @@ def _merge_models(
 ) -> Artifact:
     stored = [open_stored(artifact) for artifact in artifacts]
     tensors = merge(stored, weights, method)
+    kept = stored[1 if method == "task" else 0]  # the base of tasks lends weights alone
+    if len({_named(artifact) for artifact in artifacts}) > 1:
+        called = (library.names_of(kept.artifact) or [kept.artifact.id[:12]])[0]
+        say(f"the tokenizers differ in names or chat templates: those of {called}, the first model named, are kept")
     record = {"method": method, "weights": weights, "models": [artifact.id for artifact in artifacts]}
     parents = list({artifact.id: artifact for artifact in artifacts}.values())
     with library.writing("model", parents=parents, config=record, name=name) as draft:
         licences = {parent.manifest.licence for parent in parents}
         draft.licence = "" if "" in licences else " AND ".join(sorted(licences))  # one unknown leaves all unknown
-        write_derived(draft.path, stored[0], tensors)
+        write_derived(draft.path, kept, tensors)
     return draft.result
+
+
+def _named(artifact: Artifact) -> tuple[object, ...]:
+    """Return a tokenizer's hash and the names of its special tokens, to be compared."""
+    tokenizer = load_tokenizer(artifact)
+    return tokenizer.hash, *sorted(tokenizer.names.items())

@@ -25,14 +25,14 @@ _CONTEXT_MARK = "\n\n"
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """Messages that end with an assistant's, and remarks on what was left out of the row."""
+class ReadRow:
+    """The messages of a row, of which an assistant has the last, and remarks on what was left out."""
 
     messages: list[Message]
     remarks: list[str] = field(default_factory=list)
 
 
-def read_conversation(row: Mapping[str, Any], columns: Columns) -> Conversation:
+def read_conversation(row: Mapping[str, Any], columns: Columns) -> ReadRow:
     """Return a row as a conversation; raises UnreadRow where it is none."""
     turns = Turns()
     _check_label(row.get(columns.label) if columns.label else None)
@@ -49,7 +49,7 @@ def read_conversation(row: Mapping[str, Any], columns: Columns) -> Conversation:
     if tools := _tools(row.get(columns.tools) if columns.tools else None):
         several = turns.several_calls or row.get("parallel_tool_calls") is True
         messages = tell_functions(messages, tools, several)
-    return Conversation(messages, turns.remarks)
+    return ReadRow(messages, turns.remarks)
 
 
 def _check_label(value: object) -> None:

@@ -76,8 +76,13 @@ def unicode_errors() -> Iterator[None]:
 
 
 def library_tokenizer(text: str) -> tokenizers.Tokenizer:
-    """Build the library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing."""
+    """Build the library's tokenizer, set to read special tokens in a text as plain text, and to cut and pad nothing.
+
+    BPE dropout, which leaves merges out by chance while a model is trained (Provilkov et al. 2020), is off.
+    """
     inner = tokenizers.Tokenizer.from_str(text)
+    if getattr(inner.model, "dropout", None):
+        inner.model.dropout = None
     inner.encode_special_tokens = True
     inner.no_truncation()
     inner.no_padding()

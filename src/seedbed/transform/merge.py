@@ -11,7 +11,7 @@ enough to each other for any of this to mean something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import get_args
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from seedbed.core import config as settings
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import track
+from seedbed.models.store import load_tokenizer
 from seedbed.transform.derived import StoredModel
 from seedbed.transform.methods import MergeMethod
 
@@ -34,7 +35,7 @@ def merge(
     """Yield the merged tensors by name, computed as they are asked for.
 
     Args:
-        models: of one shape and tokenizer. For "task" the first is the base.
+        models: of one shape and vocabulary. For "task" the first is the base.
         weights: one a model, for "task" one for each but the base. For "linear" and "slerp" only their proportions
             count.
 
@@ -84,7 +85,11 @@ def _combination(
 
 
 def require_alike(first: StoredModel, other: StoredModel) -> None:
-    """Raise UsageError, which names the fields, for models that differ in shape or tokenizer."""
+    """Raise UsageError, which names the fields, for models that differ in shape or vocabulary.
+
+    Chat templates and the names of special tokens may differ: they touch no weights. So may tokens that only one of
+    them has a name for.
+    """
     mine, theirs = (_flat(settings.to_dict(model.config)) for model in (first, other))
     differ = sorted(
         f"{key} ({mine.get(key, 'unset')} and {theirs.get(key, 'unset')})"
@@ -92,7 +97,9 @@ def require_alike(first: StoredModel, other: StoredModel) -> None:
         if mine.get(key) != theirs.get(key) and not key.endswith("dropout")
     )
     if first.description["tokenizer"] != other.description["tokenizer"]:
-        differ.insert(0, "the tokenizer")
+        one, two = (load_tokenizer(model.artifact).vocabulary for model in (first, other))
+        if clash := _clash(one, two):
+            differ.insert(0, f"the vocabulary ({clash})")
     if differ:
         named = ", ".join(differ[:4]) + (f" and {len(differ) - 4} more settings" if len(differ) > 4 else "")
         raise UsageError(
@@ -100,6 +107,17 @@ def require_alike(first: StoredModel, other: StoredModel) -> None:
             why=f"they differ in {named}; weights in the same place mean different things",
             fix="merge models that were trained from the same one",
         )
+
+
+def _clash(first: Mapping[str, int], other: Mapping[str, int]) -> str:
+    """Return the first token that two vocabularies give different meanings, in words; "" where they agree."""
+    pieces = {index: piece for piece, index in other.items()}
+    for piece, index in sorted(first.items(), key=lambda item: item[1]):
+        if pieces.get(index, piece) != piece:
+            return f"token {index} is {piece!r} and {pieces[index]!r}"
+        if other.get(piece, index) != index:
+            return f"{piece!r} is token {index} and {other[piece]}"
+    return ""
 
 
 def linear(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import NotFoundError
+from seedbed.core.progress import say
 from seedbed.tokenizers import pretokenizers, published, tokenizer_json
 from seedbed.tokenizers.sentencepiece_file import read_sentencepiece
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer, piece_tokenizer
@@ -65,6 +66,8 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     origin = str(folder)
     table = published.complete_table(table, config, origin)
     published.check_names(table, config, origin)
+    if dropout := table["model"].get("dropout"):
+        say(f"dropout {dropout:g} of the tokenizer is off: with it one text would give other tokens each time")
     return Tokenizer.from_json(json.dumps(table), config, origin=origin)
 
 
