@@ -41,6 +41,21 @@ def test_blocks_with_content_are_used_last_and_the_tail_of_a_text_before_its_beg
     assert pool.match([b"c"]) == []
 
 
+def test_a_chain_with_a_gap_is_known_up_to_the_gap() -> None:
+    """What follows a block that is gone has keys and values of a history that is not there."""
+    pool = BlockPool(4)
+    held = pool.take([], 4)
+    assert held is not None
+    for block, name in zip(held, (b"a", b"b", b"c", b"d"), strict=True):
+        pool.publish(block, name)
+    pool.release([held[1]])
+    assert pool.match([b"a", b"b", b"c", b"d"]) == held  # it is free, but not yet used again
+    assert pool.take([], 1) == [held[1]]
+    assert pool.match([b"a", b"b", b"c", b"d"]) == [held[0]]
+    assert pool.match([b"b", b"c"]) == []
+    assert pool.match([b"c", b"d"]) == held[2:]
+
+
 def test_nothing_is_taken_where_not_all_fits() -> None:
     pool = BlockPool(3)
     held = pool.take([], 1)

@@ -79,8 +79,8 @@ def test_overfits_one_batch(optimizer: str) -> None:
     assert last < 0.01
 
 
-def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
-    """With one plain AdamW step: decay multiplies by 1 - lr·wd; L1 adds its sign to the gradient before the norm."""
+def test_weight_decay_shrinks_matrices_as_its_formula_says() -> None:
+    """With one plain AdamW step, decay multiplies by 1 - lr·wd."""
     batch = ragged_batch()
     base, decayed = small_model(), small_model()
     TrainingEngine(base, CausalLM(), TrainSettings(steps=1, optimizer="adamw", lr=0.01, clip=0)).step([batch], 1.0)
@@ -91,14 +91,21 @@ def test_weight_decay_and_l1_shrink_matrices_as_their_formulas_say() -> None:
     difference = base.get_parameter(name) - decayed.get_parameter(name)
     assert torch.allclose(difference, 0.01 * 0.5 * before, atol=1e-7)
 
-    plain, sparse = small_model(), small_model()
-    norms = []
-    for model, l1 in ((plain, 0.0), (sparse, 10.0)):
-        engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, l1=l1, clip=0))
-        norms.append(engine.step([batch], 1.0).gradient_norm)
-    matrices = [p for n, p in small_model().named_parameters() if n.startswith("blocks") and p.ndim == 2]
-    entries = sum(int(matrix.count_nonzero()) for matrix in matrices)  # a weight of zero has no sign
-    assert norms[1] == pytest.approx(10.0 * math.sqrt(entries), rel=0.02)
+
+def test_l1_adds_the_gradient_of_the_sum_of_absolute_matrix_weights() -> None:
+    """Autograd is the oracle, of the mean loss of two micro-batches and l1·Σ|w|; L1 comes once a step, not a batch."""
+    model, reference, whole = small_model(), small_model(), ragged_batch()
+    batches = [{name: rows[half] for name, rows in whole.items()} for half in (slice(2), slice(2, 4))]
+    engine = TrainingEngine(model, CausalLM(), TrainSettings(steps=1, l1=0.3, clip=0))
+    tokens = sum(CausalLM().weights(batch)["tokens"] for batch in batches)
+    for batch in batches:
+        engine._backward(batch, {"tokens": tokens})
+    engine._gradient_norm()
+    loss = sum(CausalLM().terms(reference, batch)["loss"].sum for batch in batches) / tokens
+    matrices = [p for name, p in reference.named_parameters() if name.startswith("blocks") and p.ndim == 2]
+    (loss + 0.3 * sum(matrix.abs().sum() for matrix in matrices)).backward()
+    for (name, ours), theirs in zip(model.named_parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6), name
 
 
 def test_clipping_scales_the_gradient_to_the_limit_and_reports_the_norm_before() -> None:
