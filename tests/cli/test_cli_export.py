@@ -89,6 +89,7 @@ def test_a_full_disk_leaves_no_half_of_an_export(invoke: Run, library: Library, 
     [
         (["import", "nowhere"], 4, "there is no nowhere"),
         (["import", "pickle.bin"], 2, "pickle"),
+        (["import", "chats.jsonl"], 2, "seedbed corpus pairs chats.jsonl"),
         (["export", "nothing", "--to", "hf"], 4, "no model called 'nothing'"),
         (["export", "tiny", "--to", "onnx"], 2, "onnx"),
     ],
@@ -105,6 +106,7 @@ def test_errors(
     tiny_model(library, "tiny")
     monkeypatch.chdir(tmp_path)
     Path("pickle.bin").write_bytes(b"\x80\x04.")
+    Path("chats.jsonl").write_text('{"messages": []}\n')
     found, _, err = invoke(*arguments)
     assert (found, words in err) == (code, True), err
     assert len(err.splitlines()) == 3

@@ -18,6 +18,7 @@ from seedbed.formats.exporting import export_gguf, export_huggingface, load_for_
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
 from seedbed.formats.importing import Shrink, import_model
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
+from seedbed.hub.datasets import form_of
 from seedbed.inference.published_sampling import published_sampling
 from seedbed.models.quantized import scheme_by_name
 from seedbed.models.store import read_config, read_description, vocabulary
@@ -46,12 +47,15 @@ def import_published(
 
     Raises:
         NotFoundError: there is no such path.
-        UsageError: the name is that of a model from elsewhere.
+        UsageError: it is a file of data, or the name is that of a model from elsewhere.
         SeedbedError: it is no model that can be read.
     """
     if not path.exists():
         why = f"{path.absolute()} does not exist"
         raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
+    if path.is_file() and form_of(path.name):
+        fix = f"`seedbed corpus pairs {path}` for conversations, `seedbed corpus build {path}` for text"
+        raise UsageError(f"{path} is no model", why="it is a file of data", fix=fix)
     stem = path.stem if path.is_file() else path.absolute().name
     called = check_name(name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._"))
     source = {"path": str(path.absolute())}
