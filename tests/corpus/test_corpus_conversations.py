@@ -68,6 +68,7 @@ def remarks(row: Mapping[str, Any]) -> list[str]:
         {"messages": [{"role": "system", "content": ""}, ASKED, SAID]},
         {"messages": [ASKED, SAID, {"role": "user", "content": "And?"}]},
         {"messages": [ASKED, {**SAID, "reasoning_content": "Let me think."}]},
+        {"": "0", "prompt": "Why?", "completion": "So."},  # an index, as pandas writes it
         {"messages": [{"speaker": "human", "text": "Why?"}, {"speaker": "bot", "text": "So."}]},
     ],
 )

@@ -138,6 +138,15 @@ def test_early_stopping_and_the_best_weights(tmp_path: Path) -> None:
     assert sum(one.engine.evaluate(one.hooks.validation).values()) == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_patience_counts_from_the_last_better_validation(tmp_path: Path) -> None:
+    """The losses are given: two worse ones in a row end the run, not two in all."""
+    losses = iter([5.0, 6.0, 4.0, 5.0, 3.0, 4.0, 3.0, 1.0])
+    one, _ = run(tmp_path, packed(), steps=8, patience=2, evaluate_every=1, save_every=0)
+    one.engine.evaluate = lambda batches: {"loss": next(losses)}  # type: ignore[method-assign]
+    done = one.fit()
+    assert (done.step, done.best, done.best_step) == (7, 3.0, 5)
+
+
 def test_nan_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     one, model = run(tmp_path, packed())
 

@@ -35,26 +35,27 @@ class ReadRow:
 def read_conversation(row: Mapping[str, Any], columns: Columns) -> ReadRow:
     """Return a row as a conversation; raises UnreadRow where it is none."""
     turns = Turns()
-    _check_label(row.get(columns.label) if columns.label else None)
-    if row.get(columns.rejected) if columns.rejected else None:
+    if _cell(row, columns.label) is False:
+        raise UnreadRow("its label is false: an unwanted reply")
+    if _cell(row, columns.rejected):
         turns.remarks.append(PREFERENCES)
     if columns.messages:
         turns.add_all(_messages(row.get(columns.messages), f"column {columns.messages}"))
     else:
         _add_pair(turns, row, columns)
     messages = _finished(turns)
-    system = row.get(columns.system) if columns.system else None
+    system = _cell(row, columns.system)
     if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
-    if tools := _tools(row.get(columns.tools) if columns.tools else None):
+    if tools := _tools(_cell(row, columns.tools)):
         several = turns.several_calls or row.get("parallel_tool_calls") is True
         messages = tell_functions(messages, tools, several)
     return ReadRow(messages, turns.remarks)
 
 
-def _check_label(value: object) -> None:
-    if value is False:
-        raise UnreadRow("its label is false: an unwanted reply")
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    """Return a column's value; None where there is no such column (one without a name is an index)."""
+    return row.get(column) if column else None
 
 
 def _add_pair(turns: Turns, row: Mapping[str, Any], columns: Columns) -> None:
@@ -62,10 +63,10 @@ def _add_pair(turns: Turns, row: Mapping[str, Any], columns: Columns) -> None:
     prompt, reply = row.get(columns.prompt), _reply(row.get(columns.reply), turns.remarks)
     whole = isinstance(reply, list) and role_of(reply[0]) in ("system", "user")
     if not whole:  # else the reply repeats the prompt, as some preference data do
-        for earlier in listed(row.get(columns.history) if columns.history else None) or ():
+        for earlier in listed(_cell(row, columns.history)) or ():
             _add_earlier(turns, earlier)
         if isinstance(prompt, str):
-            context = row.get(columns.context) if columns.context else None
+            context = _cell(row, columns.context)
             has_context = isinstance(context, str) and context.strip()
             text = f"{prompt}{_CONTEXT_MARK}{context}" if has_context and prompt.strip() else prompt
             turns.add({"role": "user", "content": text})
