@@ -147,6 +147,21 @@ def test_patience_counts_from_the_last_better_validation(tmp_path: Path) -> None
     assert (done.step, done.best, done.best_step) == (7, 3.0, 5)
 
 
+def test_later_checkpoints_leave_the_best_one(tmp_path: Path) -> None:
+    one, model = run(tmp_path, packed(), steps=6, keep_best=True, evaluate_every=1, save_every=1)
+    losses, seen = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0]), list[torch.Tensor]()
+
+    def evaluate(batches: object) -> dict[str, float]:
+        seen.append(next(model.parameters()).detach().clone())
+        return {"loss": next(losses)}
+
+    one.engine.evaluate = evaluate  # type: ignore[method-assign, assignment]
+    one.fit()
+    assert torch.equal(next(model.parameters()), seen[1])
+    assert not torch.equal(seen[1], seen[-1])
+    assert [checkpoint.step_of(path) for path in checkpoint.checkpoints(one.checkpoints)] == [2, 6]
+
+
 def test_nan_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     one, model = run(tmp_path, packed())
 
