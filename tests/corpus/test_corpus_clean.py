@@ -96,10 +96,15 @@ def test_repeated_lines_are_found_with_the_share_they_need() -> None:
     assert both is not None
     assert both.holds(rare)
     assert not found.holds(rare)
+    exactly = lines.frequent(0.2)  # it is in a fifth, which is no more than a fifth
+    assert exactly is not None
+    assert not exactly.holds(rare)
 
 
 def test_few_documents_have_no_boilerplate() -> None:
     lines = LineCounts()
-    for _ in range(9):
-        lines.add(document_lines("The very same line in all of the nine documents"), 1)
+    for _ in range(10):
+        lines.add(document_lines("The very same line in all of the documents"), 1)
     assert lines.frequent(0.3) is None
+    lines.add(document_lines("The very same line in all of the documents"), 1)
+    assert lines.frequent(0.3) is not None

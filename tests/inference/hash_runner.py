@@ -112,10 +112,12 @@ def solo(runner: HashRunner, request: Request, ends: Sequence[int] = ()) -> list
 
 
 def run_all(engine: Engine) -> dict[str, list[Event]]:
-    """Step until idle; the events of each request."""
+    """Step until idle; the events of each request. Fails at a step that does nothing, instead of waiting for ever."""
     events: dict[str, list[Event]] = {}
     while not engine.idle:
-        for event in engine.step():
+        before, found = engine.stats().computed, engine.step()
+        assert found or engine.stats().computed > before, "a step computed nothing"
+        for event in found:
             events.setdefault(event.request_id, []).append(event)
     return events
 

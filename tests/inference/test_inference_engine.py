@@ -247,6 +247,16 @@ def test_an_abort_frees_the_blocks(after: int) -> None:
     assert engine.stats().free_blocks == runner.block_count
 
 
+@pytest.mark.parametrize(("length", "hits"), [(2 * BLOCK - 1, BLOCK), (2 * BLOCK, BLOCK), (2 * BLOCK + 1, 2 * BLOCK)])
+def test_of_a_known_prompt_at_least_one_token_is_computed(length: int, hits: int) -> None:
+    """Its logits are what the reply begins with; a prompt of whole blocks is the case that could lack them."""
+    engine = Engine(HashRunner(exact=True, block_count=60), [])
+    for name in "ab":
+        engine.add(Request(name, ids(length, seed=3), GREEDY))
+        assert tokens_of(run_all(engine)[name])
+    assert engine.stats().prefix_hits == hits
+
+
 def test_the_queue_is_bounded_by_requests_and_by_tokens() -> None:
     engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_waiting=3, max_waiting_tokens=100))
     engine.add(Request("a", ids(60, seed=1), GREEDY))

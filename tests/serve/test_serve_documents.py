@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ from seedbed.models.store import LoadedModel
 from seedbed.rag.answer import ask
 from seedbed.rag.collection import Collection, remove
 from seedbed.rag.passages import NOT_FOUND
+from seedbed.serve.collection_cache import CollectionCache
 
 CHAT = "/v1/chat/completions"
 TEXTS = {
@@ -44,6 +47,26 @@ def garden(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def body(question: str = QUESTION, **documents: Any) -> dict[str, Any]:
     asked = {"collection": "garden", "chain": "extract", **documents}
     return {"messages": [{"role": "user", "content": question}], "documents": asked}
+
+
+@pytest.mark.usefixtures("garden")
+def test_a_collection_is_opened_once_whoever_asks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every thread waits in the middle of its opening, so that without a lock all of them would open one."""
+    cache, opening, ready = CollectionCache(library), Collection.open, Barrier(8)
+
+    def slowly(*arguments: Any) -> Collection:
+        Event().wait(0.05)
+        return opening(*arguments)
+
+    monkeypatch.setattr(Collection, "open", slowly)
+
+    def ask_for(_: int) -> Collection:
+        ready.wait()
+        return cache.open("garden")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(map(id, pool.map(ask_for, range(8))))) == 1
+    cache.close()
 
 
 @pytest.mark.usefixtures("garden")
