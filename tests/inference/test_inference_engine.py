@@ -257,6 +257,19 @@ def test_of_a_known_prompt_at_least_one_token_is_computed(length: int, hits: int
     assert engine.stats().prefix_hits == hits
 
 
+def test_who_is_preempted_goes_on_before_who_waited() -> None:
+    """Seven blocks hold two texts up to 192 tokens; the third, which would fit, came after the second."""
+    engine = Engine(HashRunner(exact=True, block_count=7), [], limits=EngineLimits(max_running=2), speculate=False)
+    long = Sampling(temperature=0, max_tokens=100)
+    for name, length in (("a", 2 * BLOCK), ("b", 2 * BLOCK), ("c", 20)):
+        engine.add(Request(name, ids(length, seed=ord(name)), long))
+    order = [event.request_id for _ in range(400) for event in engine.step()]
+    assert engine.stats().preemptions == 1
+    last = len(order) - 1 - order[::-1].index("a")
+    assert order.index("c") > last
+    assert [order.count(name) for name in "abc"] == [100] * 3
+
+
 def test_the_queue_is_bounded_by_requests_and_by_tokens() -> None:
     engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_waiting=3, max_waiting_tokens=100))
     engine.add(Request("a", ids(60, seed=1), GREEDY))
