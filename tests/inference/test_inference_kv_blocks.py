@@ -74,6 +74,10 @@ def test_the_first_block_with_a_content_stays_the_known_one() -> None:
     pool.publish(other, b"x")
     assert pool.match([b"x"]) == [one]
     assert pool.cached == 1
+    pool.publish(one, b"y")  # it has a content already: one block under two names would outlive the first
+    assert pool.match([b"y"]) == []
+    assert pool.match([b"x"]) == [one]
+    assert pool.cached == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=60), st.integers(1, 12))
