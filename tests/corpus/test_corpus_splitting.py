@@ -50,6 +50,18 @@ def test_few_groups_fill_every_split(count: int, seed: int) -> None:
     assert set(splits.tolist()) == {TRAIN, VALID, TEST}
 
 
+def test_the_smallest_groups_fill_what_the_hash_left_empty() -> None:
+    """Training keeps most text; the hash's own choice is seen among many groups, where nothing is empty."""
+    groups, many, filled = keys(3, 5), keys(1000, 6), 0
+    for seed in range(20):
+        settings = shares(0.1, 0.1, seed)
+        hashed = assign(np.concatenate([groups, many]), settings)[:3]
+        if set(hashed.tolist()) == {TRAIN}:
+            assert assign(groups, settings, np.array([35, 20, 45])).tolist() == [TEST, VALID, TRAIN]
+            filled += 1
+    assert filled > 5
+
+
 def test_no_validation_or_test_when_not_asked_for() -> None:
     assert set(assign(keys(50), shares(0, 0, 0)).tolist()) == {TRAIN}
     assert set(assign(keys(1), shares(0, 0, 0)).tolist()) == {TRAIN}

@@ -351,6 +351,21 @@ def test_a_server_is_brought_up_to_date(collection: Collection, folder: Path, tm
     assert server.search(next(iter(rows.values())), 1)[0].chunk.id in ours
 
 
+def test_what_is_added_and_forgotten_is_so_on_the_server(
+    library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Store(tmp_path / "server")
+    monkeypatch.setattr("seedbed.rag.collection.open_server", lambda *place: server)
+    made = Collection.create(library, "notes", {"server": "qdrant:in the test's place"})
+    made.add([str(folder)])
+    assert server.count() == made.store.count() > 1
+    made.forget(str(folder / "sea.txt"))
+    assert server.count() == made.store.count() > 0
+    ours = {chunk.id for one in made.store.documents() for chunk in made.chunks_of(one.source)}
+    assert {chunk.id for chunk in server.get(list(ours))} == ours
+    made.close()
+
+
 # disks, kills, processes
 
 
