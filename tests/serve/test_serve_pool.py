@@ -32,6 +32,19 @@ def test_the_longest_unused_model_makes_room(start: Callable[..., Live]) -> None
         assert set(live.state.pool.stats()) == {name}
 
 
+def test_of_two_models_the_longer_unused_leaves(start: Callable[..., Live], library: Library) -> None:
+    """By use, not by loading: first the one that was loaded first goes, then the one that was loaded last."""
+    add_model(library, "third", 9)
+    live = start(replace(SMALL, memory_bytes=2 * ROOM))
+    for name in ("tiny", "other", "tiny", "other", "third"):
+        assert ask(live, name) == 200
+    assert set(live.state.pool.stats()) == {"other", "third"}
+    for name in ("third", "other", "tiny"):
+        assert ask(live, name) == 200
+    assert set(live.state.pool.stats()) == {"other", "tiny"}
+    (library.root / "refs" / "third").unlink()
+
+
 def test_a_model_in_use_stays(start: Callable[..., Live]) -> None:
     live = start(replace(SMALL, memory_bytes=ROOM))
     body = {"model": "tiny", "prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True}

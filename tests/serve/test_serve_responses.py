@@ -57,7 +57,9 @@ def test_a_response_has_openais_shape_and_is_the_chats_reply(live: Live) -> None
         max_tokens=30,
     )
     assert text_of(found) == chat["choices"][0]["message"]["content"]
-    assert found["usage"]["output_tokens"] == chat["usage"]["completion_tokens"]
+    used = [found["usage"][key] for key in ("input_tokens", "output_tokens", "total_tokens")]
+    assert used == [chat["usage"][key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    assert used[0] != used[1]
 
 
 @pytest.mark.parametrize("seed", range(3))
