@@ -103,10 +103,12 @@ def _reply(value: object, remarks: list[str]) -> Any:
 def _messages(value: object, name: str) -> Sequence[Any]:
     """Return a list of messages; some data sets keep them as JSON text, or under ``messages`` of an object."""
     found = listed(value.get("messages") if isinstance(value, dict) else value)
-    if found is None:
-        kind = "empty" if value in (None, "") else f"a {type(value).__name__}, neither text nor a list of messages"
-        raise UnreadRow(f"{name} is {kind}")
-    return found
+    if found is not None:
+        return found
+    if value in (None, ""):
+        raise UnreadRow(f"{name} is empty")
+    kind = "text" if isinstance(value, str) else f"a {type(value).__name__}"
+    raise UnreadRow(f"{name} is {kind}, no list of messages with roles")
 
 
 def _finished(turns: Turns) -> list[Message]:

@@ -66,9 +66,10 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     origin = str(folder)
     table = published.complete_table(table, config, origin)
     published.check_names(table, config, origin)
+    tokenizer = Tokenizer.from_json(json.dumps(table), config, origin=origin)
     if dropout := table["model"].get("dropout"):
         say(f"dropout {dropout:g} of the tokenizer is off: with it one text would give other tokens each time")
-    return Tokenizer.from_json(json.dumps(table), config, origin=origin)
+    return tokenizer
 
 
 def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str, Any], Mapping[str, str]]:
