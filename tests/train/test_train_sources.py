@@ -103,8 +103,8 @@ def test_chat_epochs_hold_every_conversation_once_and_count_what_is_cut() -> Non
 
 
 PICKY = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'user' and loop.nextitem and loop.nextitem.role == 'user' %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
 )
 
 
@@ -113,20 +113,41 @@ def test_conversations_that_the_template_refuses_are_counted(
 ) -> None:
     tokenizer = train_tokenizer(["a b c d"], TokenizerSettings(kind="byte"))
     tokenizer.chat_template = PICKY
-    pairs = [("plain", {}), ("told", {"system": "Be brief."}), ("too", {"system": "Be kind."})]
-    rows = [(f"f#{n}", {"prompt": f"{name} {n}", "reply": "b", **more}) for name, more in pairs for n in range(20)]
-    stored = build_pairs(rows, Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    end = {"role": "assistant", "content": "b"}
+    one, two = ([{"role": "user", "content": name}] * count for name, count in (("plain", 1), ("twice", 2)))
+    rows = [
+        (f"f#{n}", {"messages": [{**turn, "content": f"{turn['content']} {n}"} for turn in asked] + [end]})
+        for asked in (one, two, two)
+        for n in range(20)
+    ]
+    stored = build_pairs(rows, Columns(messages="messages"), Library(tmp_path))
     kept, all_rows = encode(stored, "train", tokenizer, "finetune"), list(read_questions(stored, "train"))
     plain = [row for row in all_rows if len(row["messages"]) == 2]
     assert len(kept) == len(plain) < len(all_rows)
-    assert f"finetune, train: {len(all_rows) - len(plain)} conversations are left out" in (
-        told := capsys.readouterr().err
-    )
-    assert "System role not supported" in told
-    only = build_pairs(rows[20:], Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    told = capsys.readouterr().err
+    assert f"finetune, train: {len(all_rows) - len(plain)} conversations are left out" in told
+    assert "Roles must alternate" in told
+    only = build_pairs(rows[20:], Columns(messages="messages"), Library(tmp_path))
     with pytest.raises(UsageError, match="template") as caught:
         encode(only, "train", tokenizer)
-    assert "System role not supported" in caught.value.why
+    assert "Roles must alternate" in caught.value.why
+
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+)
+
+
+def test_a_system_is_learned_from_where_its_template_shows_it(tmp_path: Path) -> None:
+    """In the first user's turn, as a request to the model has it."""
+    tokenizer = train_tokenizer(["a b c d"], TokenizerSettings(kind="byte"))
+    tokenizer.chat_template = NO_SYSTEM
+    rows = [(f"f#{n}", {"prompt": f"q {n}", "reply": "b", "system": "Be brief."}) for n in range(20)]
+    stored = build_pairs(rows, Columns(prompt="prompt", reply="reply", system="system"), Library(tmp_path))
+    texts = {tokenizer.decode(row.ids) for row in encode(stored, "train", tokenizer)}
+    asked = [row["messages"][1]["content"] for row in read_questions(stored, "train")]
+    assert texts == {f"user: Be brief.\n\n{question}assistant: b" for question in asked}
 
 
 def test_live_samples_are_asked_with_the_system_before_the_question(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Messages and tools to a prompt: to the chat template's messages, to token ids, and to the grammar of the reply.
 
 Templates know three roles and no tools: functions are described in the system message, calls and their results are
-text (``tokenizers.tool_text``). Where a template has no place for a system, its text begins the first user's turn. The
-form of a reply is one grammar, which every engine that masks tokens takes.
+text (``tokenizers.tool_text``). The form of a reply is one grammar, which every engine that masks tokens takes.
 """
 
 from __future__ import annotations
@@ -99,24 +98,11 @@ class PromptEncoder:
         """Return the ids of a prompt; raises as :func:`plain_messages`, and UsageError where the template refuses."""
         plain = plain_messages(messages)
         told = self.toolbox.describe(plain) if self.toolbox else plain
-        if told[0]["role"] == "system" and not self.tokenizer.takes_system:
-            told = in_first_turn(told)
         return self.tokenizer.encode_chat(told, add_generation_prompt, self.variables)[0]
 
     def count_prompt(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of a prompt, template and all."""
         return len(self.encode(messages))
-
-
-def in_first_turn(messages: PlainMessages) -> PlainMessages:
-    """Return messages with the system's text before the first user's, for templates that know no system.
-
-    Unchanged where a user does not speak next.
-    """
-    system, *rest = messages
-    if not rest or rest[0]["role"] != "user":
-        return messages
-    return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
 def reply_grammar(grammar: Grammar | None, toolbox: Toolbox | None, strict: bool = True) -> Grammar | None:

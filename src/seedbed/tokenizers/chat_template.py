@@ -76,6 +76,17 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: ob
         ) from error
 
 
+def in_first_turn(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return messages with the system's text before the first user's, for templates that know no system.
+
+    Unchanged where a user does not speak next.
+    """
+    if [message.get("role") for message in messages[:2]] != ["system", "user"]:
+        return messages
+    system, first, *rest = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+
+
 @functools.lru_cache(maxsize=16)
 def read_texts(template: str) -> frozenset[str]:
     """Return the texts that a template looks for in contents: what it tests with ``in`` or splits at.

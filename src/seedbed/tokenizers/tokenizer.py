@@ -28,7 +28,7 @@ from seedbed.tokenizers.chat_spans import (
     segments,
     turn_text,
 )
-from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, check_variables, read_texts, render
+from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, check_variables, in_first_turn, read_texts, render
 from seedbed.tokenizers.plain import PlainText, library_tokenizer
 from seedbed.tokenizers.special import BOS, END, PAD
 from seedbed.tokenizers.token_bytes import BYTE_TO_CHARACTER, Spelling, spelling_of
@@ -309,7 +309,7 @@ class Tokenizer:
     ) -> tuple[list[int], list[bool]]:
         """Return ids of a chat, and for each whether an assistant writes it: its contents, what the template puts
         between a reply's header and them, and the end of the turn. Of a message of ``weight`` 0 nothing counts: it is
-        not to be learned.
+        not to be learned. Where the template has no place for a system, its text begins the first user's turn.
 
         Text is cut into tokens at the template's tokens and around what an assistant writes, where generation begins
         too. ``variables`` are further ones of the template. Raises UsageError where the template fails, refuses these
@@ -317,7 +317,8 @@ class Tokenizer:
         """
         ids: list[int] = []
         mask: list[bool] = []
-        spans = self._spans(messages, add_generation_prompt, variables or {})
+        told = messages if self.takes_system else in_first_turn(messages)
+        spans = self._spans(told, add_generation_prompt, variables or {})
         before = None
         for segment in segments(spans, self._token_pattern, self._header):
             plain = self._plain if segment.written else self._plain_for_users
