@@ -22,6 +22,7 @@ from seedbed.documents.rows import BadRow, held_rows, is_json_lines, json_lines,
 
 Row = dict[str, Any]
 _LIMITS = Limits(file_bytes=1_000_000_000)
+_LINE_BYTES = 10_000_000  # of a line that is looked at, to know the form of a file
 _ENCODING = "utf-8-sig"
 _PARQUET_ROWS = 512
 
@@ -94,7 +95,7 @@ def _json_lines(path: Path, name: str) -> Iterator[tuple[int, Any]]:
 def _is_one_list(path: Path) -> bool:
     """Return whether a file called .jsonl holds one JSON list: its first line opens one and is not one of several."""
     with open_bytes(path) as stream:
-        first, second = stream.readline(_FIELD_CHARS).strip(), stream.readline(_FIELD_CHARS).strip()
+        first, second = stream.readline(_LINE_BYTES).strip(), stream.readline(_LINE_BYTES).strip()
     return first.removeprefix(b"\xef\xbb\xbf").startswith(b"[") and (not first.endswith(b"]") or not second)
 
 

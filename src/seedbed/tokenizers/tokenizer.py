@@ -388,11 +388,9 @@ class Tokenizer:
             name = self._names[key]
             if name is not None and name in self.vocabulary:
                 return self.vocabulary[name]
-        raise UsageError(
-            f"this tokenizer has no {keys[0]}",
-            why=f"{published.CONFIG_FILE} names none that is in the vocabulary",
-            fix=f'add "{keys[-1]}": "…" to the {published.CONFIG_FILE} beside its {TOKENIZER_FILE}',
-        )
+        why = f"{published.CONFIG_FILE} names none that is in the vocabulary"
+        fix = f'add "{keys[-1]}": "…" to the {published.CONFIG_FILE} beside its {TOKENIZER_FILE}'
+        raise UsageError(f"this tokenizer has no {keys[0]}", why=why, fix=fix)
 
 
 def _not_a_tokenizer(origin: str, error: BaseException) -> CorruptError:
