@@ -60,7 +60,7 @@ def find_base(library: Library, settings: Mapping[str, Any], path: Path) -> Arti
     for artifact in library.all():
         source = artifact.manifest.config.get("source") if artifact.kind == "model" else None
         known = [str(one) for one in source.values()] if isinstance(source, dict) else []
-        if stated and any(one in (stated, f"hf:{stated}") for one in known):
+        if stated and any(one in (stated, f"hf:{stated}", str(Path(stated).absolute())) for one in known):
             return artifact
     try:
         return library.get(last or "-", "model")

@@ -49,8 +49,11 @@ class _Generation(Extension):
 def check_variables(source: str, given: Mapping[str, object], own: Collection[str]) -> None:
     """Raise UsageError for a variable that says something (not false, 0 or "") and that a template does not read.
 
-    ``own``: the variables that are not the caller's to set.
+    ``own``: the names of special tokens, which are not the caller's to set.
     """
+    if not given:
+        return
+    own = {*own, "messages", "add_generation_prompt", "tools", "documents"}
     read = meta.find_undeclared_variables(_environment().parse(source)) - {*own, *_environment().globals}
     if wrong := next((name for name, value in given.items() if name in own or (value and name not in read)), None):
         why = "it is set by the conversation" if wrong in own else "it would change nothing"

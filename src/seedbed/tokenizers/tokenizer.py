@@ -334,10 +334,8 @@ class Tokenizer:
     def _spans(
         self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, variables: Mapping[str, object]
     ) -> list[MessageSpan]:
-        own = self._spelled_names | {"add_generation_prompt": add_generation_prompt}
-        if variables:
-            check_variables(self.chat_template, variables, {"messages", *own})
-        told = {**variables, **own}
+        check_variables(self.chat_template, variables, self._spelled_names)
+        told = {**variables, **self._spelled_names, "add_generation_prompt": add_generation_prompt}
         try:
             return render_spans(self.chat_template, messages, **told)
         except RewrittenContents:  # a prompt is needed without a mask, if no content spells a token
