@@ -130,7 +130,8 @@ def _headings(library: Library, name: str) -> list[str]:
 
 def tuning_recipe(recipe: Recipe, minutes: float) -> Recipe:
     """Return the recipe that teaches the open model to read a recipe's text, in some minutes."""
-    short = ["finetune.context=640", "reading.passages=2", "finetune.warmup=3", "finetune.sample_seconds=0.0"]
+    small = ["finetune.batch=2", "finetune.warmup=5"]  # the little time gives more steps, of fewer conversations
+    short = ["finetune.context=640", "reading.passages=2", "finetune.sample_seconds=0.0", *small]
     reader = load_recipe("reader", [f"finetune.begin={OPEN_NAME}", f"finetune.minutes={minutes}", *short])
     corpus = next(stage for stage in recipe.stage if isinstance(stage, CorpusStage))
     stages = tuple(

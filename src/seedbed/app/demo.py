@@ -58,7 +58,7 @@ class DemoPlan:
     output: Path
     serve: bool = True
     open_model: bool = True
-    tune_minutes: float = 2.0
+    tune_minutes: float = 3.0
     questions: int = 100
     resume: bool = False
     command: str = ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--serve/--no-serve", default=True, help="Serve the assistant: a chat page and an API, from the start.")
 @click.option("--open-model/--no-open-model", default=True, help="Fetch and fine-tune an open model too.")
 @click.option(
-    "--tune-minutes", type=click.FloatRange(0), default=2.0, show_default=True, help="Fine-tuning of the open model."
+    "--tune-minutes", type=click.FloatRange(0), default=3.0, show_default=True, help="Fine-tuning of the open model."
 )
 @click.option("--questions", type=click.IntRange(1), default=100, show_default=True, help="Golden questions at most.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted demo.")
