@@ -27,9 +27,6 @@ BRIDGE = (
 WORDS = {"car": (1, 0, 0), "automobile": (0.9, 0.1, 0), "soup": (0, 1, 0), "price": (0.2, 0, 1), "cost": (0.1, 0, 1)}
 
 
-WORDS = {"car": (1, 0, 0), "automobile": (0.9, 0.1, 0), "soup": (0, 1, 0), "price": (0.2, 0, 1), "cost": (0.1, 0, 1)}
-
-
 class Feeler:
     """An embedder of fixed vectors by word: a text's is their sum. ``shift`` moves all texts in one direction."""
 
@@ -156,6 +153,14 @@ def test_the_same_sentence_of_another_file_is_not_quoted_twice() -> None:
     texts = ("The bridge was opened in 1932.", "The bridge was opened in 1932.", "The bridge was opened late.")
     rated = rate_sentences("When was the bridge opened?", chunks_of(*texts))
     assert extract(rated).text.count("1932") == 1
+
+
+def test_a_sentence_that_is_said_again_and_again_answers_as_one_that_is_said_once() -> None:
+    said, question = "The spare key lies under the third plank. ", "Where does the spare key lie?"
+    others = ("The lake is north of the town.", "Boats are painted in May.")
+    once, often = (rate_sentences(question, chunks_of(said * times, *others))[0] for times in (1, 8))
+    assert often.sentence.text == once.sentence.text
+    assert often.score == pytest.approx(once.score, abs=1e-3)
 
 
 def test_the_vectors_of_texts_seen_before_are_not_computed_again() -> None:

@@ -115,7 +115,7 @@ def rate_sentences(question: str, chunks: Sequence[Chunk], embedder: Embedder | 
 def _by_words(question: str, passages: Sequence[Sequence[Passage]], headings: Sequence[str]) -> Vectors:
     """Return the mean share of the question's words for each sentence."""
     said = [[terms(one.text) for one in some] for some in passages]
-    weights, wanted = TermWeights(words for some in said for words in some), terms(question)
+    weights, wanted = TermWeights({tuple(words) for some in said for words in some}), terms(question)  # each text once
     scores = []
     for some, heading in zip(said, headings, strict=True):
         whole = coverage(wanted, {*terms(heading), *(word for words in some for word in words)}, weights)
@@ -141,8 +141,9 @@ def _by_meaning(question: str, passages: Sequence[Sequence[Passage]], embedder: 
 
 
 def _repeats(one: Passage, other: Passage) -> bool:
-    """Tell whether two passages say the same, or share text of their source: a heading goes with a sentence."""
-    if terms(one.text) == terms(other.text):
+    """Tell whether a passage's words stand in another, or it shares text of its source: a heading's sentence."""
+    said, there = (f" {' '.join(terms(passage.text))} " for passage in (one, other))
+    if said in there:
         return True
     (_, end), (start, _) = sorted((part.chunk.start + part.start, part.chunk.start + part.end) for part in (one, other))
     return one.chunk.source == other.chunk.source and start < end
@@ -154,7 +155,8 @@ def _can_answer(question: str, passages: Sequence[Sequence[tuple[Passage, Statem
     A heading is none where something stands below it, nor a table's first row. Code must hold half of the question's
     words, by weight, in its own line.
     """
-    asked, weights = terms(question), TermWeights(terms(part.text) for some in passages for part, _ in some)
+    texts = {part.text for some in passages for part, _ in some}
+    asked, weights = terms(question), TermWeights(map(terms, texts))
     found = []
     for some in passages:
         for (part, said), (_, below) in zip(some, [*some[1:], (None, None)], strict=True):
