@@ -4,8 +4,8 @@ Each sentence is judged three times: alone, with the sentence before it (which o
 whole passage and the heading. Each time by words, as the share of the question's words by weight (``vectors.words``),
 and, where an embedder is given, by meaning, as the cosine of the question's vector with the sentences'. The score is
 the mean of these six numbers (of three without an embedder); nothing is weighed or fitted but the two thresholds.
-The best sentence's score is the evidence that the passages tell, more where the nearest passage stands out from the
-others of the collection, less where many are equally near.
+The best sentence's score is the evidence that the passages tell, less where many passages of the collection are equally
+near.
 
 Cosines of different embedders lie in different ranges (unrelated texts have 0.03 with one, 0.75 with another), so each
 is measured from the question's mean cosine with a few sentences about nothing in particular. Only sentences are
@@ -35,7 +35,7 @@ Chosen on half of adversarial QA's questions, by an earlier form of `python benc
 choose 0.36 and 0.34; docs/log.md has the figures on other sets.
 """
 STANDING, STANDING_WEIGHT = 0.2, 0.5
-"""The usual :data:`Standing` of a question that documents answer, and the weight of what is more or less than that.
+"""The usual :data:`Standing` of a question that documents answer, and the weight of what is less than that.
 
 Chosen on half of FairytaleQA's stories; docs/log.md has the other half.
 """
@@ -65,11 +65,11 @@ _UNRELATED = (
 
 
 def evidence_of(rated: Sequence[RatedSentence], standing: float | None) -> float:
-    """Return how well passages answer: the best sentence's score, and by how far its passage stands out."""
+    """Return how well passages answer: the best sentence's score, less where no passage stands out."""
     if not rated:
         return 0.0
-    more = 0.0 if standing is None else STANDING_WEIGHT * (standing - STANDING)
-    return round(min(1.0, max(0.0, rated[0].score + more)), 4)
+    lacking = 0.0 if standing is None else max(0.0, STANDING - standing)
+    return round(max(0.0, rated[0].score - STANDING_WEIGHT * lacking), 4)
 
 
 @dataclass(frozen=True)
