@@ -5,8 +5,8 @@ Every set under ``$SEEDBED_DATA/tasks/retrieval`` (``NAME_docs.jsonl.xz``, ``NAM
 k1, b and kind of idf, and should rank alike, as should FTS5's own ``bm25()``. ``--embedder`` measures a model's vectors
 beside TF-IDF's. Each system's gain over BM25 is that of the same questions, with a bootstrap's 95 %, and so is a
 hybrid's over the better of its parts. The vectors' share, and how many by words count, were chosen on Cranfield: what
-hybrid gains there over its parts is no forecast for other documents; CISI was in sight of earlier choices. nDCG is Järvelin
-and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
+hybrid gains there over its parts is no forecast for other documents; CISI was in sight of earlier choices. nDCG is
+Järvelin and Kekäläinen's (2002) with the grade as the gain, as trec_eval has it.
 """
 
 from __future__ import annotations
