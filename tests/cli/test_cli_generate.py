@@ -116,7 +116,7 @@ def test_wrong_input_is_three_lines(seedbed: Run, arguments: list[str], code: in
 def test_a_prompt_that_is_not_text_is_refused(seedbed: Run) -> None:
     code, _, err = seedbed("run", "short", "-", stdin=b"\xff\xfe\x00")
     assert code == 2
-    assert err.startswith("error: the prompt on standard input is not text\nwhy: ")
+    assert err.startswith("error: standard input cannot be read as text\nwhy: ")
 
 
 def test_a_model_with_another_tokenizer_is_refused(seedbed: Run, library: Library) -> None:

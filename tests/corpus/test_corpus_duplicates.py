@@ -15,7 +15,7 @@ from seedbed.corpus.duplicates import (
     NearIndex,
     SignatureWriter,
     UnionFind,
-    _meetings,
+    meetings,
     near_clusters,
     remove_near,
     repeated,
@@ -158,7 +158,7 @@ def test_long_runs_of_the_same_text_leave_one(tmp_path: Path) -> None:
 
 def test_in_a_long_run_of_equal_keys_everyone_meets_neighbours_and_the_first() -> None:
     keys = np.repeat(np.array([3, 5, 9], dtype=np.uint64), [2, 40, 1])
-    met = {(int(a), int(b)) for left, right in _meetings(keys) for a, b in zip(left, right, strict=True)}
+    met = {(int(a), int(b)) for left, right in meetings(keys, 32) for a, b in zip(left, right, strict=True)}
     run = [(one, other) for one, other in combinations(range(2, 42), 2) if other - one <= 32 or one == 2]
     assert met == {(0, 1), *run}
 

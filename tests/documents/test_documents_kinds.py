@@ -318,7 +318,7 @@ def test_a_text_with_some_nuls_is_a_text(tmp_path: Path, content: bytes) -> None
     assert text_of(tmp_path / "a.txt", content) == content.decode().replace("\0", "\ufffd")
 
 
-@pytest.mark.parametrize("content", ["plain".encode("utf-16-le"), b"\0\0\0\5abc", b"\x7fELF\2\1\1" + bytes(60)])
+@pytest.mark.parametrize("content", [b"\0\0\0\5abc", b"\x7fELF\2\1\1" + bytes(60)])
 def test_what_is_full_of_nuls_is_none(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         documents(tmp_path / "a.txt", content)

@@ -20,6 +20,7 @@ from seedbed.core.errors import ConfigError, DataError, NotFoundError, UsageErro
 from seedbed.core.lineage import family
 from seedbed.corpus.columns import Columns
 from seedbed.corpus.pairs import build_pairs
+from seedbed.corpus.settings import SourceSettings
 from seedbed.formats.exporting import export_huggingface, load_for_export
 from seedbed.formats.importing import import_model
 from seedbed.formats.peft_format import read_adapter
@@ -384,7 +385,7 @@ def test_a_recipe_of_the_former_form_is_refused_with_its_new_text(tmp_path: Path
     read = flat(to_dict(load_recipe(path)))
     expected = {
         "name": "old",
-        "corpus.settings.sources": [{"name": "notes", "path": "docs", "licence": "unknown", "weight": 1.0}],
+        "corpus.settings.sources": [to_dict(SourceSettings("notes", "docs"))],
         "tokenizer.settings.vocab_size": 512,
         "pretrain.model.depth": 2,
         "pretrain.model.context": 128,

@@ -57,11 +57,12 @@ def theirs(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
 
 
 def check_decoder(ours: Decoder, model: PreTrainedModel) -> None:
-    """A whole text; and token by token with a cache."""
+    """A whole text; and token by token with a cache, as far as all of it has the same rotary factors (LongRoPE)."""
     tokens = ids((2, LENGTH))
-    expected = theirs(model, input_ids=tokens, attention_mask=torch.ones_like(tokens))
-    assert_same(ours(tokens)[0], expected)
-    assert_same(stepwise(ours, tokens), expected)
+    for part in (tokens, tokens[:, : ours.config.switch_length]):
+        expected = theirs(model, input_ids=part, attention_mask=torch.ones_like(part))
+        assert_same(ours(part)[0], expected)
+    assert_same(stepwise(ours, part), expected)
 
 
 def stepwise(ours: Decoder, tokens: Tensor) -> Tensor:

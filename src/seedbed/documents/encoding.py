@@ -168,7 +168,7 @@ def detect(stream: BinaryIO, source: str, declared: str = "") -> Encoding:
         if head.startswith(mark):
             return Encoding(encoding, "mark")
     declared = known_encoding(declared) or declared_encoding(head)
-    if b"\0" in head and (wide := _wide_encoding(head)):
+    if wide := _wide_encoding(head):
         return Encoding(wide, "declared") if wide == declared else Encoding(wide, "guessed", _WIDE_CERTAINTY)
     for encoding, escape in _ESCAPES:
         if head.isascii() and escape.search(head) and _decodes(stream, encoding):
@@ -242,9 +242,24 @@ def _decodes(stream: BinaryIO, encoding: str) -> bool:
 
 
 def _wide_encoding(head: bytes) -> str:
-    """Return the UTF-16 or UTF-32 in which bytes with zeros are text, by where its spaces are; "" for binary data."""
+    """Return the UTF-16 or UTF-32 in which bytes with zeros are text, by where its spaces are; "" for other bytes.
+
+    A few zeros in what is UTF-8 without them are no sign: they are there by mistake.
+    """
+    zeros = head.count(0)
+    if not zeros or (zeros <= MAX_NUL_SHARE * len(head) and _is_utf8(head)):
+        return ""
     best = max(_WIDE, key=lambda name: _spaces(head, name))
     return best if _spaces(head, best) else ""
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Return whether bytes are UTF-8, but for a last character that is cut off."""
+    try:
+        codecs.getincrementaldecoder("utf-8")("strict").decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _spaces(head: bytes, encoding: str) -> int:

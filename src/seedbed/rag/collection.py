@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,20 @@ from typing import Any
 from seedbed.chat.tracing import Trace
 from seedbed.core import config, files
 from seedbed.core.artifacts import Library, check_name
-from seedbed.core.config import setting
-from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.documents.file_walk import USUAL, WalkRules
 from seedbed.documents.limits import Limits
-from seedbed.documents.splitting.split import SplitSettings, split
+from seedbed.documents.splitting.split import split
 from seedbed.rag import ingest, sql_ingest
+from seedbed.rag.collection_settings import (
+    CollectionSettings,
+    check_embedder,
+    merged,
+    other_settings,
+    read_settings,
+    vectors_kept,
+)
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import (
     NO_EMBEDDER,
@@ -48,22 +55,13 @@ COVERED = 0.9
 """The share of chunks with a vector from which vectors are searched too: those without one would rank too low."""
 
 
-@dataclass(frozen=True)
-class CollectionSettings:
-    """The settings of a collection, fixed when it is made, but for the embedder."""
-
-    embedder: str = setting("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL; or "none"')
-    server: str = setting("", 'search vectors on a server: "KIND:PLACE", such as "qdrant:http://127.0.0.1:6333"')
-    split: SplitSettings = setting(SplitSettings(), "how documents are cut")
-
-
 class Collection:
     """A collection of documents to ask, by :meth:`open` or :meth:`create`; ``key`` is of the embedder's server."""
 
     def __init__(self, folder: Path, library: Library, key: str | None = None) -> None:
         self.folder, self.name = folder, folder.name
         self._library, self._key = library, key
-        self._known = (_written(folder), _read_settings(folder / SETTINGS))
+        self._known = (_written(folder), read_settings(folder / SETTINGS))
         self.store = Store(folder / STORE)
         self._learnt: tuple[str, Latent] | None = None
         self._models: dict[str, Embedder] = {}
@@ -84,13 +82,13 @@ class Collection:
         """
         folder, origin = home(library) / check_name(name), config.Origin("the settings of a collection", "")
         if (folder / SETTINGS).is_file():
-            there = _read_settings(folder / SETTINGS)
-            wanted = config.parse(CollectionSettings, _merged(config.to_dict(there), given or {}), origin)
+            there = read_settings(folder / SETTINGS)
+            wanted = config.parse(CollectionSettings, merged(config.to_dict(there), given or {}), origin)
             if wanted != there:
-                raise _other_settings(name, config.to_dict(there), config.to_dict(wanted))
+                raise other_settings(name, config.to_dict(there), config.to_dict(wanted))
             return cls(folder, library, key)
         settings = config.parse(CollectionSettings, given or {}, origin)
-        _check_embedder(settings, library, key)  # fail before anything is written
+        check_embedder(settings, library, key)  # fail before anything is written
         files.write_json(folder / SETTINGS, config.to_dict(settings))
         return cls(folder, library, key)
 
@@ -111,7 +109,7 @@ class Collection:
         """The settings, read again after another process has changed the embedder."""
         written = _written(self.folder)
         if written not in (None, self._known[0]):
-            self._known = (written, _read_settings(self.folder / SETTINGS))
+            self._known = (written, read_settings(self.folder / SETTINGS))
         return self._known[1]
 
     @property
@@ -212,14 +210,14 @@ class Collection:
         if NO_EMBEDDER in (embedder, embedder or there.embedder):
             why, fix = f"{self.name} has no embedder", f"name one: `seedbed docs embed {self.name} --embedder tfidf`"
             if there.embedder != NO_EMBEDDER:
-                why, fix = _kept(self.name, there.embedder)
+                why, fix = vectors_kept(self.name, there.embedder)
             raise UsageError("there is nothing to make vectors with", why=why, fix=fix)
         if embedder is not None and embedder != there.embedder:
             if there.server and self.store.embedder[1]:
                 why = f"{there.server} holds vectors of {there.embedder}, of another size perhaps"
                 raise UsageError("the embedder cannot be changed", why=why, fix="make a collection of another name")
             wanted = replace(there, embedder=embedder)
-            _check_embedder(wanted, self._library, self._key)
+            check_embedder(wanted, self._library, self._key)
             self._replace(embedder)
             files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
         if (name := self.settings.embedder) != TFIDF:
@@ -371,21 +369,6 @@ def no_document(collection: Collection, source: str) -> NotFoundError:
     return NotFoundError(f"{collection.name} has no document {source!r}", why=why, fix=fix)
 
 
-def _check_embedder(settings: CollectionSettings, library: Library, key: str | None) -> None:
-    """Raise NotFoundError for a model that is not there, UsageError where nothing counts the tokens of chunks."""
-    if settings.embedder not in (TFIDF, NO_EMBEDDER):
-        open_embedder(settings.embedder, library, key)
-    elif settings.split.by == "tokens":
-        why = "only a model has a tokenizer, and the embedder's counts the tokens"
-        raise UsageError("chunks of tokens need a model", why=why, fix="choose a model as the embedder")
-
-
-def _kept(name: str, embedder: str) -> tuple[str, str]:
-    """Return why a collection with vectors cannot be without an embedder, and what to do instead."""
-    why = f"{name} has vectors of {embedder}, and keeps them"
-    return why, f"leave out --embedder; `seedbed docs search {name} QUERY --mode words` does without vectors"
-
-
 def _written(folder: Path) -> tuple[int, int] | None:
     """Return what changes when the settings are written; None where they are gone."""
     try:
@@ -393,14 +376,6 @@ def _written(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def _read_settings(path: Path) -> CollectionSettings:
-    try:
-        return config.parse(CollectionSettings, files.read_json(path), config.Origin(str(path), ""))
-    except (OSError, ValueError, TypeError, AttributeError, SeedbedError) as error:
-        fix = "put back a copy, or remove the collection and add its documents again"
-        raise CorruptError("the settings of a collection cannot be read", why=f"{path}: {error}", fix=fix) from error
 
 
 def _existing(library: Library, name: str) -> Path:
@@ -411,20 +386,3 @@ def _existing(library: Library, name: str) -> Path:
         fix = f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME"
         raise NotFoundError(f"there is no collection {name!r}", why=why, fix=fix)
     return folder
-
-
-def _merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two tables, and the tables in them."""
-    nested = {key: _merged(table[key], value) for key, value in given.items() if isinstance(value, Mapping)}
-    return {**table, **given, **nested}
-
-
-def _other_settings(name: str, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> UsageError:
-    differing = [key for key in there if there[key] != wanted[key]]
-    why = "; ".join(f"{key} is {there[key]!r}, not {wanted[key]!r}" for key in differing)
-    fix = "leave it out, or add the documents to a collection of another name"
-    if differing == ["embedder"] and wanted["embedder"] == NO_EMBEDDER:
-        why, fix = _kept(name, there["embedder"])
-    elif differing == ["embedder"]:
-        fix = f"`seedbed docs embed {name} --embedder {wanted['embedder']}` makes all its vectors anew"
-    return UsageError(f"the collection {name} was made with other settings", why=why, fix=fix)
