@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,3 +107,10 @@ def test_functions_are_short() -> None:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lengths.append(body[-1].end_lineno - body[0].lineno + 1 if body else 0)  # type: ignore[operator]
     assert statistics.median(lengths) <= 8
+
+
+def test_no_script_or_test_takes_the_name_of_a_module_of_python() -> None:
+    """Their folders are import folders, of child processes too: ``encodings.py`` there keeps Python from starting."""
+    found = [*(ROOT.parents[1] / "benchmarks").glob("*.py"), *Path(__file__).parent.rglob("*.py")]
+    assert found
+    assert [path.name for path in found if path.stem in sys.stdlib_module_names] == []

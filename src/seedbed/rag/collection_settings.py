@@ -17,7 +17,7 @@ from seedbed.search.embedders import NO_EMBEDDER, TFIDF, open_embedder
 
 @dataclass(frozen=True)
 class CollectionSettings:
-    """What makes a collection's vectors, searches them, and cuts its documents."""
+    """The embedder, the vector server and the splitter of a collection."""
 
     embedder: str = setting("tfidf", 'what makes vectors: "tfidf", a model\'s name, URL or URL#MODEL; or "none"')
     server: str = setting("", 'search vectors on a server: "KIND:PLACE", such as "qdrant:http://127.0.0.1:6333"')

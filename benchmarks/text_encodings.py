@@ -1,6 +1,6 @@
 """Encodings found in texts whose encoding is known, beside charset-normalizer and chardet on the same bytes.
 
-    python benchmarks/encodings.py TEXTS [--json]
+    python benchmarks/text_encodings.py TEXTS [--json]
 
 TEXTS is a folder of texts in UTF-8, ``da.txt``, ``pl.txt`` … by language. Each is encoded in the encodings of its
 language and cut, at spaces, into pieces of 50, 200 and 2,000 bytes with two characters or more above 127. A piece is
