@@ -160,3 +160,14 @@ def test_a_folder_of_which_all_is_left_out_says_so(tmp_path: Path) -> None:
         list(source_files(str(tmp_path)))
     assert "1 hidden" in caught.value.why
     assert "--no-ignore" in caught.value.why
+
+
+def test_what_is_taken_in_again_below_a_folder_is_read(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "build2" / "deep").mkdir(parents=True)
+    for name in ("yes.txt", "no.txt", "deep/no.txt"):
+        (tmp_path / "build2" / name).write_text("text")
+    (tmp_path / ".gitignore").write_text("build2/**\n!build2/yes.txt\n")
+    listed = git(tmp_path, "ls-files", "-o", "--exclude-standard").split()
+    assert listed == [".gitignore", "build2/yes.txt"]
+    assert [file.path for file in folder_files(tmp_path)] == ["build2/yes.txt"]

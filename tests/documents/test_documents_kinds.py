@@ -108,6 +108,12 @@ def test_encoded_headers(tmp_path: Path, header: str, subject: str) -> None:
     assert document.title == document.metadata["subject"] == subject
 
 
+def test_the_subject_of_a_mail_is_a_heading_of_its_text(tmp_path: Path) -> None:
+    [document] = documents(tmp_path / "a.eml", "Subject: The parcel from Wells\n\nIt comes on Thursday.\n")
+    assert [(one.start, one.text) for one in document.headings] == [(0, "The parcel from Wells")]
+    assert document.text == "It comes on Thursday.\n"
+
+
 def test_the_mails_of_an_archive(tmp_path: Path) -> None:
     archive = mailbox.mbox(tmp_path / "Inbox")  # the standard library is the oracle
     for number in range(3):

@@ -27,6 +27,29 @@ def supported(source: str, said: str, question: str = "") -> bool:
     return bool(citations) and not unsupported
 
 
+DENIALS = {
+    "员工不可以在周末加班。": "员工可以在周末加班。",
+    "日曜日は営業していません。": "日曜日は営業しています。",
+    "ไปรษณีย์ไม่อนุญาตให้นำสัตว์เข้า": "ไปรษณีย์อนุญาตให้นำสัตว์เข้า",
+    "고양이는 들어갈 수 없습니다.": "고양이는 들어갈 수 있습니다.",
+    "Поезд не ходит по воскресеньям.": "Поезд ходит по воскресеньям.",
+    "لا يسمح بالتدخين في الغرف.": "يسمح بالتدخين في الغرف.",
+    "Il museo non è aperto di lunedì.": "Il museo è aperto di lunedì.",
+}
+
+
+@pytest.mark.parametrize("source", DENIALS)
+def test_a_lost_denial_is_marked_in_any_language(source: str) -> None:
+    assert supported(source, source)
+    assert not supported(source, DENIALS[source])
+    assert not supported(DENIALS[source], source)
+
+
+def test_a_denial_of_another_clause_denies_nothing_here() -> None:
+    assert supported("员工可以在周末加班，但不可以在夜间加班。", "员工可以在周末加班。")
+    assert supported("日曜日は営業しています。月曜日は営業していません。", "日曜日は営業しています。")
+
+
 @pytest.mark.parametrize(
     ("source", "false", "question"),
     [

@@ -33,7 +33,7 @@ from seedbed.rag.passages import NOT_FOUND
 from seedbed.search.contracts import Hit
 from seedbed.search.embedders import NO_EMBEDDER, TFIDF
 
-HELD_OUT_BYTES = 60_000
+HELD_OUT_BYTES = 20_000
 """Held-out text on which bits per byte of all models are compared."""
 SECONDS = 55.0
 """Time for all questions to all ways of answering; what is left then is not asked."""

@@ -35,6 +35,19 @@ _FEWEST = 3
 _LOOKED_AT = 100
 
 
+def _too_few(found: _Gathered, columns: Columns) -> DataError:
+    """Return the error of a data set with too few different questions, and why it has no more."""
+    why = f"{found.counts['rows']:,} rows gave {len(found.asked)} different questions with an answer"
+    if found.asked:
+        why += f", and {_FEWEST} are needed: one each for training, validation and test"
+        fix = f"give at least {_FEWEST} conversations that begin with different questions"
+    else:
+        why += f"; the columns used are {', '.join(columns.used) or 'none'}"
+        fix = "change these rows, or name other columns with --prompt-column, --reply-column or --messages-column"
+    why += "".join(f"; {line}" for line in found.left_out.lines()[:3])
+    return DataError("no conversations can be made of this data set", why=why, fix=fix)
+
+
 def build_pairs(
     rows: Iterable[tuple[str, Row]],
     columns: Columns,
@@ -60,14 +73,7 @@ def build_pairs(
         found = _gather(rows, columns, candidates)
         found.say()
         if len(found.asked) < _FEWEST:
-            raise DataError(
-                "no conversations can be made of this data set",
-                why=f"{found.counts['rows']:,} rows gave {len(found.asked)} different questions with an answer; the"
-                f" columns used are {', '.join(columns.used) or 'none'}"
-                + "".join(f"; {line}" for line in found.left_out.lines()[:3]),
-                fix="change these rows, or name other columns with --prompt-column and --reply-column, or with"
-                " --messages-column",
-            )
+            raise _too_few(found, columns)
         reasons = {"left_out": found.left_out.to_dict(), "remarks": found.remarks.to_dict()}
         draft.metrics = {**found.counts, **_divide(candidates, draft.path, sorted(found.asked)), **reasons}
         draft.licence = licence

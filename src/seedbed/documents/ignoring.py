@@ -88,7 +88,11 @@ def _read(file: Path) -> Iterator[GitIgnoreSpecPattern]:
 def _fits(pattern: GitIgnoreSpecPattern, name: str) -> bool:
     """Return whether a pattern means an entry itself; pathspec's fit what is below a folder, too.
 
-    Its group ``ps_d`` is the slash after a folder that fits: of the entry, if it is the name's last character.
+    Its group ``ps_d`` is the slash after a folder that fits: of the entry, if it is the name's last character. One
+    without that group (``build/**``) means what is below a folder, and not the folder.
     """
-    found = pattern.regex.finditer(name) if pattern.regex is not None else ()
-    return any(one.groupdict().get("ps_d") is None or one.end("ps_d") == len(name) for one in found)
+    if pattern.regex is None:
+        return False
+    if "ps_d" not in pattern.regex.groupindex:
+        return any(one.end() < len(name) for one in pattern.regex.finditer(name))
+    return any(one["ps_d"] is None or one.end("ps_d") == len(name) for one in pattern.regex.finditer(name))

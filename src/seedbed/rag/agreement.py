@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seedbed.rag.facts import WORD, Facts, Name, facts
-from seedbed.rag.lexicon import OPPOSITES, PRONOUNS, TITLES
+from seedbed.rag.lexicon import CLAUSE_END, DENIED_WITHIN, OPPOSITES, PRONOUNS, TITLES
 from seedbed.rag.quantities import Quantity
 from seedbed.vectors.words import stemmed, terms
 
@@ -202,7 +202,21 @@ def _negation(said: Facts, source: Facts, place: Place) -> str:
     for scope, _ in said.denied:
         if not _is_denied(scope, source):
             return " ".join(["not", *scope[:1]])
-    return _prefixed(said, source) or _prefixed(source, said)
+    return _denied_within(said.text, source.text) or _prefixed(said, source) or _prefixed(source, said)
+
+
+def _denied_within(said: str, source: str) -> str:
+    """Return the denial that only one has of a clause and the source's nearest to it, where words hold denials."""
+    if not DENIED_WITHIN.search(said + source):
+        return ""
+    there = [(set(terms(one)), DENIED_WITHIN.search(one)) for one in CLAUSE_END.split(source) if one.strip()]
+    for clause in filter(str.strip, CLAUSE_END.split(said)):
+        words, here = set(terms(clause)), DENIED_WITHIN.search(clause)
+        shared, other = max(((len(words & found), sign) for found, sign in there), key=lambda one: one[0])
+        sign = here or other
+        if shared and sign is not None and (here is None or other is None):
+            return sign[0]
+    return ""
 
 
 def _is_denied(scope: Sequence[str], other: Facts) -> bool:

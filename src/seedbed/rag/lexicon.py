@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from seedbed.vectors.words import stemmed
 
 
@@ -12,10 +14,14 @@ def _set(text: str) -> frozenset[str]:
 NEGATORS = _set(
     """
     not no never none nobody nothing nowhere neither nor without cannot hardly scarcely nicht kein keine keinen keiner
-    ohne nie niemals niemand ne pas jamais sans nunca senza ikke inte niet geen nem
+    ohne nie niemals niemand ne pas jamais sans nunca senza ikke inte niet geen nem non nao sem bez degil
+    не ни нет без никогда لا لم لن ليس ليست غير بدون לא אין
     """
 )
-"""English words that deny, and the commonest of nine other languages."""
+"""English words that deny, and the commonest of some other languages."""
+DENIED_WITHIN = re.compile("[不没沒未無无非别]|ない|ません|なかっ|ไม่|มิได้|않|못|없|아니")
+"""Signs that deny inside a word or a run of text without spaces: Chinese, Japanese, Thai, Korean."""
+CLAUSE_END = re.compile(r"[，。、；！？,.;!?\n]+")
 PRONOUNS = _set(
     """
     it he she they him her them his its their hers theirs this that these those who which

@@ -16,7 +16,7 @@ from email.message import EmailMessage, MIMEPart
 from typing import BinaryIO
 
 from seedbed.core.errors import SeedbedError
-from seedbed.documents.document import Document, Metadata, Scalar
+from seedbed.documents.document import Document, Heading, Metadata, Scalar
 from seedbed.documents.encoding import decode
 from seedbed.documents.headings import markdown_headings
 from seedbed.documents.isolation import is_simple_page
@@ -75,7 +75,8 @@ def _mail(data: bytes, source: str) -> Iterator[Item]:
     if reading.attached:
         metadata["attachments"] = ", ".join(reading.attached)
     title = str(metadata.get("subject", ""))
-    yield Document(source, text, title, (), markdown_headings(text) if reading.marked else (), metadata)
+    headings = (*([Heading(0, 1, title)] if title else []), *(markdown_headings(text) if reading.marked else ()))
+    yield Document(source, text, title, (), headings, metadata)  # the subject is searched as a heading is
     for name in reading.unread:
         yield Skipped(source, f"the attachment {name} is not read; save it as a file of its own to add it", partly=True)
 
