@@ -15,7 +15,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading, where it begins in the text, and its level (1 is the highest)."""
+    """A heading, where it begins in the text, and its level (1 is the highest). A mail's subject begins at 0."""
 
     start: int
     level: int
