@@ -19,6 +19,7 @@ from typing import Any
 from seedbed.core.errors import CapacityError, CorruptError, UsageError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RIGHT = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 NOT_REGULAR = "it is no regular file but a pipe, a socket, a device or a folder"
@@ -196,6 +197,11 @@ def sync_directory(path: Path) -> None:
     """Force a directory's entries to the disk, so that a rename survives a power cut."""
     if os.name == "posix":
         sync_file(path)
+
+
+def is_read_only(error: OSError) -> bool:
+    """Tell whether the system does not let us write there."""
+    return error.errno in _NO_RIGHT
 
 
 @contextmanager

@@ -1,9 +1,7 @@
-"""Parse one file in a process of its own, with caps on time, memory and output that the parser cannot get around.
+"""Parse one file in a capped child of its own (:mod:`seedbed.core.sandbox`): none slows down or taints the next.
 
-The child gets the open file as its standard input, the name that the documents shall have, and the limits; it answers
-with JSON on its standard output, which is a temporary file. A fresh process for each file costs about a fifth of a
-second, and one bad file can neither slow down nor taint the next. It is a fence against bombs and crashes, not a
-sandbox: the child has the rights of the user. On systems without ``resource`` (Windows) only time is capped.
+The child gets the open file as its standard input, the name that the documents shall have, and the limits. A fresh one
+for each file costs about a fifth of a second.
 
 Small pages and mails may be parsed in our own process, if they are simple. The parsers of both take time that grows
 with the square of what is nested or broken in them: 16 kB of ``<p>`` keep Beautiful Soup busy for seconds. Whether a
@@ -13,23 +11,17 @@ page has few tags, hardly nested and hardly broken, is counted by bytes, in line
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from seedbed.core import errors
+from seedbed.core import sandbox
 from seedbed.core.errors import SeedbedError
 from seedbed.documents.document import Document, Heading
 from seedbed.documents.limits import Limits, too_large, unreadable
 from seedbed.documents.readers import Item, Skipped
 
-_CHILD = "seedbed.documents.isolated_reader"
+_READER = "seedbed.documents.isolated_reader:read"
 _TAG = re.compile(rb"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*>")
 _VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 _MAX_TAGS, _MAX_DEPTH, _MAX_BROKEN = 5_000, 300, 200
@@ -45,26 +37,18 @@ def read_isolated(format_name: str, stream: BinaryIO, source: str, limits: Limit
         DataError: the file is damaged or locked, or makes the parser crash.
         CapacityError: it breaks a limit.
     """
-    order = {"format": format_name, "source": source, "limits": dataclasses.asdict(limits)}
-    command = [sys.executable, "-P", "-m", _CHILD, json.dumps(order)]
-    with tempfile.TemporaryFile() as result:
-        process = subprocess.Popen(
-            command, stdin=stream, stdout=result, stderr=subprocess.DEVNULL, env=_environment(), close_fds=True
-        )
-        try:
-            code = process.wait(limits.seconds)
-        except subprocess.TimeoutExpired as error:
-            raise too_large(source, f"parsing took more than {limits.seconds:g} s", "seconds") from error
-        finally:
-            process.kill()
-            process.wait()
-        result.seek(0)
-        answer = result.read()
-    if len(answer) >= limits.output_bytes:  # cut off there by the system
-        raise too_large(source, f"it gives more than {limits.text_chars:,} characters", "text_chars")
-    if code != 0:
-        raise _death(code, source, limits)
-    yield from _items(json.loads(answer))
+    order = {"format_name": format_name, "source": source, "limits": dataclasses.asdict(limits)}
+    budget = sandbox.Budget(limits.seconds, limits.memory_bytes, limits.output_bytes)
+    try:
+        found = sandbox.run(_READER, order, budget, stream)
+    except sandbox.OutOfBudget as error:
+        raise _broken(error, source, limits) from error
+    for item in found:
+        if "reason" in item:
+            yield Skipped(**item)
+        else:
+            headings = tuple(Heading(*heading) for heading in item.pop("headings"))
+            yield Document(pages=tuple(item.pop("pages")), headings=headings, **item)
 
 
 def is_simple(format_name: str, data: bytes) -> bool:
@@ -88,27 +72,18 @@ def is_simple_page(data: bytes) -> bool:
     return data.count(b"<") - tags <= _MAX_BROKEN
 
 
-def _environment() -> dict[str, str]:
-    """Return our environment with this process's import folders; one thread is enough, and threads reserve memory."""
-    folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109
-    return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"}
-
-
-def _death(code: int, source: str, limits: Limits) -> SeedbedError:
-    if code == -getattr(signal, "SIGXCPU", 0):
-        return too_large(source, f"parsing took more than {limits.seconds:g} s of processor time", "seconds")
-    if code == -signal.SIGKILL:
-        return too_large(source, "the system stopped the parser, most likely for its memory", "memory_bytes")
-    return unreadable(source, f"the parser crashed on it (exit code {code})")
-
-
-def _items(found: dict[str, Any]) -> Iterator[Item]:
-    if "error" in found:
-        kind, what, why, fix = found["error"]
-        raise getattr(errors, kind)(what, why=why, fix=fix)
-    for item in found["items"]:
-        if "reason" in item:
-            yield Skipped(**item)
-        else:
-            headings = tuple(Heading(*heading) for heading in item.pop("headings"))
-            yield Document(pages=tuple(item.pop("pages")), headings=headings, **item)
+def _broken(error: sandbox.OutOfBudget, source: str, limits: Limits) -> SeedbedError:
+    match error.cause:
+        case "seconds":
+            return too_large(source, f"parsing took more than {limits.seconds:g} s", "seconds")
+        case "memory":
+            why = f"parsing needs more than {limits.memory_bytes:,} bytes of memory, or the system stopped it"
+            return too_large(source, why, "memory_bytes")
+        case "output":
+            return too_large(source, f"it gives more than {limits.text_chars:,} characters", "text_chars")
+        case "depth":
+            return unreadable(source, "its parts are nested too deeply")
+        case "raised":  # parsers of damaged files raise anything
+            return unreadable(source, f"it is damaged: {error.why}")
+        case "crash":
+            return unreadable(source, f"the parser crashed on it: {error.why}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from seedbed.core import files
 from seedbed.core.artifacts import check_name
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.locking import locked
 
 
 class Keys:
@@ -25,20 +26,23 @@ class Keys:
 
     def create(self, name: str) -> str:
         """Make a key and keep its hash. Returns the key, which cannot be had again. Raises UsageError for the name."""
-        entries = self.entries()
-        if any(entry["name"] == check_name(name) for entry in entries):
-            raise UsageError(f"there is a key {name!r}", why="names are unique", fix="choose another, or remove it")
+        check_name(name)
         key, created = _new_key(), datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*entries, {"name": name, "hash": _hash(key), "created": created}])
+        with locked(self._path):
+            entries = self.entries()
+            if any(entry["name"] == name for entry in entries):
+                raise UsageError(f"there is a key {name!r}", why="names are unique", fix="choose another, or remove it")
+            self._write([*entries, {"name": name, "hash": _hash(key), "created": created}])
         return key
 
     def remove(self, name: str) -> None:
         """Forget a key. Raises NotFoundError where there is none of that name."""
-        entries = self.entries()
-        if name not in (names := [entry["name"] for entry in entries]):
-            why = f"there are {', '.join(names) or 'none'}"
-            raise NotFoundError(f"there is no key {name!r}", why=why, fix="see `seedbed keys ls`")
-        self._write([entry for entry in entries if entry["name"] != name])
+        with locked(self._path):
+            entries = self.entries()
+            if name not in (names := [entry["name"] for entry in entries]):
+                why = f"there are {', '.join(names) or 'none'}"
+                raise NotFoundError(f"there is no key {name!r}", why=why, fix="see `seedbed keys ls`")
+            self._write([entry for entry in entries if entry["name"] != name])
 
     def for_session(self) -> str:
         """A key that is good until the process ends, and is written nowhere."""
@@ -64,7 +68,6 @@ class Keys:
         return wanted if any([hmac.compare_digest(one, wanted) for one in known]) else None  # noqa: C419 (all compared)
 
     def _write(self, entries: list[dict[str, str]]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(self._path, {"keys": entries})  # through a temporary file, whose mode is 0600
 
 
