@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,18 +69,18 @@ def fuzz(live: Live, folder: Path, *options: str, api: dict[str, Any] | None = N
     """Run schemathesis. Returns how many answers each path gave, by status."""
     (folder / "openapi.json").write_text(json.dumps(api or described(live)))
     before = dict(live.state.metrics.requests)
-    command = [str(Path(sys.executable).parent / "schemathesis"), "run", "openapi.json", "--url", live.url]
-    given = ["--header", f"Authorization: Bearer {live.key}", "--checks", "not_a_server_error", "--mode", "all"]
-    limits = ["--request-timeout", "60", "--generation-database", "none", "--warnings", "off", "--seed", "1"]
-    done = subprocess.run(
-        [*command, *given, *limits, "--no-color", "--max-failures", "5", *options],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
+    done = subprocess.run(fuzzer(live, live.key, 1, *options), capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     live.until(live.idle)
     return {key: count - before.get(key, 0) for key, count in live.state.metrics.requests.items()}
+
+
+def fuzzer(live: Live, key: str, seed: int, *options: str) -> list[str]:
+    """The command of schemathesis, with a key."""
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run", "openapi.json", "--url", live.url]
+    given = ["--header", f"Authorization: Bearer {key}", "--checks", "not_a_server_error", "--mode", "all"]
+    limits = ["--request-timeout", "60", "--generation-database", "none", "--warnings", "off", "--seed", str(seed)]
+    return [*command, *given, *limits, "--no-color", "--max-failures", "5", *options]
 
 
 def test_a_few_generated_requests_for_every_route(live: Live, tmp_path: Path) -> None:
@@ -102,3 +103,28 @@ def test_no_generated_request_makes_the_server_fail(live: Live, tmp_path: Path) 
     assert not [key for key in answers if key[1] >= 500]
     for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"):
         assert answers.get((path, 200), 0) >= 50, (path, answers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_two_keys_at_once(live: Live, tmp_path: Path) -> None:
+    """Requests of two keys at the same time, and series of requests that use each other's answers.
+
+    ``SEEDBED_FUZZ_REQUESTS`` asks for more of them.
+    """
+    wanted = int(os.environ.get("SEEDBED_FUZZ_REQUESTS", "4000"))
+    (tmp_path / "openapi.json").write_text(json.dumps(described(live)))
+    phases = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples")
+    before, seed = sum(live.state.metrics.requests.values()), 1
+    keys = [live.key, live.keys.create("other")]
+    while (done := sum(live.state.metrics.requests.values()) - before) < wanted:
+        examples = str(max(20, min(1000, (wanted - done) // 40)))
+        commands = [fuzzer(live, key, seed + number, *phases, examples) for number, key in enumerate(keys)]
+        runs = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for one in commands]
+        for run in runs:
+            told, _ = run.communicate()
+            assert run.returncode == 0, told[-4000:]
+        seed += len(keys)
+    live.until(live.idle)
+    print(f"{done:,} requests, seeds 1 to {seed - 1}")
+    assert not [key for key in live.state.metrics.requests if key[1] >= 500]
