@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,15 +29,14 @@ import click
 import httpx
 
 from seedbed.cli.common import print_json, print_table
-from seedbed.core.progress import progress, say
-from soak_attacks import ATTACKS, Target
-from soak_server import Usage, flatness, left_over, made_keys, metrics, serving, watch
+from seedbed.core.progress import progress
+from soak_attacks import ATTACKS, Attack, Target
+from soak_server import Usage, flatness, left_over, made_keys, serving, watch
 
 PATIENCE = 180.0
 """Seconds a client waits for an answer."""
 WORSE, FLAT = 3.0, 0.05
 """Limits of the p99's ratio, and of resident memory around its median."""
-CRITERIA = ("p99 ratio", "server errors", "changed replies", "memory", "left over")
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,11 @@ def content(ask: Ask, text: str) -> str:
 class Clients:
     """Ordinary clients of some keys, and the hostile ones of the last."""
 
-    def __init__(self, url: str, keys: list[str], asks: list[Ask], each: int, pause: float) -> None:
+    def __init__(
+        self, url: str, keys: list[str], asks: list[Ask], each: int, pause: float, runs: Callable[[], bool]
+    ) -> None:
         self._url, self._keys, self._asks, self._each, self._pause = url, keys, asks, each, pause
+        self._runs = runs  # tells whether the server does
         self._solo: dict[int, str] = {}
 
     async def alone(self) -> None:
@@ -123,22 +127,24 @@ class Clients:
                     raise SystemExit(f"{ask.kind} alone: {answer.status_code} {answer.text[:300]}")
                 self._solo[number] = content(ask, answer.text)
 
-    async def run(self, seconds: float, target: Target | None) -> Part:
+    async def run(self, seconds: float, target: Target | None, attacks: Sequence[Attack] = ()) -> Part:
         """Let all clients go on for some seconds; with the hostile ones where there is a target."""
         part, stop = Part(), time.monotonic() + seconds
         tasks = [
             self._ordinary(key, one, stop, part) for key in range(len(self._keys) - 1) for one in range(self._each)
         ]
         if target is not None:
-            tasks += [self._hostile(target, one, stop, part) for one in range(self._each)]
+            tasks += [self._hostile(target, attacks, one, stop, part) for one in range(self._each)]
         with progress("soak", seconds, "s") as bar:
 
             async def tick() -> None:
-                while time.monotonic() < stop:
+                while time.monotonic() < stop and self._runs():
                     await asyncio.sleep(5)
                     bar.advance(5, f"{sum(part.statuses.values()):,} answers")
 
             await asyncio.gather(*tasks, tick())
+        if not self._runs():
+            part.failed.append("the server died")
         return part
 
     def _client(self, key: int) -> httpx.AsyncClient:
@@ -148,7 +154,7 @@ class Clients:
     async def _ordinary(self, key: int, one: int, stop: float, part: Part) -> None:
         chance = random.Random(f"{key} {one} {stop > 0}")
         async with self._client(key) as client:
-            while time.monotonic() < stop:
+            while time.monotonic() < stop and self._runs():
                 await asyncio.sleep(chance.expovariate(1 / self._pause))
                 number = chance.randrange(len(self._asks))
                 ask, started = self._asks[number], time.monotonic()
@@ -178,10 +184,10 @@ class Clients:
                     return
                 await asyncio.sleep(0.02)
 
-    async def _hostile(self, target: Target, one: int, stop: float, part: Part) -> None:
+    async def _hostile(self, target: Target, attacks: Sequence[Attack], one: int, stop: float, part: Part) -> None:
         chance = random.Random(f"hostile {one}")
-        while time.monotonic() < stop:
-            attack = chance.choice(ATTACKS)
+        while time.monotonic() < stop and self._runs():
+            attack = chance.choice(attacks)
             try:
                 status = await asyncio.wait_for(attack(target, chance), PATIENCE)
             except (OSError, httpx.HTTPError, TimeoutError, asyncio.IncompleteReadError) as error:
@@ -207,81 +213,86 @@ async def _numbered(lines: Any) -> Any:
 @click.option("--keys", default=8, help="Keys; the last one is the hostile one.")
 @click.option("--clients", default=64, help="Clients of all keys together.")
 @click.option("--pause", default=2.0, help="Mean seconds between two requests of a client.")
+@click.option("--attack", "chosen", multiple=True, help="Only this attack, by the name of its function; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that was measured.")
 def main(
-    model: str, collection: str, minutes: float, before: float, keys: int, clients: int, pause: float, as_json: bool
+    model: str,
+    collection: str,
+    minutes: float,
+    before: float,
+    keys: int,
+    clients: int,
+    pause: float,
+    chosen: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Soak a server of MODEL, from the library in SEEDBED_HOME.
 
     python benchmarks/soak.py quickstart --collection quickstart
     """
+    attacks = [one for one in ATTACKS if not chosen or one.__name__ in chosen]
     usage: list[Usage] = []
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        made_keys(keys) as (own, admin),
-        serving(model, Path(temporary)) as (
-            process,
-            url,
-        ),
-    ):
-        group = Clients(url, own, population(model, collection), clients // keys, pause)
-        target = Target(url, own[-1], model, collection)
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        own, admin = stack.enter_context(made_keys(keys))
+        process, url = stack.enter_context(serving(model, temporary))
+        group = Clients(url, own, population(model, collection), clients // keys, pause, lambda: process.poll() is None)
 
         async def soak() -> tuple[Part, Part]:
-            await group.alone()
             first = await group.run(before * 60, None)
-            watching = asyncio.create_task(watch(process.pid, minutes * 60, usage))
-            second = await group.run(minutes * 60, target)
-            await watching
+            watching = asyncio.create_task(watch(process.pid, usage))
+            second = await group.run(minutes * 60, Target(url, own[-1], model, collection), attacks)
+            watching.cancel()
             return first, second
 
         asyncio.run(group.alone())
         idle = Usage.of(process.pid)
         first, second = asyncio.run(soak())
-        settled = time.monotonic() + 60
-        while (told := metrics(url, admin))["seedbed_requests_in_flight"] > 1 and time.monotonic() < settled:
-            time.sleep(1)
-        time.sleep(5)
-        end, told = Usage.of(process.pid), metrics(url, admin)
-        left = left_over(idle, end, told, Path(temporary))
-    say(f"the server ended with {process.returncode}")
-    ratios = {key: second.p99(key) / first.p99(key) for key in range(keys - 1)}
-    errors = {
-        f"{kind} {status}": n for (kind, status), n in (first.statuses + second.statuses).items() if status >= 500
-    }
+        left = ["a dead server"] if process.poll() is not None else left_over(process.pid, idle, url, admin, temporary)
+    if process.returncode != 0:
+        second.failed.append(f"the server ended with code {process.returncode}")
+    result = summarized(first, second, usage, left, keys - 1)
+    print_json(result) if as_json else told(result)
+    sys.exit(0 if all(result["verdicts"].values()) else 3)
+
+
+def summarized(first: Part, second: Part, usage: list[Usage], left: list[str], keys: int) -> dict[str, Any]:
+    """Return all that was measured, and the verdicts."""
+    p99 = {key: [first.p99(key), second.p99(key)] for key in range(keys)}
+    statuses = first.statuses + second.statuses
+    errors = {f"{kind} {status}": count for (kind, status), count in statuses.items() if status >= 500}
+    failed, changed = [*first.failed, *second.failed], [*first.changed, *second.changed]
     flat = flatness([one.rss for one in usage])
-    verdicts = {
-        "p99 ratio": max(ratios.values()) <= WORSE,
-        "server errors": not errors and not first.failed and not second.failed and process.returncode == 0,
-        "changed replies": not first.changed and not second.changed,
-        "memory": flat <= FLAT,
-        "left over": not left,
-    }
-    result = {
-        "p99": {key: [first.p99(key), second.p99(key)] for key in ratios},
-        "ratios": ratios,
-        "answers": sum(first.statuses.values()) + sum(second.statuses.values()),
-        "statuses": {
-            f"{kind}: {status}": n for (kind, status), n in sorted((first.statuses + second.statuses).items())
-        },
+    return {
+        "p99": p99,
+        "answers": sum(statuses.values()),
+        "statuses": {f"{kind}: {status}": count for (kind, status), count in sorted(statuses.items())},
         "errors": errors,
-        "failed": [*first.failed, *second.failed][:50],
-        "changed": [*first.changed, *second.changed][:20],
+        "failed": failed[:50],
+        "changed": changed[:20],
         "memory": {"first": usage[0].rss, "last": usage[-1].rss, "most": max(one.rss for one in usage), "stray": flat},
-        "children memory, most": max(one.children_rss for one in usage),
+        "memory of children": max(one.children_rss for one in usage),
         "left": left,
-        "verdicts": verdicts,
+        "verdicts": {
+            "p99 ratio": all(after <= WORSE * before for before, after in p99.values()),
+            "server errors": not errors and not failed,
+            "changed replies": not changed,
+            "memory": flat <= FLAT,
+            "left over": not left,
+        },
     }
-    if as_json:
-        print_json(result)
-    else:
-        rows = [[str(key), f"{a:.3f}", f"{b:.3f}", f"{b / a:.2f}"] for key, (a, b) in result["p99"].items()]
-        print_table(("key", "p99 without (s)", "p99 with (s)", "ratio"), rows, right=(1, 2, 3))
-        print_table(("criterion", ""), [[name, "green" if verdicts[name] else "RED"] for name in CRITERIA])
-        print(f"{result['answers']:,} answers; memory strays {flat:.1%}; left over: {left or 'nothing'}")
-        for line in [*result["errors"].items(), *result["failed"][:10], *result["changed"][:5]]:
-            print(line)
-    sys.exit(0 if all(verdicts.values()) else 3)
+
+
+def told(result: dict[str, Any]) -> None:
+    """Print what was measured."""
+    rows = [[str(key), f"{a:.3f}", f"{b:.3f}", f"{b / a:.2f}"] for key, (a, b) in result["p99"].items()]
+    print_table(("key", "p99 without (s)", "p99 with (s)", "ratio"), rows, right=(1, 2, 3))
+    print_table(("criterion", ""), [[name, "green" if fine else "RED"] for name, fine in result["verdicts"].items()])
+    memory = result["memory"]
+    print(f"{result['answers']:,} answers; {memory['last'] / 1e6:,.0f} MB at the end, strays {memory['stray']:.1%}")
+    for name in ("errors", "failed", "changed", "left"):
+        for line in list(result[name])[:10]:
+            print(f"{name}: {line}")
 
 
 if __name__ == "__main__":

@@ -56,12 +56,12 @@ def _rss(pid: int) -> int:
         return 0
 
 
-async def watch(pid: int, seconds: float, found: list[Usage]) -> None:
-    """Read the usage every two seconds."""
-    stop = time.monotonic() + seconds
-    while time.monotonic() < stop:
-        found.append(Usage.of(pid))
-        await asyncio.sleep(2)
+async def watch(pid: int, found: list[Usage]) -> None:
+    """Read the usage every two seconds, until the process ends or nobody wants to know."""
+    with suppress(OSError):
+        while True:
+            found.append(Usage.of(pid))
+            await asyncio.sleep(2)
 
 
 @contextmanager
@@ -118,16 +118,24 @@ def flatness(values: list[int]) -> float:
     return max(abs(one - middle) for one in medians) / middle
 
 
-def left_over(idle: Usage, end: Usage, told: dict[str, float], temporary: Path) -> list[str]:
-    """Return what is there at the end and was not before: at most a few descriptors of kept connections and files."""
-    found = [
-        f"{name} = {value:g}"
-        for name, value in told.items()
-        if ("engine_running" in name or "waiting" in name) and value
-    ]
-    blocks = {name.split("{")[0].rpartition("_engine_")[2]: value for name, value in told.items() if "_engine_" in name}
-    if (held := blocks["blocks"] - blocks["free_blocks"]) > 0:
-        found.append(f"{held:g} KV blocks are held")
+def left_over(pid: int, idle: Usage, url: str, admin: str, temporary: Path) -> list[str]:
+    """Return what a server holds some seconds after its last request: blocks, requests, processes, files.
+
+    ``idle``: what it held before. A few descriptors are those of open collections, and some children are kept.
+    """
+    settled = time.monotonic() + 60
+    while metrics(url, admin)["seedbed_requests_in_flight"] > 1 and time.monotonic() < settled:
+        time.sleep(1)
+    time.sleep(5)
+    end, told = Usage.of(pid), metrics(url, admin)
+    held = {
+        name.partition("{")[0].rpartition("engine_")[2]: value for name, value in told.items() if "_engine_" in name
+    }
+    found = [f"{held[name]:g} {name}" for name in ("running", "waiting", "waiting_tokens") if held[name]]
+    if held["blocks"] != held["free_blocks"]:
+        found.append(f"{held['blocks'] - held['free_blocks']:g} KV blocks")
+    if (in_flight := told["seedbed_requests_in_flight"]) > 1:
+        found.append(f"{in_flight - 1:g} requests in flight")
     if end.descriptors > idle.descriptors + 10:
         found.append(f"{end.descriptors} descriptors, {idle.descriptors} before")
     if end.children > 8:
