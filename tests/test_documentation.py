@@ -45,6 +45,13 @@ def test_every_page_has_commands() -> None:
     assert without <= {"architecture.md", "decisions.md", "log.md"}
 
 
+def test_the_tests_that_pages_name_are_there() -> None:
+    named = {one for page in PAGES for one in re.findall(r"tests/[\w/]+\.py::\w+", page.read_text(encoding="utf-8"))}
+    assert named
+    for path, name in (one.split("::") for one in named):
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.M), f"{path}::{name}"
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
 def test_the_commands_on_a_page_run(page: Path, trained: Path, tmp_path: Path) -> None:
     """Pages that talk about `quickstart` get a library that has it; the others begin with an empty one."""

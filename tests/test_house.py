@@ -6,6 +6,7 @@ import ast
 import re
 import statistics
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,3 +115,8 @@ def test_no_script_or_test_takes_the_name_of_a_module_of_python() -> None:
     found = [*(ROOT.parents[1] / "benchmarks").glob("*.py"), *Path(__file__).parent.rglob("*.py")]
     assert found
     assert [path.name for path in found if path.stem in sys.stdlib_module_names] == []
+
+
+def test_every_dependency_has_both_bounds() -> None:
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [one for one in project["dependencies"] if not re.search(r">=[\d.]+,<\d", one)] == []
