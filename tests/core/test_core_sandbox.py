@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from seedbed.core.errors import CapacityError
-from seedbed.core.sandbox import Budget, Cause, OutOfBudget, Worker, run
+from seedbed.core.sandbox import Budget, Cause, OutOfBudget, KeptChild, run
 
 CALLS = "sandboxed_calls"
 SMALL = Budget(seconds=5.0, memory_bytes=200_000_000, output_bytes=100_000)
@@ -62,7 +62,7 @@ def test_our_errors_come_back_as_they_were() -> None:
 @pytest.mark.parametrize("kept", [False, True])
 def test_every_end_has_its_cause(name: str, order: dict[str, Any], cause: Cause, kept: bool) -> None:
     budget = Budget(1.0, SMALL.memory_bytes, SMALL.output_bytes)
-    worker = Worker(f"{CALLS}:{name}", budget)
+    worker = KeptChild(f"{CALLS}:{name}", budget)
     started = time.monotonic()
     with pytest.raises(OutOfBudget) as caught:
         worker.ask(order) if kept else call(name, budget, **order)
@@ -120,7 +120,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_a_worker_keeps_its_child_and_replaces_a_dead_one() -> None:
-    worker = Worker(f"{CALLS}:hold", Budget(5.0, 200_000_000, 100_000))
+    worker = KeptChild(f"{CALLS}:hold", Budget(5.0, 200_000_000, 100_000))
     assert [worker.ask({"count": 1_000_000}) for _ in range(3)] == [1_000_000, 2_000_000, 3_000_000]
     with pytest.raises(OutOfBudget) as caught:
         worker.ask({"count": 300_000_000})
@@ -130,14 +130,14 @@ def test_a_worker_keeps_its_child_and_replaces_a_dead_one() -> None:
 
 
 def test_what_earlier_calls_left_is_not_held_against_the_next() -> None:
-    worker = Worker(f"{CALLS}:hold", Budget(5.0, 200_000_000, 100_000))
+    worker = KeptChild(f"{CALLS}:hold", Budget(5.0, 200_000_000, 100_000))
     assert worker.ask({"count": 120_000_000}) == 120_000_000
     assert worker.ask({"count": 120_000_001}) == 120_000_001  # in a new child: together they do not fit
     worker.close()
 
 
 def test_threads_share_a_worker_and_each_gets_its_own_answer() -> None:
-    worker = Worker(f"{CALLS}:add", SMALL)
+    worker = KeptChild(f"{CALLS}:add", SMALL)
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda one: worker.ask({"left": one, "right": 1}), range(200)))
     assert found == list(range(1, 201))

@@ -6,7 +6,7 @@ outlives it. It ends with us. On other systems its processes are killed as a gro
 where the system has no ``resource`` limits. It still has the rights of the user over files: it is a fence against
 bombs, crashes and leaks, no jail for a program that was written to break out.
 
-:func:`run` starts a fresh child for one call (about a tenth of a second and the imports); a :class:`Worker` keeps one
+:func:`run` starts a fresh child for one call (about a tenth of a second and the imports); a :class:`KeptChild` keeps one
 for many small calls, and replaces it when it dies.
 """
 
@@ -22,6 +22,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from queue import LifoQueue
 from typing import Any, BinaryIO, Literal, cast
 
 from seedbed.core import errors
@@ -92,7 +93,7 @@ def run(target: str, order: Mapping[str, Any], budget: Budget, stream: BinaryIO 
     return _answer(data)
 
 
-class Worker:
+class KeptChild:
     """A child that answers one call after another, from any thread; made on the first call, and again after a death.
 
     Args:
@@ -192,6 +193,23 @@ class Worker:
         return code
 
 
+class KeptChildren:
+    """Some workers for the same calls: one that is busy does not keep the next call waiting while another is free."""
+
+    def __init__(self, target: str, budget: Budget, count: int) -> None:
+        self._idle = LifoQueue[KeptChild]()  # the last one used is the warm one
+        for _ in range(count):
+            self._idle.put(KeptChild(target, budget))
+
+    def ask(self, order: Mapping[str, Any]) -> Any:
+        """Return the answer of the next free worker; as :meth:`KeptChild.ask`."""
+        worker = self._idle.get()
+        try:
+            return worker.ask(order)
+        finally:
+            self._idle.put(worker)
+
+
 def _expire(process: subprocess.Popen[bytes], late: threading.Event) -> None:
     late.set()
     _kill(process)
@@ -226,7 +244,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _death(code: int, budget: Budget) -> OutOfBudget:
-    if code in (-getattr(signal, "SIGXCPU", 0), -getattr(signal, "SIGALRM", 0)) and code:
+    if -code in (getattr(signal, name, None) for name in ("SIGXCPU", "SIGALRM", "SIGPROF")):
         return OutOfBudget("seconds", f"it took more than {budget.seconds:g} s")
     if code == -getattr(signal, "SIGXFSZ", 0) and code:
         return OutOfBudget("output", f"its answer has more than {budget.output_bytes:,} bytes")

@@ -2,7 +2,8 @@
 
 JSON may hold at most eight spaces or line breaks in a row: a model that is unsure of itself would write them forever.
 The grammar ends with the tokenizer's end token, allowed as soon as the text is complete and forced when nothing else
-may follow. References: https://github.com/guidance-ai/llguidance; Willard & Louf 2023.
+may follow. A grammar is examined in a capped child (``grammar_source``) before it is compiled here; verdicts are kept.
+References: https://github.com/guidance-ai/llguidance; Willard & Louf 2023.
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from functools import cache, cached_property
-from typing import Any
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
+from seedbed.core import sandbox
 from seedbed.core.errors import UsageError
+from seedbed.inference.grammar_source import LIMITS, refused, source_of, tokenizer_of_bytes
 from seedbed.inference.parameters import Grammar
 from seedbed.tokenizers.tokenizer import Tokenizer
 
-_JSON: Any = {"whitespace_pattern": "[ \\n]{0,8}", "coerce_one_of": True}
-LIMITS = LLParserLimits(precompute_large_lexemes=False, verbose_errors=False)
-"""Limits of the work for one grammar, counted, not timed; the library's own numbers."""
+BUDGET = sandbox.Budget(seconds=10.0, memory_bytes=128_000_000, output_bytes=1_000_000)
+"""Of examining one grammar, the start of its child included, beyond the library itself."""
+_CHILDREN = 2  # one that works on a bad grammar does not keep the next one waiting
+_KEPT = 256  # verdicts
 _AS_ANY_OF, _UNKNOWN, _FORMAT = "oneOf not fully supported", "Unimplemented keys: ", "Unknown format: "
-_MOST_FORCED = 65_536  # each step looks through all of them, and a grammar as short as a{1000000} has a million
 
 
 class Matcher:
@@ -71,11 +73,7 @@ class GrammarCompiler:
 
         Raises UsageError for what is no grammar of its kind, or asks for what is not supported.
         """
-        inner = LLMatcher(self._vocabulary, _source(grammar), log_level=0, limits=LIMITS)
-        if inner.is_error():
-            raise _refused(grammar, inner.get_error())
-        if (forced := len(inner.compute_ff_bytes())) > _MOST_FORCED:
-            raise _refused(grammar, f"its first {forced} bytes can only be written one way, {_MOST_FORCED} may be")
+        inner = _matcher(self._vocabulary, grammar)
         return Matcher(inner, self._vocabulary.vocab_size)
 
     @cached_property
@@ -107,24 +105,40 @@ def _spelling(tokenizer: Tokenizer, token: int) -> bytes:
         return b""
 
 
-def _source(grammar: Grammar) -> str:
-    """Return the grammar in llguidance's own form."""
-    if grammar.kind == "regex":
-        return LLMatcher.grammar_from_regex(grammar.text)
-    if grammar.kind == "lark":
-        return LLMatcher.grammar_from_lark(grammar.text)
+def _matcher(vocabulary: LLTokenizer, grammar: Grammar) -> LLMatcher:
+    _examined(grammar)
+    inner = LLMatcher(vocabulary, source_of(grammar), log_level=0, limits=LIMITS)
+    if inner.is_error():
+        raise refused(grammar, inner.get_error())
+    return inner
+
+
+def _examined(grammar: Grammar) -> tuple[str, ...]:
+    """Return the library's warnings of a grammar. Raises UsageError for one that cannot be used."""
     try:
-        value = json.loads(grammar.text)
-    except (ValueError, RecursionError) as error:
-        raise _refused(grammar, str(error)) from error
-    if grammar.kind == "json_schema":
-        try:
-            return LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
-        except ValueError as error:
-            raise _refused(grammar, str(error)) from error
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
-        raise _refused(grammar, "a choice is a list of texts, none of them empty")
-    return LLMatcher.grammar_from_lark("start: " + " | ".join(json.dumps(one) for one in value))
+        verdict = _verdict(grammar)
+    except sandbox.OutOfBudget as error:
+        if error.cause in ("raised", "depth"):
+            raise refused(grammar, error.why) from error
+        why = "compiling it, or finding how it must begin, takes more time or memory than a grammar may"
+        raise refused(grammar, why) from error
+    if isinstance(verdict, UsageError):
+        raise refused(grammar, verdict.why)
+    return verdict
+
+
+@lru_cache(maxsize=_KEPT)  # clients send the same grammar with every request
+def _verdict(grammar: Grammar) -> tuple[str, ...] | UsageError:
+    """Return the warnings of a grammar or its refusal. Raises OutOfBudget, which is not kept: the machine was slow."""
+    try:
+        return tuple(_examiners().ask({"kind": grammar.kind, "text": grammar.text}))
+    except UsageError as error:
+        return error
+
+
+@cache
+def _examiners() -> sandbox.KeptChildren:
+    return sandbox.KeptChildren("seedbed.inference.grammar_source:examine", BUDGET, _CHILDREN)
 
 
 def check_schema(text: str) -> tuple[str, ...]:
@@ -132,10 +146,7 @@ def check_schema(text: str) -> tuple[str, ...]:
 
     Raises UsageError for what is no JSON schema.
     """
-    source = _source(Grammar("json_schema", text))
-    wrong, messages = LLMatcher.validate_grammar_with_warnings(source, _bytes(), limits=LIMITS)
-    if wrong:
-        raise _refused(Grammar("json_schema", text), " ".join(messages[0].split())[:300])
+    messages = _examined(Grammar("json_schema", text))
     return tuple(dict.fromkeys(keyword for message in messages for keyword in _keywords(message)))
 
 
@@ -153,18 +164,11 @@ def _keywords(warning: str) -> list[str]:
 
 def is_regex(text: str) -> bool:
     """Tell whether a grammar can keep a regular expression."""
-    wrong, _ = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_regex(text), _bytes(), limits=LIMITS)
-    return not wrong
-
-
-@cache
-def _bytes() -> LLTokenizer:
-    """Return the tokenizer of single bytes, for grammars without a model."""
-    return LLTokenizer("byte")
-
-
-def _refused(grammar: Grammar, why: str) -> UsageError:
-    return UsageError(f"this {grammar.kind} cannot be used", why=why, fix="correct or simplify the grammar")
+    try:
+        _examined(Grammar("regex", text))
+    except UsageError:
+        return False
+    return True
 
 
 def _stuck(why: str) -> UsageError:
@@ -176,9 +180,7 @@ def follow(grammar: Grammar, text: str) -> tuple[int, bool]:
 
     Raises UsageError for what is no grammar of its kind.
     """
-    matcher = LLMatcher(_bytes(), _source(grammar), log_level=0, limits=LIMITS)
-    if matcher.is_error():
-        raise _refused(grammar, matcher.get_error())
+    matcher = _matcher(tokenizer_of_bytes(), grammar)
     data = text.encode(errors="replace")
     agreed = matcher.validate_tokens(list(data))
     complete = agreed == len(data) and matcher.consume_tokens(list(data)) and matcher.is_accepting()
