@@ -6,8 +6,8 @@ outlives it. It ends with us. On other systems its processes are killed as a gro
 where the system has no ``resource`` limits. It still has the rights of the user over files: it is a fence against
 bombs, crashes and leaks, no jail for a program that was written to break out.
 
-:func:`run` starts a fresh child for one call (about a tenth of a second and the imports); a :class:`KeptChild` keeps one
-for many small calls, and replaces it when it dies.
+:func:`run` starts a fresh child for one call (about a tenth of a second and the imports); a :class:`KeptChild` keeps
+one for many small calls, and replaces it when it dies.
 """
 
 from __future__ import annotations
