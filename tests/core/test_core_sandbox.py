@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from seedbed.core.errors import CapacityError
-from seedbed.core.sandbox import Budget, Cause, OutOfBudget, KeptChild, run
+from seedbed.core.sandbox import Budget, Cause, KeptChild, OutOfBudget, run
 
 CALLS = "sandboxed_calls"
 SMALL = Budget(seconds=5.0, memory_bytes=200_000_000, output_bytes=100_000)
