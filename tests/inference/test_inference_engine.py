@@ -54,7 +54,8 @@ def some_request(pick: random.Random, name: str) -> Request:
     shared = ids(pick.choice([0, 63, 64, 65, 128, 150]), seed=1)
     prompt = shared + ids(pick.choice([0, 1, 30, 64]) or (not shared), seed=pick.randrange(3))
     adapter = pick.choice([None, None, "tuned"])
-    return Request(name, prompt, some_sampling(pick), salt=pick.choice(["", "key"]), adapter=adapter)
+    salt, owner = pick.choice(["", "key"]), pick.choice("abc")
+    return Request(name, prompt, some_sampling(pick), salt=salt, adapter=adapter, owner=owner)
 
 
 @settings(max_examples=10, deadline=None)
@@ -77,6 +78,7 @@ def test_replies_do_not_depend_on_arrivals_aborts_and_preemptions(seed: int, kin
         for name in [name for name, when in aborts.items() if when == step]:
             engine.abort(name)
         step += 1
+        assert step < 20_000, "nothing goes on"
     for request in requests:
         expected, got = solo(runner, request, ENDS), tokens_of(events[request.id])
         assert got == expected[: len(got)]
@@ -136,11 +138,12 @@ def test_other_keys_and_adapters_share_nothing(other: dict[str, str]) -> None:
     assert engine.stats().prefix_hits == 0
 
 
-def test_one_key_cannot_starve_another() -> None:
+@pytest.mark.parametrize("other", [{"salt": "another"}, {"owner": "another"}, {"owner": "another", "salt": "3"}])
+def test_one_key_cannot_starve_another(other: dict[str, str]) -> None:
     engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_running=2))
     for name in range(10):
         engine.add(Request(f"many{name}", ids(5, seed=name), Sampling(temperature=0, max_tokens=10)))
-    engine.add(Request("few", ids(5, seed=99), GREEDY, salt="another"))
+    engine.add(Request("few", ids(5, seed=99), GREEDY, **other))
     ended = []
     while not engine.idle:
         ended += [event.request_id for event in engine.step() if event.token and event.token.finish]
@@ -270,18 +273,23 @@ def test_who_is_preempted_goes_on_before_who_waited() -> None:
     assert [order.count(name) for name in "abc"] == [100] * 3
 
 
-def test_the_queue_is_bounded_by_requests_and_by_tokens() -> None:
-    engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_waiting=3, max_waiting_tokens=100))
-    engine.add(Request("a", ids(60, seed=1), GREEDY))
-    with pytest.raises(QueueFull) as caught:
-        engine.add(Request("b", ids(41, seed=1), GREEDY))
-    assert 1 <= caught.value.retry_after <= 60
-    for name in "bc":
-        engine.add(Request(name, ids(20, seed=1), GREEDY))
-    with pytest.raises(QueueFull):
-        engine.add(Request("d", ids(1, seed=1), GREEDY))
+def test_an_owner_has_half_of_the_queue_and_another_half_of_the_rest() -> None:
+    engine = Engine(HashRunner(exact=True), [], limits=EngineLimits(max_waiting=8, max_waiting_tokens=200))
+
+    def places(owner: str, length: int) -> int:
+        count = 0
+        with pytest.raises(QueueFull) as caught:  # noqa: PT012 (how many come before it is what is asked)
+            for count in range(10):
+                name, salt = f"{owner} {length} {count}", str(count)
+                engine.add(Request(name, ids(length, seed=1), GREEDY, salt=salt, owner=owner))
+        assert 1 <= caught.value.retry_after <= 60
+        return count
+
+    assert [places(owner, 1) for owner in "abc"] == [4, 2, 1]
     engine.step()  # all are admitted
-    engine.add(Request("d", ids(1, seed=1), GREEDY))
+    assert [places(owner, 40) for owner in "abc"] == [3, 1, 1]
+    with pytest.raises(QueueFull, match="your share"):
+        engine.add(Request("d", ids(1, seed=1), GREEDY, owner="d"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -25,14 +25,16 @@ from seedbed.inference.runner import BLOCK, LogitRows, Runner, TokenChunk
 from seedbed.inference.scheduler import Running, Scheduler
 from seedbed.inference.speculation import Speculator
 
+_NONE: Mapping[str, int] = {}
+
 
 @dataclass(frozen=True)
 class EngineLimits:
     """The limits of one engine."""
 
     max_running: int = 64  # sequences computed at once
-    max_waiting: int = 256  # requests in the queue
-    max_waiting_tokens: int = 1_000_000  # tokens of their prompts
+    max_waiting: int = 1024  # requests in the queue; an owner alone may have half, and more owners less each
+    max_waiting_tokens: int = 2_000_000  # tokens of their prompts, likewise
     step_tokens: int = 512  # positions of one step
 
 
@@ -96,7 +98,7 @@ class Engine:
             CapacityError: the prompt is too long. QueueFull: too much is waiting.
         """
         sequence = self.prepare(request)
-        self.check_queue(1, sequence.prompt_length)
+        self.check_queue(sequence)
         self.enqueue(sequence)
 
     def prepare(self, request: Request) -> Running:
@@ -112,15 +114,26 @@ class Engine:
         plain, tokens = _is_plain(sampling), list(request.prompt)
         return Running(request, limit, ends, plain, matcher, next(self._arrivals), tokens)
 
-    def check_queue(self, requests: int, tokens: int) -> None:
-        """Raise QueueFull where the queue has no room for so many requests and tokens."""
-        queued, queued_tokens = self._scheduler.queued, self._scheduler.queued_tokens
-        limits = self.limits
-        if queued + requests > limits.max_waiting or queued_tokens + tokens > limits.max_waiting_tokens:
-            why = f"{queued} requests are waiting with {queued_tokens} tokens"
-            full = QueueFull("the queue is full", why=why, fix="try again later")
-            full.retry_after = min(60, max(1, math.ceil(self._gap)))
-            raise full
+    def check_queue(
+        self, sequence: Running, arriving: Mapping[str, int] = _NONE, arriving_tokens: Mapping[str, int] = _NONE
+    ) -> None:
+        """Raise QueueFull where a sequence would take more of the queue than its owner's share.
+
+        An owner may have as many places as are left free by all: alone half of them, and so there is always room for
+        another (Choudhury and Hahne 1998, dynamic thresholds of shared memory). ``arriving``: what is counted besides.
+        """
+        waiting, limits = self._scheduler.waiting, self.limits
+        owner, added = sequence.request.owner, (1, sequence.prompt_length)
+        found = zip(
+            waiting, (arriving, arriving_tokens), (limits.max_waiting, limits.max_waiting_tokens), added, strict=True
+        )
+        for held, coming, most, more in found:
+            own, all_ = held[owner] + coming.get(owner, 0), held.total() + sum(coming.values())
+            if own + more > most - all_:
+                why = f"{waiting[0][owner]} of your requests are waiting with {waiting[1][owner]} tokens"
+                full = QueueFull("your share of the queue is full", why=why, fix="try again later")
+                full.retry_after = min(60, max(1, math.ceil(self._gap)))
+                raise full
 
     def enqueue(self, sequence: Running) -> None:
         """Queue a sequence that :meth:`prepare` made. Raises UsageError for an id that is in use."""
@@ -165,8 +178,8 @@ class Engine:
         scheduler, pool, guesses = self._scheduler, self._scheduler.pool, self._speculator
         return Stats(
             running=len(scheduler.running),
-            waiting=scheduler.queued,
-            waiting_tokens=scheduler.queued_tokens,
+            waiting=scheduler.waiting[0].total(),
+            waiting_tokens=scheduler.waiting[1].total(),
             blocks=pool.count,
             free_blocks=pool.free,
             cached_blocks=pool.cached,

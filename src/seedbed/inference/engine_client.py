@@ -10,10 +10,11 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import chain
 from queue import SimpleQueue
 
 from torch import Tensor
@@ -67,6 +68,7 @@ class EngineClient:
         engine: an owner thread, which any number of threads may then ask; or an engine alone, which the readers step
             themselves, all in one thread. Its maker closes it.
         salt: only requests with the same salt share cached prefixes.
+        owner: whose share of the engine is used.
         seconds: limit for all that is asked, from now on.
         decoder: the engine's model, for beam search, which keeps caches of its own; None refuses beams.
         adapter: name of the LoRA adapter that replies are written with.
@@ -77,12 +79,13 @@ class EngineClient:
         engine: EngineThread | Engine,
         *,
         salt: str = "",
+        owner: str = "",
         seconds: float | None = None,
         decoder: Decoder | None = None,
         adapter: str | None = None,
     ) -> None:
         self._engine = SteppedEngine(engine) if isinstance(engine, Engine) else engine
-        self._salt, self._decoder, self._adapter = salt, decoder, adapter
+        self._salt, self._owner, self._decoder, self._adapter = salt, owner, decoder, adapter
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._open: dict[str, Deliver] = {}
         self._ended: SeedbedError | None = None
@@ -110,7 +113,7 @@ class EngineClient:
         if self._adapter:
             why = f"{self._adapter} is an adapter, and vectors are made without it"
             raise UsageError("an adapter makes no vectors", why=why, fix="name its base model")
-        return self._engine.embed(tokens)
+        return self._engine.embed(tokens, self._owner)
 
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, deliver: Deliver, *, echo: bool = False) -> str:
         """Ask for a reply. Returns the id of the request; ``deliver`` gets its events, in the engine's thread.
@@ -122,7 +125,16 @@ class EngineClient:
         try:
             if self._ended:
                 raise self._ended
-            request = Request(name, tuple(prompt_ids), sampling, self._salt, self._adapter, self._deadline, echo)
+            request = Request(
+                name,
+                tuple(prompt_ids),
+                sampling,
+                salt=self._salt,
+                owner=self._owner,
+                adapter=self._adapter,
+                deadline=self._deadline,
+                echo=echo,
+            )
             self._engine.submit(request, deliver)
             if self._ended:  # meanwhile, in another thread
                 raise self._ended
@@ -200,7 +212,7 @@ class SteppedEngine:
                     deliver(event)
         return inbox.get()
 
-    def embed(self, tokens: Sequence[int]) -> Tensor:
+    def embed(self, tokens: Sequence[int], owner: str = "") -> Tensor:
         """Return the mean (D,) of a text's last hidden states. Raises as :meth:`EngineClient.embed`."""
         return _mean_hidden(self.engine, tokens)
 
@@ -215,9 +227,10 @@ class EngineThread:
         self.engine = engine
         self._changed = threading.Condition()  # guards what follows, and the engine's queue while the owner fills it
         self._inbox: deque[Callable[[], None]] = deque()
-        self._jobs: deque[tuple[Future[Tensor], Sequence[int]]] = deque()
+        self._jobs: dict[str, deque[tuple[Future[Tensor], Sequence[int]]]] = {}  # by owner, the next one first
         self._routes: dict[str, Deliver] = {}
-        self._arriving, self._arriving_tokens = 0, 0
+        self._arriving = Counter[str]()  # requests, by owner
+        self._arriving_tokens = Counter[str]()
         self._running = True
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -232,9 +245,10 @@ class EngineThread:
             self._require_open()
             if request.id in self._routes:
                 raise in_use(request.id)
-            self.engine.check_queue(self._arriving + 1, self._arriving_tokens + sequence.prompt_length)
+            self.engine.check_queue(sequence, self._arriving, self._arriving_tokens)
             self._routes[request.id] = deliver
-            self._arriving, self._arriving_tokens = self._arriving + 1, self._arriving_tokens + sequence.prompt_length
+            self._arriving[request.owner] += 1
+            self._arriving_tokens[request.owner] += sequence.prompt_length
             self._post(partial(self.engine.enqueue, sequence))
 
     def cancel(self, request_id: str) -> None:
@@ -248,13 +262,16 @@ class EngineThread:
         """Wait for the next event of an inbox, which the owner thread fills."""
         return inbox.get()
 
-    def embed(self, tokens: Sequence[int]) -> Tensor:
-        """Return the mean (D,) of a text's last hidden states; waits for it. Raises as :meth:`EngineClient.embed`."""
+    def embed(self, tokens: Sequence[int], owner: str = "") -> Tensor:
+        """Return the mean (D,) of a text's last hidden states; waits for it. Raises as :meth:`EngineClient.embed`.
+
+        Owners take turns.
+        """
         check_prompt(tokens, self.engine.runner.vocab_size, self.engine.runner.max_length)
         future: Future[Tensor] = Future()
         with self._changed:
             self._require_open()
-            self._jobs.append((future, tokens))
+            self._jobs.setdefault(owner, deque()).append((future, tokens))
             self._changed.notify_all()
         return future.result()
 
@@ -284,7 +301,7 @@ class EngineThread:
             self._work()
         for request_id in list(self._routes):
             self._send(Event(request_id, error=_stopped()))
-        for future, _ in self._jobs:
+        for future, _ in chain.from_iterable(self._jobs.values()):
             future.set_exception(_stopped())
 
     def _receive(self) -> bool:
@@ -293,7 +310,8 @@ class EngineThread:
             self._changed.wait_for(lambda: self._inbox or self._jobs or not self._running or not self.engine.idle)
             while self._inbox:
                 self._inbox.popleft()()
-            self._arriving = self._arriving_tokens = 0
+            self._arriving.clear()
+            self._arriving_tokens.clear()
             return self._running
 
     def _step(self) -> list[Event]:
@@ -319,13 +337,19 @@ class EngineThread:
             self._routes.pop(request_id, None)
 
     def _work(self) -> None:
-        """Embed one text at a time, so that replies go on in between."""
-        if self._jobs:
-            future, tokens = self._jobs.popleft()
-            try:
-                future.set_result(_mean_hidden(self.engine, tokens))
-            except Exception as error:
-                future.set_exception(error)
+        """Embed one text at a time, so that replies go on in between, and of each owner in turn."""
+        with self._changed:
+            if not self._jobs:
+                return
+            owner, jobs = next(iter(self._jobs.items()))
+            del self._jobs[owner]
+            future, tokens = jobs.popleft()
+            if jobs:
+                self._jobs[owner] = jobs  # behind the others
+        try:
+            future.set_result(_mean_hidden(self.engine, tokens))
+        except Exception as error:
+            future.set_exception(error)
 
 
 def _ignore(event: Event) -> None:

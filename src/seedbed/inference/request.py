@@ -28,10 +28,11 @@ class Request:
     id: str  # names it while it is running
     prompt: tuple[int, ...]
     sampling: Sampling  # with its seed fixed
-    salt: str = ""  # only requests with the same salt share cached prefixes, and salts take turns in the queue
+    salt: str = ""  # only requests with the same salt share cached prefixes, and salts of an owner take turns
     adapter: str | None = None  # name of a LoRA adapter of the runner
     deadline: float | None = None  # ``time.monotonic()`` after which it ends with an error
     echo: bool = False  # the log-probabilities of the prompt's own tokens are wanted
+    owner: str = ""  # owners have equal shares of the queue, of what runs, and of each step
 
 
 @dataclass(frozen=True)

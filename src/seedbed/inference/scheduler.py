@@ -1,17 +1,20 @@
 """Continuous batching: plan which positions of which sequences are computed next, without a tensor.
 
 Every step, sequences that only wait for their newest token go first, one row each (and a few more under speculation);
-what is left of the step's budget prefills prompts in chunks on the absolute grid, oldest first, and then admits from
-the queue: the salt with the fewest running sequences first, so that one key cannot starve the others, and within a
-salt first come, first served. When blocks run out the youngest sequence is preempted: it gives back everything and
-waits at the head of its queue to be computed again. The oldest always goes on, so everything ends.
+what is left of the step's budget prefills prompts in chunks on the absolute grid, a block of each owner in turn, and
+then admits from the queue: the owner with the fewest running sequences first, then its salt with the fewest, and within
+a salt first come, first served. So no owner can starve another, whatever salts it chooses. Where slots or blocks are
+lacking for an owner that has less, the youngest sequence of the owner that has most is preempted: it gives back
+everything and waits at the head of its queue to be computed again. Whoever heads the queue is not passed, and an
+admission never makes the largest holder larger, so everything ends.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from seedbed.inference.grammar import Matcher
@@ -77,8 +80,11 @@ class Scheduler:
         self.pool, self.exact, self.paged = pool, runner.exact, runner.paged
         self.step_tokens, self._release, self.switch_length = step_tokens, release, runner.switch_length
         self.running: list[Running] = []
-        self.preemptions = self.prefix_hits = self.queued = self.queued_tokens = 0
-        self._waiting: dict[str, deque[Running]] = {}
+        self.preemptions = self.prefix_hits = 0
+        self.waiting = (Counter[str](), Counter[str]())  # requests and their prompts' tokens, by owner
+        self._waiting: dict[tuple[str, str], deque[Running]] = {}  # by owner and salt
+        self._served: dict[str, int] = {}  # the turn in which an owner's prompts were last computed
+        self._turns = itertools.count()
         self._slots = list(range(max_running))
 
     def add(self, sequence: Running) -> None:
@@ -105,20 +111,52 @@ class Scheduler:
         for sequence in list(self.running):
             while sequence.slot >= 0 and len(sequence.blocks) < blocks_for(len(sequence.tokens)):
                 if not self._grow(sequence):
-                    self._preempt(self.running[-1])
+                    self._preempt(self._youngest_of(self._blocks_held().most_common(1)[0][0]))
 
     def plan(self) -> list[tuple[Running, TokenChunk]]:
         """Return the chunks of the next step; call after :meth:`make_room` and the proposals."""
+        self._admit_newcomers()
         ready = [one for one in self.running if one.decoding]
         work = [(one, self._decode(one)) for one in ready]
         budget = self.step_tokens - sum(len(chunk.tokens) for _, chunk in work)
         budget = min(budget, BESIDE) if ready else budget
-        behind = iter([one for one in self.running if not one.decoding])
-        while budget > 0 and (sequence := next(behind, None) or self._admit()):
-            for chunk in self._prefill(sequence, budget):
+        behind = [one for one in self.running if not one.decoding]
+        for sequence, allowed in self._shares(behind, budget).items():
+            for chunk in self._prefill(sequence, allowed):
                 work.append((sequence, chunk))
                 budget -= len(chunk.tokens)
+        while budget > 0 and (newcomer := self._admit(self._next_owner())):
+            for chunk in self._prefill(newcomer, budget):
+                work.append((newcomer, chunk))
+                budget -= len(chunk.tokens)
         return work
+
+    def _admit_newcomers(self) -> None:
+        """Admit a sequence of each owner that has none whose prompt is being computed: others' may be long."""
+        busy = {one.request.owner for one in self.running if not one.decoding}
+        while (owner := self._next_owner(busy)) is not None and self._admit(owner, may_preempt=True):
+            busy.add(owner)
+
+    def _shares(self, behind: Sequence[Running], budget: int) -> dict[Running, int]:
+        """Return the tokens of each prompt that are computed in this step: blocks, of each owner in turn."""
+        left: dict[str, deque[Running]] = {}
+        for one in behind:
+            left.setdefault(one.request.owner, deque()).append(one)
+        self._served = {owner: turn for owner, turn in self._served.items() if owner in left}
+        found: dict[Running, int] = {}
+        while left and budget > 0:
+            owner = min(left, key=lambda one: (self._served.get(one, -1), left[one][0].arrival))
+            self._served[owner] = next(self._turns)
+            sequence = left[owner][0]
+            wanted = len(sequence.tokens) - sequence.computed - found.get(sequence, 0)
+            share = min(wanted, BLOCK, budget)
+            found[sequence] = found.get(sequence, 0) + share
+            budget -= share
+            if share == wanted:
+                left[owner].popleft()
+            if not left[owner]:
+                del left[owner]
+        return found
 
     def publish(self, sequence: Running) -> None:
         """Publish the full blocks that other sequences may share."""
@@ -162,26 +200,62 @@ class Scheduler:
         adapter, long = sequence.request.adapter, sequence.long
         return TokenChunk(tokens, start, sequence.blocks, wanted, sequence.slot, adapter, long)
 
-    def _admit(self) -> Running | None:
-        """Start the next waiting sequence, if it fits with one spare block for each running one."""
-        if not self._slots or not self._waiting:
+    def _next_owner(self, without: Collection[str] = ()) -> str | None:
+        """Return the waiting owner that has the fewest running sequences, and of those the one that came first."""
+        busy = self._slots_held()
+        heads: dict[str, int] = {}
+        for (owner, _), queue in self._waiting.items():
+            heads[owner] = min(heads.get(owner, queue[0].arrival), queue[0].arrival)
+        return min(heads.keys() - set(without), key=lambda owner: (busy[owner], heads[owner]), default=None)
+
+    def _admit(self, owner: str | None, *, may_preempt: bool = False) -> Running | None:
+        """Start an owner's next sequence, if it fits with one spare block for each running one, or can be made to."""
+        if owner is None:
             return None
-        busy = Counter(one.request.salt for one in self.running)
-        salt = min(self._waiting, key=lambda salt: (busy[salt], self._waiting[salt][0].arrival))
-        sequence = self._waiting[salt][0]
+        busy = Counter(one.request.salt for one in self.running if one.request.owner == owner)
+        queues = [queue for (one, _), queue in self._waiting.items() if one == owner]
+        sequence = min(queues, key=lambda queue: (busy[queue[0].request.salt], queue[0].arrival))[0]
+        if not self._slots and not (
+            may_preempt and self._give_way(owner, Counter(one.request.owner for one in self.running), 1)
+        ):
+            return None
         shared: list[int] = []
         if not sequence.echoing:  # at least one token is computed, for its logits
             most = min((len(sequence.tokens) - 1) // BLOCK, self._shareable(sequence))
             shared = self.pool.match(self._hashes(sequence, most))
-        blocks = self.pool.take(shared, blocks_for(len(sequence.tokens)) - len(shared), spare=len(self.running))
-        if blocks is None:
-            return None
+        wanted = blocks_for(len(sequence.tokens))
+        while (blocks := self.pool.take(shared, wanted - len(shared), spare=len(self.running))) is None:
+            if not (may_preempt and self._give_way(owner, self._blocks_held(), wanted)):
+                return None
+            shared = self.pool.match(self._hashes(sequence, len(shared)))
         self._dequeue(sequence)
         sequence.blocks, sequence.slot = blocks, heapq.heappop(self._slots)
         sequence.published, sequence.computed = len(shared), len(shared) * BLOCK
         self.prefix_hits += sequence.computed
         self.running.append(sequence)
         return sequence
+
+    def _give_way(self, owner: str, held: Counter[str], wanted: int) -> bool:
+        """Preempt the youngest sequence of the owner that holds most, if it would still hold no less than this one."""
+        [(most, count)] = held.most_common(1) or [(owner, 0)]
+        victim = self._youngest_of(most) if most != owner else None
+        given = (len(victim.blocks) if victim and wanted > 1 else 1) if victim else 0
+        if victim is None or count - given < held[owner] + wanted:
+            return False
+        self._preempt(victim)
+        return True
+
+    def _slots_held(self) -> Counter[str]:
+        return Counter(one.request.owner for one in self.running)
+
+    def _blocks_held(self) -> Counter[str]:
+        held = Counter[str]()
+        for one in self.running:
+            held[one.request.owner] += len(one.blocks)
+        return held
+
+    def _youngest_of(self, owner: str) -> Running:
+        return next(one for one in reversed(self.running) if one.request.owner == owner)
 
     def _grow(self, sequence: Running) -> bool:
         more = self.pool.take((), 1)
@@ -209,16 +283,22 @@ class Scheduler:
         sequence.proposal, sequence.echoed, sequence.echoed_top = [], None, []
 
     def _queue(self, sequence: Running) -> deque[Running]:
-        """Count a sequence as waiting, and return its salt's queue. Other threads read the counts."""
-        self.queued, self.queued_tokens = self.queued + 1, self.queued_tokens + sequence.prompt_length
-        return self._waiting.setdefault(sequence.request.salt, deque())
+        """Count a sequence as waiting, and return the queue of its owner and salt. Other threads read the counts."""
+        request = sequence.request
+        self.waiting[0][request.owner] += 1
+        self.waiting[1][request.owner] += sequence.prompt_length
+        return self._waiting.setdefault((request.owner, request.salt), deque())
 
     def _dequeue(self, sequence: Running) -> None:
-        queue = self._waiting[sequence.request.salt]
+        request = sequence.request
+        queue = self._waiting[request.owner, request.salt]
         queue.remove(sequence)
-        self.queued, self.queued_tokens = self.queued - 1, self.queued_tokens - sequence.prompt_length
         if not queue:
-            del self._waiting[sequence.request.salt]
+            del self._waiting[request.owner, request.salt]
+        for counts, less in zip(self.waiting, (1, sequence.prompt_length), strict=True):
+            counts[request.owner] -= less
+            if not counts[request.owner]:
+                del counts[request.owner]
 
     def _shareable(self, sequence: Running) -> int:
         """Return how many first blocks may be shared: those of a reply only if the runner is exact."""
