@@ -249,8 +249,8 @@ def test_a_reader_that_does_not_read_is_aborted(start: Callable[..., Live]) -> N
 def test_a_full_queue_says_when_to_come_back(start: Callable[..., Live]) -> None:
     live = start()
     live.ok(CHAT, **{**LONG, "max_tokens": 1})
-    with ThreadPoolExecutor(30) as pool:
-        answers = list(pool.map(lambda _: live.post(CHAT, **{**LONG, "n": 16, "max_tokens": 10}), range(30)))
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(lambda _: live.post(CHAT, **{**LONG, "n": 16, "max_tokens": 10}), range(60)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
     assert {answer.status_code for answer in answers} == {200, 429}

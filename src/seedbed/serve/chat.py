@@ -26,7 +26,7 @@ async def chat_completions(body: ChatRequest, context: Here) -> Response:
     if body.documents:
         return await _from_documents(body, limit, context)
     served = await context.model(body.model)
-    task = chat_task(body, context.owner, served.window, served.stated)
+    task = await context.work(chat_task, body, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
     head, headers = _head(body, served, task.unenforced), provenance(served, task.sampling)
     if body.stream:

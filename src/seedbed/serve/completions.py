@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
@@ -11,19 +10,21 @@ from starlette.responses import JSONResponse, Response
 from seedbed.chat.messages import Usage
 from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.serve.bodies import CompletionRequest, Prompts
-from seedbed.serve.context import Here, Job, provenance, stream
+from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.errors import refuse
 from seedbed.serve.to_wire import CompletionWriter, Table, head_of, sse
 
 router = APIRouter()
 
 
-async def encode_prompts(encode: Callable[[str], list[int]], given: Prompts) -> list[list[int]]:
+async def encode_prompts(
+    context: RequestContext, encode: Callable[[str], list[int]], given: Prompts
+) -> list[list[int]]:
     """Return the ids of one prompt or several; ids are taken as they are."""
     several = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if len(several) > 128:
         raise refuse("too many prompts", why=f"{len(several)} are given, 128 are allowed", fix="send fewer at once")
-    return [await asyncio.to_thread(encode, one) if isinstance(one, str) else list(one) for one in several]
+    return [await context.work(encode, one) if isinstance(one, str) else list(one) for one in several]
 
 
 @router.post("/v1/completions")
@@ -33,7 +34,7 @@ async def completions(body: CompletionRequest, context: Here) -> Response:
         raise refuse("max_tokens = 0", why="nothing would be written", fix="set it to 1 or more", param="max_tokens")
     served = await context.model(body.model)
     sampling = body.sampling(max(1, body.max_tokens), body.logprobs or 0)
-    prompts = await encode_prompts(served.encode, body.prompt)
+    prompts = await encode_prompts(context, served.encode, body.prompt)
     asked = [prompt for prompt in prompts for _ in range(body.n)]
     builders = [
         ReplyBuilder(served.tokenizer, sampling.stop, prompt_tokens=len(prompt), continues=prompt) for prompt in asked

@@ -8,11 +8,11 @@ import secrets
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
@@ -31,12 +31,15 @@ from seedbed.inference.request import Event, Token
 from seedbed.serve.auth import Keys
 from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.errors import ApiError, error_body, refuse
+from seedbed.serve.executors import Executors
 from seedbed.serve.from_wire import ReplyTask
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
 from seedbed.serve.to_wire import sse
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
 _BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _FIRST = "seedbed_time_to_first_token_seconds"
@@ -87,7 +90,11 @@ class Server:
     metrics: Metrics = field(default_factory=Metrics)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False
+    executors: Executors = field(init=False)
     running: dict[tuple[str, str], Any] = field(default_factory=dict)  # responses being written, by owner and id
+
+    def __post_init__(self) -> None:
+        self.executors = Executors(self.settings)
 
 
 @dataclass
@@ -110,9 +117,17 @@ class RequestContext:
         """Return a loaded model of any kind."""
         return await self.stack.enter_async_context(self.server.pool.lease(name))
 
+    async def look_up(self, function: Callable[P, T], *args: Any) -> T:
+        """Run a short function that reads, in a thread that nothing long is run in."""
+        return await self.server.executors.look_up(function, *args)
+
+    async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread when it is this key's turn."""
+        return await self.server.executors.work.run(self.owner, function, *args, **kwargs)
+
     async def answer(self, served: Served, task: ReplyTask) -> Job:
         """Ask for the replies to a conversation; they end with the request."""
-        prompt = await asyncio.to_thread(_encode, _prompts(served, task), task)
+        prompt = await self.work(_encode, _prompts(served, task), task)
         make = partial(ReplyBuilder, served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs)
         builders = [make(len(prompt), task.guarded) for _ in range(task.replies)]
         return await self.start(served, task.salt, [prompt], task.sampling, builders)
@@ -127,8 +142,8 @@ class RequestContext:
         echo: bool = False,
     ) -> Job:
         """Ask for replies, equally many to each prompt, with the seeds that follow each other."""
-        client = served.client(salt, self.server.settings.request_seconds)
-        job, n = Job(self.server, client), len(builders) // len(prompts)
+        client = served.client(salt, self.owner, self.server.settings.request_seconds)
+        job, n = Job(self.server, self.owner, client), len(builders) // len(prompts)
         self.stack.callback(client.end, ENDED)
         for index, builder in enumerate(builders):
             seeded = replace(sampling, seed=((sampling.seed or 0) + index % n) % 2**63)
@@ -140,9 +155,9 @@ class RequestContext:
 class Job:
     """Replies that are being written: the engine's events, read in the event loop."""
 
-    def __init__(self, server: Server, client: EngineClient) -> None:
+    def __init__(self, server: Server, owner: str, client: EngineClient) -> None:
         self.client, self.replies = client, list[ReplyBuilder]()
-        self._server, self._loop = server, asyncio.get_running_loop()
+        self._server, self._owner, self._loop = server, owner, asyncio.get_running_loop()
         self._events, self._open = asyncio.Queue[Event](), dict[str, int]()
         self._started, self._began, self._late = time.perf_counter(), False, False
 
@@ -151,7 +166,8 @@ class Job:
     ) -> None:
         """Add a reply. Raises the engine's refusal."""
         ask = partial(self.client.submit, prompt, sampling, self._deliver, echo=echo)
-        name = await asyncio.to_thread(ask) if sampling.grammar else ask()  # compiling a grammar takes time
+        work = self._server.executors.work  # compiling a grammar takes time
+        name = await work.run(self._owner, ask) if sampling.grammar else ask()
         self._open[name] = index
         self.replies.append(builder)
 

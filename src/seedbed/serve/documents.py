@@ -37,6 +37,7 @@ class DocumentJob:
     """An answer that is being made by a loaded model.
 
     Args:
+        owner: whose turn its work is.
         client: asks the model, and can end its work.
         sampling: of the model's replies.
         parts: begins the work, in a thread of its own; the trace is told of it.
@@ -51,6 +52,7 @@ class DocumentJob:
     def __init__(
         self,
         server: Server,
+        owner: str,
         served: Served,
         client: EngineClient,
         sampling: Sampling,
@@ -61,7 +63,7 @@ class DocumentJob:
         self.loop: Table = {}
         self.answer: Answer | None = None
         self.sent = ""
-        self._server, self._parts = server, parts
+        self._server, self._owner, self._parts = server, owner, parts
         self._started, self._ended = time.perf_counter(), threading.Event()
 
     async def deltas(self) -> AsyncIterator[tuple[str, AnswerDelta]]:
@@ -93,7 +95,7 @@ class DocumentJob:
             if not task.cancelled():
                 task.exception()  # of a reader that has left nobody asks for it
 
-        working = asyncio.create_task(asyncio.to_thread(work))
+        working = asyncio.create_task(self._server.executors.chains.run(self._owner, work))
         working.add_done_callback(finished)
         try:
             while (part := await inbox.get()) is not None:
@@ -101,6 +103,7 @@ class DocumentJob:
             await working
         finally:
             self._ended.set()
+            working.cancel()  # where it still waits for its turn
 
     def _note(self, event: TraceEvent) -> None:
         if event.what == "model" and "repetition" in event.data:
@@ -120,7 +123,7 @@ async def document_job(
     question, history = _question_of(messages)
     served = await context.model(body.model)
     sampling = body.sampling(limit or served.window, 0, stated=served.stated)
-    client = served.client(body.salt(context.owner), context.server.settings.request_seconds)
+    client = served.client(body.salt(context.owner), context.owner, context.server.settings.request_seconds)
     context.stack.callback(client.end, ENDED)
     model = LocalModel(served.loaded, client, name=body.model, sampling=sampling)
     options: ReplyOptions = {"repetition_guard": body.repetition_guard}
@@ -129,7 +132,7 @@ async def document_job(
     if limit is not None:
         options["max_tokens"] = limit
     parts = partial(_parts, context.server, question, history, body.documents, model, options)
-    return DocumentJob(context.server, served, client, sampling, parts)
+    return DocumentJob(context.server, context.owner, served, client, sampling, parts)
 
 
 def _parts(

@@ -65,17 +65,18 @@ class Served(Ready):
     engine: EngineThread
     stated: PublishedSampling = NOTHING_STATED  # what chats have where a request does not say
 
-    def client(self, salt: str = "", seconds: float | None = None) -> EngineClient:
+    def client(self, salt: str = "", owner: str = "", seconds: float | None = None) -> EngineClient:
         """Return a client of its engine, for one request."""
-        return EngineClient(self.engine, salt=salt, seconds=seconds, adapter=self.name if self.adapter else None)
+        adapter = self.name if self.adapter else None
+        return EngineClient(self.engine, salt=salt, owner=owner, seconds=seconds, adapter=adapter)
 
     def encode(self, text: str, *, around: bool = True) -> list[int]:
         """Return the ids of a text; ``around``: with the special tokens before a text."""
         return self.tokenizer.encode_prompt(text) if around else self.tokenizer.encode(text)
 
-    def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+    def embed(self, ids: Sequence[int], owner: str = "") -> NDArray[np.float32]:
         """Return the mean (D,) of a text's last hidden states; waits for it."""
-        return np.asarray(self.client().embed(ids).float().cpu(), np.float32)
+        return np.asarray(self.client(owner=owner).embed(ids).float().cpu(), np.float32)
 
     def close(self) -> None:
         """Stop its engine."""
@@ -93,7 +94,7 @@ class ServedEncoder(Ready):
         """Return the ids of a text; ``around``: with the special tokens around a text."""
         return self.encoder.ids(text) if around else self.tokenizer.encode(text)
 
-    def embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+    def embed(self, ids: Sequence[int], owner: str = "") -> NDArray[np.float32]:
         """Return a text's vector (D,), as the model was published; waits for it."""
         check_prompt(ids, self.encoder.model.config.vocab_size, self.window)
         with self._lock:

@@ -109,6 +109,7 @@ def create_app(server: Server) -> Gate:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await server.pool.close()
+        server.executors.close()
         server.collections.close()
 
     off: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}

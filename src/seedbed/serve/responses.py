@@ -35,7 +35,7 @@ async def create_response(body: ResponseRequest, context: Here) -> Response:
     if body.documents:
         return await _from_documents(body, items, context)
     served = await context.model(body.model)
-    task = response_task(body, items, context.owner, served.window, served.stated)
+    task = await context.work(response_task, body, items, context.owner, served.window, served.stated)
     job = await context.answer(served, task)
     record = response_record(body, task.sampling) | ({"unenforced": task.unenforced} if task.unenforced else {})
     writer = ResponseWriter(record, job.replies[0], trims=not body.stream)
@@ -76,7 +76,7 @@ async def get_response(identity: str, context: Here) -> Response:
 @router.delete("/v1/responses/{identity}")
 async def delete_response(identity: str, context: Here) -> Response:
     """Delete a stored response."""
-    if not await asyncio.to_thread(context.server.store.delete, context.owner, identity):
+    if not await context.look_up(context.server.store.delete, context.owner, identity):
         raise _unknown(identity)
     return JSONResponse({"id": identity, "object": "response", "deleted": True})
 
@@ -109,7 +109,7 @@ async def cancel_response(identity: str, context: Here) -> Response:
 
 
 async def _stored(identity: str, context: RequestContext, param: str | None = None) -> StoredResponse:
-    found = await asyncio.to_thread(context.server.store.get, context.owner, identity)
+    found = await context.look_up(context.server.store.get, context.owner, identity)
     if found is None:
         raise _unknown(identity, param)
     return found
@@ -190,5 +190,5 @@ async def _write(
     for line in writer.end(status):
         yield line
     if record["store"]:
-        await asyncio.to_thread(context.server.store.put, context.owner, StoredResponse(record, items))
+        await context.look_up(context.server.store.put, context.owner, StoredResponse(record, items))
     yield writer.event("failed" if writer.failure else status, response=record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from datetime import datetime
 from functools import partial
@@ -43,7 +42,7 @@ async def metrics(context: Here) -> Response:
 async def list_models(context: Here) -> Response:
     """The models that may be used."""
     pool = context.server.pool
-    found = await asyncio.to_thread(pool.models)
+    found = await context.look_up(pool.models)
     data = [_model(name, artifact, pool.parent(name)) for name, artifact in found.items()]
     return JSONResponse({"object": "list", "data": data})
 
@@ -52,13 +51,13 @@ async def list_models(context: Here) -> Response:
 async def get_model(name: str, context: Here) -> Response:
     """One model."""
     pool = context.server.pool
-    return JSONResponse(_model(name, await asyncio.to_thread(pool.find, name), pool.parent(name)))
+    return JSONResponse(_model(name, await context.look_up(pool.find, name), pool.parent(name)))
 
 
 @router.get("/v1/collections")
 async def list_collections(context: Here) -> Response:
     """The collections of documents that a chat completion may be asked from."""
-    found = await asyncio.to_thread(context.server.collections.list)
+    found = await context.look_up(context.server.collections.list)
     return JSONResponse({"object": "list", "data": found})
 
 
@@ -74,10 +73,10 @@ async def embeddings(body: EmbeddingRequest, context: Here) -> Response:
     served = await context.any_model(body.model)
     if body.dimensions not in (None, served.size):
         raise refuse("dimensions", why=f"the model has {served.size}", fix="leave it out", param="dimensions")
-    prompts = await encode_prompts(served.encode, body.input)
+    prompts = await encode_prompts(context, served.encode, body.input)
     data = []
     for index, prompt in enumerate(prompts):
-        found = await asyncio.to_thread(served.embed, prompt)
+        found = await context.work(served.embed, prompt, context.owner)
         found /= max(float(np.linalg.norm(found)), 1e-12)
         coded = base64.b64encode(found.astype("<f4").tobytes()).decode()
         embedding = coded if body.encoding_format == "base64" else found.tolist()
@@ -99,10 +98,10 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
     if body.messages is not None:
         messages, prompts = messages_of(body.messages), _encoder(served, body)
         encode = partial(prompts.encode, messages, add_generation_prompt=body.add_generation_prompt)
-        ids = await asyncio.to_thread(encode)
+        ids = await context.work(encode)
     else:
-        ids = await asyncio.to_thread(served.encode, body.prompt or "", around=body.add_special_tokens)
-    strings = {"token_strs": await asyncio.to_thread(tokenizer.pieces, ids)} if body.return_token_strs else {}
+        ids = await context.work(served.encode, body.prompt or "", around=body.add_special_tokens)
+    strings = {"token_strs": await context.work(tokenizer.pieces, ids)} if body.return_token_strs else {}
     return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
 
 
@@ -114,4 +113,4 @@ def _encoder(served: Served | ServedEncoder, body: TokenizeRequest) -> PromptEnc
 async def detokenize(body: DetokenizeRequest, context: Here) -> Response:
     """The text of ids."""
     served = await context.any_model(body.model)
-    return JSONResponse({"prompt": await asyncio.to_thread(served.tokenizer.decode, body.tokens)})
+    return JSONResponse({"prompt": await context.work(served.tokenizer.decode, body.tokens)})

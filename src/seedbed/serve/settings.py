@@ -26,5 +26,9 @@ class ServeSettings:
     drain_seconds: float = setting(
         30.0, "Time for running requests to end when the server is told to stop.", at_least=0
     )
+    work_waiting: int = setting(256, "Requests of one key that may wait to be tokenized.", at_least=1)
+    chains: int = setting(16, "Questions to documents that are answered at once.", at_least=1)
+    key_chains: int = setting(4, "Of these, questions of one key.", at_least=1)
+    chains_waiting: int = setting(32, "Questions of one key that may wait.", at_least=1)
     stored_bytes: int = setting(64 << 20, "Stored responses of one key.", at_least=1)
     stored_seconds: float = setting(30 * 86400.0, "Age at which a stored response is deleted.", at_least=1)
