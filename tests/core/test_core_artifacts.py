@@ -227,7 +227,8 @@ def test_a_manifest_that_cannot_be_read(library: Library, text: str) -> None:
     (made.path / "manifest.json").write_text(text)
     with pytest.raises(CorruptError, match=r"manifest of thing .* cannot be read") as caught:
         library.get(made.id)
-    assert str(made.path) in caught.value.fix
+    assert str(made.path) in caught.value.why
+    assert f"`seedbed rm {made.id[:12]}`" in caught.value.fix
 
 
 def test_a_file_that_is_not_there(library: Library) -> None:

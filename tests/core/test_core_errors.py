@@ -16,6 +16,7 @@ CODES = {
     "ConfigError": 2,
     "DataError": 1,
     "CorruptError": 1,
+    "NewerError": 1,
     "TrainingError": 1,
     "GateError": 3,
     "NotFoundError": 4,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.core.artifacts import Artifact, Manifest
+from seedbed.core.artifacts import Artifact
 from seedbed.core.lineage import Relative
+from seedbed.core.manifests import Manifest
 from seedbed.evaluation.charts import Bar, Series, bar_chart, line_chart, number, ticks
 from seedbed.evaluation.report import Report, Sample, run_charts, write_report
 from seedbed.evaluation.table import Line

@@ -141,7 +141,7 @@ def test_an_old_store_is_upgraded(
     assert found(with_old, "报销申请") == ["zh"][: len(names) - 1]
     assert with_old.pending() == pending
     assert with_old.embedder[0] == ("" if pending else embedder)
-    assert "older seedbed" in told
+    assert "from form 1 to the present one" in told
     assert ("1 of 2 chunks have words that could not be found before" in told) == ("zh" in names)
     assert ("seedbed docs embed handbook" in told) == bool(pending)
     with_old.add([chunk("ko")], np.ones((1, 2), np.float32))

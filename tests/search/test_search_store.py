@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sound_store import verify
 from store_conformance import CHUNKS, SIZE, StoreConformance, vectors
 
-from seedbed.core.errors import CapacityError, CorruptError, DataError, UsageError
+from seedbed.core.errors import CapacityError, CorruptError, DataError, NewerError, UsageError
 from seedbed.documents.document import Chunk
 from seedbed.search import nearest
 from seedbed.search.contracts import Filter, Hit
@@ -557,7 +557,7 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "s")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(DataError, match="newer seedbed"):
+    with pytest.raises(NewerError, match="newer seedbed"):
         Store(tmp_path / "s")
 
 

@@ -180,6 +180,7 @@ class Demo:
         if self.bought:
             page = with_comparison(page, HEADERS, [cells(one) for one in self.bought], self.bought, remark(self.bought))
         files.write_text(output, page)
+        files.open_to_others(output)
 
     @contextlib.contextmanager
     def _optional(self, part: str, kind: type[SeedbedError] = SeedbedError) -> Iterator[None]:

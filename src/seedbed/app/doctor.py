@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import CorruptError, SeedbedError
+from seedbed.core.errors import NewerError, SeedbedError
+from seedbed.core.leftovers import clear
 from seedbed.core.machine import available_bytes, cores, gpus, instruction_sets, memory_bytes, processor
 from seedbed.core.progress import progress
 from seedbed.core.units import bytes_text
@@ -32,6 +33,11 @@ EXTRAS = {
     "cluster": ("ray", "training on several machines"),
 }
 """Extra → a package of it, and what it is for."""
+_FORMER = (
+    *("*/.draft-*", "*/..draft-*", "*/.removed-*", "*/.*.old-*"),
+    *(".building-*", ".pushing-*", "docs/*/.store.sqlite.*-*"),
+)
+"""Names of drafts that earlier versions made."""
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * 10**9, 2 * 10**9
 
 
@@ -118,13 +124,10 @@ def _disk(library: Library) -> Iterator[Diagnosis]:
 
 
 def _names(library: Library) -> Iterator[Diagnosis]:
-    names = library.names()
-    held = {path.name for path in library.root.glob("*/*") if len(path.name) == 64}
-    for name, target in names.items():
-        if target not in held:
-            gone = f"{name} points to {target[:12]}, which is not there"
-            yield Diagnosis("problem", "name", gone, f"delete {library.root / 'refs' / name}, or make it again")
-    yield _finding("names", str(len(names)))
+    for name, why in library.bad_names().items():
+        fix = f"make it again under that name, or remove the name: `seedbed rm {name}`"
+        yield Diagnosis("problem", "name", f"{name} points to no artifact: {why}", fix)
+    yield _finding("names", str(len(library.names())))
 
 
 def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
@@ -138,31 +141,37 @@ def _artifacts(library: Library, verify: bool) -> Iterator[Diagnosis]:
                 if verify:
                     (artifact.path / "verified.json").unlink(missing_ok=True)  # read every byte again
                     artifact.verify()
-            except (SeedbedError, OSError) as error:
+            except SeedbedError as error:
                 damaged += 1
-                why, fix = (error.why, error.fix) if isinstance(error, SeedbedError) else (str(error), "")
-                lost = why if isinstance(error, CorruptError) else f"{path} has no manifest"
-                yield Diagnosis("problem", "artifact", lost, fix or f"delete {path}")
+                newer = isinstance(error, NewerError)
+                yield Diagnosis("warn" if newer else "problem", "artifact", f"{error.what}: {error.why}", error.fix)
+            except OSError as error:
+                damaged += 1
+                yield Diagnosis("problem", "artifact", f"{path}: {error}", "check who may read it")
             bar.advance()
     how = "hashed" if verify else "not hashed, see --verify"
     yield _finding("artifacts", f"{len(paths) - damaged} whole ({how})")
 
 
 def _leftovers(library: Library) -> Iterator[Diagnosis]:
-    """Find the remains of killed processes: drafts, graves, and pulls that were not finished."""
-    left = [path for pattern in ("*/.draft-*", "*/..draft-*", "*/.removed-*") for path in library.root.glob(pattern)]
-    pulls = [path for path in library.root.glob("pulls/*") if path.is_dir()]
+    """Clear the remains of killed processes; name those of versions that did not mark theirs, and unfinished pulls."""
+    folders = [path for pattern in ("*", "*/*", "*/*/*") for path in library.root.glob(pattern) if path.is_dir()]
+    cleared = [path for folder in (library.root, *folders) for path in clear(folder)]
+    if cleared:
+        yield _finding("leftovers", f"{len(cleared)} of killed programs, cleared now")
+    left = [path for pattern in _FORMER for path in library.root.glob(pattern)]
     if left:
-        size = bytes_text(sum(map(_size, left)))
-        fix = "delete " + ", ".join(map(str, left[:3])) + " if no seedbed is running"
-        yield _finding("leftovers", f"{len(left)} of stopped programs, {size}", fix)
-    for path in pulls:
-        fix = f"run `seedbed pull` again to finish it, or delete {path}"
+        fix = "if no seedbed is running, remove " + ", ".join(map(str, left[:3]))
+        yield _finding("leftovers", f"{len(left)} of stopped programs, {bytes_text(sum(map(_size, left)))}", fix)
+    for path in sorted(path for path in library.root.glob("pulls/*") if path.is_dir()):
+        fix = f"run `seedbed pull` again to finish it; {path} has what was fetched"
         yield _finding("pull", f"{path.name} is not finished, {bytes_text(_size(path))}", fix)
+    for path in sorted(library.root.glob("*/*.form*.backup")) + sorted(library.root.glob("docs/*/*.form*.backup")):
+        yield _finding("backup", f"{path}, {bytes_text(_size(path))}, from before a change of form")
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _size(path: Path) -> int:
+    return sum(one.stat(follow_symlinks=False).st_size for one in (path, *path.rglob("*")) if not one.is_dir())
 
 
 def _hub(offline: bool) -> Iterator[Diagnosis]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import DataError
+from seedbed.core.errors import DataError, NotFoundError
 from seedbed.rag.collection import Collection, names, remove
 from seedbed.rag.ingest import IngestReport
 
@@ -20,11 +20,13 @@ def adding(library: Library, name: str, settings: Mapping[str, Any]) -> Iterator
         with closing(Collection.create(library, name, settings)) as collection:
             try:
                 yield collection
+                collection.check_there()
             finally:
                 empty = not collection.store.documents()
     finally:
         if empty and not there:
-            remove(library, name)
+            with suppress(NotFoundError):  # somebody else has removed it
+                remove(library, name)
 
 
 def check_read(report: IngestReport, name: str, is_empty: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.artifacts import Artifact, Library
-from seedbed.core.errors import CorruptError, NotFoundError, UsageError, did_you_mean
+from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError, did_you_mean
 from seedbed.core.files import read_json
 from seedbed.core.lineage import Relative
 from seedbed.core.units import iso_time
@@ -21,7 +21,10 @@ COLLECTION = "collection"
 
 @dataclass(frozen=True)
 class InventoryEntry:
-    """A line of the list; ``created`` is an ISO time (of a collection: when it last changed)."""
+    """A line of the list; ``created`` is an ISO time (of a collection: when it last changed).
+
+    ``problem`` says why one cannot be read; its names and its bytes are known all the same.
+    """
 
     kind: str
     id: str | None
@@ -29,6 +32,7 @@ class InventoryEntry:
     created: str
     bytes: int
     artifact: Artifact | None = None
+    problem: str = ""
 
 
 def entries(library: Library, kind: str | None = None) -> list[InventoryEntry]:
@@ -40,7 +44,16 @@ def entries(library: Library, kind: str | None = None) -> list[InventoryEntry]:
         for one in ([] if kind == COLLECTION else library.all(kind))
     ]
     collections = _collections(library) if kind in (None, COLLECTION) else []
-    return sorted([*found, *collections], key=lambda entry: entry.created, reverse=True)
+    bad = [] if kind == COLLECTION else [_damaged(library, *one) for one in library.unreadable(kind).items()]
+    return sorted([*found, *collections, *bad], key=lambda entry: entry.created, reverse=True)
+
+
+def _damaged(library: Library, path: Path, error: SeedbedError) -> InventoryEntry:
+    files = [one.stat(follow_symlinks=False) for one in path.rglob("*")]
+    names = [name for name, target in library.names().items() if target == path.name]
+    changed = iso_time(max([path.stat().st_mtime, *(one.st_mtime for one in files)]))
+    size = sum(one.st_size for one in files)
+    return InventoryEntry(path.parent.name, path.name, names, changed, size, problem=f"{error.what}: {error.why}")
 
 
 def unknown_kind(kind: str, known: Iterable[str]) -> UsageError:
@@ -52,10 +65,12 @@ def unknown_kind(kind: str, known: Iterable[str]) -> UsageError:
 def _collections(library: Library) -> list[InventoryEntry]:
     """Read without opening them, which would import what searches them."""
     found = []
-    for path in sorted(library.root.glob("docs/*/collection.json")):
-        files = [one.stat() for one in path.parent.iterdir()]
-        changed, size = max(one.st_mtime for one in files), sum(one.st_size for one in files)
-        found.append(InventoryEntry(COLLECTION, None, [path.parent.name], iso_time(changed), size))
+    both = ("collection.json", "store.sqlite")
+    for folder in sorted({path.parent for name in both for path in library.root.glob(f"docs/[!.]*/{name}")}):
+        there = {one.name: one.stat(follow_symlinks=False) for one in folder.iterdir()}
+        changed, size = max(one.st_mtime for one in there.values()), sum(one.st_size for one in there.values())
+        problem = "".join(f"the collection {folder.name} has no {name}" for name in both if name not in there)
+        found.append(InventoryEntry(COLLECTION, None, [folder.name], iso_time(changed), size, problem=problem))
     return found
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from seedbed.app.adapters import import_adapter, is_adapter
 from seedbed.app.export_check import check_export
 from seedbed.core import files
-from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.references import check_name
 from seedbed.formats.exporting import export_gguf, export_huggingface, load_for_export
 from seedbed.formats.huggingface.model_card import CARD, Exported, model_card
 from seedbed.formats.importing import Shrink, import_model

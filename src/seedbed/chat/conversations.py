@@ -17,8 +17,9 @@ from typing import Any, Self
 
 from seedbed.chat.messages import Message, Usage
 from seedbed.chat.summary import Summary
-from seedbed.core.artifacts import Library, check_name
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.references import check_name
 from seedbed.core.sqlite import File
 
 _SCHEMA = """

@@ -112,6 +112,7 @@ def copy_report(report: Path, target: Path) -> None:
     """Copy a stored report to a file of the user's. Raises UsageError: the file cannot be written."""
     try:
         files.write_text(target, report.read_text(encoding="utf-8"))
+        files.open_to_others(target)
     except OSError as error:
         fix = f"the report is stored: copy {report} to another place"
         raise UsageError(f"{target} cannot be written", why=str(error), fix=fix) from error

@@ -12,9 +12,10 @@ import click
 from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
 from seedbed.cli.library import add_verbs
-from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
+from seedbed.core.references import check_name
 from seedbed.core.units import bytes_text
 from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSettings
 from seedbed.documents.encoding import describe

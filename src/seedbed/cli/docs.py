@@ -15,7 +15,7 @@ import click
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list, visible
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import CorruptError, NewerError, UsageError
 from seedbed.core.progress import say
 from seedbed.core.units import iso_time
 from seedbed.documents.encoding import check_encoding, describe
@@ -142,8 +142,12 @@ def ls_command(as_json: bool) -> None:
 
     library, rows = Library(), []
     for name in names(library):
-        with closing(Collection.open(library, name)) as found:
-            rows.append(_summary(found))
+        try:
+            with closing(Collection.open(library, name)) as found:
+                rows.append(_summary(found))
+        except (CorruptError, NewerError, UsageError) as error:
+            say(f"cannot be read: {error.what}: {error.why}")
+            rows.append({"name": name, "problem": error.what})
     print_list(rows, ("name", "documents", "chunks", "bytes", "embedder", "digest"), as_json)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +12,7 @@ from seedbed.cli.common import confirm, print_json, print_table
 from seedbed.cli.transfer import precision, to_format
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError
+from seedbed.core.files import scratch_directory
 from seedbed.core.progress import say
 from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
@@ -124,8 +123,8 @@ def push_command(
     artifact = library.get(model, "model")
     hub.require_online(address)
     hub.require_token(address)
-    with tempfile.TemporaryDirectory(prefix=".pushing-", dir=library.root) as parent:
-        folder = Path(parent) / address.short
+    with scratch_directory(library.root / "pushing") as parent:
+        folder = parent / address.short
         sizes = write_published(library, artifact, address.short, form, folder, precision).files
         for name, size in sorted(sizes.items()):
             say(f"  {bytes_text(size):>8}  {name}")

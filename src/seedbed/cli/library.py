@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,9 +12,10 @@ from seedbed.app.inventory import COLLECTION, KINDS, check_no_collection, entrie
 from seedbed.cli import options
 from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.cli.groups import help_text
-from seedbed.core.artifacts import Artifact, Library, check_name
-from seedbed.core.errors import UsageError
+from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.errors import CorruptError, NewerError, NotFoundError, SeedbedError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.references import check_name
 from seedbed.core.units import bytes_text
 
 Columns = Mapping[str, Callable[[Artifact], Any]]
@@ -99,6 +101,10 @@ def _list(kind: str | None, columns: Columns, as_json: bool) -> None:
         if entry.artifact is not None:
             record |= details(entry.artifact) | {title: of(entry.artifact) for title, of in columns.items()}
         found.append(record)
+        if entry.problem:
+            say(f"cannot be read: {entry.problem}")
+    for name, why in library.bad_names().items():
+        say(f"the name {name} points to no artifact: {why}")
     if found or as_json:
         print_list(found, ("kind", "id", "names", *columns, "created", "bytes"), as_json)
     else:
@@ -121,7 +127,16 @@ def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: b
     if kind not in (None, *KINDS):
         raise unknown_kind(str(kind), KINDS)
     library = Library()
-    artifact = library.get(reference, kind)
+    try:
+        artifact = library.get(reference, kind)
+    except (CorruptError, NewerError) as error:
+        _remove_unreadable(library, library.find(reference, kind), reference, error, yes, as_json)
+        return
+    except NotFoundError:
+        if kind is not None or reference not in library.bad_names():
+            raise
+        _remove_bad_name(library, reference, yes, as_json)
+        return
     names = library.names_of(artifact)
     others = [name for name in names if name != reference]
     if artifact.kind == "model" and not force:
@@ -136,6 +151,28 @@ def _remove(reference: str, kind: str | None, yes: bool, force: bool, as_json: b
         removed = {"removed": artifact.id, "bytes": artifact.size, "names": names}
     if as_json:
         print_json(removed)
+
+
+def _remove_unreadable(
+    library: Library, path: Path, reference: str, error: SeedbedError, yes: bool, as_json: bool
+) -> None:
+    """Remove an artifact that cannot be read; whether something was made from it cannot be known."""
+    say(f"{error.what}: {error.why}")
+    size = sum(one.stat(follow_symlinks=False).st_size for one in path.rglob("*"))
+    told = "a newer seedbed can read it. " if isinstance(error, NewerError) else ""
+    confirm(f"{told}remove {path.parent.name} {path.name[:12]} with its {bytes_text(size)} all the same?", yes)
+    names = library.discard(path)
+    say(f"removed {reference}: {bytes_text(size)} are free again")
+    if as_json:
+        print_json({"removed": path.name, "bytes": size, "names": names})
+
+
+def _remove_bad_name(library: Library, name: str, yes: bool, as_json: bool) -> None:
+    confirm(f"remove the name {name}? It points to no artifact: {library.bad_names()[name]}", yes)
+    library.unname(name)
+    say(f"removed the name {name}")
+    if as_json:
+        print_json({"removed": None, "bytes": 0, "names": [name]})
 
 
 def _delete(library: Library, artifact: Artifact, reference: str, others: list[str], yes: bool, force: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from seedbed.cli.groups import NearestGroup
 from seedbed.core.errors import SeedbedError, UsageError
+from seedbed.core.files import private_files
 from seedbed.core.version import __version__
 
 # group -> command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
@@ -112,7 +113,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a terminal may lack a model's characters
     try:
-        result: Any = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)
+        with private_files():
+            result: Any = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except SeedbedError as error:
         if "--debug" in arguments:

@@ -6,8 +6,9 @@ import click
 
 from seedbed.cli import options
 from seedbed.cli.common import print_json
-from seedbed.core.artifacts import Library, check_name
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
+from seedbed.core.references import check_name
 from seedbed.core.units import bytes_text
 
 

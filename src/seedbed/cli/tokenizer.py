@@ -13,9 +13,10 @@ from seedbed.app.tokenizers import comparison_text, facts, fit_json, fits_of, ki
 from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table, read_text
 from seedbed.cli.library import add_verbs
-from seedbed.core.artifacts import Library, check_name
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say, track
+from seedbed.core.references import check_name
 from seedbed.tokenizers.settings import Kind, TokenizerSettings
 
 if TYPE_CHECKING:

@@ -8,10 +8,8 @@ time, the machine, metrics) stays out of the id.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,28 +21,22 @@ from typing import Any
 import platformdirs
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError, did_you_mean
+from seedbed.core.errors import (
+    CorruptError,
+    NewerError,
+    NotFoundError,
+    SeedbedError,
+    UsageError,
+    did_you_mean,
+)
+from seedbed.core.leftovers import remove_directory
+from seedbed.core.manifests import MANIFEST, Manifest, read_manifest, repair
 from seedbed.core.progress import say
+from seedbed.core.references import FULL_ID, References, check_name
 from seedbed.core.version import __version__
 
-MANIFEST, VERIFIED = "manifest.json", "verified.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ID = re.compile(r"[0-9a-f]{6,64}")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The facts about an artifact besides its content."""
-
-    kind: str
-    id: str
-    created: str
-    parents: tuple[str, ...]
-    config: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    licence: str
-    code_version: str
-    files: Mapping[str, Mapping[str, Any]]
+VERIFIED = "verified.json"
 
 
 @dataclass(frozen=True)
@@ -138,6 +130,7 @@ class Library:
     def __init__(self, root: Path | None = None) -> None:
         chosen = root or os.environ.get("SEEDBED_HOME") or platformdirs.user_data_dir("seedbed", appauthor=False)
         self.root = Path(chosen).expanduser().absolute()
+        self._references = References(self.root / "refs")
 
     @contextmanager
     def writing(
@@ -164,13 +157,13 @@ class Library:
             self._check_kind(name, kind)
         parent_ids = tuple(parent.id for parent in parents)
         home = self.root / kind
-        staging = home / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
-        with files.new_directory(staging) as path:
+        with files.scratch_directory(home / "new") as path:
             draft = Draft(path)
             yield draft
             manifest = _describe(draft, kind, parent_ids, config or {})
             files.write_json(path / MANIFEST, vars(manifest))
-        draft.artifact = self._adopt(staging, home / manifest.id)
+            files.sync_tree(path)
+            draft.artifact = self._adopt(path, home / manifest.id)
         if name is not None:
             self.name(name, draft.artifact)
 
@@ -183,7 +176,6 @@ class Library:
             except CorruptError:
                 files.replace_directory(staging, target)
             else:
-                shutil.rmtree(staging, ignore_errors=True)
                 return kept
         else:
             files.replace_directory(staging, target)
@@ -196,6 +188,10 @@ class Library:
             NotFoundError: there is none, or it is of another kind.
             UsageError: the beginning fits several.
         """
+        return _read(self.find(reference, kind))
+
+    def find(self, reference: str, kind: str | None = None) -> Path:
+        """Return the folder of an artifact, which may be damaged; raises as :meth:`get`."""
         wanted = self.names().get(reference)
         start = wanted or reference
         found = [path for path in self._paths() if path.name.startswith(start)] if _ID.fullmatch(start) else []
@@ -203,29 +199,57 @@ class Library:
             why = ", ".join(f"{path.parent.name} {path.name[:16]}" for path in found[:4])
             raise UsageError(f"{reference!r} fits {len(found)} artifacts", why=why, fix="give more digits of the id")
         if not found:
-            kinds = {path.name: path.parent.name for path in self._paths()}
-            known = [name for name, target in self.names().items() if kind in (None, kinds.get(target))]
-            why = f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}"
-            fix = did_you_mean(reference, known, "list them with `seedbed ls`, or check SEEDBED_HOME")
-            raise NotFoundError(f"no {kind or 'artifact'} called {reference!r}", why=why, fix=fix)
-        artifact = _read(found[0])
-        if kind is not None and artifact.kind != kind:
-            why = f"it is a {artifact.kind}"
+            raise self._unknown(reference, kind)
+        if kind not in (None, found[0].parent.name):
+            why = f"it is a {found[0].parent.name}"
             raise NotFoundError(f"{reference!r} is not a {kind}", why=why, fix=f"name a {kind} (`seedbed ls`)")
-        return artifact
+        return found[0]
+
+    def _unknown(self, reference: str, kind: str | None) -> NotFoundError:
+        kinds = {path.name: path.parent.name for path in self._paths()}
+        known = [name for name, target in self.names().items() if kind in (None, kinds.get(target))]
+        why = f"{self.root} holds {', '.join(sorted(known)[:8]) or 'no named ones'}"
+        if reference in self.bad_names():
+            why = f"the name points to no artifact: {self.bad_names()[reference]}"
+            return NotFoundError(
+                f"nothing is called {reference!r}", why=why, fix=f"`seedbed rm {reference}` removes it"
+            )
+        fix = did_you_mean(reference, known, "list them with `seedbed ls`, or check SEEDBED_HOME")
+        return NotFoundError(f"no {kind or 'artifact'} called {reference!r}", why=why, fix=fix)
 
     def all(self, kind: str | None = None) -> list[Artifact]:
-        """Return all artifacts, newest first."""
-        found = [_read(path) for path in self._paths() if kind is None or path.parent.name == kind]
-        return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
+        """Return all artifacts that can be read, newest first; :meth:`unreadable` has the others."""
+        return self._sorted(kind)[0]
+
+    def unreadable(self, kind: str | None = None) -> dict[Path, SeedbedError]:
+        """Return the folders of the artifacts that cannot be read, each with its error."""
+        return self._sorted(kind)[1]
+
+    def _sorted(self, kind: str | None) -> tuple[list[Artifact], dict[Path, SeedbedError]]:
+        good: list[Artifact] = []
+        bad: dict[Path, SeedbedError] = {}
+        for path in self._paths():
+            if kind in (None, path.parent.name):
+                try:
+                    good.append(_read(path))
+                except (CorruptError, NewerError) as error:
+                    bad[path] = error
+        return sorted(good, key=lambda artifact: artifact.manifest.created, reverse=True), bad
 
     def name(self, name: str, artifact: Artifact) -> None:
-        """Move the reference ``name`` to ``artifact``, and say so. Raises UsageError: it is another kind's."""
-        self._check_kind(name, artifact.kind)
-        before = self.names().get(name)
-        if before not in (None, artifact.id) and any(path.name == before for path in self._paths()):
-            say(f"{name} was {artifact.kind} {str(before)[:12]} until now, which is kept under its id")
-        files.write_text(self.root / "refs" / check_name(name), artifact.id + "\n")
+        """Move the reference ``name`` to ``artifact``, and say so.
+
+        Raises UsageError: it is another kind's. NotFoundError: the artifact was removed meanwhile.
+        """
+        with self._references.locked():
+            self._check_kind(name, artifact.kind)
+            if not artifact.path.is_dir():
+                why = f"{artifact.kind} {artifact.id[:12]} was removed meanwhile"
+                raise NotFoundError(f"{name} cannot point to it", why=why, fix="run the command that made it again")
+            before = self.names().get(name)
+            if before not in (None, artifact.id) and any(path.name == before for path in self._paths()):
+                say(f"{name} was {artifact.kind} {str(before)[:12]} until now, which is kept under its id")
+            self._references.write(name, artifact.id)
 
     def _check_kind(self, name: str, kind: str) -> None:
         """Raise UsageError where a name points to an artifact of another kind, which would be lost to it."""
@@ -237,14 +261,16 @@ class Library:
 
     def unname(self, name: str) -> None:
         """Remove a reference; what it pointed to stays."""
-        (self.root / "refs" / check_name(name)).unlink(missing_ok=True)
+        with self._references.locked():
+            self._references.remove(check_name(name))
 
     def names(self) -> dict[str, str]:
-        """Return every name and the id it points to."""
-        home = self.root / "refs"
-        if not home.is_dir():
-            return {}
-        return {path.name: path.read_text().strip() for path in sorted(home.iterdir()) if _NAME.fullmatch(path.name)}
+        """Return every name and the id it points to; :meth:`bad_names` has those that point to none."""
+        return self._references.all()
+
+    def bad_names(self) -> dict[str, str]:
+        """Return the names that point to no artifact of the library, each with the reason."""
+        return self._references.bad({path.name for path in self._paths()})
 
     def names_of(self, artifact: Artifact) -> list[str]:
         """Return the names that point to an artifact."""
@@ -274,26 +300,26 @@ class Library:
         artifact = self.get(reference, kind)
         if not force:
             self.check_unneeded(artifact, reference)
-        for name in self.names_of(artifact):
-            (self.root / "refs" / name).unlink()
-        grave = artifact.path.with_name(f".removed-{os.urandom(4).hex()}")
-        artifact.path.rename(grave)
-        shutil.rmtree(grave)
+        self.discard(artifact.path)
         return artifact
+
+    def discard(self, path: Path) -> list[str]:
+        """Delete an artifact's folder, which may be damaged, and the names that point to it. Returns those.
+
+        A process that is killed leaves names that point to nothing, and no artifact in part.
+        """
+        with self._references.locked():
+            names = [name for name, target in self.names().items() if target == path.name]
+            remove_directory(path)
+            for name in names:
+                self._references.remove(name)
+            return names
 
     def _paths(self) -> Iterator[Path]:
         if self.root.is_dir():
             for path in self.root.glob("*/*"):
-                if len(path.name) == 64 and _ID.fullmatch(path.name) and (path / MANIFEST).is_file():
+                if FULL_ID.fullmatch(path.name) and path.is_dir():
                     yield path
-
-
-def check_name(name: str) -> str:
-    """Return a name that is safe as a file name. Raises UsageError: it holds other characters, or looks like an id."""
-    if not _NAME.fullmatch(name) or len(name) > 100 or (_ID.fullmatch(name) and len(name) == 64):
-        why = "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
-        raise UsageError(f"{name!r} cannot be a name", why=why, fix="choose a name such as 'my-notes'")
-    return name
 
 
 def _describe(draft: Draft, kind: str, parents: tuple[str, ...], config: Mapping[str, Any]) -> Manifest:
@@ -312,17 +338,8 @@ def _identity(kind: str, parents: tuple[str, ...], content: Mapping[str, Mapping
 
 
 def _read(path: Path) -> Artifact:
-    try:
-        fields = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        return Artifact(path, Manifest(**{**fields, "parents": tuple(fields["parents"])}))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CorruptError(
-            f"the manifest of {path.parent.name} {path.name[:12]} cannot be read",
-            why=f"{path / MANIFEST}: {error}",
-            fix=f"delete {path} and make it again",
-        ) from error
+    return Artifact(path, read_manifest(path))
 
 
 def _corrupt(artifact: Artifact, why: str) -> CorruptError:
-    fix = f"delete {artifact.path} and run the command that made it again"
-    return CorruptError(f"{artifact.kind} {artifact.id[:12]} is damaged", why=why, fix=fix)
+    return CorruptError(f"{artifact.kind} {artifact.id[:12]} is damaged", why=why, fix=repair(artifact.path))

@@ -65,6 +65,16 @@ class CorruptError(SeedbedError):
     """Something stored that no longer matches its hash."""
 
 
+class NewerError(SeedbedError):
+    """Something stored in a form that this version does not know: whole, and to be read by a newer one."""
+
+
+def newer_form(what: str, form: object, known: int) -> NewerError:
+    """Return the error for something whose form is newer than those known."""
+    why = f"its form is {form}, this version reads forms up to {known}; nothing is damaged"
+    return NewerError(f"{what} was made by a newer seedbed", why=why, fix="update seedbed, and read it with that")
+
+
 class TrainingError(SeedbedError):
     """A training run that cannot go on, such as a loss that is not finite."""
 

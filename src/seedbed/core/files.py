@@ -9,14 +9,14 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import CapacityError, CorruptError, UsageError
+from seedbed.core.leftovers import draft_directory, draft_file, moved_aside
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -66,7 +66,8 @@ def canonical_json(value: Any) -> str:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    with open_regular(path) as file:
+        return json.loads(file.read().decode("utf-8"))
 
 
 _KINDS = (  # first bytes of files that are often found in another's place, and how to get the right one
@@ -114,17 +115,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's text atomically. Raises CapacityError: the disk is full; the old file is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(path.parent):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with disk_errors(path.parent), draft_file(path) as (descriptor, draft):
+        with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
         sync_directory(path.parent)
 
 
@@ -138,28 +134,59 @@ def new_directory(target: Path) -> Iterator[Path]:
         CapacityError: the disk is full; the old target is untouched.
         UsageError: its folder cannot be written.
     """
-    with disk_errors(target.parent):
+    with scratch_directory(target) as draft:
+        yield draft
+        sync_tree(draft)
+        replace_directory(draft, target)
+
+
+@contextmanager
+def scratch_directory(target: Path) -> Iterator[Path]:
+    """Yield a private folder beside ``target`` for the block alone; what a killed process left there goes.
+
+    Raises as :func:`new_directory`.
+    """
+    with disk_errors(target.parent), ExitStack() as stack:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            draft = stack.enter_context(draft_directory(target))
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
             raise UsageError(f"{target} cannot be written", why=str(error), fix="name another place") from error
-        try:
-            yield draft
-            for path in draft.rglob("*"):
-                sync_directory(path) if path.is_dir() else sync_file(path)
-            sync_directory(draft)
-            replace_directory(draft, target)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+        yield draft
 
 
-def open_to_others(folder: Path) -> None:
-    """Give a folder and all in it the permissions that the umask leaves to new files; a draft is its owner's alone."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    for path in (folder, *folder.rglob("*")):
+def sync_tree(folder: Path) -> None:
+    """Force a folder and all in it to the disk."""
+    for path in folder.rglob("*"):
+        sync_directory(path) if path.is_dir() else sync_file(path)
+    sync_directory(folder)
+
+
+_users_umask: int | None = None  # while the process's own is stricter
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Make all that this process creates in the block its owner's alone, but for :func:`open_to_others`."""
+    global _users_umask
+    before, known = os.umask(0o077), _users_umask
+    _users_umask = before if known is None else known
+    try:
+        yield
+    finally:
+        os.umask(before)
+        _users_umask = known
+
+
+def open_to_others(target: Path) -> None:
+    """Give a file, or a folder and all in it, the permissions that the user's umask leaves to new files."""
+    mask = _users_umask
+    if mask is None:
+        mask = os.umask(0o077)
+        os.umask(mask)
+    for path in (target, *target.rglob("*")):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
@@ -167,21 +194,15 @@ def replace_directory(draft: Path, target: Path) -> None:
     """Rename ``draft`` to ``target``.
 
     A directory cannot be renamed over a full one: the old one steps aside first, and comes back if the new one cannot
-    take its place. A process killed between the two renames leaves the old one under its name beside.
+    take its place, or with the next command where the process is killed between the two.
     """
-    aside: Path | None = None
     if target.exists():
-        aside = target.with_name(f".{target.name}.old-{os.getpid()}")
-        target.rename(aside)
-    try:
+        with moved_aside(target):
+            draft.rename(target)
+            sync_directory(target.parent)
+    else:
         draft.rename(target)
-    except OSError:
-        if aside is not None:
-            aside.rename(target)
-        raise
-    sync_directory(target.parent)
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)
+        sync_directory(target.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -7,14 +7,16 @@ wrong statement, passes as it is.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from seedbed.core.errors import CapacityError, CorruptError, DataError, SeedbedError, UsageError
+from seedbed.core.errors import CapacityError, CorruptError, DataError, SeedbedError, UsageError, newer_form
+from seedbed.core.migrations import back_up_database
 
 WAIT = 60.0
 """Seconds that a writer waits for another process, unless told otherwise."""
@@ -31,14 +33,19 @@ class Connection:
         repair: what a user can do about a damaged file.
         wait: seconds, for another process that writes.
 
+    A new file is its owner's alone. One that may not be written is opened for reading: ``read_only`` says so.
+
     Raises:
         SeedbedError: the file cannot be opened.
     """
 
     def __init__(self, path: Path | str, repair: str, wait: float = WAIT) -> None:
         self.path, self._repair, self._wait, self._lock = path, repair, wait, threading.RLock()
+        in_memory = str(path) == ":memory:"
+        self.read_only = not in_memory and not _may_write(Path(path))
+        address = "file::memory:" if in_memory else _address(Path(path), self.read_only)
         with self.errors():
-            self._connection = sqlite3.connect(path, wait, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(address, wait, isolation_level=None, check_same_thread=False, uri=True)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -55,6 +62,9 @@ class Connection:
             CapacityError: the disk is full.
             SeedbedError: another process writes for too long, or the file cannot be written.
         """
+        if self.read_only:
+            why, fix = "its folder may only be read", "check its permissions, or work on a copy (SEEDBED_HOME)"
+            raise UsageError(f"{self.path} cannot be changed", why=why, fix=fix)
         with self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
 
@@ -130,40 +140,96 @@ class File(Connection):
 
     Args:
         schema: makes what is missing; run when the file is new.
-        version: of the schema; a file with another one is refused.
+        version: of the schema, its form; a file of a newer one is refused.
+        changes: form → the statements that bring a file of it to the next; a backup is made before.
         durable: whether a transaction survives a power cut too, or only the end of the process (which is faster).
 
     Raises:
         CorruptError: the file is damaged, or is no database.
-        UsageError: it has another version.
+        NewerError: it has a newer form.
         SeedbedError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, schema: str, *, version: int = 1, durable: bool = True, wait: float = 30.0) -> None:
-        try:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        version: int = 1,
+        changes: Mapping[int, str] | None = None,
+        durable: bool = True,
+        wait: float = 30.0,
+    ) -> None:
+        with suppress(OSError):  # opening says what is the matter
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(0o600)
-        except OSError as error:
-            raise SeedbedError(f"{path} cannot be opened", why=str(error), fix="check its folder") from error
         repair = "move it aside with its -wal file: a new one is begun, and SQLite's `.recover` may read the old one"
-        super().__init__(path, repair, wait)
+        missing = not path.exists() and not _may_write(path)
+        super().__init__(":memory:" if missing else path, repair, wait)
         try:
             with self.errors():
-                self._prepare(schema, version, durable)
+                self._prepare(schema, version, changes or {}, durable)
+                if missing:  # in a library that may only be read: empty, and nothing can be written
+                    self.path, self.read_only = path, True
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, schema: str, version: int, durable: bool) -> None:
+    def _prepare(self, schema: str, version: int, changes: Mapping[int, str], durable: bool) -> None:
         run = self._connection.execute
+        found = run("PRAGMA user_version").fetchone()[0]
+        if found > version:
+            raise newer_form(str(self.path), found, version)
+        run("PRAGMA foreign_keys=ON")
+        if self.read_only:
+            if found != version:
+                raise must_be_upgraded(self.path, found, version)
+            return
         run("PRAGMA journal_mode=WAL")
         run(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        run("PRAGMA foreign_keys=ON")
         run("PRAGMA secure_delete=ON")  # what is deleted is overwritten
-        found = run("PRAGMA user_version").fetchone()[0]
-        if found not in (0, version):
-            why = f"its form is {found}, this version knows {version}"
-            fix = "use that version, or move the file aside"
-            raise UsageError(f"{self.path} was written by another version of seedbed", why=why, fix=fix)
         if found == 0:
             self.run(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
+        elif found < version:
+            self._upgrade(changes, version)
+
+    def _upgrade(self, changes: Mapping[int, str], version: int) -> None:
+        """Bring the file to the present form, all of it or nothing, after a backup."""
+        with self.writing() as database:
+            found = database.execute("PRAGMA user_version").fetchone()[0]
+            if found == version:  # another process has done it meanwhile
+                return
+            back_up_database(Path(self.path), found)
+            for form in range(found, version):
+                for statement in statements(changes[form]):
+                    database.execute(statement)
+            database.execute(f"PRAGMA user_version={version}")
+
+
+def must_be_upgraded(path: Path | str, form: int, known: int) -> UsageError:
+    """Return the error for a file of an earlier form that may not be written."""
+    why = f"its form is {form}, and bringing it to form {known} needs the right to write there"
+    return UsageError(f"{path} cannot be opened", why=why, fix="copy the library to a folder of yours (SEEDBED_HOME)")
+
+
+def statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script: ``executescript`` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _address(path: Path, read_only: bool) -> str:
+    """Return the address of a file for SQLite; a new one is made first, its owner's alone."""
+    address = path.absolute().as_uri()
+    if read_only:  # without a log nobody is writing, and none can be made there
+        return f"{address}?mode=ro" if path.with_name(f"{path.name}-wal").exists() else f"{address}?immutable=1"
+    with suppress(OSError):  # opening it says what is the matter
+        path.touch(0o600)
+    return f"{address}?mode=rw"

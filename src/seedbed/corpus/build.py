@@ -9,7 +9,6 @@ hashes alone; (3) kept lines are copied into their split's file. The result does
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from seedbed.core.artifacts import Artifact, Draft, Library
 from seedbed.core.config import to_dict
 from seedbed.core.errors import DataError
-from seedbed.core.files import disk_errors, write_json
+from seedbed.core.files import disk_errors, scratch_directory, write_json
 from seedbed.core.machine import cores
 from seedbed.core.progress import ProgressBar, progress, say, track
 from seedbed.corpus.boilerplate import Boilerplate, LineCounts
@@ -71,14 +70,13 @@ def build_corpus(
         say(line)
     count = workers if workers is not None else (1 if sum(sizes.values()) < _SMALL else cores())
     stated = {} if source is None else {"source": dict(source)}
-    library.root.mkdir(parents=True, exist_ok=True)
     with (
         library.writing("corpus", config=to_dict(settings) | stated, name=name) as draft,
         disk_errors(library.root),
-        tempfile.TemporaryDirectory(prefix=".building-", dir=library.root) as folder,
+        scratch_directory(library.root / "building") as folder,
         Workers(count) as pool,
     ):
-        _Build(settings, pool, Path(folder), draft).run(sizes)
+        _Build(settings, pool, folder, draft).run(sizes)
     return draft.result
 
 

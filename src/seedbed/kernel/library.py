@@ -15,11 +15,11 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
+from seedbed.core.leftovers import draft_directory
 from seedbed.core.progress import say
 
 SOURCES = Path(__file__).with_name("source")
@@ -69,15 +69,13 @@ def _load(compiler: str, options: tuple[str, ...]) -> ctypes.CDLL | None:
 def _build(compiler: str, options: tuple[str, ...], path: Path) -> bool:
     """Compile aside, then rename: two processes may do it at once."""
     say("compiling the kernel for this processor (once, about 20 seconds)")
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".so", delete=False) as draft:
-        pass
-    command = [compiler, *options, str(SOURCES / "kernels.cpp"), "-o", draft.name]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode != 0:
-        Path(draft.name).unlink()
-        return False
-    Path(draft.name).rename(path)
-    return True
+    with draft_directory(path) as folder:
+        made = folder / path.name
+        command = [compiler, *options, str(SOURCES / "kernels.cpp"), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode == 0:
+            made.rename(path)
+    return done.returncode == 0
 
 
 def _key(compiler: str, options: tuple[str, ...]) -> str:

@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.config import to_dict
 from seedbed.core.errors import NotFoundError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.references import check_name
 from seedbed.pipeline.recipe import Recipe, StageWork, check_inputs, differences, newest
 from seedbed.pipeline.workspace import workspace
 

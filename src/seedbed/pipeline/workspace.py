@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core import files
-from seedbed.core.artifacts import Artifact, Library, check_name
+from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.references import check_name
 from seedbed.train import checkpoint
 
 STATE = "run.json"

@@ -8,8 +8,6 @@ once; its vectors are made later, in parts that are kept. ``ingest.py`` reads do
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -17,21 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.chat.tracing import Trace
-from seedbed.core import config, files
-from seedbed.core.artifacts import Library, check_name
+from seedbed.core import config
+from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.leftovers import remove_directory
+from seedbed.core.locking import locked
+from seedbed.core.references import check_name
 from seedbed.documents.document import Chunk
 from seedbed.documents.file_walk import USUAL, WalkRules
 from seedbed.documents.limits import Limits
 from seedbed.documents.splitting.split import split
 from seedbed.rag import ingest, sql_ingest
 from seedbed.rag.collection_settings import (
+    SETTINGS,
     CollectionSettings,
     check_embedder,
     merged,
+    no_store,
     other_settings,
     read_settings,
     vectors_kept,
+    write_settings,
+    written,
 )
 from seedbed.search.contracts import Embedder, Filter, Hit, VectorStore
 from seedbed.search.embedders import (
@@ -48,7 +53,7 @@ from seedbed.search.servers import open_server, synchronize
 from seedbed.search.store import Store
 from seedbed.vectors.lsa import Latent
 
-STORE, SETTINGS = "store.sqlite", "collection.json"
+STORE = "store.sqlite"
 _TYPICAL = 20
 """The place in the ranking of a passage that is near for no reason."""
 COVERED = 0.9
@@ -61,7 +66,9 @@ class Collection:
     def __init__(self, folder: Path, library: Library, key: str | None = None) -> None:
         self.folder, self.name = folder, folder.name
         self._library, self._key = library, key
-        self._known = (_written(folder), read_settings(folder / SETTINGS))
+        self._known = (written(folder), read_settings(folder / SETTINGS))
+        if not (folder / STORE).is_file():
+            raise no_store(folder / STORE)
         self.store = Store(folder / STORE)
         self._learnt: tuple[str, Latent] | None = None
         self._models: dict[str, Embedder] = {}
@@ -89,7 +96,10 @@ class Collection:
             return cls(folder, library, key)
         settings = config.parse(CollectionSettings, given or {}, origin)
         check_embedder(settings, library, key)  # fail before anything is written
-        files.write_json(folder / SETTINGS, config.to_dict(settings))
+        with locked(folder):
+            if not (folder / SETTINGS).is_file():  # else another process has made it meanwhile
+                Store(folder / STORE).close()  # first: settings without a store would be a loss
+                write_settings(folder / SETTINGS, settings)
         return cls(folder, library, key)
 
     @classmethod
@@ -100,6 +110,12 @@ class Collection:
         """
         return cls(_existing(library, name), library, key)
 
+    def check_there(self) -> None:
+        """Raise NotFoundError where another process has removed the collection since it was opened."""
+        if not self.store.is_there():
+            why = "another process has removed it; what was written since then went with it"
+            raise NotFoundError(f"the collection {self.name} is gone", why=why, fix="add its documents again")
+
     def close(self) -> None:
         """Close the store."""
         self.store.close()
@@ -107,9 +123,9 @@ class Collection:
     @property
     def settings(self) -> CollectionSettings:
         """The settings, read again after another process has changed the embedder."""
-        written = _written(self.folder)
-        if written not in (None, self._known[0]):
-            self._known = (written, read_settings(self.folder / SETTINGS))
+        now = written(self.folder)
+        if now not in (None, self._known[0]):
+            self._known = (now, read_settings(self.folder / SETTINGS))
         return self._known[1]
 
     @property
@@ -219,7 +235,9 @@ class Collection:
             wanted = replace(there, embedder=embedder)
             check_embedder(wanted, self._library, self._key)
             self._replace(embedder)
-            files.write_json(self.folder / SETTINGS, config.to_dict(wanted))
+            with locked(self.folder):
+                self.check_there()
+                write_settings(self.folder / SETTINGS, wanted)
         if (name := self.settings.embedder) != TFIDF:
             go_faster(self._model(name))
         self.complete()
@@ -352,15 +370,15 @@ def home(library: Library) -> Path:
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's collections."""
-    return sorted(path.parent.name for path in home(library).glob(f"*/{SETTINGS}"))
+    found = {path.parent.name for file in (SETTINGS, STORE) for path in home(library).glob(f"[!.]*/{file}")}
+    return sorted(found)
 
 
 def remove(library: Library, name: str) -> None:
     """Remove a collection. Raises NotFoundError: there is none."""
     folder = _existing(library, name)
-    grave = folder.with_name(f".removed-{os.urandom(4).hex()}")
-    folder.rename(grave)
-    shutil.rmtree(grave)
+    with locked(folder):
+        remove_directory(_existing(library, name))
 
 
 def no_document(collection: Collection, source: str) -> NotFoundError:
@@ -369,19 +387,10 @@ def no_document(collection: Collection, source: str) -> NotFoundError:
     return NotFoundError(f"{collection.name} has no document {source!r}", why=why, fix=fix)
 
 
-def _written(folder: Path) -> tuple[int, int] | None:
-    """Return what changes when the settings are written; None where they are gone."""
-    try:
-        found = (folder / SETTINGS).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
 def _existing(library: Library, name: str) -> Path:
     """Return the folder of a collection. Raises NotFoundError: there is none."""
     folder = home(library) / check_name(name)
-    if not (folder / SETTINGS).is_file():
+    if name not in names(library):
         why = f"{home(library)} holds {', '.join(names(library)[:8]) or 'none'}"
         fix = f"make it with `seedbed docs add {name} PATH`, or check SEEDBED_HOME"
         raise NotFoundError(f"there is no collection {name!r}", why=why, fix=fix)

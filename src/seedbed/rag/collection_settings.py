@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,14 @@ from typing import Any
 from seedbed.core import config, files
 from seedbed.core.artifacts import Library
 from seedbed.core.config import setting
-from seedbed.core.errors import CorruptError, SeedbedError, UsageError
+from seedbed.core.errors import CorruptError, NewerError, SeedbedError, UsageError, newer_form
+from seedbed.core.migrations import back_up
 from seedbed.documents.splitting.split import SplitSettings
 from seedbed.search.embedders import NO_EMBEDDER, TFIDF, open_embedder
+
+SETTINGS = "collection.json"
+FORM = 2
+"""The form of the file; the first had no number, and is read as well."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,60 @@ class CollectionSettings:
 
 
 def read_settings(path: Path) -> CollectionSettings:
-    """Read the settings from their file. Raises CorruptError: they are damaged."""
+    """Read the settings from their file; fields of the present form that this version does not know are left out.
+
+    Raises CorruptError: they are damaged. NewerError: a newer version wrote them.
+    """
+    name = path.parent.name
     try:
-        return config.parse(CollectionSettings, files.read_json(path), config.Origin(str(path), ""))
-    except (OSError, ValueError, TypeError, AttributeError, SeedbedError) as error:
-        fix = "put back a copy, or remove the collection and add its documents again"
-        raise CorruptError("the settings of a collection cannot be read", why=f"{path}: {error}", fix=fix) from error
+        with files.open_regular(path) as file:
+            table = json.loads(file.read())
+        if (form := int(table.pop("form", 1))) > FORM:
+            raise newer_form(f"the collection {name}", form, FORM)
+        return config.parse(CollectionSettings, _known(CollectionSettings, table), config.Origin(str(path), ""))
+    except NewerError:
+        raise
+    except FileNotFoundError as error:
+        fix = f"put back a copy, or write them anew with `seedbed docs add {name} PATH`, as they were when it was made"
+        raise CorruptError(f"the settings of the collection {name} are missing", why=str(error), fix=fix) from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SeedbedError) as error:
+        fix = f"put back a copy; or move {path.name} aside, and write it anew with `seedbed docs add {name} PATH`"
+        what = f"the settings of the collection {name} cannot be read"
+        raise CorruptError(what, why=f"{path}: {error}", fix=fix) from error
+
+
+def write_settings(path: Path, settings: CollectionSettings) -> None:
+    """Write the settings to their file; one of an earlier form is kept beside."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        if (form := int(files.read_json(path).get("form", 1))) < FORM:
+            back_up(path, form)
+    files.write_json(path, {"form": FORM} | config.to_dict(settings))
+
+
+def written(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when the settings are written; None where they are gone."""
+    try:
+        found = (folder / SETTINGS).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _known(kind: type[Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those entries of a table that are settings, and of a table in it likewise."""
+    fields = {one.name for one in dataclasses.fields(kind)}
+    return {
+        key: _known(SplitSettings, value) if key == "split" and isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if key in fields
+    }
+
+
+def no_store(path: Path) -> CorruptError:
+    """Return the error of a collection whose store is missing."""
+    name = path.parent.name
+    fix = f"put back a copy of it; without one, `seedbed docs rm {name}` and add the documents again"
+    return CorruptError(f"the store of the collection {name} is missing", why=f"there is no {path}", fix=fix)
 
 
 def merged(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

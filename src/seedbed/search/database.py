@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.core.errors import DataError, UsageError
-from seedbed.core.files import sync_directory
-from seedbed.core.sqlite import Connection
-from seedbed.documents.document import Chunk
+from seedbed.core.errors import CorruptError, DataError, UsageError, newer_form
+from seedbed.core.files import scratch_directory, sync_directory
+from seedbed.core.sqlite import Connection, must_be_upgraded
+from seedbed.documents.document import Chunk, Scalar
 from seedbed.search.contracts import Filter
 from seedbed.search.filters import to_sql
 from seedbed.search.nearest import Rows
@@ -76,19 +76,30 @@ _INSERT = """INSERT INTO chunks (id, source, start, end, page, heading, metadata
 class Database(Connection):
     """The file at a path, made when there is none; ``":memory:"`` is not saved.
 
-    Raises CorruptError: the file is damaged, or is no store. DataError: a newer version wrote it.
+    Raises CorruptError: the file is damaged, or is no store. NewerError: a newer version wrote it.
     """
 
     def __init__(self, path: Path | str) -> None:
         if str(path) != ":memory:" and not Path(path).exists():
             self._create(Path(path))
         super().__init__(path, _REPAIR)
+        self._opened = self._file()
         try:
             with self.errors():
                 self._prepare()
         except BaseException:
             self.close()
             raise
+
+    def is_there(self) -> bool:
+        """Tell whether the file that is open is still the one at its path."""
+        return self._file() == self._opened
+
+    def _file(self) -> int | None:
+        """Return the number of the file at the path; None without one."""
+        with suppress(OSError):
+            return Path(self.path).stat().st_ino
+        return None
 
     def version(self) -> int:
         """Return a number that changes when another connection has written."""
@@ -105,8 +116,9 @@ class Database(Connection):
             raise self.damaged("it is an SQLite file, but not one of seedbed's stores")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            why = f"the tables of {self.path} have version {version}, this seedbed reads up to {VERSION}"
-            raise DataError("the store was written by a newer seedbed", why=why, fix="update seedbed")
+            raise newer_form(f"the store {self.path}", version, VERSION)
+        if version < VERSION and self.read_only:
+            raise must_be_upgraded(self.path, version, VERSION)
         if version < VERSION:
             upgrade(self._connection, self.path, _INDEX)
         for name, kind in (("instances", "instance"), ("totals", "row")):
@@ -115,23 +127,31 @@ class Database(Connection):
     @staticmethod
     def _create(path: Path) -> None:
         """Make an empty store under another name, then link it to its own; the first of two processes wins."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-        try:
+        with scratch_directory(path) as folder:
+            draft = folder / path.name
             with Connection(draft, _REPAIR) as made:
                 made.run(f"PRAGMA page_size = {_PAGE}; PRAGMA journal_mode = WAL; {_SCHEMA}")
             with suppress(FileExistsError):
                 os.link(draft, path)
-        finally:
-            for leftover in path.parent.glob(f"{draft.name}*"):
-                leftover.unlink(missing_ok=True)
         sync_directory(path.parent)
 
 
 def to_chunk(row: Sequence[Any]) -> Chunk:
     """Return a row of :data:`COLUMNS` as a chunk."""
     _, source, start, end, text, page, heading, metadata = row
-    return Chunk(source, start, end, text, page, heading, json.loads(metadata))
+    return Chunk(source, start, end, text, page, heading, read_metadata(source, metadata))
+
+
+def read_metadata(source: str, stored: str | None) -> dict[str, Scalar]:
+    """Return the metadata of a chunk. Raises CorruptError: they are no JSON object."""
+    try:
+        found = json.loads(stored or "{}")
+        if isinstance(found, dict):
+            return found
+        why = f"they are a {type(found).__name__}, not an object"
+    except (ValueError, TypeError, RecursionError) as error:
+        why = str(error)
+    raise CorruptError(f"the metadata of {source} are damaged", why=why, fix=_REPAIR)
 
 
 def delete(connection: sqlite3.Connection, ids: Sequence[str]) -> int:

@@ -13,13 +13,14 @@ one pass, and the k-th highest maximum is a lower bound that at least k numbers 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seedbed.core.errors import CorruptError
 from seedbed.vectors.lsa import Vectors
 
 Rows = NDArray[np.int64]
@@ -190,8 +191,18 @@ def _with_codes(block: VectorBlock) -> VectorBlock:
 def _read(connection: sqlite3.Connection, size: int, after: int = 0) -> Iterator[VectorBlock]:
     found = connection.execute("SELECT row, vector FROM vectors WHERE row > ? ORDER BY row", (after,))
     while batch := found.fetchmany(BLOCK):
-        vectors = np.frombuffer(b"".join(vector for _, vector in batch), _STORED).astype(np.float32, copy=False)
-        yield VectorBlock(np.fromiter((row for row, _ in batch), np.int64, len(batch)), vectors.reshape(-1, size))
+        vectors = read_vectors([vector for _, vector in batch], size)
+        yield VectorBlock(np.fromiter((row for row, _ in batch), np.int64, len(batch)), vectors)
+
+
+def read_vectors(stored: Sequence[object], size: int) -> Vectors:
+    """Return stored vectors (N, size). Raises CorruptError: one of them has another size."""
+    found = [one for one in stored if isinstance(one, bytes) and len(one) == size * _STORED.itemsize]
+    if len(found) != len(stored):
+        why = f"{len(stored) - len(found)} of {len(stored)} do not have {size} numbers of {_STORED.itemsize} bytes"
+        fix = "put back a copy, or make them anew by another embedder (`seedbed docs embed NAME --embedder MODEL`)"
+        raise CorruptError("stored vectors are damaged", why=why, fix=fix)
+    return np.frombuffer(b"".join(found), _STORED).reshape(len(found), size).astype(np.float32, copy=False)
 
 
 def top_k(scores: Vectors, k: int) -> NDArray[np.int64]:

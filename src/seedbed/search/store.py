@@ -23,8 +23,8 @@ from seedbed.documents.encoding import encoding_notes
 from seedbed.search import database
 from seedbed.search.bm25 import WordIndex
 from seedbed.search.contracts import Filter, Hit
-from seedbed.search.database import COLUMNS, Database, to_chunk
-from seedbed.search.nearest import MEMORY, Ranked, VectorCache, nearest
+from seedbed.search.database import COLUMNS, Database, read_metadata, to_chunk
+from seedbed.search.nearest import MEMORY, Ranked, VectorCache, nearest, read_vectors
 from seedbed.vectors.lsa import Vectors, unit
 from seedbed.vectors.words import stemmed, words
 
@@ -148,11 +148,16 @@ class Store:
         """Return the vectors (size,) of those rows that have one."""
         query = "SELECT row, vector FROM vectors WHERE row IN (SELECT value FROM json_each(?))"
         found = self._all(query, json.dumps(list(rows)))
-        return {row: np.frombuffer(vector, "<f4").astype(np.float32) for row, vector in found}
+        vectors = read_vectors([vector for _, vector in found], self.embedder[1])
+        return {row: vector for (row, _), vector in zip(found, vectors, strict=True)}
 
     def count(self) -> int:
         """Count the chunks."""
         return self._number("SELECT count(*) FROM chunks")
+
+    def is_there(self) -> bool:
+        """Tell whether the file that is open is still the one at its path."""
+        return self._database.is_there()
 
     def close(self) -> None:
         """Close the file."""
@@ -323,8 +328,8 @@ class Store:
         with self._database.reading() as connection:
             found = connection.execute(lacking, (most,)).fetchall()
             gone = [one for (one,) in connection.execute(stale, (most,))]
-        vectors = [np.frombuffer(row[-1], "<f4") for row in found]
-        return [to_chunk(row[:-1]) for row in found], np.array(vectors, np.float32), gone
+            size = database.embedder_of(connection)[1]
+        return [to_chunk(row[:-1]) for row in found], read_vectors([row[-1] for row in found], size), gone
 
     def mark_synced(self, ids: Sequence[str], gone: Sequence[str]) -> None:
         """Record that a server has stored ``ids`` and deleted ``gone``."""
@@ -347,4 +352,4 @@ def _stored(
     source: str, origin: str, sha256: str, title: str, added: float, chunks: int, metadata: str | None
 ) -> Stored:
     """Return a document of its row, with the metadata of one of its chunks."""
-    return Stored(source, origin, sha256, title, added, chunks, encoding_notes(json.loads(metadata or "{}")))
+    return Stored(source, origin, sha256, title, added, chunks, encoding_notes(read_metadata(source, metadata)))

@@ -1,4 +1,4 @@
-"""Upgrade of a store that an older seedbed made: its index of words is built anew, in one transaction.
+"""Upgrade of a store that an older seedbed made: its index of words is built anew, in one transaction, after a backup.
 
 Version 1 gave FTS5 every text as it stands. A phrase in a script without spaces was then one word, a vowel sign ended
 one. TF-IDF's vectors rest on the same words: where these have changed they are deleted, and made again by the next
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
+from seedbed.core.migrations import back_up_database
 from seedbed.core.progress import say
+from seedbed.core.sqlite import statements
 from seedbed.vectors.words import indexed, words
 
 _FORMER_WORD = re.compile(r"[^\W_]+")
@@ -50,8 +51,8 @@ def upgrade(connection: sqlite3.Connection, path: Path | str, index: str) -> Non
         if connection.execute("PRAGMA user_version").fetchone()[0] != 1:  # another process has done it meanwhile
             connection.execute("ROLLBACK")
             return
-        say(f"{path} was made by an older seedbed: building its index of words anew")
-        for statement in _statements(_BEFORE + index + _AFTER):
+        back_up_database(Path(path), 1)
+        for statement in statements(_BEFORE + index + _AFTER):
             connection.execute(statement)
         changed, count = (
             connection.execute(query).fetchone()[0] for query in (_CHANGED, "SELECT count(*) FROM chunks")
@@ -80,13 +81,3 @@ def _forget_tfidf(connection: sqlite3.Connection) -> bool:
         connection.execute("DELETE FROM vectors")
         connection.execute("DELETE FROM settings WHERE key IN ('embedder', 'size', 'learnt')")
     return bool(found)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Yield the statements of a script: ``executescript`` would end the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

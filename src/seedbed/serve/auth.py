@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedbed.core import files
-from seedbed.core.artifacts import check_name
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.core.locking import locked
+from seedbed.core.references import check_name
 
 
 class Keys:
@@ -58,7 +58,7 @@ class Keys:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError) as error:
-            fix = "restore the file, or delete it and make new keys"
+            fix = "put back a copy of the file, or move it aside and make new keys"
             raise CorruptError(f"{self._path} cannot be read", why=repr(error), fix=fix) from error
 
     def owner(self, key: str) -> str | None:

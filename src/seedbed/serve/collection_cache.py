@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from seedbed.core.artifacts import Library
+from seedbed.core.errors import CorruptError, NewerError, NotFoundError
 from seedbed.rag.collection import STORE, Collection, home, names
 
 
@@ -27,8 +28,14 @@ class CollectionCache:
             return collection
 
     def list(self) -> list[dict[str, Any]]:
-        """Return the contents of each collection in numbers."""
-        return [_described(name, self.open(name)) for name in names(self._library)]
+        """Return the contents of each collection in numbers; of one that cannot be read, what is the matter."""
+        return [self._described(name) for name in names(self._library)]
+
+    def _described(self, name: str) -> dict[str, Any]:
+        try:
+            return _described(name, self.open(name))
+        except (CorruptError, NewerError, NotFoundError) as error:
+            return {"id": name, "object": "collection", "problem": error.what}
 
     def close(self) -> None:
         """Close them all."""

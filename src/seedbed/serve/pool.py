@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
+from seedbed.core.progress import say
 from seedbed.inference.encoding import Encoder, embeds
 from seedbed.inference.engine import Engine, Stats
 from seedbed.inference.engine_client import EngineClient, EngineThread, ends_of, sampling_of_publishers
@@ -133,6 +135,7 @@ class ModelPool:
             self._base = library.get(names[0], "model")
             self._adapters = read_adapters(library, names[0], adapters)
         self._entries: dict[str, _Slot] = {}
+        self._told: set[Path] = set()  # models that cannot be read, said once
         self._loading, self._clock = asyncio.Lock(), itertools.count()
 
     def models(self) -> dict[str, Artifact]:
@@ -141,6 +144,10 @@ class ModelPool:
             found = {name: self._library.get(name, "model") for name in self._names}
             return found | {name: one.artifact for name, one in self._adapters.items()}
         every = self._library.all("model")
+        for path, error in self._library.unreadable("model").items():
+            if path not in self._told:
+                say(f"left out: {error.what}: {error.why}")
+                self._told.add(path)
         return {name: one for one in every for name in self._library.names_of(one) or [one.id[:12]]}
 
     def find(self, name: str) -> Artifact:

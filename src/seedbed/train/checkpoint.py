@@ -17,13 +17,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seedbed.core import files
-from seedbed.core.errors import CorruptError
+from seedbed.core.errors import CorruptError, newer_form
+from seedbed.core.leftovers import remove_directory
 from seedbed.core.randomness import random_state, restore_random_state
 from seedbed.models.factory import AnyModel
 from seedbed.models.store import load_weights, save_weights
 from seedbed.train.optimizers import Optimizers
 
 STATE, WEIGHTS, OPTIMIZER, RANDOM = "state.json", "model.safetensors", "optimizer.safetensors", "random.safetensors"
+FORM = 2
+"""The form of a checkpoint; the first had no number, and is read as well."""
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -57,11 +60,11 @@ def save_checkpoint(
             tensors |= {f"cuda.{i}": state for i, state in enumerate(generators.pop("cuda", []))}
             _save(tensors, draft / RANDOM)
             hashes = {path.name: files.sha256_file(path) for path in sorted(draft.iterdir())}
-            state = {"progress": vars(progress), "source": source, "random": generators, "files": hashes}
+            state = {"form": FORM, "progress": vars(progress), "source": source, "random": generators, "files": hashes}
             files.write_json(draft / STATE, state | {"sha256": _digest(state)})
     for old in checkpoints(folder):
         if old != target and step_of(old) != progress.best_step:
-            shutil.rmtree(old.rename(old.with_name(f".{old.name}.removed")))
+            remove_directory(old)
     return target
 
 
@@ -88,6 +91,8 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
     """Read ``state.json`` and compare every file with its hash; CorruptError where something does not match."""
     try:
         state: dict[str, Any] = files.read_json(path / STATE)
+        if (form := int(state.get("form", 1))) > FORM:
+            raise newer_form(f"checkpoint {path.name}", form, FORM)
         if state.pop("sha256") != _digest(state):
             raise ValueError(f"{STATE} no longer has the hash it was saved with")
         damaged = [name for name, digest in state["files"].items() if files.sha256_file(path / name) != digest]
@@ -126,6 +131,5 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _damaged(path: Path, why: str) -> CorruptError:
-    return CorruptError(
-        f"checkpoint {path.name} is damaged", why=why, fix=f"delete {path}; --resume then goes on from the one before"
-    )
+    fix = f"put back a copy, or move {path} away from there: --resume then goes on from the one before"
+    return CorruptError(f"checkpoint {path.name} is damaged", why=why, fix=fix)

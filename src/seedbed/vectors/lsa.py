@@ -139,8 +139,8 @@ class Latent:
                 axes = found["axes"].astype(np.float32)
                 return cls(Tfidf(terms, found["idf"]), axes, *map(int, found["seen"]))
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            why, fix = str(error), "remove the collection and add its documents again"
-            raise CorruptError("the TF-IDF data of the collection cannot be read", why=why, fix=fix) from error
+            fix = "put back a copy, or take another embedder (`seedbed docs embed NAME --embedder MODEL`)"
+            raise CorruptError("the TF-IDF data of the collection cannot be read", why=str(error), fix=fix) from error
 
 
 def _axes(rows: Sequence[SparseRow], width: int, size: int) -> Vectors:

@@ -52,28 +52,24 @@ def write_gguf(
             why="the gguf package writes only some of the types it reads",
             fix=f"choose one of {', '.join(get_args(GgufPrecision))}",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data, whole = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("data", "whole"))
-    writer = gguf.GGUFWriter(str(whole), str(metadata["general.architecture"]))
-    try:
-        with files.disk_errors(path.parent):
-            with data.open("wb") as file:
-                for name, tensor in tensors:
-                    shape = tuple(tensor.shape) or (1,)
-                    kind = tensor_type(name, shape, quantization)
-                    size = _write_data(file, tensor.detach().cpu().reshape(-1, shape[-1]), kind)
-                    raw = gguf.quant_shape_to_byte_shape(shape, kind)
-                    writer.add_tensor_info(name, raw, np.dtype(np.uint8), size, kind)
-            _write_header(writer, metadata, quantization)
-            with whole.open("ab") as out, data.open("rb") as file:
-                out.write(bytes(-out.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
-                shutil.copyfileobj(file, out, _COPY)
-                out.flush()
-                os.fsync(out.fileno())
-            whole.replace(path)
-    finally:
-        data.unlink(missing_ok=True)
-        whole.unlink(missing_ok=True)
+    with files.scratch_directory(path) as folder:
+        data, whole = folder / "data", folder / "whole"
+        writer = gguf.GGUFWriter(str(whole), str(metadata["general.architecture"]))
+        with data.open("wb") as file:
+            for name, tensor in tensors:
+                shape = tuple(tensor.shape) or (1,)
+                kind = tensor_type(name, shape, quantization)
+                size = _write_data(file, tensor.detach().cpu().reshape(-1, shape[-1]), kind)
+                raw = gguf.quant_shape_to_byte_shape(shape, kind)
+                writer.add_tensor_info(name, raw, np.dtype(np.uint8), size, kind)
+        _write_header(writer, metadata, quantization)
+        with whole.open("ab") as out, data.open("rb") as file:
+            out.write(bytes(-out.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
+            shutil.copyfileobj(file, out, _COPY)
+            out.flush()
+            os.fsync(out.fileno())
+        files.open_to_others(whole)
+        whole.replace(path)
 
 
 def tensor_type(name: str, shape: tuple[int, ...], quantization: GgufPrecision) -> GGMLQuantizationType:
