@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from serving import add_model
 from sound_store import verify
 
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NotFoundError, UsageError
+from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NewerError, NotFoundError, UsageError
 from seedbed.documents.limits import Limits
 from seedbed.rag import ingest
 from seedbed.rag.collection import Collection, home, names, remove
@@ -294,11 +295,38 @@ def test_collections_are_listed_and_removed(library: Library, collection: Collec
         remove(library, "another")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"embedder": 5}', '{"other": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"embedder": 5}', '{"form": "x"}'])
 def test_damaged_settings_are_said(library: Library, collection: Collection, text: str) -> None:
     (collection.folder / "collection.json").write_text(text)
     with pytest.raises(CorruptError, match="settings"):
         Collection.open(library, "notes")
+
+
+def test_a_setting_that_this_version_does_not_know_is_left_out(library: Library, collection: Collection) -> None:
+    (collection.folder / "collection.json").write_text('{"form": 2, "other": 1, "split": {"by": "heading", "new": 2}}')
+    with closing(Collection.open(library, "notes")) as found:
+        assert found.settings.split.by == "heading"
+
+
+def test_settings_of_a_newer_version_are_no_damage(library: Library, collection: Collection) -> None:
+    (collection.folder / "collection.json").write_text('{"form": 99, "embedder": ["a list, by then"]}')
+    with pytest.raises(NewerError, match="newer seedbed"):
+        Collection.open(library, "notes")
+
+
+def test_a_missing_store_is_no_empty_one(library: Library, collection: Collection) -> None:
+    (collection.folder / "store.sqlite").rename(collection.folder / "moved")
+    with pytest.raises(CorruptError, match="store of the collection notes is missing"):
+        Collection.open(library, "notes")
+    assert not (collection.folder / "store.sqlite").exists()
+
+
+def test_missing_settings_are_said_and_can_be_written_anew(library: Library, collection: Collection) -> None:
+    (collection.folder / "collection.json").unlink()
+    assert names(library) == ["notes"]
+    with pytest.raises(CorruptError, match="settings of the collection notes are missing"):
+        Collection.open(library, "notes")
+    Collection.create(library, "notes").close()
 
 
 # a model as the embedder

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, read_text, visible
+from seedbed.cli.common import print_json, read_text
 from seedbed.cli.sampling import OF_MODEL, OF_REPLIES, repetition_guard, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.rag.chains import Chain
 
 
@@ -54,7 +55,7 @@ def ask_command(question: str, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json(answer.to_json())
     else:
-        print(visible("\n".join(answer_lines(answer))))
+        echo("\n".join(answer_lines(answer)))
     say_read(answer)
     if answer.hits and answer.hits[0].mode != given["mode"]:
         say(f"(searched by words: most passages have no vector; `seedbed docs embed {given['collection']}` makes them)")

@@ -16,6 +16,7 @@ from seedbed.cli.sampling import OF_MODEL, Given, repetition_guard, sampling_opt
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 
 if TYPE_CHECKING:
     from seedbed.cli.conversation import Conversation
@@ -121,7 +122,7 @@ def talk(conversation: Conversation, once: str | None) -> None:
         except SeedbedError as error:
             if not terminal:
                 raise
-            print(error, file=sys.stderr)  # the conversation is as it was before the turn
+            echo(error, file=sys.stderr)  # the conversation is as it was before the turn
 
 
 def read_lines(terminal: bool) -> Iterator[str]:

@@ -8,9 +8,10 @@ import click
 
 from seedbed.chat.conversations import Conversations
 from seedbed.cli import options
-from seedbed.cli.common import confirm, print_json, print_list, visible
+from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import iso_time
 
 
@@ -51,7 +52,7 @@ def show_chat(name: str, as_json: bool) -> None:
         print_json([one.message.to_wire() | {"model": one.model, "said": iso_time(one.seconds)} for one in entries])
         return
     for one in entries:
-        print(visible(f"{one.message.role}: {one.message.text}"))
+        echo(f"{one.message.role}: {one.message.text}")
 
 
 @chats_command.command("rm")

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from seedbed.core import files
 from seedbed.core.errors import UsageError
+from seedbed.core.terminal import echo, harmless, json_text
 from seedbed.core.units import bytes_text, minute_text
 
 _TIMES, _IDS = ("created", "updated", "added"), ("id", "digest", "sha256", "pid")
 _TITLES = {"bytes": "size"}
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    echo(json_text(value))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Print a plain aligned table on standard output; columns in ``right`` are right-aligned (numbers)."""
+    rows = [[" ".join(text.splitlines()) for text in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
     for row in [headers, *rows]:
         cells = [
             cell.rjust(width) if index in right else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip(), file=sys.stdout)
+        echo("  ".join(cells).rstrip())
 
 
 def cell(key: str, value: Any) -> str:
@@ -62,17 +62,9 @@ def print_list(records: Sequence[Mapping[str, Any]], keys: Sequence[str], as_jso
     print_table(titles, rows, right=numbers)
 
 
-def visible(text: str, stream: TextIO | None = None) -> str:
-    """Return a text with control characters as U+FFFD on a terminal: a document or a model must not steer it.
-
-    ``stream``: that it is written to; standard output unless given.
-    """
-    return text.translate(_CONTROLS) if (stream or sys.stdout).isatty() else text
-
-
 def plain_line(text: str) -> str:
     """Return a text in one line, without control characters."""
-    return " ".join(text.split()).translate(_CONTROLS)
+    return harmless(" ".join(text.split()))
 
 
 def read_text(argument: str) -> str:
@@ -100,7 +92,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     try:
-        agreed = click.confirm(question, default=False, err=True)
+        agreed = click.confirm(harmless(question), default=False, err=True)
     except click.Abort as error:
         why = f"{question} has no answer on standard input"
         raise UsageError("Cannot ask: no terminal; add --yes", why=why, fix="add --yes") from error

@@ -14,12 +14,13 @@ from seedbed.chat.messages import Message, Reply
 from seedbed.chat.model import ChatModel, ReplyOptions
 from seedbed.chat.summary import Summary, SummaryMemory
 from seedbed.chat.tracing import Trace, fan_out, span
-from seedbed.cli.common import print_json, visible
+from seedbed.cli.common import print_json
 from seedbed.cli.draft import draft_view, say_read
 from seedbed.cli.run import TimedReply, show
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say, track
+from seedbed.core.terminal import echo
 from seedbed.inference.parameters import Sampling
 from seedbed.rag.answer import stream_answer
 from seedbed.rag.collection import Collection
@@ -188,7 +189,7 @@ class Conversation:
         if self.as_json:
             print_json(answer.to_json())
         else:
-            print(visible("\n".join(answer_lines(answer))))
+            echo("\n".join(answer_lines(answer)))
         say_read(answer)
         return Reply(answer.text, usage=answer.usage, model=answer.model)
 

@@ -16,6 +16,7 @@ from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
 from seedbed.core.references import check_name
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text
 from seedbed.corpus.settings import STDLIB_SOURCE, CorpusSettings, SourceSettings
 from seedbed.documents.encoding import describe
@@ -94,7 +95,7 @@ def pairs(files: tuple[Path, ...], name: str | None, licence: str, as_json: bool
         return
     counts = {key: count for key, count in artifact.manifest.metrics.items() if isinstance(count, int)}
     counted = ", ".join(f"{count:,} {key}" for key, count in counts.items())
-    print(f"pairs {artifact.id[:12]} {called}: {counted}")
+    echo(f"pairs {artifact.id[:12]} {called}: {counted}")
 
 
 def _sources(
@@ -168,7 +169,7 @@ def _show(artifact: Artifact, as_json: bool) -> None:
     if as_json:
         print_json({"id": artifact.id, "licence": artifact.manifest.licence, **report})
         return
-    print(f"corpus {artifact.id[:12]}  {bytes_text(artifact.size)} stored  licence {artifact.manifest.licence}")
+    echo(f"corpus {artifact.id[:12]}  {bytes_text(artifact.size)} stored  licence {artifact.manifest.licence}")
     _show_sources(report)
     _show_steps(report)
     _show_findings(report)
@@ -176,9 +177,9 @@ def _show(artifact: Artifact, as_json: bool) -> None:
     _show_encodings(report.get("encodings", {}).get("named", []))
     for key, label in (("read_in_part", "read in part"), ("skipped", "skipped")):
         if rows := report.get(key):  # a corpus of an older version does not say what was read in part
-            print(f"\n{label}")
+            echo(f"\n{label}")
             for row in rows:
-                print(f"  {row['path']}: {row['why']}")
+                echo(f"  {row['path']}: {row['why']}")
 
 
 def _show_sources(report: Any) -> None:
@@ -194,7 +195,7 @@ def _show_sources(report: Any) -> None:
         for source, mix in zip(report["sources"], report["mix"], strict=True)
     ]
     headers = ["source", "files", "skipped", "raw", "weight", "train", "share of mix", "epochs", "licence"]
-    print()
+    echo()
     print_table(headers, rows, right=(1, 2, 3, 4, 5, 6, 7))
 
 
@@ -208,19 +209,19 @@ def _show_steps(report: Any) -> None:
         [row["step"], f"{row['documents']:,}", f"{row['documents_share']:.1%}", *_text_cells(row)]
         for row in report["steps"]
     ]
-    print()
+    echo()
     print_table(["step", "documents", "kept", "text", "kept"], rows, right=(1, 2, 3, 4))
     for repair, count in report["repairs"].items():
-        print(f"  {count:,} {repair}")
+        echo(f"  {count:,} {repair}")
 
 
 def _show_encodings(decoded: list[dict[str, Any]]) -> None:
     """Name the files whose encoding was guessed, or that lost bytes in it."""
     told = [one for one in decoded if one["encoding_by"] == "guessed" or one.get("replaced")]
     if told:
-        print("\nencodings (set one with --encoding SOURCE=NAME)")
+        echo("\nencodings (set one with --encoding SOURCE=NAME)")
     for one in told:
-        print(f"  {one['path']}: {describe(one)}")
+        echo(f"  {one['path']}: {describe(one)}")
 
 
 def _text_cells(row: dict[str, Any]) -> list[str]:
@@ -229,23 +230,23 @@ def _text_cells(row: dict[str, Any]) -> list[str]:
 
 def _show_findings(report: Any) -> None:
     findings = report["findings"]
-    print(f"\npersonal data and secrets (--pii {findings['action']})")
+    echo(f"\npersonal data and secrets (--pii {findings['action']})")
     for kind, found in findings["kinds"].items():
         done = "masked" if findings["action"] == "mask" else "found"
-        print(f"  {kind}: {found['count']:,} {done} in {found['documents']:,} documents")
+        echo(f"  {kind}: {found['count']:,} {done} in {found['documents']:,} documents")
         for example in found["examples"]:
-            print(f"      {example['excerpt']}  in {example['path']}")
+            echo(f"      {example['excerpt']}  in {example['path']}")
     if not findings["kinds"]:
-        print("  not looked for" if findings["action"] == "off" else "  none found")
+        echo("  not looked for" if findings["action"] == "off" else "  none found")
 
 
 def _show_splits(report: Any) -> None:
     rows = [[split, f"{row['documents']:,}", *_text_cells(row)] for split, row in report["splits"].items()]
-    print()
+    echo()
     print_table(["split", "documents", "text", "share"], rows, right=(1, 2, 3))
     leaks = report["leak_check"]
     near = f", {leaks['near']} near-duplicates (from {leaks['threshold']:g})" if leaks["threshold"] else ""
-    print(f"  leak check: {leaks['exact']} exact duplicates{near} across splits")
+    echo(f"  leak check: {leaks['exact']} exact duplicates{near} across splits")
 
 
 add_verbs(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, print_table, visible
+from seedbed.cli.common import print_json, print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 
 if TYPE_CHECKING:
     from seedbed.app.demo import Demo
@@ -71,7 +72,7 @@ def _show_answer(answer: Answer) -> None:
     from seedbed.rag.record import answer_lines
 
     lines = [line for line in "\n".join(answer_lines(answer)).splitlines() if line]
-    print(visible(f"you     {answer.question}\ntext    " + "\n        ".join(lines) + "\n"), flush=True)
+    echo(f"you     {answer.question}\ntext    " + "\n        ".join(lines) + "\n", flush=True)
 
 
 def _show(demo: Demo) -> None:
@@ -81,14 +82,14 @@ def _show(demo: Demo) -> None:
     if demo.outcome is not None:
         show_summary(_summary(demo))
     if demo.bought:
-        print(f"\n{remark(demo.bought)}")
+        echo(f"\n{remark(demo.bought)}")
         print_table(HEADERS, [cells(one) for one in demo.bought], right=(2, 4, 5, 6))
     for one in demo.left_out:
-        print(f"\nleft out: {one.part}: {one.what}\n  why: {one.why}")
+        echo(f"\nleft out: {one.part}: {one.what}\n  why: {one.why}")
     if demo.model:
-        print(f"\ntalk    seedbed chat {demo.model}")
+        echo(f"\ntalk    seedbed chat {demo.model}")
     model = f" --model {demo.assistant.model}" if demo.assistant.model else ""
-    print(f'\nask     seedbed ask "…" --docs {demo.assistant.collection}{model}\n')
+    echo(f'\nask     seedbed ask "…" --docs {demo.assistant.collection}{model}\n')
 
 
 def _summary(demo: Demo) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seedbed.cli import options
-from seedbed.cli.common import confirm, print_json, print_list, visible
+from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CorruptError, NewerError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import iso_time
 from seedbed.documents.encoding import check_encoding, describe
 from seedbed.documents.splitting.split import By
@@ -128,7 +128,7 @@ def embed_command(collection: str, embedder: str | None, as_json: bool) -> None:
         if as_json:
             print_json(_summary(found))
         else:
-            print(f"{collection}: {found.store.count():,} chunks, each with a vector ({found.settings.embedder})")
+            echo(f"{collection}: {found.store.count():,} chunks, each with a vector ({found.settings.embedder})")
 
 
 @docs_command.command("ls")
@@ -217,14 +217,14 @@ def search_command(
         return
     for rank, hit in enumerate(hits, start=1):
         heading = f", {hit.chunk.heading}" if hit.chunk.heading else ""
-        print(
+        echo(
             f"[{rank}] {hit.chunk.source}{_page(hit.chunk)}{heading}  ({hit.score:.4f})\n{_indented(hit.chunk.text)}\n"
         )
     if not hits:
         say("nothing found")
     if hidden := sum(len(hit.copies) for hit in hits):
         one = next(hit.copies[0] for hit in hits if hit.copies)
-        say(f"({hidden} more have nearly the same text, such as {visible(one, sys.stderr)}: --copies lists them)")
+        say(f"({hidden} more have nearly the same text, such as {one}: --copies lists them)")
 
 
 def _record(hit: Hit) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def _print_report(collection: Collection, report: IngestReport) -> None:
     counts["of them in part"] = len({one.source for one in report.partly})
     say(", ".join(f"{count:,} {key}" for key, count in counts.items() if count) or "no document in what was named")
     facts = _summary(collection)
-    print(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
+    echo(f"{collection.name}: {facts['documents']:,} documents, {facts['chunks']:,} chunks, {facts['embedder']}")
 
 
 def _lost(one: Skipped) -> dict[str, str]:
@@ -355,7 +355,7 @@ def _show_chunks(chunks: Sequence[Chunk], as_json: bool) -> None:
         return
     for chunk in chunks:
         heading = f"  {chunk.heading}" if chunk.heading else ""
-        print(f"[{chunk.start}-{chunk.end}{_page(chunk)}]{heading}\n{_indented(chunk.text)}\n")
+        echo(f"[{chunk.start}-{chunk.end}{_page(chunk)}]{heading}\n{_indented(chunk.text)}\n")
 
 
 def _page(chunk: Chunk) -> str:
@@ -363,4 +363,4 @@ def _page(chunk: Chunk) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in visible(text).splitlines())
+    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from seedbed.cli.common import visible
 from seedbed.core.progress import draft, progress, say
+from seedbed.core.terminal import visible
 
 if TYPE_CHECKING:
     from seedbed.rag.record import Answer, AnswerDelta

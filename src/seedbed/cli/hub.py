@@ -14,6 +14,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import SeedbedError
 from seedbed.core.files import scratch_directory
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, count_text
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 
@@ -134,4 +135,4 @@ def push_command(
     if as_json:
         print_json({"repository": str(address), "commit": commit, "files": sizes})
     else:
-        print(commit)
+        echo(commit)

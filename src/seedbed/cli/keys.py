@@ -9,6 +9,7 @@ from seedbed.cli.common import confirm, print_json, print_list
 from seedbed.cli.serve import KEYS, home
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.serve.auth import Keys
 
 
@@ -34,7 +35,7 @@ def create_command(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "key": key})
         return
-    print(key)
+    echo(key)
     say("keep it: it is not shown again")
 
 

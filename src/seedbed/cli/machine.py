@@ -15,6 +15,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError
 from seedbed.core.machine import cores, instruction_sets, processor
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def doctor_command(verify: bool, offline: bool, as_json: bool) -> int:
         print_table(["", "what", "found"], [[f.state, f.what, f.found] for f in findings])
         for finding in findings:
             if finding.fix and finding.state != "ok":
-                print(f"{finding.state}: {finding.what}: {finding.fix}")
+                echo(f"{finding.state}: {finding.what}: {finding.fix}")
     return int(any(finding.state == "problem" for finding in findings))
 
 
@@ -87,15 +88,15 @@ def fit_command(model: str, context: int | None, revision: str | None, offline: 
 
 
 def _print_fit(needs: Needs, machine: Machine, context: int, rows: list[FitRow], recommended: str | None) -> None:
-    print(f"{needs.title}: {count_text(needs.parts.total)} parameters, context {context:,}")
+    echo(f"{needs.title}: {count_text(needs.parts.total)} parameters, context {context:,}")
     if needs.note:
         say(f"warning: {needs.note}")
     sets = ", ".join(instruction_sets()) or "instruction sets unknown"
-    print(f"processor: {processor()}, {cores()} cores, {sets}")
+    echo(f"processor: {processor()}, {cores()} cores, {sets}")
     memory, free = bytes_text(machine.memory_bytes), bytes_text(machine.available_bytes)
-    print(f"memory: {memory}, {free} free; disk: {bytes_text(machine.disk_bytes)} free")
+    echo(f"memory: {memory}, {free} free; disk: {bytes_text(machine.disk_bytes)} free")
     gpu = machine.gpu_memory_bytes
-    print(f"GPU: {bytes_text(gpu)} free\n" if gpu else "GPU: none that PyTorch can use\n")
+    echo(f"GPU: {bytes_text(gpu)} free\n" if gpu else "GPU: none that PyTorch can use\n")
     headers = ["weights in", "size", "memory", "disk", "fits", "tokens/s", "on the GPU", "tokens/s"]
     cells = [
         [
@@ -108,10 +109,10 @@ def _print_fit(needs: Needs, machine: Machine, context: int, rows: list[FitRow],
     print_table(headers[:shown], [row[:shown] for row in cells], right=(1, 2, 3, 5, 7))
     if needs.parts.generates:
         speed = bytes_text(machine.bytes_per_second)
-        print(f"\ntokens/s: at most; {speed}/s that this memory delivers (measured, best of 6)")
-        print("over the bytes a token needs: the weights it goes through, and half of the context's keys and values")
+        echo(f"\ntokens/s: at most; {speed}/s that this memory delivers (measured, best of 6)")
+        echo("over the bytes a token needs: the weights it goes through, and half of the context's keys and values")
     if recommended:
-        print(f"\nrecommended: {recommended}")
+        echo(f"\nrecommended: {recommended}")
 
 
 def _speed(tokens: float | None) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import Any, NoReturn
 
 import click
 
+from seedbed.cli.faults import as_ours
 from seedbed.cli.groups import NearestGroup
 from seedbed.core.errors import SeedbedError, UsageError
 from seedbed.core.files import private_files
+from seedbed.core.terminal import echo
 from seedbed.core.version import __version__
 
 # group -> command -> (module, one line). The line is here so that `seedbed --help` imports nothing heavy.
@@ -119,17 +122,26 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except SeedbedError as error:
         if "--debug" in arguments:
             raise
-        print(error, file=sys.stderr)
+        echo(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:  # a bare `seedbed` or `seedbed corpus` asks for help
-        print(error.format_message(), file=sys.stderr)
+        echo(error.format_message(), file=sys.stderr)
         sys.exit(2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         usage = context.command_path if context is not None else "seedbed"
         why = f"`{usage}` does not take these arguments"
-        print(UsageError(error.format_message(), why=why, fix=f"see `{usage} --help`"), file=sys.stderr)
+        echo(UsageError(error.format_message(), why=why, fix=f"see `{usage} --help`"), file=sys.stderr)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        echo("interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held back goes nowhere
+        sys.exit(1)
+    except Exception as error:
+        told = as_ours(error)
+        if told is None or "--debug" in arguments:
+            raise
+        echo(told, file=sys.stderr)
+        sys.exit(told.exit_code)

@@ -10,6 +10,7 @@ from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import duration
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _print(made: Estimate) -> None:
 
     plan, parts = made.plan, stacks(made.target.config)
     layers, last = " + ".join(str(part.n_layers) for part in parts), parts[-1]
-    print(
+    echo(
         f"{made.target.title}: {layers} layers, {last.d_model} wide, {last.n_heads} heads, "
         f"vocabulary {last.vocab_size:,}, context {last.max_length:,}\n"
     )
@@ -72,15 +73,15 @@ def _print(made: Estimate) -> None:
         ("weights in", weight_sizes(plan)),
         (f"training memory (float32, batch {made.batch})", made.memory),
     ):
-        print()
+        echo()
         print_table([title, "size"], [[name, bytes_text(size)] for name, size in sizes.items()], right=(1,))
-    print()
+    echo()
     training, generation = (plan.flops_per_token(training=kind) for kind in (True, False))
-    print(f"FLOPs per token: training {training:.3g}, generation {generation:.3g}")
+    echo(f"FLOPs per token: training {training:.3g}, generation {generation:.3g}")
     rate = f"{made.tokens_per_second:,.0f}" if made.tokens_per_second >= 10 else f"{made.tokens_per_second:.2g}"
-    print(
+    echo(
         f"on this machine: {made.peak / 1e9:,.0f} GFLOP/s in matrix products (float32, measured); at an assumed "
         f"{UTILISATION:.0%} of it {rate} tokens/s"
     )
     per_parameter = f"{made.tokens / plan.total:.3g} a parameter"
-    print(f"training on {count_text(made.tokens)} tokens ({per_parameter}): {duration(made.seconds)}")
+    echo(f"training on {count_text(made.tokens)} tokens ({per_parameter}): {duration(made.seconds)}")

@@ -9,6 +9,7 @@ from seedbed.cli.common import print_json
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
 from seedbed.core.references import check_name
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text
 
 
@@ -79,7 +80,7 @@ def pull_command(
         source = artifact.manifest.config.get("source")
         print_json({"name": called, "id": artifact.id, "kind": artifact.kind, "source": source})
     else:
-        print(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
+        echo(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
 
 
 def _check_flags(kind: str, model: dict[str, str | None], revision: str | None, data: dict[str, str | None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from seedbed.cli.common import print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.files import read_json
+from seedbed.core.terminal import echo
 from seedbed.corpus.settings import STDLIB_SOURCE, SourceSettings
 from seedbed.documents.file_walk import STDLIB
 from seedbed.pipeline.recipe import Recipe, load_recipe
@@ -62,8 +63,8 @@ def summary(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
 def show_summary(result: dict[str, Any]) -> None:
     """Print the table of a finished recipe, or, where it has no evaluation, the last validation loss."""
     if "table" not in result:
-        print(f"model   {result['model']}  ({result['id'][:12]})\nvalidation loss  {result['valid_loss']}")
+        echo(f"model   {result['model']}  ({result['id'][:12]})\nvalidation loss  {result['valid_loss']}")
         return
     rows = [[name, f"{value:.3f}"] for name, value in result["table"].items()]
     print_table(["bits per byte, held-out test text", ""], rows, right=(1,))
-    print(f"\nmodel   {result['model']}  ({result['id'][:12]})\nreport  {result['report']}")
+    echo(f"\nmodel   {result['model']}  ({result['id'][:12]})\nreport  {result['report']}")

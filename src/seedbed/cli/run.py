@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,10 +11,11 @@ import click
 from click.core import ParameterSource
 
 from seedbed.cli import options
-from seedbed.cli.common import print_json, read_text, visible
+from seedbed.cli.common import print_json, read_text
 from seedbed.cli.sampling import Given, chosen_sampling, sampling_options
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say, track
+from seedbed.core.terminal import echo
 
 if TYPE_CHECKING:
     from seedbed.chat.messages import Delta
@@ -107,7 +107,6 @@ def show(pieces: Iterator[Delta]) -> None:
     """Print a reply as it comes, and end its line even when it is interrupted."""
     try:
         for piece in pieces:
-            sys.stdout.write(visible(piece.text))
-            sys.stdout.flush()
+            echo(piece.text, end="", flush=True)
     finally:
-        print(flush=True)
+        echo(flush=True)

@@ -13,6 +13,7 @@ from seedbed.cli import options
 from seedbed.cli.common import cell, plain_line, print_json, print_list, print_table
 from seedbed.cli.library import add_verbs
 from seedbed.core.artifacts import Artifact, Library
+from seedbed.core.terminal import echo
 from seedbed.core.units import iso_time
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -66,7 +67,7 @@ def show_run(name: str, as_json: bool) -> None:
     for title, key in (("training loss", "loss"), ("validation loss", "valid_loss"), ("tokens/s", "tokens_per_second")):
         values = [line[key] for line in metrics if key in line]
         if values:
-            print(f"\n{title}: {values[0]:,.3f} → {values[-1]:,.3f}\n{sparkline(values)}")
+            echo(f"\n{title}: {values[0]:,.3f} → {values[-1]:,.3f}\n{sparkline(values)}")
 
 
 @runs_command.command("compare")

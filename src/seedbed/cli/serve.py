@@ -22,6 +22,7 @@ from seedbed.core import files
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, NotFoundError, SeedbedError, UsageError
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import iso_time
 
 if TYPE_CHECKING:
@@ -208,8 +209,8 @@ def _greet(running: RunningServer, locked: bool, key: str, example: str, as_json
         print_json({**asdict(running), "page": page, "key": key})
     else:
         shown = key or ("$SEEDBED_KEY" if locked else "none")
-        print(f"{', '.join(running.models)} at {running.url}/v1\n\nChat page:  {page}\n")
-        print(example.format(url=running.url, key=shown, model=running.models[0]))
+        echo(f"{', '.join(running.models)} at {running.url}/v1\n\nChat page:  {page}\n")
+        echo(example.format(url=running.url, key=shown, model=running.models[0]))
     sys.stdout.flush()
 
 

@@ -16,6 +16,7 @@ from seedbed.cli.library import add_verbs, details
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.lineage import family, tree_lines, verify_family
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, minute_text
 
 _SETTINGS, _FILES, _WIDTH = 16, 3, 100  # settings and raw files shown without --all; columns of a setting
@@ -40,9 +41,9 @@ def show_of(kind: str | None, words: str) -> click.Command:
             print_json(_to_json(library, artifact) | {"family": family_json(root)})
             return
         _print_summary(library, artifact, everything)
-        print()
+        echo()
         for line in tree_lines(root, lambda relative: list(_raw_files(relative, everything))):
-            print(line)
+            echo(line)
 
     return show
 
@@ -87,13 +88,13 @@ def _print_summary(library: Library, artifact: Artifact, everything: bool) -> No
         "path": str(artifact.path),
     }
     for key, text in (facts | _model_lines(artifact)).items():
-        print(f"{key:9}{text}" if len(key) < 9 else f"{key} {text}")
+        echo(f"{key:9}{text}" if len(key) < 9 else f"{key} {text}")
     for title, table in (("metrics", manifest.metrics), ("config", manifest.config)):
         lines = [f"{key} = {_short(value, everything)}" for key, value in _flat(table)]
         shown = len(lines) if everything else _SETTINGS
         rest = [f"… {len(lines) - shown} more (--all)"] if len(lines) > shown else []
         for number, line in enumerate([*lines[:shown], *rest]):
-            print(f"{title if number == 0 else '':9}{line}")
+            echo(f"{title if number == 0 else '':9}{line}")
 
 
 def _model_lines(artifact: Artifact) -> dict[str, str]:

@@ -17,6 +17,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.errors import DataError, UsageError
 from seedbed.core.progress import say, track
 from seedbed.core.references import check_name
+from seedbed.core.terminal import echo, visible
 from seedbed.tokenizers.settings import Kind, TokenizerSettings
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def train(
     if as_json:
         print_json({"id": stored.id, "name": name, "kind": algorithm, "vocab_size": made.vocab_size, "hash": made.hash})
     else:
-        print(f"tokenizer {name or stored.id[:12]}: {algorithm}, {made.vocab_size:,} pieces, hash {made.hash[:12]}")
+        echo(f"tokenizer {name or stored.id[:12]}: {algorithm}, {made.vocab_size:,} pieces, hash {made.hash[:12]}")
         say(f"look at it with `seedbed tokenizer show {name or stored.id[:12]}`")
 
 
@@ -91,14 +92,14 @@ def show(name: str, as_json: bool) -> None:
         print_json(page)
         return
     for key in ("kind", "vocab_size", "hash"):
-        print(f"{key.replace('_', ' '):14}{page[key]}")
-    print(f"{'lossless':14}{_YES[page['lossless']]}")
-    print(f"{'special':14}" + ", ".join(f"{token} {index}" for token, index in page["special"].items()))
+        echo(f"{key.replace('_', ' '):14}{page[key]}")
+    echo(f"{'lossless':14}{_YES[page['lossless']]}")
+    echo(f"{'special':14}" + ", ".join(f"{token} {index}" for token, index in page["special"].items()))
     for key in ("longest", "most_frequent"):
         if page[key]:
-            print(f"{key.replace('_', ' '):14}" + " ".join(_quoted(piece) for piece in page[key]))
+            echo(f"{key.replace('_', ' '):14}" + " ".join(_quoted(piece) for piece in page[key]))
     if fits:
-        print()
+        echo()
         rows = [[split, *_fit_cells(fit), f"{fit.used:,}"] for split, fit in fits.items()]
         print_table(["split", *_FIT_HEADERS, "pieces used"], rows, right=(1, 2, 3, 4))
 
@@ -125,7 +126,7 @@ def encode(name: str, text: str, as_json: bool) -> None:
         _print_coloured(ids, pieces)
     else:
         for index, piece in zip(ids, pieces, strict=True):
-            print(f"{index}\t{_quoted(piece)}")
+            echo(f"{index}\t{_quoted(piece)}")
     if ids:
         say(f"{len(ids):,} tokens, {size:,} bytes, {size / len(ids):.2f} bytes per token")
 
@@ -184,7 +185,7 @@ def _print_coloured(ids: list[int], pieces: list[str]) -> None:
     text = Text()
     styles = ("black on bright_cyan", "black on bright_yellow", "black on bright_green", "black on bright_magenta")
     for position, piece in enumerate(pieces):
-        text.append(piece.replace("\n", "⏎\n"), style=styles[position % len(styles)])
+        text.append(visible(piece).replace("\n", "⏎\n"), style=styles[position % len(styles)])
     console = Console(highlight=False)
     console.print(" ".join(map(str, ids)), style="dim")
     console.print(text)

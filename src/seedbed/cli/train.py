@@ -13,6 +13,7 @@ from seedbed.core.artifacts import Library
 from seedbed.core.config import describe, to_dict
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import duration, say
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -65,4 +66,4 @@ def _dry_run(recipe: Recipe, as_json: bool) -> None:
     rows = [[one.key, str(one.value), one.unit, one.doc] for one in describe(recipe)]
     print_table(["setting", "value", "unit", "meaning"], rows)
     size, memory = count_text(cost.plan.total), bytes_text(cost.memory["total"])
-    print(f"\n{size} parameters, {memory} to train, pretraining about {duration(cost.seconds)} on this machine")
+    echo(f"\n{size} parameters, {memory} to train, pretraining about {duration(cost.seconds)} on this machine")

@@ -10,6 +10,7 @@ from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.progress import say
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text
 from seedbed.formats.published_forms import GgufPrecision, PublishedForm
 from seedbed.hub.local_models import FoundModel, Program
@@ -63,7 +64,7 @@ def import_command(
     if as_json:
         print_json({"name": called, "id": artifact.id, "bytes": artifact.size})
     else:
-        print(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
+        echo(f"{artifact.kind} {artifact.id[:12]} {called}: {bytes_text(artifact.size)}")
 
 
 def _list_local(found: list[FoundModel], as_json: bool) -> None:
@@ -101,4 +102,4 @@ def export_command(
         print_json({"folder": str(made.folder), "files": made.files})
     else:
         say(f"wrote {bytes_text(sum(made.files.values()))} in {len(made.files)} files")
-        print(made.folder)
+        echo(made.folder)

@@ -11,6 +11,7 @@ from seedbed.cli import options
 from seedbed.cli.common import print_json, print_table
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import UsageError
+from seedbed.core.terminal import echo
 from seedbed.core.units import bytes_text, count_text
 from seedbed.transform.methods import MergeMethod, PruneMethod
 
@@ -124,7 +125,7 @@ def merge_command(name: str, weights: str, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json({"name": name, "id": made.id, "bytes": made.size, **made.manifest.config})
     else:
-        print(f"{name}: model {made.id[:12]}, {bytes_text(made.size)}")
+        echo(f"{name}: model {made.id[:12]}, {bytes_text(made.size)}")
 
 
 def _numbers(text: str) -> list[float]:

@@ -10,6 +10,8 @@ import difflib
 import functools
 from collections.abc import Iterable
 
+from seedbed.core.terminal import harmless
+
 
 class SeedbedError(Exception):
     """A failure with its reason and its remedy.
@@ -34,7 +36,7 @@ class SeedbedError(Exception):
         """Return the three lines, without line breaks of a library's own message."""
         fields = {"error": self.what, "why": self.why, "fix": self.fix}
         lines = "\n".join(f"{name}: {' '.join(text.split())}" for name, text in fields.items())
-        return f"{lines}\n\n{self.paste}" if self.paste else lines
+        return harmless(f"{lines}\n\n{self.paste}" if self.paste else lines)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all fields when the error crosses a process boundary."""

@@ -18,7 +18,7 @@ from typing import Any
 from seedbed.core.errors import CapacityError, CorruptError, UsageError
 from seedbed.core.leftovers import draft_directory, draft_file, moved_aside
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -151,7 +151,7 @@ def scratch_directory(target: Path) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             draft = stack.enter_context(draft_directory(target))
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise
             raise UsageError(f"{target} cannot be written", why=str(error), fix="name another place") from error
         yield draft
@@ -234,7 +234,7 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise
     except Exception as error:  # writers in Rust (safetensors) have the system's number in their text
         written = re.search(r"os error (\d+)", str(error))
-        if (error.errno if isinstance(error, OSError) else int(written[1]) if written else None) in _NO_ROOM:
+        if (error.errno if isinstance(error, OSError) else int(written[1]) if written else None) in NO_ROOM:
             free = shutil.disk_usage(where).free
             why = f"writing under {where} failed with {free / 2**20:.0f} MiB free; nothing that was there is lost"
             fix = "free some space (`seedbed ls`, `seedbed rm NAME`) or set SEEDBED_HOME to a larger disk"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+from seedbed.core.terminal import echo, visible
 from seedbed.core.units import count_text
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ def set_quiet(quiet: bool) -> None:
 def say(message: str) -> None:
     """Print a line for the user on standard error, unless ``-q``."""
     if not _quiet.get():
-        print(message, file=sys.stderr, flush=True)
+        echo(message, file=sys.stderr, flush=True)
 
 
 class ProgressBar:
@@ -75,7 +76,7 @@ class _Plain(ProgressBar):
             self._show()
 
     def say(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        echo(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if time.monotonic() - self.started >= 2 and self.done != self.said:
@@ -89,7 +90,7 @@ class _Plain(ProgressBar):
         if self.total:
             left = max(0.0, self.total - self.done) / rate if rate else float("inf")
             parts = [f"{self.done / self.total:4.0%}", *parts, f"{duration(left)} left"]
-        print(f"{self.title}: {', '.join([*parts, self.note] if self.note else parts)}", file=sys.stderr, flush=True)
+        echo(f"{self.title}: {', '.join([*parts, self.note] if self.note else parts)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -108,21 +109,21 @@ def _rich_bar(title: str, total: float | None, unit: str) -> Iterator[ProgressBa
     wide, named = console.width >= _BAR_FROM, min(len(title), 20)
     room = console.width - named - len(unit) - 26 - 41 * wide  # beside the other columns
     name, note = (
-        TextColumn(text, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width))
+        TextColumn(text, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width))
         for text, width in (("{task.description}", named), ("{task.fields[note]}", max(1, room)))
     )
     percent, bar = TextColumn("{task.percentage:>3.0f}%"), [BarColumn()] if wide else []
     with Progress(name, *bar, percent, Rate(), TimeRemainingColumn(), note, console=console) as live:
-        task = live.add_task(title, total=total, note="")
+        task = live.add_task(visible(title, sys.stderr), total=total, note="")
 
         class Live(ProgressBar):
             def advance(self, amount: float = 1, note: str = "") -> None:
                 live.advance(task, amount)
                 if note:
-                    live.update(task, note=note)
+                    live.update(task, note=visible(note, sys.stderr))
 
             def say(self, message: str) -> None:
-                console.print(message, markup=False, highlight=False)
+                console.print(visible(message, sys.stderr), markup=False, highlight=False)
 
         yield Live()
 
@@ -145,7 +146,7 @@ def draft(title: str) -> Iterator[Callable[[str], None]]:
     with LiveDisplay(shown, console=Console(stderr=True), transient=True, refresh_per_second=20):
 
         def add(piece: str) -> None:
-            shown.append(piece)
+            shown.append(visible(piece, sys.stderr))
 
         yield add
 

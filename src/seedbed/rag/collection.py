@@ -96,7 +96,7 @@ class Collection:
             return cls(folder, library, key)
         settings = config.parse(CollectionSettings, given or {}, origin)
         check_embedder(settings, library, key)  # fail before anything is written
-        with locked(folder):
+        with locked(folder.parent):
             if not (folder / SETTINGS).is_file():  # else another process has made it meanwhile
                 Store(folder / STORE).close()  # first: settings without a store would be a loss
                 write_settings(folder / SETTINGS, settings)
@@ -235,7 +235,7 @@ class Collection:
             wanted = replace(there, embedder=embedder)
             check_embedder(wanted, self._library, self._key)
             self._replace(embedder)
-            with locked(self.folder):
+            with locked(self.folder.parent):
                 self.check_there()
                 write_settings(self.folder / SETTINGS, wanted)
         if (name := self.settings.embedder) != TFIDF:
@@ -377,7 +377,7 @@ def names(library: Library) -> list[str]:
 def remove(library: Library, name: str) -> None:
     """Remove a collection. Raises NotFoundError: there is none."""
     folder = _existing(library, name)
-    with locked(folder):
+    with locked(folder.parent):
         remove_directory(_existing(library, name))
 
 
