@@ -138,7 +138,7 @@ class Latent:
                 terms = tuple(found["terms"].tobytes().decode().splitlines())
                 axes = found["axes"].astype(np.float32)
                 return cls(Tfidf(terms, found["idf"]), axes, *map(int, found["seen"]))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             fix = "put back a copy, or take another embedder (`seedbed docs embed NAME --embedder MODEL`)"
             raise CorruptError("the TF-IDF data of the collection cannot be read", why=str(error), fix=fix) from error
 
