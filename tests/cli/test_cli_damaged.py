@@ -37,9 +37,14 @@ def collected(library: Library, name: str, folder: Path) -> Path:
         return collection.folder
 
 
+def read(path: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(path.read_text())
+    return found
+
+
 def change(artifact: Artifact, **fields: object) -> None:
     path = artifact.path / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    path.write_text(json.dumps(read(path) | fields))
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -50,12 +55,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
     "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
-    "a field of a wrong type": lambda path: path.write_text(
-        json.dumps(json.loads(path.read_text()) | {"parents": [5]})
-    ),
-    "a file without size": lambda path: path.write_text(
-        json.dumps(json.loads(path.read_text()) | {"files": {"a": {}}})
-    ),
+    "a field of a wrong type": lambda path: path.write_text(json.dumps(read(path) | {"parents": [5]})),
+    "a file without size": lambda path: path.write_text(json.dumps(read(path) | {"files": {"a": {}}})),
 }
 
 

@@ -91,6 +91,14 @@ def test_a_fork_that_lives_on_holds_its_draft(tmp_path: Path) -> None:
         assert leftovers.clear(tmp_path) == []
 
 
+def test_a_part_of_a_draft_needs_none_of_its_own(tmp_path: Path) -> None:
+    with files.new_directory(tmp_path / "thing") as outer:
+        with files.new_directory(outer) as inner:
+            (inner / "text").write_text("whole")
+        assert leftovers.clear(tmp_path) == []
+    assert (tmp_path / "thing" / "text").read_text() == "whole"
+
+
 def test_other_hidden_files_and_links_stay(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / ".hidden.draft").write_text("a user's")

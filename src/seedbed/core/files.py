@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import CapacityError, CorruptError, UsageError
-from seedbed.core.leftovers import draft_directory, draft_file, moved_aside
+from seedbed.core.leftovers import draft_directory, draft_file, is_draft, moved_aside
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -134,6 +134,9 @@ def new_directory(target: Path) -> Iterator[Path]:
         CapacityError: the disk is full; the old target is untouched.
         UsageError: its folder cannot be written.
     """
+    if is_draft(target):  # part of something larger in the making, which is renamed as a whole
+        yield target
+        return
     with scratch_directory(target) as draft:
         yield draft
         sync_tree(draft)

@@ -57,7 +57,7 @@ def draft_file(target: Path) -> Iterator[tuple[int, Path]]:
 @contextmanager
 def moved_aside(target: Path) -> Iterator[None]:
     """Move a folder aside for the block, which puts another in its place; where it fails, the old one comes back."""
-    held, aside = _hold(target, wait=True), _beside(target, _ASIDE)
+    held, aside = _hold(target, wait=False), _beside(target, _ASIDE)
     target.rename(aside)
     try:
         yield
@@ -75,6 +75,11 @@ def remove_directory(target: Path) -> None:
     grave = _beside(target, _REMOVED)
     target.rename(grave)
     shutil.rmtree(grave)
+
+
+def is_draft(path: Path) -> bool:
+    """Tell whether a path is a draft that is there: what is made in its place needs none of its own."""
+    return path.name.endswith(_DRAFT) and _OURS.fullmatch(path.name) is not None and path.is_dir()
 
 
 def left_in(folder: Path) -> list[Path]:
