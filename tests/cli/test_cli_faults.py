@@ -1,4 +1,4 @@
-"""Every command under a full disk, in a read-only library, without rights, descriptors or memory, with a wrong clock."""
+"""Every command on a full disk, in a read-only library, without rights, descriptors or memory, by a wrong clock."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from seedbed.rag.collection import names as collections
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and users as Linux has them")
 FAULTS: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "full disk": (cli_runs.full_disk, lambda home: None),
-    "read-only": (cli_runs.stranger, cli_runs.may_only_be_read),
-    "no rights": (cli_runs.stranger, cli_runs.may_not_be_read),
+    "read-only": (cli_runs.without_rights, cli_runs.may_only_be_read),
+    "no rights": (cli_runs.without_rights, cli_runs.may_not_be_read),
     "no descriptors": (cli_runs.no_descriptors, lambda home: None),
     "no memory": (cli_runs.no_memory, lambda home: None),
     "clock back": (cli_runs.shifted(-9e8), lambda home: None),
@@ -33,9 +33,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A library with one of each."""
     patch = pytest.MonkeyPatch()
     home = tmp_path_factory.mktemp("faults") / "home"
-    for folder in (home.parent, *home.parents[1:3]):
-        if folder.name.startswith(("faults", "pytest-")):
-            folder.chmod(0o755)
     patch.setenv("SEEDBED_HOME", str(home))
     cli_runs.build(home)
     yield home
@@ -45,7 +42,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def under(fault: str, command: str, home: Path, tmp_path: Path) -> tuple[Ended, Path]:
     """Run a command under a fault in a copy of the library."""
     begin, prepare = FAULTS[fault]
-    tmp_path.chmod(0o755)
     copy = cli_runs.copied(home, tmp_path / "home")
     prepare(copy)
     seconds = 4 if command in ("serve", "demo") else cli_runs.SECONDS
@@ -60,8 +56,7 @@ def check(fault: str, command: str, ended: Ended, copy: Path) -> None:
     assert ended.code in (0, 1, 2, 4, 5) or (command in ("serve", "demo") and ended.code == 130), about
     if ended.code not in (0, 130) and command != "doctor":
         assert ended.told == ["error", "why", "fix"], about
-    for path in (copy, *copy.rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+    cli_runs.open_again(copy)
     library = Library(copy)
     assert not library.unreadable(), about
     for artifact in library.all():

@@ -12,12 +12,15 @@ import sqlite3
 from seedbed.core.errors import CapacityError, SeedbedError, UsageError
 from seedbed.core.files import NO_ROOM, is_read_only
 
-_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "failed to map segment", "new thread")
+_MEMORY = (  # as the system, PyTorch, zstandard, the loader, Python, Rust's thread pool and NumPy say it
+    *("cannot allocate memory", "can't allocate memory", "out of memory", "not enough memory", "failed to map segment"),
+    *("can't start new thread", "thread pool has not been initialized", "error return without exception set"),
+)
 _DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 _KEPT = "what was stored before is as it was"
 
 
-def as_ours(error: Exception) -> SeedbedError | None:
+def as_ours(error: BaseException) -> SeedbedError | None:
     """Return the error for a fault of the machine; None for a bug."""
     told = " ".join(str(error).split())
     number = error.errno if isinstance(error, OSError) else None
