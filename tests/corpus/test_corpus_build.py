@@ -77,7 +77,7 @@ def test_good_files_are_kept_and_bad_ones_reported(library: Library, notes: Path
     assert skipped["zip.bin"] == "binary, and of no known kind; convert it to text, PDF or docx"
     assert skipped["cut.txt.gz"].startswith("it is damaged")
     assert skipped["empty.md"] == "there is no text in it"
-    assert skipped["gone.txt"] == "no such file or directory"
+    assert skipped["gone.txt"] == "no such file or directory; check the file and its permissions"
     assert [row["documents"] for row in corpus.report["steps"]][:4] == [62, 62, 62, 61]
     assert {row["path"]: row.get("skipped") for row in corpus.raw_files()}["zip.bin"] == skipped["zip.bin"]
     assert [(row["source"], row["licences"]) for row in corpus.report["sources"]] == [("notes", {"CC0-1.0": 61})]

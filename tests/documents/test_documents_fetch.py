@@ -193,14 +193,32 @@ def test_a_name_that_changes_its_address_is_checked_again_at_every_redirect(serv
     assert [path for path, _ in server.requests] == ["/"]
 
 
-@pytest.mark.parametrize(
-    "location", ["http://169.254.169.254/latest", "file:///etc/passwd", "//[::ffff:10.0.0.1]/", "http://a:b@127.0.0.1/"]
-)
+NOT_THERE = ["http://169.254.169.254/latest", "file:///etc/passwd", "//[::ffff:10.0.0.1]/", "http://a:b@127.0.0.1/"]
+NOT_THERE += ["data:text/plain,x", "DATA:,", "javascript:alert(1)", "mailto:a@b.c", "about:blank", "tel:1", "ws://x/"]
+NOT_THERE += ["http://xn--/", "http://[::1", "http://a:b:c/", "http://a.test:99999/", "data:," + "x" * 5000]
+
+
+@pytest.mark.parametrize("location", NOT_THERE)
 def test_redirects_to_where_it_must_not_go(server: Server, location: str) -> None:
     server.answers["/"] = to(location)
     with pytest.raises(UsageError, match="not fetched"):
         fetch(server.url("/"), allow_private=True)
     assert len(server.requests) == 1
+
+
+TYPES = [
+    'Text/HTML; Charset="ISO-8859-1"',
+    "TEXT/HTML;CHARSET=latin1",
+    "text/html ; charset=Latin-1 ;x",
+    "text/html,a/b",
+]
+
+
+@pytest.mark.parametrize("stated", TYPES)
+def test_a_type_is_known_however_it_is_spelled(server: Server, stated: str) -> None:
+    server.answers["/"] = page("<p>Café</p>".encode("latin-1"), stated)
+    [document] = read(server.url("/"), allow_private=True)
+    assert document.text.strip() == "Café"
 
 
 def test_redirects_are_followed_without_cookies_and_not_for_ever(server: Server) -> None:

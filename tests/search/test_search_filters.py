@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.search.filters import OPERATORS, Condition, conditions, matches, to_sql
+from seedbed.search.filters import (
+    MAX_CHARS,
+    MAX_CONDITIONS,
+    MAX_VALUES,
+    OPERATORS,
+    Condition,
+    conditions,
+    matches,
+    to_sql,
+)
 
 
 def chunk(source: str = "a.txt", page: int | None = None, **metadata: Any) -> Chunk:
@@ -134,3 +143,39 @@ def test_conditions_are_read_in_order() -> None:
         Condition("b", "in", ("x",)),
     )
     assert conditions(None) == ()
+
+
+DEEP: Any = 1
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"year": {"in": list(range(260_000))}},
+        {f"f{number}": {"nin": [1] * 30} for number in range(49)},
+        {f"f{number}": 1 for number in range(MAX_CONDITIONS + 1)},
+        {"year": {"ne": "x" * (MAX_CHARS + 1)}},
+        {"year": {"in": ["x" * (MAX_CHARS + 1)]}},
+        {"x" * (MAX_CHARS + 1): 1},
+        {"year": {"gt": [1] * 10**6}},
+        {"year": {"x" * 10**6: 1}},
+        {"year": {"in": [DEEP]}},
+        {"year": {"eq": {"a": {"b": [[1] * 600] * 1000}}}},
+        {"year": DEEP},
+    ],
+    ids=range(11),
+)
+def test_a_filter_of_any_size_is_refused_in_short(where: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        to_sql(where)
+    assert caught.value.fix
+    assert len(str(caught.value)) < 500
+
+
+def test_a_filter_may_have_as_much_as_it_says() -> None:
+    where = {"x": {"in": list(range(MAX_VALUES - 49))}, **{f"f{number}": "y" * MAX_CHARS for number in range(49)}}
+    one = chunk(x=7, **{f"f{number}": "y" * MAX_CHARS for number in range(49)})
+    assert chosen_by_sql([one], where) == [one]

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.core.errors import SeedbedError
-from seedbed.core.files import sha256_file
 from seedbed.corpus.boilerplate import Hashes, document_lines, hash64
 from seedbed.corpus.clean import clean_text
 from seedbed.corpus.document import CHUNK_CHARS, CorpusDocument, Kind, write_chunk
@@ -27,6 +26,7 @@ from seedbed.documents.document import Scalar
 from seedbed.documents.file_walk import SourceFile
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
+from seedbed.documents.reading import fingerprint
 
 _BATCH_BYTES, _BATCH_FILES = 2_000_000, 256
 _COMPRESSION = 4  # a compressed file counts as so many times its size
@@ -113,7 +113,7 @@ def read_task(task: ReadTask) -> ReadResult:
     """Read, clean and spool the files of a task."""
     result, spool = ReadResult(), _Spool(task.stem)
     for file in task.files:
-        record = _record(file, task.source)
+        record = _record(file, task.source, task.limits)
         if not record.skipped:
             _read_file(file, task, record, spool, result.counts)
         result.files.append(record)
@@ -122,15 +122,15 @@ def read_task(task: ReadTask) -> ReadResult:
     return result
 
 
-def _record(file: SourceFile, source: SourceSettings) -> FileRecord:
+def _record(file: SourceFile, source: SourceSettings, limits: Limits) -> FileRecord:
     record = FileRecord(source.name, file.path, _size(file), "")
     if file.location.is_dir():
         record.skipped = "a folder that may not be opened"
         return record
     try:
-        record.sha256 = sha256_file(file.location)
-    except OSError as error:
-        record.skipped = (error.strerror or "unreadable").lower()
+        record.sha256, record.bytes = fingerprint(file.location, file.path, limits, encoding=source.encoding)
+    except SeedbedError as error:
+        record.skipped = Skipped.because(file.path, error).reason
     return record
 
 

@@ -1,6 +1,7 @@
 """Files as streams of plain bytes: .gz, .xz and .zst are opened, and a cut-off stream is an error.
 
-gzip and lzma raise at a missing end; zstandard's own reader stops silently there, so a small one stands here.
+Memory stays flat whatever a file unpacks to. gzip's reader sees to that; lzma's keeps as much as a file asks for, and
+zstandard's stops silently at a missing end, so a small one for both stands here.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import io
 import lzma
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -22,6 +23,11 @@ from seedbed.documents.limits import Limits, too_large, unreadable
 
 COMPRESSED = (".gz", ".xz", ".zst")
 _BLOCK = 1 << 18
+_PIECE = 1 << 9
+"""Bytes of Zstandard that are unpacked at once, to 16 MB at most: its library has no other bound. Four bytes of it may
+stand for 128 kB, so a block of the usual size would be gigabytes."""
+_MEMORY = 1 << 27
+"""Bytes of the text before that a frame may refer to, which are kept; twice those of ``xz -9``."""
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
@@ -48,9 +54,10 @@ def open_bytes(path: Path) -> BinaryIO:
         case ".gz":
             return _Unpacked(gzip.GzipFile(fileobj=raw), raw)
         case ".xz":
-            return _Unpacked(lzma.LZMAFile(raw), raw)
+            return io.BufferedReader(_Frames(raw, _xz_stream, padding=b"\0"), _BLOCK)
         case ".zst":
-            return io.BufferedReader(_ZstdReader(raw), _BLOCK)
+            zstd = zstandard.ZstdDecompressor(max_window_size=_MEMORY)
+            return io.BufferedReader(_Frames(raw, zstd.decompressobj), _BLOCK)
         case _:
             return raw
 
@@ -61,6 +68,9 @@ def damage_reported(source: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        if "memory" in str(error).lower():  # both libraries name it, and no other error of theirs does
+            why = f"unpacking it would keep more than {_MEMORY:,} bytes of text at hand, as no usual setting asks for"
+            raise unreadable(source, why, "pack it again with the program's usual settings") from error
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"it is damaged: {error}"
         fix = "save what it gives in a file" if reason == NOT_REGULAR else "check the file and its permissions"
         raise unreadable(source, reason, fix) from error
@@ -87,10 +97,29 @@ def open_seekable(path: Path, source: str, limits: Limits, scratch: Path | None 
     return unpacked
 
 
+class _Frame(Protocol):
+    """One frame being unpacked, by either library."""
+
+    @property
+    def eof(self) -> bool:
+        """Return whether its end has been seen."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Return what was given beyond its end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Return what the next bytes stand for."""
+
+
+def _xz_stream() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=_MEMORY)
+
+
 class _Unpacked(io.BufferedReader):
     """A decompressed stream that closes the file below it, too."""
 
-    def __init__(self, stream: gzip.GzipFile | lzma.LZMAFile, raw: BinaryIO) -> None:
+    def __init__(self, stream: gzip.GzipFile, raw: BinaryIO) -> None:
         super().__init__(cast(io.RawIOBase, stream), _BLOCK)
         self._file = raw
 
@@ -99,13 +128,12 @@ class _Unpacked(io.BufferedReader):
         self._file.close()
 
 
-class _ZstdReader(io.RawIOBase):
-    """Frames of Zstandard, one after another; raises EOFError where the last one is cut off."""
+class _Frames(io.RawIOBase):
+    """Frames of Zstandard or streams of xz, one after another; raises EOFError where the last one is cut off."""
 
-    def __init__(self, raw: BinaryIO) -> None:
-        self._raw = raw
-        self._context = zstandard.ZstdDecompressor(max_window_size=2**27)
-        self._frame = self._context.decompressobj()
+    def __init__(self, raw: BinaryIO, begin: Callable[[], _Frame], padding: bytes = b"") -> None:
+        self._raw, self._begin, self._padding = raw, begin, padding
+        self._frame = begin()
         self._fed = False  # whether the present frame has seen a byte
         self._ready = memoryview(b"")
 
@@ -114,16 +142,19 @@ class _ZstdReader(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._ready:
-            block = self._frame.unused_data if self._frame.eof else self._raw.read(_BLOCK)
+            block = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
-                self._frame, self._fed = self._context.decompressobj(), False
-                block = block or self._raw.read(_BLOCK)
+                self._frame, self._fed = self._begin(), False
+            block = block or self._raw.read(_PIECE)
             if not block:
                 if self._fed:
                     raise EOFError("the compressed data is cut off")
                 return 0
-            self._fed = True
-            self._ready = memoryview(self._frame.decompress(block))
+            if not self._fed and self._padding:
+                block = block.lstrip(self._padding)
+            if block:
+                self._fed = True
+                self._ready = memoryview(self._frame.decompress(block))
         count = min(len(buffer), len(self._ready))
         buffer[:count] = self._ready[:count]
         self._ready = self._ready[count:]

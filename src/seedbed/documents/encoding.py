@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import DataError, UsageError
 from seedbed.documents.declared_encoding import codec_name, declared_encoding, known_encoding
 from seedbed.documents.document import Metadata, Scalar
 from seedbed.documents.limits import Limits, too_large, unreadable
@@ -199,6 +199,11 @@ def looks_binary(block: bytes) -> bool:
     return controls > MAX_CONTROL_SHARE * len(block) or nuls > MAX_NUL_SHARE * len(block)
 
 
+def binary(source: str) -> DataError:
+    """Return the error of a file that is no text in any encoding."""
+    return unreadable(source, "it is binary, not text", "convert it to text, or give it the suffix of its kind")
+
+
 def _first_not_utf8(stream: BinaryIO, source: str) -> bytes | None:
     """Return what stands around the first byte that is no UTF-8, and after it; None for valid UTF-8.
 
@@ -209,7 +214,7 @@ def _first_not_utf8(stream: BinaryIO, source: str) -> bytes | None:
     while block := stream.read(_BLOCK):
         last = block
         if looks_binary(block):
-            raise unreadable(source, "it is binary, not text", "convert it to text, or give it the suffix of its kind")
+            raise binary(source)
         try:
             decoder.decode(block)
         except UnicodeDecodeError as error:

@@ -10,12 +10,15 @@ thousand times what was sent). Certificates are checked against the name, as alw
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urljoin
 
 import httpx
 
@@ -35,6 +38,7 @@ _HEADERS = {
     "accept": "text/html, text/*, application/pdf, */*;q=0.1",
     "accept-encoding": "identity",
 }
+_SHOWN = 300  # characters of an address in an error
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _REFUSED = tuple(
@@ -88,7 +92,7 @@ def fetch(
         with _get(address, limits, deadline, allow_private, resolve) as response:
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return _content(response, address, limits, deadline)
-            address = _parse(str(address.join(response.headers["location"])))
+            address = _parse(response.headers["location"])
     raise unreadable(url, f"it redirects more than {MAX_REDIRECTS} times", "give the address it ends at")
 
 
@@ -104,14 +108,16 @@ def check_address(text: str, *, allow_private: bool = False) -> bool:
     return address.is_global or (allow_private and address.is_private)
 
 
-def _parse(url: str) -> httpx.URL:
+def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
+    """Return an address that may be fetched, which a redirect of another one may give from there."""
     try:
-        address = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
+        address = httpx.URL(url) if base is None else httpx.URL(urljoin(str(base), url))
+        host = address.host
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: of a name in Punycode that is none
         raise _not_allowed(url, f"it is no address: {error}") from error
     if address.scheme not in ("http", "https"):
         raise _not_allowed(url, f"only http and https are fetched, not {address.scheme or 'a path'}")
-    if not address.host:
+    if not host:
         raise _not_allowed(url, "it names no host")
     if address.port is not None and not 0 < address.port < 65536:
         raise _not_allowed(url, f"there is no port {address.port}")
@@ -148,6 +154,7 @@ def _get(
     extensions = {"sni_hostname": address.raw_host.decode("ascii"), "trace": watch.trace}
     try:
         with httpx.Client(trust_env=False, follow_redirects=False, timeout=left) as client:
+            client.event_hooks = {"response": [partial(_resolve_redirect, address)]}
             request = client.build_request("GET", pinned, headers=headers, extensions=extensions)
             yield client.send(request, stream=True)
     except (httpx.HTTPError, OSError) as error:
@@ -156,6 +163,12 @@ def _get(
         raise unreadable(str(address), f"no answer: {error or type(error).__name__}", "check the address") from error
     finally:
         watch.stop()
+
+
+def _resolve_redirect(address: httpx.URL, response: httpx.Response) -> None:
+    """Make the address of a redirect an absolute one, checked; httpx joins it as well, and fails on ``data:``."""
+    if response.status_code in _REDIRECTS and "location" in response.headers:
+        response.headers["location"] = str(_parse(response.headers["location"], address))
 
 
 class _Watch:
@@ -190,7 +203,7 @@ def _content(response: httpx.Response, address: httpx.URL, limits: Limits, deadl
             url, f"the server answers {response.status_code} {response.reason_phrase}", "check the address"
         )
     stated = response.headers.get("content-type", "application/octet-stream")
-    content_type = stated.partition(";")[0].strip().lower()
+    content_type = re.split("[;,]", stated)[0].strip().lower()  # a comma stands between two headers of the name
     if not content_type.startswith(_TYPES):
         raise unreadable(url, f"it is {content_type}, which is not read", "download it and convert it to text")
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
@@ -211,4 +224,4 @@ def _too_slow(address: httpx.URL, limits: Limits) -> DataError:
 
 
 def _not_allowed(url: str, why: str) -> UsageError:
-    return UsageError(f"{url} is not fetched", why=why, fix="give the http or https address of a public page")
+    return UsageError(f"{url[:_SHOWN]} is not fetched", why=why, fix="give the http or https address of a public page")

@@ -7,6 +7,7 @@ through this file, so that a model is trained on the same text that answers come
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -18,10 +19,11 @@ from pkgutil import resolve_name
 from typing import BinaryIO, cast
 
 from seedbed.core.errors import NotFoundError, SeedbedError
+from seedbed.core.files import open_regular
 from seedbed.core.progress import say
-from seedbed.documents.compression import damage_reported, kind_of, open_seekable
+from seedbed.documents.compression import damage_reported, is_compressed, kind_of, open_seekable
 from seedbed.documents.document import Document, clean, tidy
-from seedbed.documents.encoding import as_utf8, is_text, looks_binary
+from seedbed.documents.encoding import as_utf8, binary, is_text, looks_binary
 from seedbed.documents.file_walk import STDLIB, USUAL, WalkRules, folder_files, left_lines
 from seedbed.documents.formats import FORMATS, ISOLATED, MAGIC, REFUSED, TEXT, TYPES, WHOLE
 from seedbed.documents.isolation import is_simple, read_isolated
@@ -29,6 +31,7 @@ from seedbed.documents.limits import Limits, too_large, unreadable
 from seedbed.documents.readers import Item, Reader, Skipped
 
 _HEAD = 4096  # bytes of a file's beginning, to tell its format
+_BLOCK, _SAMPLE = 1 << 20, 1 << 16  # bytes of it that tell whether it is text, as they do when it is read
 _BEGINNINGS = (
     (re.compile(rb"<!doctype html|<html", re.IGNORECASE), ".html"),
     (re.compile(rb"<\?xml|<svg\b|<!DOCTYPE svg"), ".xml"),
@@ -144,16 +147,58 @@ def _with_text(items: Iterable[Item], source: str) -> Iterator[Item]:
         yield Skipped(source, "there is no text in it")
 
 
+def fingerprint(path: Path, source: str, limits: Limits, *, encoding: str = "") -> tuple[str, int]:
+    """Return the SHA-256 and the size of a file that can be read, as far as its type, size and beginning tell.
+
+    They are looked at first, so that films, images of disks and holes of terabytes are refused unread. Bytes are
+    counted, too: the system states none for some files without an end.
+
+    Raises as :func:`read`.
+    """
+    digest, size = hashlib.sha256(), 0
+    with damage_reported(source), open_regular(path) as file:
+        most, setting = _most(file, path, source, limits, encoding)
+        if (stated := os.fstat(file.fileno()).st_size) > most:
+            raise too_large(source, f"it has {stated:,} bytes, more than {most:,}", setting)
+        file.seek(0)
+        while block := file.read(_BLOCK):
+            size += len(block)
+            if size > most:
+                raise too_large(source, f"it has more than {most:,} bytes", setting)
+            digest.update(block)
+    return digest.hexdigest(), size
+
+
+def _most(file: BinaryIO, path: Path, source: str, limits: Limits, encoding: str) -> tuple[int, str]:
+    """Return the most bytes that a file may have by its kind, and that limit's name; refuse what is of no kind."""
+    if is_compressed(path):
+        return limits.unpacked_bytes, "unpacked_bytes"
+    block = file.read(_BLOCK)
+    name = _format(block[:_HEAD], kind_of(path), source)
+    if name.partition(":")[0] in TEXT and not encoding and not is_text(block[:_SAMPLE]) and looks_binary(block):
+        raise binary(source)
+    return (limits.file_bytes, "file_bytes") if _is_whole(name) else (limits.text_bytes, "text_bytes")
+
+
 def _file(path: Path, source: str, limits: Limits, scratch: Path | None, encoding: str) -> Iterator[Item]:
     if not path.exists():
         raise NotFoundError(f"there is no file {source}", why="no such file or folder", fix="check the path")
     with damage_reported(source), open_seekable(path, source, limits, scratch) as stream:
-        head, kind = stream.read(_HEAD), kind_of(path)
-        name = FORMATS.get(kind)
-        if name is None or name.startswith("text:"):
-            _refuse_known(head, source, kind)
-        name = name or _by_content(head, source)
+        name = _format(stream.read(_HEAD), kind_of(path), source)
         yield from read_stream(stream, name, source, limits, encoding=encoding, scratch=scratch)
+
+
+def _format(head: bytes, kind: str, source: str) -> str:
+    """Return the format of a file by its suffix, else by its beginning. Raises DataError: it is of no kind we read."""
+    name = FORMATS.get(kind)
+    if name is None or name.startswith("text:"):
+        _refuse_known(head, source, kind)
+    return name or _by_content(head, source)
+
+
+def _is_whole(format_name: str) -> bool:
+    """Return whether a format cannot be read in parts."""
+    return format_name.partition(":")[0] in WHOLE or format_name == "records:read_json"
 
 
 def _refuse_known(head: bytes, source: str, suffix: str) -> None:
@@ -198,9 +243,8 @@ def read_stream(
         scratch: the folder for temporary files; the system's when not given.
     """
     kind = format_name.partition(":")[0]
-    whole = kind in WHOLE or format_name == "records:read_json"
     size = stream.seek(0, os.SEEK_END)
-    if whole and size > limits.file_bytes:
+    if _is_whole(format_name) and size > limits.file_bytes:
         raise too_large(source, f"it has more than {limits.file_bytes:,} bytes", "file_bytes")
     if kind not in TEXT:
         yield from _parsed(stream, format_name, source, limits, trusted)
@@ -215,9 +259,8 @@ def read_stream(
 
 def _parsed(stream: BinaryIO, format_name: str, source: str, limits: Limits, trusted: bool) -> Iterator[Item]:
     kind, size = format_name.partition(":")[0], stream.seek(0, os.SEEK_END)
-    whole = kind in WHOLE or format_name == "records:read_json"
     stream.seek(0)
-    small = not whole or (size <= IN_PROCESS_BYTES and is_simple(format_name, stream.read()))
+    small = not _is_whole(format_name) or (size <= IN_PROCESS_BYTES and is_simple(format_name, stream.read()))
     stream.seek(0)
     if kind in ISOLATED or not trusted or not small:
         yield from read_isolated(format_name, stream, source, limits)

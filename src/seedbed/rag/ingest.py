@@ -16,15 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from seedbed.core.errors import DataError, NotFoundError, SeedbedError
-from seedbed.core.files import sha256_file, sha256_text
+from seedbed.core.files import sha256_text
 from seedbed.core.progress import progress
-from seedbed.documents.compression import damage_reported
 from seedbed.documents.document import Chunk, Document, Scalar
 from seedbed.documents.encoding import check_encoding, encoding_notes
 from seedbed.documents.file_walk import STDLIB, USUAL, OnLeft, WalkRules, folder_files
 from seedbed.documents.limits import Limits
 from seedbed.documents.readers import Skipped
-from seedbed.documents.reading import has_encoding, is_address, name_of, read
+from seedbed.documents.reading import fingerprint, has_encoding, is_address, name_of, read
 from seedbed.search.contracts import Embedder
 from seedbed.search.store import Entry, Store
 from seedbed.vectors.lsa import Latent
@@ -182,8 +181,8 @@ class _Adder:
             encoding=self._encoding,
         )
         if isinstance(source, Path):
-            with _reading(), damage_reported(name_of(source)):
-                digest, size = sha256_file(source), source.stat().st_size
+            with _reading():
+                digest, size = fingerprint(source, name_of(source), self._limits, encoding=self._encoding)
             documents = _guarded(reading) if digest != known else iter(())
             return digest, (documents if size > _HELD else list(documents)), skips
         held = list(_guarded(reading))
