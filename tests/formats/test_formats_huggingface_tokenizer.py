@@ -259,7 +259,7 @@ PAIRS: dict[str, Any] = {"vocab__json": {"a": 0, "b": 1, "ab": 2}, "merges__txt"
         ({**PAIRS, "tokenizer_config__json": "nonsense"}, "Expecting"),
         ({"vocab__txt": "[UNK]\n[CLS]\n[SEP]\na\na\n"}, "'a' is there twice"),
         ({"vocab__txt": "[UNK]\na\n"}, "the cls_token '[CLS]' is no piece"),
-        ({"tokenizer__json": {}}, "Model missing"),
+        ({"tokenizer__json": {}}, "no table with a model"),
         ({"tokenizer__json": "\x00"}, "Expecting"),
     ],
 )

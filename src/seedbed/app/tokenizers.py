@@ -85,7 +85,8 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     from seedbed.formats.gguf.file import open_gguf
     from seedbed.formats.gguf.tokenizer import tokenizer_from_gguf
     from seedbed.formats.huggingface.tokenizer import open_tokenizer as open_published
-    from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
+    from seedbed.tokenizers.tokenizer import TOKENIZER_FILE
+    from seedbed.tokenizers.trial import open_file
 
     if path.is_file() and _begins_with(path, b"GGUF"):
         metadata = open_gguf(path).metadata
@@ -96,7 +97,7 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     folder = path.parent if path.name in _PARTS else path
     if folder.is_dir() and not (folder / TOKENIZER_FILE).is_file():
         return open_published(folder)
-    return Tokenizer.from_file(path)
+    return open_file(path)
 
 
 def _begins_with(path: Path, mark: bytes) -> bool:

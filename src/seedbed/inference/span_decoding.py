@@ -19,7 +19,7 @@ from torch import Tensor
 
 import tokenizers
 from seedbed.core.errors import CapacityError
-from seedbed.tokenizers.plain import unicode_errors
+from seedbed.tokenizers.plain import encoding_errors
 from seedbed.tokenizers.tokenizer import Tokenizer
 
 Forward = Callable[[tokenizers.Encoding], Tensor]
@@ -102,7 +102,7 @@ class Marker:
 
     def _encode(self, text: str, second: str | None, special: bool) -> tokenizers.Encoding:
         self._inner.encode_special_tokens = not special
-        with unicode_errors():
+        with encoding_errors():
             return self._inner.encode(text, second)
 
 

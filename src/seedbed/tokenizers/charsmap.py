@@ -12,7 +12,7 @@ import base64
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,16 @@ def _step(entry: Mapping[str, Any], kept: Sequence[str]) -> Step | None:
         return lambda text: text.lstrip(left).rstrip(right)
     if kind == "Replace" and "String" in entry["pattern"]:
         return lambda text: text.replace(entry["pattern"]["String"], entry["content"])
+    if kind == "Replace" and entry["pattern"]["Regex"] == _LAST_SPACES:
+        return lambda text: text if (kept := text.rstrip("▁")) == text else kept + entry["content"]
     if kind == "Replace" and (pattern := _PATTERNS.get(entry["pattern"]["Regex"])):
         return lambda text: pattern.sub(entry["content"], text)
     return None
 
 
 # the library's own patterns and ours; its engine is not Python's, so others are left to it
-_PATTERNS = {" {2,}": re.compile(" {2,}"), r"\A +": re.compile(r"\A +"), r"▁+\z": re.compile(r"▁+\Z")}
+_PATTERNS = {" {2,}": re.compile(" {2,}"), r"\A +": re.compile(r"\A +")}
+_LAST_SPACES = r"▁+\z"  # an expression would look from each "▁" of a run to its end: hours for a megabyte of them
 
 
 class CharacterMap:
@@ -120,35 +123,37 @@ class CharacterMap:
     def mapping(self) -> dict[str, str]:
         """All texts it replaces, with their replacements; raises CorruptError where the table is damaged."""
         try:
-            return self._read()
+            return _read(self._table)
         except (IndexError, ValueError) as error:
             raise damaged_tokenizer("the table of character replacements", str(error) or "it is damaged") from error
 
-    def _read(self) -> dict[str, str]:
-        size = int.from_bytes(self._table[:4], "little")
-        if size % 4 or size + 4 > len(self._table):
-            raise ValueError(f"its {len(self._table)} bytes cannot hold a trie of {size}")
-        units = np.frombuffer(self._table, "<u4", size // 4, 4).astype(np.int64)
-        texts = self._table[4 + size :]
-        labels = units & 0xFF
-        # a unit with bit 31 holds a value; the child of a node with base b over byte c is unit b ^ c, labelled c
-        children: dict[int, list[int]] = defaultdict(list)
-        inner = np.flatnonzero((units >> 31 == 0) & (labels > 0))
-        for unit, base in zip(inner.tolist(), (inner ^ labels[inner]).tolist(), strict=True):
-            children[base].append(unit)
-        values = units.tolist()
-        found: dict[str, str] = {}
-        waiting = [(0, b"")]
-        seen = 0
-        while waiting:
-            node, key = waiting.pop()
-            seen += 1
-            if seen > _MOST_NODES or len(key) > _LONGEST_KEY:
-                raise ValueError("its trie has no end")
-            unit = values[node]
-            base = node ^ ((unit >> 10) << ((unit & 0x200) >> 6))
-            if unit >> 8 & 1:
-                start = values[base] & 0x7FFFFFFF
-                found[key.decode()] = texts[start : texts.index(b"\0", start)].decode()
-            waiting += [(child, key + bytes([values[child] & 0xFF])) for child in children[base]]
-        return found
+
+@lru_cache(maxsize=1)  # models of one family have one table, and are opened one after another
+def _read(table: bytes) -> dict[str, str]:
+    size = int.from_bytes(table[:4], "little")
+    if size % 4 or size + 4 > len(table):
+        raise ValueError(f"its {len(table)} bytes cannot hold a trie of {size}")
+    units = np.frombuffer(table, "<u4", size // 4, 4).astype(np.int64)
+    texts = table[4 + size :]
+    labels = units & 0xFF
+    # a unit with bit 31 holds a value; the child of a node with base b over byte c is unit b ^ c, labelled c
+    children: dict[int, list[int]] = defaultdict(list)
+    inner = np.flatnonzero((units >> 31 == 0) & (labels > 0))
+    for unit, base in zip(inner.tolist(), (inner ^ labels[inner]).tolist(), strict=True):
+        children[base].append(unit)
+    values = units.tolist()
+    found: dict[str, str] = {}
+    waiting = [(0, b"")]
+    seen = 0
+    while waiting:
+        node, key = waiting.pop()
+        seen += 1
+        if seen > _MOST_NODES or len(key) > _LONGEST_KEY:
+            raise ValueError("its trie has no end")
+        unit = values[node]
+        base = node ^ ((unit >> 10) << ((unit & 0x200) >> 6))
+        if unit >> 8 & 1:
+            start = values[base] & 0x7FFFFFFF
+            found[key.decode()] = texts[start : texts.index(b"\0", start)].decode()
+        waiting += [(child, key + bytes([values[child] & 0xFF])) for child in children[base]]
+    return found

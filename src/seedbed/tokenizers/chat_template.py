@@ -56,6 +56,15 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: ob
     return str(_do("render", template, messages=plain, variables=variables))
 
 
+def check_budget(template: str) -> None:
+    """Raise UsageError for a template that breaks its budget on a plain chat; it may refuse the chat, as some do."""
+    try:
+        render(template, [{"role": "user", "content": "a"}], add_generation_prompt=True)
+    except UsageError as error:
+        if isinstance(error.__cause__, sandbox.OutOfBudget):
+            raise
+
+
 def in_first_turn(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return messages with the system's text before the first user's, for templates that know no system.
 

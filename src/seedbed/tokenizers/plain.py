@@ -15,6 +15,7 @@ from typing import Any
 
 import tokenizers
 from seedbed.core.errors import DataError
+from seedbed.core.library_errors import library_errors
 from seedbed.tokenizers.charsmap import text_normalizer
 from seedbed.tokenizers.tokenizer_json import steps_of
 
@@ -58,21 +59,26 @@ class PlainText:
         return library_tokenizer(json.dumps({**table, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}))
 
     def _run(self, inner: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
-        with unicode_errors():
+        with encoding_errors():
             return [found.ids for found in inner.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 @contextmanager
-def unicode_errors() -> Iterator[None]:
-    """Raise a DataError where the library refuses a text that is no Unicode."""
+def encoding_errors() -> Iterator[None]:
+    """Raise a DataError where the library refuses a text or fails at one: no Unicode, or too much for an expression."""
     try:
-        yield
-    except TypeError as error:
-        raise DataError(
-            "a text cannot be encoded",
-            why="it holds a lone surrogate (half of a UTF-16 pair), which has no bytes",
-            fix="read the text as UTF-8 with errors='replace'",
-        ) from error
+        with library_errors(_not_encoded):
+            yield
+    except DataError as error:
+        if isinstance(error.__cause__, TypeError):
+            error.why = "it holds a lone surrogate (half of a UTF-16 pair), which has no bytes"
+            error.fix = "read the text as UTF-8 with errors='replace'"
+        raise
+
+
+def _not_encoded(why: str) -> DataError:
+    fix = "change the text, or use a model with another tokenizer: this one fails at it"
+    return DataError("a text cannot be encoded", why=why, fix=fix)
 
 
 def library_tokenizer(text: str) -> tokenizers.Tokenizer:

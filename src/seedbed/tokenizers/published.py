@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seedbed.tokenizers.bounds import MOST_BYTES, check_ids
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
 from seedbed.tokenizers.tokenizer_json import added_token, template_processing
 
@@ -48,7 +49,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_saved(folder: Path) -> dict[str, Any] | None:
     """Read the configuration beside a ``tokenizer.json``; newer ones keep the chat template in a file of its own."""
     path = folder / CONFIG_FILE
-    config: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    config = read_table(path) if path.is_file() else None
     if config is not None and (templates := read_templates(folder, config.get("chat_template"))):
         config["chat_template"] = templates
     return config
@@ -69,8 +70,14 @@ def read_templates(folder: Path, entry: object) -> str | list[dict[str, str]] | 
 def templates_by_name(entry: object) -> dict[str, str]:
     """Return a configuration's templates by name; a single one is the default."""
     if isinstance(entry, list):
+        if wrong := next((one for one in entry if not _is_named_template(one)), None):
+            raise ValueError(f"a chat template of the list has no name or no text: {wrong!s:.60}")
         return {named["name"]: named["template"] for named in entry}
     return {DEFAULT_NAME: entry} if isinstance(entry, str) else {}
+
+
+def _is_named_template(entry: object) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "template"))
 
 
 def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
@@ -81,8 +88,10 @@ def written_templates(named: Mapping[str, str]) -> str | list[dict[str, str]]:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file of a tokenizer; raises CorruptError where it cannot be read as UTF-8."""
+    """Read a text file of a tokenizer; raises CorruptError where it cannot be read as UTF-8, or is too large."""
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise damaged_tokenizer(str(path), f"it has {size} bytes, at most {MOST_BYTES} are read")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise damaged_tokenizer(str(path), str(error)) from error
@@ -138,6 +147,7 @@ def check_added(vocabulary: Mapping[str, int], config: Mapping[str, Any], origin
         pieces = [piece for piece, index in vocabulary.items() if index == twice]
         raise damaged_tokenizer(origin, f"{pieces[0]!r} and {pieces[1]!r} both have the id {twice}")
     added = {int(index) for index in config.get("added_tokens_decoder") or {}}
+    check_ids([*ids, *added])
     if holes := sorted(set(range(max(ids, default=0))) - set(ids) - added):
         raise damaged_tokenizer(origin, f"no piece has the id {holes[0]} ({len(holes)} ids are missing)")
 

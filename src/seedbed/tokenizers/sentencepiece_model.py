@@ -25,6 +25,8 @@ from typing import Any, Literal
 
 from seedbed.core import files
 from seedbed.core.errors import CorruptError
+from seedbed.core.library_errors import library_errors
+from seedbed.tokenizers.bounds import check_lengths
 from seedbed.tokenizers.tokenizer_json import added_token, bpe_model, byte_fallback_decoder, split, tokenizer_table
 
 SPACE = "▁"
@@ -67,7 +69,8 @@ def piece_tokenizer(model: PieceModel, origin: str) -> dict[str, Any]:
 
     Raises CorruptError where a piece is there twice, numbers do not fit, or bytes are missing.
     """
-    _check(model, origin)
+    with library_errors(lambda why: damaged_tokenizer(origin, why)):
+        _check(model, origin)
     added = [
         added_token(index, model.pieces[index], special=model.types[index] != PieceType.USER_DEFINED)
         for index in model.of_type(PieceType.CONTROL, PieceType.UNKNOWN, PieceType.UNUSED, PieceType.USER_DEFINED)
@@ -165,6 +168,7 @@ def _check(model: PieceModel, origin: str) -> None:
         raise damaged_tokenizer(origin, f"{size} pieces have {len(model.scores)} scores and {len(model.types)} types")
     if not 0 <= model.unk_id < size:
         raise damaged_tokenizer(origin, f"the unknown piece is number {model.unk_id} of {size}")
+    check_lengths(model.pieces[index] for index in model.of_type(PieceType.NORMAL))
     if len(set(model.pieces)) < size:
         raise damaged_tokenizer(origin, f"the piece {Counter(model.pieces).most_common(1)[0][0]!r} is there twice")
     trie = int.from_bytes(model.charsmap[:4], "little")

@@ -19,7 +19,9 @@ from typing import Any
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.tokenizers import published
+from seedbed.tokenizers.bounds import check_table
 from seedbed.tokenizers.chat_spans import (
     MessageSpan,
     RewrittenContents,
@@ -52,6 +54,7 @@ class Tokenizer:
     def __init__(self, text: str, config: Mapping[str, Any]) -> None:
         """Use the text of a ``tokenizer.json`` with the entries of a ``tokenizer_config.json``."""
         self.table: Mapping[str, Any] = json.loads(text)  # the whole ``tokenizer.json``; not to be changed
+        check_table(self.table)
         self._inner = library_tokenizer(text)
         self.model_kind = str(self.table["model"]["type"])  # "BPE", "Unigram", "WordPiece" or "WordLevel"
         self._names = {key: published.token_name(config.get(key)) for key in published.NAMED_TOKENS}
@@ -74,11 +77,9 @@ class Tokenizer:
         path = path / TOKENIZER_FILE if path.is_dir() else path
         if not path.is_file():
             raise NotFoundError(f"there is no tokenizer {path}", why="no such file", fix=f"name a {TOKENIZER_FILE}")
-        try:
-            text = path.read_text(encoding="utf-8")
+        with library_errors(lambda why: _not_a_tokenizer(str(path), why)):
+            text = published.read_text(path)
             config = published.read_saved(path.parent)
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise _not_a_tokenizer(str(path), error) from error
         return cls.from_json(text, config, origin=str(path))
 
     @classmethod
@@ -95,12 +96,8 @@ class Tokenizer:
 
         Raises CorruptError where the text is not a tokenizer.
         """
-        try:
+        with library_errors(lambda why: _not_a_tokenizer(origin, why)):
             return cls(text, OURS if config is None else config)
-        except BaseException as error:  # the library raises bare Exception, and panics at damaged tables
-            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise _not_a_tokenizer(origin, error) from error
-            raise
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which ``transformers`` loads too."""
@@ -391,7 +388,7 @@ class Tokenizer:
         raise UsageError(f"this tokenizer has no {keys[0]}", why=why, fix=fix)
 
 
-def _not_a_tokenizer(origin: str, error: BaseException) -> CorruptError:
-    usual = str(error) or type(error).__name__, "give a tokenizer.json, or train one with `seedbed tokenizer train`"
+def _not_a_tokenizer(origin: str, why: str) -> CorruptError:
+    usual = why, "give a tokenizer.json, or train one with `seedbed tokenizer train`"
     why, fix = files.mistaken(Path(origin)) or usual
     return CorruptError(f"{origin} is not a tokenizer", why=why, fix=fix)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from seedbed.core.errors import UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.tokenizers import pretokenizers, tokenizer_json
 from seedbed.tokenizers.sentencepiece_model import (
     BYTES,
@@ -26,6 +27,7 @@ from seedbed.tokenizers.sentencepiece_model import (
     piece_tokenizer,
 )
 from seedbed.tokenizers.tokenizer import Tokenizer
+from seedbed.tokenizers.trial import exercise, require_usable, try_templates
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
 ROLES = {  # our name of a special token's role, and the key of its id under ``tokenizer.ggml.``
@@ -44,17 +46,38 @@ DEFAULT_IDS: dict[str, dict[str, int]] = {
     "bert": {"unk_token": 100, "cls_token": 101, "sep_token": 102, "mask_token": 103, "pad_token": 0},
 }
 _SPECIAL = (PieceType.CONTROL, PieceType.UNKNOWN, PieceType.UNUSED)
+_GENERAL = ("general.architecture", "general.name")  # keys read beside the tokenizer's own
 _ORIGIN = "the GGUF file's vocabulary"
 _KEEPS_SPACE = {"<unk>", "<s>", "<|endoftext|>"}  # of Phi-3's special tokens: the others swallow the space after them
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer of a GGUF file from its metadata, whose arrays are sequences.
+    """Build the tokenizer of a GGUF file from its metadata, whose arrays are sequences, after a capped child did.
 
     Raises:
-        UsageError: the file has no vocabulary, or one of a kind or cut that is not known.
+        UsageError: the file has no vocabulary, one of a kind or cut that is not known, or a chat template that does
+            too much.
         CorruptError: the vocabulary contradicts itself.
+        CapacityError: it takes more time or memory than one may.
     """
+    length = f"{metadata.get('general.architecture')}.context_length"
+    keys = [key for key in metadata if key in (*_GENERAL, length) or key.startswith("tokenizer.")]
+    read = {key: list(value) if isinstance(value := metadata[key], bytes) else value for key in keys}
+    require_usable(f"{__name__}:try_metadata", {"metadata": read}, _ORIGIN)
+    return try_templates(_read(read))
+
+
+def try_metadata(metadata: Mapping[str, Any]) -> None:
+    """Try the tokenizer of a GGUF file's metadata out; for the capped child."""
+    exercise(_read(metadata))
+
+
+def _read(metadata: Mapping[str, Any]) -> Tokenizer:
+    with library_errors(lambda why: damaged_tokenizer(_ORIGIN, why)):
+        return _tokenizer(metadata)
+
+
+def _tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = str(_get(metadata, "model", ""))
     build = _BUILDERS.get(kind)
     if build is None:

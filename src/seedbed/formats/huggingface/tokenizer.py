@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import NotFoundError
+from seedbed.core.library_errors import library_errors
 from seedbed.core.progress import say
 from seedbed.tokenizers import pretokenizers, published, tokenizer_json
+from seedbed.tokenizers.bounds import check_table
 from seedbed.tokenizers.sentencepiece_file import read_sentencepiece
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer, piece_tokenizer
 from seedbed.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
+from seedbed.tokenizers.trial import exercise, require_usable, try_templates
 from seedbed.tokenizers.wordpiece import BERT_TOKENS, wordpiece_tokenizer
 
 MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")
@@ -46,14 +49,33 @@ _LIKE = {
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """Read a folder's tokenizer.
+    """Read a folder's tokenizer, after it was tried out in a capped child.
 
     Raises:
+        CapacityError: it takes more time or memory than one may.
         NotFoundError: it holds none of the files a tokenizer is made of.
         CorruptError: a file is damaged, the vocabulary has holes or duplicates, merges make no pieces, or a special
             token that is named is not there.
-        UsageError: it is of a kind that is not supported.
+        UsageError: it is of a kind that is not supported, or a chat template does too much.
     """
+    require_usable(f"{__name__}:try_folder", {"folder": str(folder)}, str(folder))
+    tokenizer = try_templates(_read(folder))
+    if dropout := tokenizer.table["model"].get("dropout"):
+        say(f"dropout {dropout:g} of the tokenizer is off: with it one text would give other tokens each time")
+    return tokenizer
+
+
+def try_folder(folder: str) -> None:
+    """Try a folder's tokenizer out; for the capped child."""
+    exercise(_read(Path(folder)))
+
+
+def _read(folder: Path) -> Tokenizer:
+    with library_errors(lambda why: damaged_tokenizer(str(folder), why)):
+        return _tokenizer(folder)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
     config = published.read_config(folder)
     cls = str(config.get("tokenizer_class", "")).removesuffix("Fast")
     table, defaults = _table(folder, config, cls)
@@ -66,16 +88,14 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     origin = str(folder)
     table = published.complete_table(table, config, origin)
     published.check_names(table, config, origin)
-    tokenizer = Tokenizer.from_json(json.dumps(table), config, origin=origin)
-    if dropout := table["model"].get("dropout"):
-        say(f"dropout {dropout:g} of the tokenizer is off: with it one text would give other tokens each time")
-    return tokenizer
+    return Tokenizer.from_json(json.dumps(table), config, origin=origin)
 
 
 def _table(folder: Path, config: Mapping[str, Any], cls: str) -> tuple[dict[str, Any], Mapping[str, str]]:
     """Return a folder's ``tokenizer.json``, read or put together, and the default special tokens of its class."""
     if (path := folder / TOKENIZER_FILE).is_file():
-        return published.read_table(path), {}
+        check_table(table := published.read_table(path))
+        return table, {}
     model = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if model is not None:
         table = _sentencepiece(model, cls)
