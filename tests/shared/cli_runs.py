@@ -144,9 +144,13 @@ def build(home: Path) -> None:
 
 
 def arguments(command: str, files: Path) -> list[str]:
-    """Return a command line, with the files' own paths."""
+    """Return a command line of the table, with the files' own paths."""
+    return with_paths([*command.split(), *COMMANDS[command].split()], files)
+
+
+def with_paths(told: list[str], files: Path) -> list[str]:
+    """Return a command line with the files' own paths."""
     names = [path.name for path in files.iterdir()] + ["OUT"]
-    told = [*command.split(), *COMMANDS[command].split()]
     return [str(files / one) if one.partition("/")[0] in names else one for one in told]
 
 
