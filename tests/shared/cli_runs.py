@@ -144,18 +144,29 @@ def build(home: Path) -> None:
 
 
 def arguments(command: str, files: Path) -> list[str]:
-    """Return a command line, with the files' own paths."""
-    names = [path.name for path in files.iterdir()] + ["OUT"]
-    told = [*command.split(), *COMMANDS[command].split()]
+    """Return a command line of the table, with the files' own paths."""
+    return with_paths([*command.split(), *COMMANDS[command].split()], files)
+
+
+def with_paths(told: list[str], files: Path) -> list[str]:
+    """Return a command line with the files' own paths."""
+    names = [path.name for path in files.iterdir()] + ["OUT", "OUT2"]
     return [str(files / one) if one.partition("/")[0] in names else one for one in told]
 
 
-def run(told: list[str], home: Path, fault: Callable[[], object] = lambda: None, seconds: int = SECONDS) -> Ended:
-    """Run a command line in a fork of this process, with a library, after ``fault``."""
+def run(
+    told: list[str],
+    home: Path,
+    fault: Callable[[], object] = lambda: None,
+    seconds: int = SECONDS,
+    started: Callable[[int], object] = lambda child: None,
+) -> Ended:
+    """Run a command line in a fork of this process, with a library, after ``fault``; ``started`` is told its number."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
             _child(told, home, fault, seconds, out.fileno(), err.fileno())
+        started(child)
         _, status = os.waitpid(child, 0)
         out.seek(0)
         err.seek(0)
