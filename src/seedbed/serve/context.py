@@ -33,6 +33,7 @@ from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.executors import Executors
 from seedbed.serve.from_wire import ReplyTask
+from seedbed.serve.json_body import BodyShares
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
@@ -88,6 +89,7 @@ class Server:
     store: ResponseStore
     collections: CollectionCache
     metrics: Metrics = field(default_factory=Metrics)
+    bodies: BodyShares = field(init=False)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False
     executors: Executors = field(init=False)
@@ -95,6 +97,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.executors = Executors(self.settings)
+        self.bodies = BodyShares(self.settings.bodies_bytes)
 
 
 @dataclass
