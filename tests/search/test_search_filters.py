@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedbed.core.errors import UsageError
 from seedbed.documents.document import Chunk
-from seedbed.search.filters import OPERATORS, Condition, conditions, matches, to_sql
+from seedbed.search.filters import MOST_LETTERS, MOST_VALUES, OPERATORS, Condition, conditions, matches, to_sql
 
 
 def chunk(source: str = "a.txt", page: int | None = None, **metadata: Any) -> Chunk:
@@ -134,3 +134,21 @@ def test_conditions_are_read_in_order() -> None:
         Condition("b", "in", ("x",)),
     )
     assert conditions(None) == ()
+
+
+def test_the_values_of_a_filter_are_bounded_together() -> None:
+    half = list(range(MOST_VALUES // 2))
+    assert len(conditions({"a": {"in": half, "nin": half}})) == 2
+    with pytest.raises(UsageError, match="too many values"):
+        conditions({"a": {"in": half, "nin": half}, "b": 1})
+    with pytest.raises(UsageError, match="too many values"):
+        conditions({str(one): {"in": []} for one in range(MOST_VALUES + 1)})
+
+
+@pytest.mark.parametrize("where", [{"a": {"in": {"x": "y" * 9_000}}}, {"a": {"y" * 9_000: 1}}, {"a": ["y" * 9_000]}])
+def test_a_refusal_is_short(where: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        conditions(where)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(UsageError, match="too long"):
+        conditions({"y" * (MOST_LETTERS + 1): 1})

@@ -7,7 +7,8 @@ does; numbers compare with numbers only, and texts with texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any, get_args
@@ -21,6 +22,10 @@ OWN_FIELDS = ("source", "page", "heading")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 SQL_SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 """The comparisons by order, as SQL writes them."""
+MOST_VALUES = 1000
+"""Values of one filter: each is bound, and compared with every chunk."""
+MOST_LETTERS = 200
+"""Characters of a field's name."""
 OPERATORS = ("eq", "ne", *_COMPARE, "in", "nin")
 
 
@@ -41,12 +46,19 @@ class Condition:
 def conditions(where: Filter | None) -> tuple[Condition, ...]:
     """Read a filter. Raises UsageError: an operator is unknown, or a field or value is not allowed."""
     found: list[Condition] = []
+    left = MOST_VALUES
     for field, wanted in (where or {}).items():
         if not isinstance(field, str) or not field or not field.isprintable() or '"' in field or "\\" in field:
             why = "a name has no quotation mark, backslash or control character"
-            raise _refuse(f"{field!r} cannot be a field", why)
+            raise _refuse(f"{reprlib.repr(field)} cannot be a field", why)
+        if len(field) > MOST_LETTERS:
+            raise _refuse("a field's name is too long", f"it has {len(field)} characters of {MOST_LETTERS}")
         pairs = wanted.items() if hasattr(wanted, "items") else [("eq", wanted)]
-        found += [Condition(field, sign, _value(field, sign, value)) for sign, value in pairs]
+        for sign, value in pairs:
+            left -= max(1, len(value)) if isinstance(value, Sized) and not isinstance(value, str) else 1
+            if left < 0:
+                raise _refuse("the filter has too many values", f"at most {MOST_VALUES} are compared with")
+            found.append(Condition(field, sign, _value(field, sign, value)))
     return tuple(found)
 
 
@@ -90,10 +102,12 @@ def _holds(chunk: Chunk, one: Condition) -> bool:
 
 def _value(field: str, sign: str, value: Any) -> Scalar | tuple[Scalar, ...]:
     if sign not in OPERATORS:
-        raise _refuse(f"there is no operator {sign!r} (on {field})", f"the operators are {', '.join(OPERATORS)}")
+        raise _refuse(
+            f"there is no operator {reprlib.repr(sign)} (on {field})", f"the operators are {', '.join(OPERATORS)}"
+        )
     if sign in ("in", "nin"):
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise _refuse(f"{field}: {sign!r} needs a list", f"it got {value!r}")
+            raise _refuse(f"{field}: {sign!r} needs a list", f"it got {reprlib.repr(value)}")
         return tuple(_scalar(field, one) for one in value)
     return _scalar(field, value)
 
@@ -101,7 +115,9 @@ def _value(field: str, sign: str, value: Any) -> Scalar | tuple[Scalar, ...]:
 def _scalar(field: str, value: Any) -> Scalar:
     fits = isinstance(value, get_args(Scalar)) and (isinstance(value, str) or abs(value) < 2**63)  # not NaN either
     if not fits:
-        raise _refuse(f"{field} cannot be compared with {value!r}", "a value is a text, a number, true or false")
+        raise _refuse(
+            f"{field} cannot be compared with {reprlib.repr(value)}", "a value is a text, a number, true or false"
+        )
     found: Scalar = value
     return found
 

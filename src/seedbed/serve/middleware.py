@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import CorruptError, SeedbedError
 from seedbed.serve.context import RequestContext, Server
 from seedbed.serve.errors import ApiError, error_response, malformed
 from seedbed.serve.json_body import read_json
@@ -82,7 +82,7 @@ class Gate:
                 owner = self._admit(scope, Headers(scope=scope))
                 body = await self._body(Headers(scope=scope), receive, owner, stack)
                 if body:
-                    scope["seedbed.json"] = await self._read(body, Headers(scope=scope))
+                    scope["seedbed.json"] = await self._read(body, Headers(scope=scope), owner)
             except SeedbedError as error:
                 await error_response(error)(scope, receive, send)
                 return
@@ -91,7 +91,9 @@ class Gate:
             if body:
                 others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
                 scope["headers"] = [*others, (b"content-type", b"application/json")]
-            scope["seedbed.context"] = RequestContext(self.server, owner, stack)
+            scope["seedbed.context"] = context = RequestContext(self.server, owner, stack)
+            self.server.open_requests.add(context)
+            stack.callback(self.server.open_requests.discard, context)
             if not await _while_connected(self.app, scope, body, receive, send):
                 self.server.metrics.disconnects += 1
 
@@ -114,7 +116,12 @@ class Gate:
         if self.server.keys is None or (scope["path"] in self._open and scope["method"] == "GET"):
             return ""
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        try:
+            owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        except (CorruptError, OSError) as error:
+            logging.getLogger(__name__).warning("the keys cannot be read: %s", error)
+            why, fix = "the server cannot read its file of keys", "ask whoever runs it to restore the file"
+            raise ApiError(503, "no key can be checked", why=why, fix=fix, code="keys_unreadable") from error
         if owner is None:
             fix = "send Authorization: Bearer KEY; `seedbed keys create NAME` makes one"
             raise ApiError(401, "no valid API key", why="none was sent, or not ours", fix=fix, code="invalid_api_key")
@@ -150,10 +157,10 @@ class Gate:
             raise ApiError(413, "the body is too large", why=why, fix="send less", code="body_too_large")
         return bytes(found)
 
-    async def _read(self, body: bytes, headers: Headers) -> Any:
+    async def _read(self, body: bytes, headers: Headers, owner: str) -> Any:
         """Return the value of a body. Raises ApiError as :func:`read_json`."""
         read = partial(read_json, body, self.server.settings.json_depth, headers.get("content-type", "no type"))
-        return read() if len(body) <= _AT_ONCE else await asyncio.to_thread(read)
+        return read() if len(body) <= _AT_ONCE else await self.server.executors.work.run(owner, read)
 
 
 def _place_of(origin: str) -> str:

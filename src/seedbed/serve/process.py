@@ -63,7 +63,8 @@ class HttpServer(uvicorn.Server):
         self._until = time.monotonic() + self._state.settings.drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Return True to stop now; called ten times a second."""
+        """End what removed keys have running. Return True to stop now; called ten times a second."""
+        self._state.end_removed()
         idle = not self._state.metrics.in_flight
         if self._state.draining and (idle or time.monotonic() > self._until):
             self.should_exit = True
