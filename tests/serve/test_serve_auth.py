@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.serve.auth import Keys
 
@@ -59,3 +60,17 @@ def test_a_damaged_file_opens_nothing(tmp_path: Path, text: str) -> None:
         Keys(path).owner(key)
     path.write_text(json.dumps({"keys": []}))
     assert Keys(path).owner(key) is None
+
+
+def test_the_file_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, reads = tmp_path / "keys.json", list[Path]()
+    keys, read = Keys(path), files.read_json
+    monkeypatch.setattr(files, "read_json", lambda one: reads.append(one) or read(one))
+    key = Keys(path).create("laptop")
+    reads.clear()
+    assert all(keys.owner(key) for _ in range(100))
+    assert len(reads) == 1
+    Keys(path).remove("laptop")
+    assert keys.owner(key) is None
+    path.unlink()
+    assert keys.owner(key) is None

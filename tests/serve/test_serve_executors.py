@@ -87,6 +87,28 @@ def test_too_much_of_one_key_is_refused_and_a_cancelled_one_never_runs() -> None
     assert sorted(map(str, ran)) == ["1", "b"]
 
 
+def test_a_turn_cancelled_just_before_it_comes_takes_no_thread() -> None:
+    """Its request has been told, but not yet run, when the thread before it ends."""
+    turns, gate, ran = FairThreads("work", 1, 1, 9), threading.Event(), []
+
+    async def main() -> None:
+        running = asyncio.create_task(turns.run("a", gate.wait))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(turns.run(owner, ran.append, owner)) for owner in "ab"]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        turns._end("a")  # as from the loop's own queue, before the cancelled task is run
+        await asyncio.wait_for(waiting[1], 5)
+        gate.set()
+        turns._free -= 1  # ended twice
+        await running
+
+    turns._threads._max_workers = 2  # for the one that is told to have ended
+    asyncio.run(main())
+    turns.close()
+    assert ran == ["b"]
+
+
 def test_look_ups_of_another_key_do_not_wait_for_chains(
     start: Callable[..., Live], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ class Keys:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._session: list[str] = []
+        self._read: tuple[object, frozenset[str]] | None = None  # the file's state, and the hashes that it had then
 
     def create(self, name: str) -> str:
         """Make a key and keep its hash. Returns the key, which cannot be had again. Raises UsageError for the name."""
@@ -64,8 +65,18 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Return the owner of a key: its hash, or None for an unknown key. Takes the same time for both."""
         wanted = _hash(key)
-        known = [*self._session, *(entry["hash"] for entry in self.entries())]
-        return wanted if any([hmac.compare_digest(one, wanted) for one in known]) else None  # noqa: C419 (all compared)
+        return wanted if any([hmac.compare_digest(one, wanted) for one in self.owners()]) else None  # noqa: C419 (all)
+
+    def owners(self) -> frozenset[str]:
+        """Return the owners of all keys; the file is read again when it has changed. Raises as :meth:`entries`."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return frozenset(self._session)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._read is None or self._read[0] != state:
+            self._read = state, frozenset(entry["hash"] for entry in self.entries())
+        return self._read[1] | frozenset(self._session)
 
     def _write(self, entries: list[dict[str, str]]) -> None:
         files.write_json(self._path, {"keys": entries})  # through a temporary file, whose mode is 0600

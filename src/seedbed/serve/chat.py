@@ -13,10 +13,11 @@ from seedbed.serve.bodies import ChatRequest
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.documents import DocumentJob, document_job, url_citations
 from seedbed.serve.from_wire import chat_limit, chat_task, messages_of, refuse_beside_documents
+from seedbed.serve.json_body import JsonRoute
 from seedbed.serve.pool import Served
 from seedbed.serve.to_wire import Table, chat_choice, chat_delta, head_of, sse, usage_of
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/v1/chat/completions")

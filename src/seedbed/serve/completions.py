@@ -12,9 +12,10 @@ from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.serve.bodies import CompletionRequest, Prompts
 from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.errors import refuse
+from seedbed.serve.json_body import JsonRoute
 from seedbed.serve.to_wire import CompletionWriter, Table, head_of, sse
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 async def encode_prompts(

@@ -23,7 +23,7 @@ from seedbed.chat.memory import fit_window
 from seedbed.chat.messages import Delta
 from seedbed.chat.rendering import PromptEncoder
 from seedbed.chat.reply_builder import ReplyBuilder
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import CorruptError, SeedbedError
 from seedbed.inference.engine import Stats
 from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
@@ -33,6 +33,7 @@ from seedbed.serve.collection_cache import CollectionCache
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.executors import Executors
 from seedbed.serve.from_wire import ReplyTask
+from seedbed.serve.json_body import BodyShares
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
@@ -41,6 +42,7 @@ from seedbed.serve.to_wire import sse
 P = ParamSpec("P")
 T = TypeVar("T")
 ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
+REMOVED = ApiError(401, "the key was removed", why="it is there no longer", fix="use another", code="invalid_api_key")
 _BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _FIRST = "seedbed_time_to_first_token_seconds"
 
@@ -88,22 +90,57 @@ class Server:
     store: ResponseStore
     collections: CollectionCache
     metrics: Metrics = field(default_factory=Metrics)
+    bodies: BodyShares = field(init=False)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False
     executors: Executors = field(init=False)
     running: dict[tuple[str, str], Any] = field(default_factory=dict)  # responses being written, by owner and id
+    open_requests: set[RequestContext] = field(default_factory=set)
+
+    def end_removed(self) -> None:
+        """End the requests of keys that are there no longer; called often, by the event loop."""
+        if self.keys is None or not self.open_requests:
+            return
+        try:
+            owners = self.keys.owners()
+        except (CorruptError, OSError):
+            return  # nothing new is let in meanwhile, and who was let in is not known to be removed
+        for request in self.open_requests:
+            if request.owner and request.owner not in owners:
+                request.end(REMOVED)
 
     def __post_init__(self) -> None:
         self.executors = Executors(self.settings)
+        self.bodies = BodyShares(self.settings.bodies_bytes)
 
 
-@dataclass
+@dataclass(eq=False)
 class RequestContext:
     """One request: its owner, and the work that ends with it."""
 
     server: Server
     owner: str
     stack: AsyncExitStack
+    _clients: list[EngineClient] = field(default_factory=list)
+    _ended: SeedbedError | None = None
+
+    def adopt(self, client: EngineClient) -> None:
+        """Let a client's work end with the request. Raises the error that the request was ended with."""
+        self.require()
+        self._clients.append(client)
+        self.stack.callback(client.end, ENDED)
+
+    def require(self) -> None:
+        """Raise the error that the request was ended with, if it was."""
+        if self._ended:
+            raise self._ended
+
+    def end(self, error: SeedbedError) -> None:
+        """End the work of the request, now and later."""
+        if self._ended is None:
+            self._ended = error
+            for client in self._clients:
+                client.end(error)
 
     async def model(self, name: str) -> Served:
         """Return a loaded decoder that stays loaded until the request ends. Raises ApiError for an encoder."""
@@ -122,7 +159,8 @@ class RequestContext:
         return await self.server.executors.look_up(function, *args)
 
     async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a thread when it is this key's turn."""
+        """Run a function in a thread when it is this key's turn. Raises as :meth:`require`."""
+        self.require()
         return await self.server.executors.work.run(self.owner, function, *args, **kwargs)
 
     async def answer(self, served: Served, task: ReplyTask) -> Job:
@@ -144,7 +182,7 @@ class RequestContext:
         """Ask for replies, equally many to each prompt, with the seeds that follow each other."""
         client = served.client(salt, self.owner, self.server.settings.request_seconds)
         job, n = Job(self.server, self.owner, client), len(builders) // len(prompts)
-        self.stack.callback(client.end, ENDED)
+        self.adopt(client)
         for index, builder in enumerate(builders):
             seeded = replace(sampling, seed=((sampling.seed or 0) + index % n) % 2**63)
             await job.submit(prompts[index // n], seeded, index, builder, echo)

@@ -24,7 +24,7 @@ from seedbed.inference.parameters import Sampling
 from seedbed.rag.answer import stream_answer
 from seedbed.rag.record import Answer, AnswerDelta, content
 from seedbed.serve.bodies import ChatRequest, DocumentOptions
-from seedbed.serve.context import ENDED, RequestContext, Server, provenance
+from seedbed.serve.context import RequestContext, Server, provenance
 from seedbed.serve.errors import refuse
 from seedbed.serve.pool import Served
 from seedbed.serve.response_bodies import ResponseRequest
@@ -124,7 +124,7 @@ async def document_job(
     served = await context.model(body.model)
     sampling = body.sampling(limit or served.window, 0, stated=served.stated)
     client = served.client(body.salt(context.owner), context.owner, context.server.settings.request_seconds)
-    context.stack.callback(client.end, ENDED)
+    context.adopt(client)
     model = LocalModel(served.loaded, client, name=body.model, sampling=sampling)
     options: ReplyOptions = {"repetition_guard": body.repetition_guard}
     if "temperature" in body.model_fields_set:

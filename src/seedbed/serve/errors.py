@@ -6,6 +6,8 @@ answered without details.
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,6 +30,7 @@ _STATUS: tuple[tuple[type[SeedbedError], int, str], ...] = (
     (SeedbedError, 500, "server_error"),
 )
 _SENT = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}, 503: {"Retry-After": "5"}}
+_PATH = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?(?:[/\\][^\s/\\'\"<>|]+)*[/\\](?P<last>[^\s/\\'\"<>|]+)[/\\]?")
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -46,18 +49,30 @@ def refuse(what: str, *, why: str, fix: str, param: str | None = None) -> ApiErr
     return ApiError(400, what, why=why, fix=fix, param=param)
 
 
+def malformed(why: str) -> ApiError:
+    """A 400: the request is no sound HTTP; its connection is closed."""
+    return ApiError(400, "the request is malformed", why=why, fix="send it as RFC 9112 says", code="malformed")
+
+
 def error_body(error: SeedbedError) -> tuple[int, dict[str, Any]]:
     """The status of an error and its body."""
     status, code, param = next((status, code, None) for kind, status, code in _STATUS if isinstance(error, kind))
     if isinstance(error, ApiError):
         status, code, param = error.status, error.code, error.param
-    return status, _shape(status, " ".join(f"{error.what}: {error.why}; {error.fix}".split()), code, param)
+    message = " ".join(f"{error.what}: {error.why}; {error.fix}".split())
+    if not isinstance(error, ApiError):  # those speak of routes; what comes from below, of the server's own files
+        if status >= 500:
+            logging.getLogger(__name__).warning("%s", message)
+        message = _PATH.sub(lambda found: found["last"], message)
+    return status, _shape(status, message, code, param)
 
 
 def error_response(error: SeedbedError) -> JSONResponse:
     """The answer to a request that failed."""
     status, body = error_body(error)
     headers = _SENT.get(status)
+    if isinstance(error, ApiError) and error.code == "malformed":
+        headers = {"Connection": "close"}  # where its next request begins is anyone's guess
     if isinstance(error, QueueFull):
         headers = {"Retry-After": str(error.retry_after)}
     return JSONResponse(body, status, headers)

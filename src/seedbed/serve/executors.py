@@ -76,6 +76,8 @@ class FairThreads:
             turn = queue.popleft()
             if queue:
                 self._waiting[owner] = queue  # behind the others
+            if turn.done():
+                continue  # its request was cancelled, and has not been told yet
             self._free -= 1
             self._running[owner] += 1
             turn.set_result(None)

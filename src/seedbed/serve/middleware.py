@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
-import math
 import re
 from collections.abc import Collection
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import CorruptError, SeedbedError
 from seedbed.serve.context import RequestContext, Server
-from seedbed.serve.errors import ApiError, error_response, refuse
+from seedbed.serve.errors import ApiError, error_response, malformed
+from seedbed.serve.json_body import read_json
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -38,9 +39,9 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-_MOST_KEYS = 50_000  # each may be a mistake to be told
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_HOST = re.compile(r"(?P<name>[\w.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_AT_ONCE = 4096  # bytes of a body that are read in the event loop: more would keep others waiting
 
 
 class Gate:
@@ -61,7 +62,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], *_RAW_HEADERS]}
+                message = {**message, "headers": [*message["headers"], *RAW_HEADERS]}
             async with asyncio.timeout(self.server.settings.send_seconds):
                 await send(message)
 
@@ -76,30 +77,37 @@ class Gate:
             metrics.requests[getattr(scope.get("route"), "path", "other"), status] += 1
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            owner = self._admit(scope, Headers(scope=scope))
-            body = await self._body(Headers(scope=scope), receive)
-        except SeedbedError as error:
-            await error_response(error)(scope, receive, send)
-            return
-        if body is None:
-            return  # the client left
-        if body:
-            others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
-            scope["headers"] = [*others, (b"content-type", b"application/json")]
         async with AsyncExitStack() as stack:
-            scope["seedbed.context"] = RequestContext(self.server, owner, stack)
+            try:
+                owner = self._admit(scope, Headers(scope=scope))
+                body = await self._body(Headers(scope=scope), receive, owner, stack)
+                if body:
+                    scope["seedbed.json"] = await self._read(body, Headers(scope=scope), owner)
+            except SeedbedError as error:
+                await error_response(error)(scope, receive, send)
+                return
+            if body is None:
+                return  # the client left
+            if body:
+                others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+                scope["headers"] = [*others, (b"content-type", b"application/json")]
+            scope["seedbed.context"] = context = RequestContext(self.server, owner, stack)
+            self.server.open_requests.add(context)
+            stack.callback(self.server.open_requests.discard, context)
             if not await _while_connected(self.app, scope, body, receive, send):
                 self.server.metrics.disconnects += 1
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
         """Return the owner of a request. Raises ApiError for one that is not allowed."""
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        named = _HOST.fullmatch(headers.get("host", ""))
+        if named is None or ("transfer-encoding" in headers and "content-length" in headers):
+            raise malformed("the host is no name" if named is None else "a body has a length or comes in chunks")
+        host = named["name"].strip("[]").lower()
         if not _is_address(host) and host not in {"localhost", *self.server.settings.hosts}:
             why = f"this server is not called {host[:100]!r}"
             raise ApiError(403, "wrong host", why=why, fix="start it with --allow-host", code="host_not_allowed")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _place_of(origin) != headers.get("host"):
             why = "a browser asks for a page of another address"
             raise ApiError(403, "wrong origin", why=why, fix="use the server's own page", code="origin_not_allowed")
         if self.server.draining and scope["path"] != "/health":
@@ -108,15 +116,23 @@ class Gate:
         if self.server.keys is None or (scope["path"] in self._open and scope["method"] == "GET"):
             return ""
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        try:
+            owner = self.server.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        except (CorruptError, OSError) as error:
+            logging.getLogger(__name__).warning("the keys cannot be read: %s", error)
+            why, fix = "the server cannot read its file of keys", "ask whoever runs it to restore the file"
+            raise ApiError(503, "no key can be checked", why=why, fix=fix, code="keys_unreadable") from error
         if owner is None:
             fix = "send Authorization: Bearer KEY; `seedbed keys create NAME` makes one"
             raise ApiError(401, "no valid API key", why="none was sent, or not ours", fix=fix, code="invalid_api_key")
         return owner
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body, checked; None where the client left. Raises ApiError for one that is too large or late."""
-        limit, found = self.server.settings.body_bytes, bytearray()
+    async def _body(self, headers: Headers, receive: Receive, owner: str, stack: AsyncExitStack) -> bytes | None:
+        """Return the whole body, counted until the request ends; None where the client left.
+
+        Raises ApiError for one that is too large or late, or beyond its owner's share.
+        """
+        limit, found, shares = self.server.settings.body_bytes, bytearray(), self.server.bodies
         try:
             async with asyncio.timeout(self.server.settings.body_seconds):
                 more = int(headers.get("content-length", 0)) <= limit
@@ -124,7 +140,13 @@ class Gate:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    found += message.get("body", b"")
+                    part = message.get("body", b"")
+                    if not shares.take(owner, len(part)):
+                        why = "other requests of this key hold all that it may send at once"
+                        fix = "send it again when they are answered"
+                        raise ApiError(429, "too many large bodies", why=why, fix=fix, code="bodies_full")
+                    stack.callback(shares.give_back, owner, len(part))
+                    found += part
                     if len(found) > limit or not message.get("more_body"):
                         more = False
         except TimeoutError:
@@ -133,37 +155,20 @@ class Gate:
         if len(found) > limit or int(headers.get("content-length", 0)) > limit:
             why = f"at most {limit} bytes are read"
             raise ApiError(413, "the body is too large", why=why, fix="send less", code="body_too_large")
-        if found:
-            check_json(bytes(found), self.server.settings.json_depth, headers.get("content-type", "no type"))
         return bytes(found)
 
+    async def _read(self, body: bytes, headers: Headers, owner: str) -> Any:
+        """Return the value of a body. Raises ApiError as :func:`read_json`."""
+        read = partial(read_json, body, self.server.settings.json_depth, headers.get("content-type", "no type"))
+        return read() if len(body) <= _AT_ONCE else await self.server.executors.work.run(owner, read)
 
-def check_json(body: bytes, depth: int, declared: str = "application/json") -> None:
-    """Raises ApiError unless a body is JSON of Unicode text and finite numbers, nested at most ``depth`` deep.
 
-    ``declared``: the body's type as its sender says, for the error.
-    """
+def _place_of(origin: str) -> str:
+    """Return the host and port of an origin. Raises ApiError where it has no form of one."""
     try:
-        value = json.loads(body, parse_constant=_finite, parse_float=_finite)
-        if _SURROGATE.search(body):
-            json.dumps(value, ensure_ascii=False).encode()  # half of a pair has no bytes
-    except (ValueError, RecursionError) as error:
-        why = str(error)[:200] if "json" in declared.lower() else f"{str(error)[:200]} (it was sent as {declared[:80]})"
-        raise refuse("the body is not JSON", why=why, fix="send valid JSON") from error
-    level = [value]
-    for _ in range(depth):
-        if sum(len(one) for one in level if isinstance(one, dict)) > _MOST_KEYS:
-            raise refuse("the body has too many keys", why=f"{_MOST_KEYS} are read", fix="send less")
-        nested = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
-        level = [part for parts in nested for part in parts]
-    if any(isinstance(one, (dict, list)) for one in level):
-        raise refuse("the body is nested too deeply", why=f"{depth} levels are read", fix="nest less")
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no finite number")
-    return value
+        return urlsplit(origin).netloc
+    except ValueError as error:
+        raise malformed("the origin is no address") from error
 
 
 def _is_address(host: str) -> bool:

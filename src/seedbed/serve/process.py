@@ -16,6 +16,7 @@ from importlib.resources import files
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -24,7 +25,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from seedbed.core.version import __version__
 from seedbed.serve import chat, completions, errors, responses, routes
 from seedbed.serve.context import Server
-from seedbed.serve.middleware import Gate
+from seedbed.serve.errors import error_response, malformed
+from seedbed.serve.middleware import RAW_HEADERS, Gate
 
 
 async def run(server: Server, listening: socket.socket, models: Sequence[str], ready: Callable[[], None]) -> None:
@@ -61,7 +63,8 @@ class HttpServer(uvicorn.Server):
         self._until = time.monotonic() + self._state.settings.drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Return True to stop now; called ten times a second."""
+        """End what removed keys have running. Return True to stop now; called ten times a second."""
+        self._state.end_removed()
         idle = not self._state.metrics.in_flight
         if self._state.draining and (idle or time.monotonic() > self._until):
             self.should_exit = True
@@ -69,7 +72,10 @@ class HttpServer(uvicorn.Server):
 
 
 class GuardedProtocol(H11Protocol):
-    """Closes connections whose headers take too long: uvicorn limits only the pause between requests."""
+    """Closes connections whose headers take too long, and answers what is no HTTP in the one shape of errors.
+
+    uvicorn limits only the pause between requests, and refuses in plain text.
+    """
 
     _due: asyncio.TimerHandle | None = None
 
@@ -89,6 +95,15 @@ class GuardedProtocol(H11Protocol):
         """Expect the next headers."""
         self._expect_headers(True)
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, and close the connection."""
+        refused = error_response(malformed(msg))
+        headers = [*refused.raw_headers, *RAW_HEADERS]
+        parts = (h11.Response(status_code=400, headers=headers), h11.Data(data=bytes(refused.body)), h11.EndOfMessage())
+        for part in parts:
+            self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

@@ -18,11 +18,12 @@ from seedbed.serve.context import Here, Job, RequestContext, provenance, stream
 from seedbed.serve.documents import DocumentJob, document_job, url_citations
 from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.from_wire import refuse_beside_documents, response_messages, response_task
+from seedbed.serve.json_body import JsonRoute
 from seedbed.serve.response_bodies import ItemsQuery, ResponseRequest
 from seedbed.serve.response_store import StoredResponse
 from seedbed.serve.to_wire import ResponseWriter, Table, response_record
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.post("/v1/responses")

@@ -18,9 +18,10 @@ from seedbed.serve.completions import encode_prompts
 from seedbed.serve.context import Here, provenance
 from seedbed.serve.errors import refuse
 from seedbed.serve.from_wire import messages_of
+from seedbed.serve.json_body import JsonRoute
 from seedbed.serve.pool import Served, ServedEncoder
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.get("/health")

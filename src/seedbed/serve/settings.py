@@ -15,6 +15,7 @@ class ServeSettings:
     cache_bytes: int = setting(1 << 30, "Keys and values of one model.", at_least=1)
     hosts: tuple[str, ...] = setting((), "Host names it answers to, besides localhost and addresses.")
     body_bytes: int = setting(4 << 20, "Largest request body.", at_least=1)
+    bodies_bytes: int = setting(256 << 20, "Bodies of all requests together; a key may have half.", at_least=1)
     body_seconds: float = setting(30.0, "Time for a request body to arrive.", at_least=0.01)
     header_seconds: float = setting(10.0, "Time for the headers of a request to arrive.", at_least=0.01)
     json_depth: int = setting(64, "Deepest nesting of a request body.", at_least=1)
