@@ -54,7 +54,7 @@ def test_a_name_that_points_nowhere(invoke: Run, library: Library) -> None:
     assert code == 1
     [line] = [line for line in lines["name"] if line["state"] == "problem"]
     assert "gone points to no artifact: ffffffffffff" in line["found"]
-    assert str(library.root / "refs" / "gone") in line["fix"]
+    assert "`seedbed rm gone`" in line["fix"]
     assert library.get("tiny").id == artifact.id
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from serving import Live
@@ -15,6 +16,12 @@ from seedbed.core.artifacts import Library
 from seedbed.rag.collection import Collection
 from seedbed.serve.errors import ApiError
 from seedbed.serve.executors import FairThreads
+
+
+def finish(main: Coroutine[Any, Any, None]) -> None:
+    """Run it in a thread: a browser's test may have left an event loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, main).result()
 
 
 def run(turns: FairThreads, asked: list[tuple[str, str]], first: int) -> list[str]:
@@ -34,7 +41,7 @@ def run(turns: FairThreads, asked: list[tuple[str, str]], first: int) -> list[st
             gate.release()
         await asyncio.gather(*tasks)
 
-    asyncio.run(main())
+    finish(main())
     turns.close()
     return began
 
@@ -60,7 +67,7 @@ def test_a_key_has_its_share_of_the_threads_and_no_more() -> None:
     async def main() -> None:
         await asyncio.gather(*(turns.run("one", work) for _ in range(50)))
 
-    asyncio.run(main())
+    finish(main())
     turns.close()
     assert max(most) == 2
 
@@ -82,7 +89,7 @@ def test_too_much_of_one_key_is_refused_and_a_cancelled_one_never_runs() -> None
         gate.set()
         await asyncio.gather(running, waiting[1], other)
 
-    asyncio.run(main())
+    finish(main())
     turns.close()
     assert sorted(map(str, ran)) == ["1", "b"]
 
@@ -104,7 +111,7 @@ def test_a_turn_cancelled_just_before_it_comes_takes_no_thread() -> None:
         await running
 
     turns._threads._max_workers = 2  # for the one that is told to have ended
-    asyncio.run(main())
+    finish(main())
     turns.close()
     assert ran == ["b"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
+import sys
 
 from seedbed.core.errors import CapacityError, SeedbedError, UsageError
 from seedbed.core.files import NO_ROOM, is_read_only
@@ -34,10 +34,15 @@ def as_ours(error: BaseException) -> SeedbedError | None:
     if isinstance(error, OSError) and is_read_only(error):
         fix = "check the permissions of that place, or set SEEDBED_HOME to a folder of yours"
         return UsageError("a place may not be read or written", why=told, fix=fix)
-    if isinstance(error, (OSError, sqlite3.Error)):
+    if isinstance(error, (OSError, *_database_errors())):
         fix = "check the place that it names; --debug shows where it happened"
         return SeedbedError("the system refused", why=f"{type(error).__name__}: {told}", fix=fix)
     return None
+
+
+def _database_errors() -> tuple[type[BaseException], ...]:
+    """Return SQLite's error, if anything has used it."""
+    return (sqlite.Error,) if (sqlite := sys.modules.get("sqlite3")) else ()
 
 
 def _no_memory(told: str) -> CapacityError:
