@@ -221,7 +221,7 @@ def test_slow_headers_and_slow_bodies_are_cut_off(start: Callable[..., Live]) ->
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_reply_ends_with_its_client(live: Live, streamed: bool) -> None:
-    before = live.state.metrics.disconnects
+    before = live.state.metrics.counts["disconnects"]
     body = json.dumps({**LONG, "stream": streamed, "n": 4}).encode()
     connection = socket.create_connection(("127.0.0.1", live.port))
     connection.sendall(head(live, f"Content-Length: {len(body)}") + body)
@@ -231,7 +231,7 @@ def test_a_reply_ends_with_its_client(live: Live, streamed: bool) -> None:
         live.until(lambda: not live.idle())
     connection.close()
     live.until(live.idle)
-    live.until(lambda: live.state.metrics.disconnects > before)
+    live.until(lambda: live.state.metrics.counts["disconnects"] > before)
 
 
 def test_a_reader_that_does_not_read_is_aborted(start: Callable[..., Live]) -> None:
@@ -242,7 +242,7 @@ def test_a_reader_that_does_not_read_is_aborted(start: Callable[..., Live]) -> N
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", live.port))
         connection.sendall(head(live, f"Content-Length: {len(body)}") + body)
-        live.until(lambda: live.state.metrics.slow_readers > 0)
+        live.until(lambda: live.state.metrics.counts["slow_readers"] > 0)
         live.until(live.idle)
 
 

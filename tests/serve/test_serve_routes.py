@@ -110,3 +110,29 @@ def test_health_and_metrics(live: Live) -> None:
 def test_the_api_describes_itself(live: Live) -> None:
     described = live.client.get("/openapi.json").json()
     assert {"/v1/chat/completions", "/v1/responses/{identity}/cancel", "/health"} <= described["paths"].keys()
+
+
+def test_a_key_sees_its_own_metrics_and_an_admin_those_of_all(live: Live) -> None:
+    mine, other = live.connect(live.keys.create("metered")), live.connect(live.keys.create("metered2"))
+    admin = live.connect(live.keys.create("monitor", admin=True))
+    before = live.state.metrics.requests["/v1/completions", 200]
+    body = {"model": "tiny", "prompt": "x", "max_tokens": 3, "seed": 1}
+    assert [one.post("/v1/completions", json=body).status_code for one in (mine, mine, other)] == [200] * 3
+    for client, count in ((mine, 2), (other, 1), (admin, before + 3)):
+        told = client.get("/metrics").text
+        assert f'seedbed_requests_total{{path="/v1/completions",status="200"}} {count}\n' in told
+        assert "seedbed_requests_in_flight 1\n" in told
+        assert ("seedbed_engine_running" in told) == (client is admin)
+        assert ("seedbed_models_loaded" in told) == (client is admin)
+    live.keys.remove("metered")
+    live.until(lambda: live.state.metrics.owners <= {"", *live.keys.owners()})
+    assert f'"/v1/completions",status="200"}} {before + 3}\n' in admin.get("/metrics").text
+
+
+def test_keys_of_the_earlier_form_are_read(live: Live) -> None:
+    key = live.keys.create("old")
+    path = live.keys._path
+    path.write_text(re.sub(r',\s+"admin": (true|false)', "", path.read_text()))
+    assert '"admin"' not in path.read_text()
+    assert live.connect(key).get("/v1/models").status_code == 200
+    assert [entry["admin"] for entry in live.keys.entries() if entry["name"] == "old"] == [False]

@@ -25,15 +25,17 @@ def keys_command() -> None:
 
 @keys_command.command("create")
 @click.argument("name")
+@click.option("--admin", is_flag=True, help="It may read the metrics of all keys, as a monitor does; nothing else.")
 @options.common_flags
-def create_command(name: str, as_json: bool) -> None:
+def create_command(name: str, admin: bool, as_json: bool) -> None:
     """Create a key called NAME and print it. Only its hash is stored: the key cannot be shown again.
 
     $ seedbed keys create laptop
+    $ seedbed keys create monitor --admin
     """
-    key = _keys().create(name)
+    key = _keys().create(name, admin=admin)
     if as_json:
-        print_json({"name": name, "key": key})
+        print_json({"name": name, "key": key, "admin": admin})
         return
     echo(key)
     say("keep it: it is not shown again")
@@ -42,12 +44,12 @@ def create_command(name: str, as_json: bool) -> None:
 @keys_command.command("ls")
 @options.common_flags
 def ls_command(as_json: bool) -> None:
-    """List names and ages of keys.
+    """List names, ages and rights of keys.
 
     $ seedbed keys ls
     """
-    entries = [{"name": entry["name"], "created": entry["created"]} for entry in _keys().entries()]
-    print_list(entries, ("name", "created"), as_json)
+    entries = [{part: entry[part] for part in ("name", "created", "admin")} for entry in _keys().entries()]
+    print_list(entries, ("name", "created", "admin"), as_json)
 
 
 @keys_command.command("rm")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import time
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +21,6 @@ from seedbed.chat.messages import Delta
 from seedbed.chat.rendering import PromptEncoder
 from seedbed.chat.reply_builder import ReplyBuilder
 from seedbed.core.errors import CorruptError, SeedbedError
-from seedbed.inference.engine import Stats
 from seedbed.inference.engine_client import EngineClient
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Token
@@ -34,6 +30,7 @@ from seedbed.serve.errors import ApiError, error_body, refuse
 from seedbed.serve.executors import Executors
 from seedbed.serve.from_wire import ReplyTask
 from seedbed.serve.json_body import BodyShares
+from seedbed.serve.metrics import Metrics
 from seedbed.serve.pool import ModelPool, Ready, Served, ServedEncoder
 from seedbed.serve.response_store import ResponseStore
 from seedbed.serve.settings import ServeSettings
@@ -43,41 +40,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ENDED = SeedbedError("the request ended", why="its client left", fix="ask again")
 REMOVED = ApiError(401, "the key was removed", why="it is there no longer", fix="use another", code="invalid_api_key")
-_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-_FIRST = "seedbed_time_to_first_token_seconds"
-
-
-class Metrics:
-    """Counters of a server, for Prometheus; only its event loop changes them.
-
-    Labels come from our own routes and models, so their number is bounded.
-    """
-
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.prompt_tokens = self.generated_tokens = self.slow_readers = self.disconnects = self.in_flight = 0
-        self._first, self._first_sum = [0] * (len(_BUCKETS) + 1), 0.0
-
-    def first_token(self, seconds: float) -> None:
-        """Count one reply that began after so many seconds."""
-        self._first[bisect_left(_BUCKETS, seconds)] += 1
-        self._first_sum += seconds
-
-    def text(self, engines: Mapping[str, Stats]) -> str:
-        """Everything, with the state of each loaded model's engine."""
-        return "\n".join([*self._own(), *_engines(engines)]) + "\n"
-
-    def _own(self) -> Iterator[str]:
-        yield "# TYPE seedbed_requests_total counter"
-        for (path, status), count in sorted(self.requests.items()):
-            yield f'seedbed_requests_total{{path="{path}",status="{status}"}} {count}'
-        for name in ("prompt_tokens", "generated_tokens", "slow_readers", "disconnects"):
-            yield f"# TYPE seedbed_{name}_total counter\nseedbed_{name}_total {getattr(self, name)}"
-        yield f"# TYPE seedbed_requests_in_flight gauge\nseedbed_requests_in_flight {self.in_flight}"
-        yield f"# TYPE {_FIRST} histogram"
-        for place, limit in enumerate((*map(str, _BUCKETS), "+Inf"), 1):
-            yield f'{_FIRST}_bucket{{le="{limit}"}} {sum(self._first[:place])}'
-        yield f"{_FIRST}_sum {self._first_sum:.6f}\n{_FIRST}_count {sum(self._first)}"
 
 
 @dataclass
@@ -93,6 +55,7 @@ class Server:
     bodies: BodyShares = field(init=False)
     instance: str = field(default_factory=partial(secrets.token_hex, 8))
     draining: bool = False
+    in_flight: int = 0
     executors: Executors = field(init=False)
     running: dict[tuple[str, str], Any] = field(default_factory=dict)  # responses being written, by owner and id
     open_requests: set[RequestContext] = field(default_factory=set)
@@ -108,6 +71,7 @@ class Server:
         for request in self.open_requests:
             if request.owner and request.owner not in owners:
                 request.end(REMOVED)
+        self.metrics.forget(self.metrics.owners - {"", *owners})
 
     def __post_init__(self) -> None:
         self.executors = Executors(self.settings)
@@ -141,6 +105,11 @@ class RequestContext:
             self._ended = error
             for client in self._clients:
                 client.end(error)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The counters of the request's key."""
+        return self.server.metrics.of(self.owner)
 
     async def model(self, name: str) -> Served:
         """Return a loaded decoder that stays loaded until the request ends. Raises ApiError for an encoder."""
@@ -186,7 +155,7 @@ class RequestContext:
         for index, builder in enumerate(builders):
             seeded = replace(sampling, seed=((sampling.seed or 0) + index % n) % 2**63)
             await job.submit(prompts[index // n], seeded, index, builder, echo)
-        self.server.metrics.prompt_tokens += sum(map(len, prompts))
+        self.metrics.add("prompt_tokens", sum(map(len, prompts)))
         return job
 
 
@@ -196,6 +165,7 @@ class Job:
     def __init__(self, server: Server, owner: str, client: EngineClient) -> None:
         self.client, self.replies = client, list[ReplyBuilder]()
         self._server, self._owner, self._loop = server, owner, asyncio.get_running_loop()
+        self._metrics = server.metrics.of(owner)
         self._events, self._open = asyncio.Queue[Event](), dict[str, int]()
         self._started, self._began, self._late = time.perf_counter(), False, False
 
@@ -220,14 +190,14 @@ class Job:
                 raise event.error
             if not self._began:
                 self._began = True
-                self._server.metrics.first_token(time.perf_counter() - self._started)
+                self._metrics.first_token(time.perf_counter() - self._started)
             if event.token and event.request_id in self._open:
                 index = self._open[event.request_id]
                 delta = self._add(self.replies[index], event.token, event.request_id)
                 yield index, delta, event
 
     def _add(self, reply: ReplyBuilder, token: Token, request_id: str) -> Delta:
-        self._server.metrics.generated_tokens += 1
+        self._metrics.add("generated_tokens")
         delta = reply.add(token)
         if reply.finish:
             del self._open[request_id]
@@ -243,17 +213,9 @@ class Job:
             self._events.put_nowait(event)
         elif not self._late:
             self._late = True
-            self._server.metrics.slow_readers += 1
+            self._metrics.add("slow_readers")
             why = f"{self._events.qsize()} tokens were waiting for it"
             self.client.end(ApiError(408, "the reader is too slow", why=why, fix="read faster", code="slow_reader"))
-
-
-def _engines(engines: Mapping[str, Stats]) -> Iterator[str]:
-    yield f"# TYPE seedbed_models_loaded gauge\nseedbed_models_loaded {len(engines)}"
-    for name in (one.name for one in dataclasses.fields(Stats)):
-        yield f"# TYPE seedbed_engine_{name} gauge"
-        for model, stats in engines.items():
-            yield f'seedbed_engine_{name}{{model="{model}"}} {getattr(stats, name)}'
 
 
 def _prompts(served: Served, task: ReplyTask) -> PromptEncoder:

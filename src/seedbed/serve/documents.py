@@ -64,6 +64,7 @@ class DocumentJob:
         self.answer: Answer | None = None
         self.sent = ""
         self._server, self._owner, self._parts = server, owner, parts
+        self._metrics = server.metrics.of(owner)
         self._started, self._ended = time.perf_counter(), threading.Event()
 
     async def deltas(self) -> AsyncIterator[tuple[str, AnswerDelta]]:
@@ -72,7 +73,7 @@ class DocumentJob:
         async for part in self._read():
             if part.draft and not began:
                 began = True
-                self._server.metrics.first_token(time.perf_counter() - self._started)
+                self._metrics.first_token(time.perf_counter() - self._started)
             if part.answer is not None:
                 self._count(part.answer)
             fresh = content(part.answer)[len(self.sent) :] if part.answer else part.settled
@@ -111,8 +112,8 @@ class DocumentJob:
 
     def _count(self, answer: Answer) -> None:
         self.answer = answer
-        self._server.metrics.prompt_tokens += answer.usage.prompt_tokens
-        self._server.metrics.generated_tokens += answer.usage.completion_tokens
+        self._metrics.add("prompt_tokens", answer.usage.prompt_tokens)
+        self._metrics.add("generated_tokens", answer.usage.completion_tokens)
 
 
 async def document_job(

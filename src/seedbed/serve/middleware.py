@@ -26,6 +26,7 @@ from seedbed.core.errors import CorruptError, SeedbedError
 from seedbed.serve.context import RequestContext, Server
 from seedbed.serve.errors import ApiError, error_response, malformed
 from seedbed.serve.json_body import read_json
+from seedbed.serve.metrics import Metrics
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -56,7 +57,7 @@ class Gate:
             return
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}  # the server's own scope, a HEAD, keeps the body back
-        metrics, status = self.server.metrics, 499
+        status = 499
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -66,20 +67,20 @@ class Gate:
             async with asyncio.timeout(self.server.settings.send_seconds):
                 await send(message)
 
-        metrics.in_flight += 1
+        self.server.in_flight += 1
         try:
             await self._pass(scope, receive, answer)
         except TimeoutError:
-            metrics.slow_readers += 1
+            self._metrics_of(scope).add("slow_readers")
             logging.getLogger(__name__).warning("a reader took nothing for too long: its connection is closed")
         finally:
-            metrics.in_flight -= 1
-            metrics.requests[getattr(scope.get("route"), "path", "other"), status] += 1
+            self.server.in_flight -= 1
+            self._metrics_of(scope).answered(getattr(scope.get("route"), "path", "other"), status)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
             try:
-                owner = self._admit(scope, Headers(scope=scope))
+                owner = scope["seedbed.owner"] = self._admit(scope, Headers(scope=scope))
                 body = await self._body(Headers(scope=scope), receive, owner, stack)
                 if body:
                     scope["seedbed.json"] = await self._read(body, Headers(scope=scope), owner)
@@ -95,7 +96,11 @@ class Gate:
             self.server.open_requests.add(context)
             stack.callback(self.server.open_requests.discard, context)
             if not await _while_connected(self.app, scope, body, receive, send):
-                self.server.metrics.disconnects += 1
+                context.metrics.add("disconnects")
+
+    def _metrics_of(self, scope: Scope) -> Metrics:
+        """Return the counters of whoever asks; of all that is let in without a key, and of what is not, one."""
+        return self.server.metrics.of(scope.get("seedbed.owner", ""))
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
         """Return the owner of a request. Raises ApiError for one that is not allowed."""

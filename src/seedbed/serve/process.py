@@ -65,7 +65,7 @@ class HttpServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """End what removed keys have running. Return True to stop now; called ten times a second."""
         self._state.end_removed()
-        idle = not self._state.metrics.in_flight
+        idle = not self._state.in_flight
         if self._state.draining and (idle or time.monotonic() > self._until):
             self.should_exit = True
         return await super().on_tick(counter)

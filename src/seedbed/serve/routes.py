@@ -28,14 +28,19 @@ router = APIRouter(route_class=JsonRoute)
 async def health(context: Here) -> Response:
     """Report whether the server takes requests."""
     status = "draining" if context.server.draining else "ok"
-    body = {"status": status, "instance": context.server.instance, "in_flight": context.server.metrics.in_flight - 1}
+    body = {"status": status, "instance": context.server.instance, "in_flight": context.server.in_flight - 1}
     return JSONResponse(body, 503 if context.server.draining else 200)
 
 
 @router.get("/metrics")
 async def metrics(context: Here) -> Response:
-    """Counters for Prometheus."""
-    text = context.server.metrics.text(context.server.pool.stats())
+    """Counters for Prometheus: a key's own, and for an admin key those of all, with the engines' state."""
+    server = context.server
+    all_ = server.keys is None or server.keys.is_admin(context.owner)
+    if all_:
+        text = server.metrics.text(server.in_flight, server.pool.stats())
+    else:
+        text = context.metrics.text(sum(one.owner == context.owner for one in server.open_requests))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
@@ -83,7 +88,7 @@ async def embeddings(body: EmbeddingRequest, context: Here) -> Response:
         embedding = coded if body.encoding_format == "base64" else found.tolist()
         data.append({"object": "embedding", "index": index, "embedding": embedding})
     read = sum(map(len, prompts))
-    context.server.metrics.prompt_tokens += read
+    context.metrics.add("prompt_tokens", read)
     used = {"prompt_tokens": read, "total_tokens": read}
     table = {"object": "list", "data": data, "model": body.model, "usage": used}
     return JSONResponse(table, headers=provenance(served))
