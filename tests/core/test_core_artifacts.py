@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -306,3 +308,29 @@ def test_a_name_of_another_kind_is_not_taken(tmp_path: Path) -> None:
         (nameless.path / "a").write_text("3")
     with pytest.raises(UsageError):
         library.name("mine", nameless.result)
+
+
+def test_a_name_never_points_to_what_was_removed_meanwhile(library: Library) -> None:
+    made = store(library, b"x")
+    library.remove(made.id)
+    with pytest.raises(NotFoundError, match="fresh cannot point to it"):
+        library.name("fresh", made)
+    assert library.names() == {}
+
+
+def test_names_given_while_artifacts_go_point_to_what_is_there(library: Library) -> None:
+    kept = store(library, b"kept")
+
+    def work(number: int) -> None:
+        made = store(library, bytes([number]))
+        with suppress(NotFoundError):
+            library.name("shared", made if number % 2 else kept)
+        if number % 3 == 0:
+            library.remove(made.id)
+        elif number % 3 == 1:
+            library.unname("shared")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(60)))
+    assert library.bad_names() == {}
+    assert library.get(kept.id).id == kept.id

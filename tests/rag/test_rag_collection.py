@@ -19,6 +19,7 @@ from foreign_files import text_pdf
 from serving import add_model
 from sound_store import verify
 
+from seedbed.app.documents import adding
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import CapacityError, ConfigError, CorruptError, NewerError, NotFoundError, UsageError
 from seedbed.documents.limits import Limits
@@ -319,6 +320,25 @@ def test_a_missing_store_is_no_empty_one(library: Library, collection: Collectio
     with pytest.raises(CorruptError, match="store of the collection notes is missing"):
         Collection.open(library, "notes")
     assert not (collection.folder / "store.sqlite").exists()
+
+
+def test_a_collection_removed_while_it_is_read_into_is_said(library: Library, folder: Path) -> None:
+    def add() -> None:
+        with adding(library, "other", {}) as made:
+            made.add([str(folder)])
+            remove(library, "other")
+
+    with pytest.raises(NotFoundError, match="the collection other is gone"):
+        add()
+    assert "other" not in names(library)
+
+
+def test_a_collection_removed_meanwhile_is_not_made_again_by_its_settings(library: Library) -> None:
+    with closing(Collection.create(library, "other", {"embedder": "none"})) as opened:
+        remove(library, "other")
+        with pytest.raises(NotFoundError, match="the collection other is gone"):
+            opened.embed("tfidf")
+    assert "other" not in names(library)
 
 
 def test_missing_settings_are_said_and_can_be_written_anew(library: Library, collection: Collection) -> None:

@@ -124,7 +124,7 @@ def lasting(work: Work, home: Path, files: Path) -> float:
 def faults(work: Work, home: Path, files: Path) -> list[str]:
     """Return the faults of a library after a kill: before and after the command has been completed."""
     found = [f"before: {one}" for one in _inconsistent(home)]
-    ended = cli_runs.run(cli_runs.with_paths((work.again or work.line).split(), files), home)
+    ended = cli_runs.run(cli_runs.with_paths((work.again or work.line).split(), files), home, seconds=120)
     if ended.code not in work.codes:
         found.append(f"again: {ended}")
     found += [f"after: {one}" for one in _inconsistent(home)]
