@@ -109,7 +109,7 @@ def damaged_json(data: bytes, header: int, rng: random.Random) -> bytes:
             for _ in range(rng.choice((1, 30, 200))):
                 holder[key] = rng.choice(([holder[key]], {"type": "Sequence", "normalizers": [holder[key]]}))
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = json.loads(json.dumps(rng.choice(VALUES)))  # a copy: later mutations go into it
         if not value:
             break
     text = json.dumps(value)
