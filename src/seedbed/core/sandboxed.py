@@ -15,8 +15,8 @@ import platform
 import signal
 import struct
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,23 @@ def _set_alarm(seconds: float) -> None:
     """End this process after so many seconds, whatever code it is in; never with 0."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+@contextmanager
+def tightened(memory_bytes: int) -> Iterator[None]:
+    """Lower this process's cap of memory, for a while, to the address space it holds now and so much more."""
+    if not (now := _address_space()):
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    cap = now + memory_bytes if soft == resource.RLIM_INFINITY else min(now + memory_bytes, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _address_space() -> int:

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.nn.lora import Adapter, LowRank
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -69,7 +69,8 @@ def read_peft(folder: Path) -> Adapter:
     """
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise NotFoundError(f"{folder} holds no adapter", why=f"{CONFIG} or {WEIGHTS} is missing", fix="check the path")
-    try:
+    what, fix = f"{folder} is not a readable adapter", "export it again"
+    with library_errors(lambda why: CorruptError(what, why=why, fix=fix)):
         settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         check_kind(settings, str(folder))
         stored = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
@@ -81,17 +82,6 @@ def read_peft(folder: Path) -> Adapter:
         if left := [name for name in stored if ".lora_" in name and name not in used]:
             raise ValueError(f"{left[0]} belongs to no layer's pair of parts")
         return Adapter(additions, rest)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        SafetensorError,
-        re.error,
-    ) as error:
-        raise CorruptError(f"{folder} is not a readable adapter", why=repr(error), fix="export it again") from error
 
 
 def _trained_whole(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from seedbed.core import config as settings
 from seedbed.core import files
 from seedbed.core.artifacts import Artifact
 from seedbed.core.errors import CorruptError, UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.models.config import AnyConfig, EncoderDecoderConfig, ModelConfig, stacks
 from seedbed.models.decoder import Decoder
 from seedbed.models.factory import AnyModel, skeleton
@@ -196,10 +196,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Map a weights file into memory, if it holds exactly these names and shapes."""
-    try:
+    fix = "restore it or train again"
+    with library_errors(lambda why: CorruptError(f"{path} cannot be read", why=why, fix=fix)):
         stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CorruptError(f"{path} cannot be read", why=str(error), fix="restore it or train again") from error
     if {n: t.shape for n, t in stored.items()} != {n: t.shape for n, t in wanted.items()}:
         different = sorted(stored.keys() ^ wanted.keys()) or sorted(
             name for name in wanted if stored[name].shape != wanted[name].shape

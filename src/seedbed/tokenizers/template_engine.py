@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -36,9 +37,16 @@ class _Generation(Extension):
 def render(template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, object]) -> str:
     """Render a template. Raises UsageError where it is not valid, refuses these messages, or reaches too far."""
     given = {"tools": None, "documents": None} | dict(variables)
-    try:
+    with _refusals():
         return _compile(template).render(messages=[dict(message) for message in messages], **given)
-    except (jinja2.TemplateError, TypeError, ArithmeticError, LookupError, ValueError, OverflowError) as error:
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise UsageError for what Jinja finds wrong with a template, or the template with the messages."""
+    try:
+        yield
+    except (jinja2.TemplateError, TypeError, ArithmeticError, LookupError, ValueError, AttributeError) as error:
         line = getattr(error, "lineno", None)
         place = f", line {line}" if line else ""
         raise UsageError(
@@ -49,8 +57,9 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], variables: Mapp
 
 
 def variables_of(template: str) -> list[str]:
-    """Return the names of the variables that a template reads and that are not its engine's own."""
-    return sorted(meta.find_undeclared_variables(_environment().parse(template)) - {*_environment().globals})
+    """Return the names of the variables that a template reads and that are not its engine's own; raises UsageError."""
+    with _refusals():
+        return sorted(meta.find_undeclared_variables(_environment().parse(template)) - {*_environment().globals})
 
 
 def texts_of(template: str) -> list[str]:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seedbed.core import sandbox
 from seedbed.core.errors import CapacityError, DataError
+from seedbed.core.sandboxed import tightened
 from seedbed.tokenizers.bounds import all_steps
 from seedbed.tokenizers.chat_template import DEFAULT_TEMPLATE, check_budget
 from seedbed.tokenizers.sentencepiece_model import damaged_tokenizer
@@ -84,7 +83,7 @@ def exercise(tokenizer: Tokenizer) -> None:
     tokenizer.chat_template = DEFAULT_TEMPLATE  # a foreign one is no matter of this child
     found = (tokenizer.hash, tokenizer.unk_id, tokenizer.is_lossless, tokenizer.wrap_ids, tokenizer.special_ids)
     assert found
-    with _tightened(_PROBE_MEMORY):
+    with tightened(_PROBE_MEMORY):
         for text in _probes(tokenizer.table):
             ids = tokenizer.encode(text)
             tokenizer.decode(ids)
@@ -111,23 +110,6 @@ def _own_texts(table: Mapping[str, Any]) -> Iterator[str]:
             yield from re.sub(r"\\.", "", pattern.get("Regex") or "")[:200]
     longest = sorted(table["model"]["vocab"], key=lambda entry: -len(entry if isinstance(entry, str) else entry[0]))[:2]
     yield from (entry if isinstance(entry, str) else entry[0] for entry in longest)
-
-
-@contextmanager
-def _tightened(memory_bytes: int) -> Iterator[None]:
-    """Lower this process's cap of memory to what it holds now and so much more."""
-    if sys.platform != "linux":
-        yield
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (min(now + memory_bytes, soft), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from torch import Tensor
 
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.formats.gguf.header import read_header
 from seedbed.formats.mapped_file import MappedFile
 from seedbed.formats.safetensors.file import DTYPES
@@ -109,9 +110,9 @@ def open_gguf(path: Path) -> GgufFile:
         UsageError: it is no GGUF file, or of a version or byte order that is not read.
         CorruptError: its header is wrong, or it ends early.
     """
-    try:
-        return GgufFile(path)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", why="no such file", fix="check the path") from error
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"{path} cannot be read", why=str(error), fix="fetch or copy it again") from error
+    fix = "fetch or copy it again"
+    with library_errors(lambda why: CorruptError(f"{path} cannot be read", why=why, fix=fix)):
+        try:
+            return GgufFile(path)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no file {path}", why="no such file", fix="check the path") from error

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from seedbed.core import files
 from seedbed.core.errors import CorruptError, NotFoundError, UsageError
+from seedbed.core.library_errors import library_errors
 from seedbed.formats.mapped_file import MappedFile
 
 DTYPES: Mapping[str, torch.dtype] = {  # the format's names of element types, those that PyTorch has too
@@ -94,13 +95,16 @@ def open_file(path: Path) -> SafetensorsFile:
     Raises:
         NotFoundError: there is no such file. CorruptError: the header is wrong, or the file ends early.
     """
-    try:
-        return SafetensorsFile(path)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", why="no such file", fix="check the path") from error
-    except (OSError, SafetensorError, ValueError) as error:
-        why, fix = files.mistaken(path) or (_reason(path, error), "fetch or copy it again")
-        raise CorruptError(f"{path} cannot be read", why=why, fix=fix) from error
+    with library_errors(lambda why: _damaged(path, why)):
+        try:
+            return SafetensorsFile(path)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no file {path}", why="no such file", fix="check the path") from error
+
+
+def _damaged(path: Path, why: str) -> CorruptError:
+    why, fix = files.mistaken(path) or (_reason(path, why), "fetch or copy it again")
+    return CorruptError(f"{path} cannot be read", why=why, fix=fix)
 
 
 def _read_header(path: Path) -> dict[str, TensorEntry]:
@@ -125,9 +129,8 @@ def _read_header(path: Path) -> dict[str, TensorEntry]:
     return dict(sorted(entries.items(), key=lambda pair: pair[1].start))
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path, text: str) -> str:
     """Return the library's message; where the file has other bytes than its header says, that it ends early too."""
-    text = str(error) or type(error).__name__
     short = any(sign in text for sign in ("not fully covered", "header length", "header too small"))
     return (
         f"{text}; it has {path.stat().st_size} bytes: the download or copy ended early, or went on" if short else text
