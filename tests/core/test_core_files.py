@@ -120,3 +120,13 @@ def test_canonical_json_does_not_depend_on_order() -> None:
     assert files.canonical_json({"b": [1, (2,)], "a": "ü"}) == '{"a":"ü","b":[1,[2]]}'
     with pytest.raises(ValueError, match="Out of range"):
         files.canonical_json(float("nan"))
+
+
+def test_a_text_is_read_only_from_a_file_of_its_size(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("é\r\nb\rc".encode())
+    assert files.read_text(tmp_path / "a") == (tmp_path / "a").read_text(encoding="utf-8") == "é\nb\nc"
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(10**11)
+    for path in (tmp_path / "hole", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"it has more than|it is no regular"):
+            files.read_text(path, 1000)

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedbed.core.errors import CapacityError, DataError
-from seedbed.documents.compression import open_bytes
+from seedbed.documents import reading
+from seedbed.documents.compression import is_compressed, kind_of, open_bytes
+from seedbed.documents.document import Document
+from seedbed.documents.formats import FORMATS
 from seedbed.documents.limits import Limits
 from seedbed.documents.reading import fingerprint, read
 
@@ -119,3 +124,33 @@ def test_a_file_that_states_no_size_is_counted() -> None:
     assert path.stat().st_size == 0
     with pytest.raises(CapacityError, match="too large"):
         fingerprint(path, str(path), Limits(text_bytes=100))
+
+
+SPELLINGS = st.tuples(
+    st.sampled_from(sorted(FORMATS)),
+    st.sampled_from(["", ".gz", ".xz", ".zst"]),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.booleans(),
+    st.sampled_from(["", ".", " ", ". .", "\u200b", "\xa0"]),
+)
+
+
+@given(SPELLINGS)
+def test_a_suffix_is_known_however_it_is_spelled(spelling: tuple[str, str, list[bool], bool, str]) -> None:
+    kind, packing, large, wide, end = spelling
+    written = "".join(one.upper() if big else one for one, big in zip(kind + packing, large * 2, strict=False))
+    wider = "".join(chr(ord(one) + 0xFEE0) if one.isalnum() else one for one in written)
+    path = Path(f"a.b{wider if wide else written}{end}")
+    assert (kind_of(path), is_compressed(path)) == (kind, bool(packing))
+
+
+@pytest.mark.parametrize("name", ["a.Pdf", "a.PDF.", "a.ｐｄｆ", "a.pdf ", "a.DOCX", "a.XLSX.GZ", "a.Epub\u200b"])
+def test_no_spelling_keeps_a_container_out_of_its_own_process(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(reading, "read_isolated", lambda name, *_: iter([Document(asked.append(name) or "a", "text")]))
+    data = b"PK\x03\x04 or what it says"
+    (tmp_path / name).write_bytes(gzip.compress(data) if "GZ" in name else data)
+    assert [one.text for one in read(tmp_path / name)] == ["text"]
+    assert len(asked) == 1

@@ -171,3 +171,13 @@ def test_what_is_taken_in_again_below_a_folder_is_read(tmp_path: Path) -> None:
     listed = git(tmp_path, "ls-files", "-o", "--exclude-standard").split()
     assert listed == [".gitignore", "build2/yes.txt"]
     assert [file.path for file in folder_files(tmp_path)] == ["build2/yes.txt"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 12 + "b", "*" * 300 + "b", "[a-z]*" * 12 + "9", "*[!b]" * 12 + "b", "*?a" * 12 + "b"]
+)
+def test_a_pattern_of_many_stars_takes_no_time(tmp_path: Path, pattern: str) -> None:
+    fill(tmp_path, "a" * 200 + ".txt", ".gitignore")
+    (tmp_path / ".gitignore").write_text(pattern + "\n")
+    assert len(list(source_files(str(tmp_path)))) == 1

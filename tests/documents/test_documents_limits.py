@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -170,6 +172,34 @@ def test_entities_that_expand_each_other(tmp_path: Path, encoding: str, padding:
     error = refusal(tmp_path / "a.docx", word("", {"word/document.xml": laughs.encode(encoding)}))
     assert isinstance(error, DataError)
     assert "document type" in error.why
+
+
+@pytest.mark.parametrize("name", ["a.xml", "A.XML", "_rels/A.Rels", "document.bin", "document", "a.xml.", "slide.Xml"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32-le", "utf-7", "cp037"])
+@pytest.mark.parametrize("before", ["", " " * 5000])
+def test_a_declaration_is_found_in_every_spelling(name: str, encoding: str, before: str) -> None:
+    stated = encoding.removesuffix("-sig").upper() if encoding != "utf-7" else "Unicode-1-1-UTF-7"
+    head, rest = f'<?xml version="1.0" encoding="{stated}"?>', f"{before}{DOCTYPE}<a>&l11;</a>"
+    data = (head + rest).encode(encoding)
+    if encoding == "utf-7":  # each character may be written in two ways
+        data = head.encode() + before.encode() + rest.replace("<!", "+ADwAIQ-").encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(name, data)
+    with pytest.raises(DataError):
+        check_zip(stream, "a.docx", Limits())
+
+
+def test_pieces_of_nothing_do_not_hide_how_a_part_begins() -> None:
+    stream, empty = io.BytesIO(), b"\x00\x00\x00\xff\xff" * 20_000
+    packed = empty + zlib.compress(DOCTYPE.encode(), wbits=-15)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("part", packed)
+        info = archive.infolist()[0]
+        info.compress_type, info.file_size, info.CRC = zipfile.ZIP_DEFLATED, len(DOCTYPE), zlib.crc32(DOCTYPE.encode())
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        check_zip(stream, "a.docx", Limits())
+    assert "document type" in caught.value.why
 
 
 def test_an_entity_does_not_read_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from seedbed.core import files
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import UsageError
 from seedbed.core.progress import say
@@ -92,7 +93,7 @@ def _held_out(library: Library, loaded: Loaded[AnyModel], text: Path | None) -> 
     if text is None:
         return from_corpus(loaded.artifact, library, TOKENS)
     try:
-        return from_text(text.read_text(encoding="utf-8"), loaded.tokenizer, str(text))
+        return from_text(files.read_text(text), loaded.tokenizer, str(text))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text} cannot be read", why=str(error), fix="give a UTF-8 text file") from error
 

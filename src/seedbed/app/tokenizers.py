@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from seedbed.core.artifacts import Artifact, Library
 from seedbed.core.errors import DataError, NotFoundError, UsageError
-from seedbed.core.progress import track
+from seedbed.core.files import open_regular
+from seedbed.core.progress import say, track
+from seedbed.documents.file_walk import LEAVES, WalkRules, folder_files
+from seedbed.documents.readers import Skipped
 
 if TYPE_CHECKING:
     from seedbed.corpus.document import Split
@@ -40,17 +44,27 @@ def _read_text(path: Path) -> Iterator[str]:
     """Yield the text of a file, or of all .txt files of a folder, a block at a time."""
     if not path.exists():
         raise NotFoundError(f"there is no text {path}", why="no such file or folder", fix="check the path")
-    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
-    if not files:
+    paths = _text_files(path) if path.is_dir() else [path]
+    if not paths:
         fix = "build a corpus from it (`seedbed corpus build`), which reads many formats"
         raise DataError(f"{path} holds no .txt file", why="a folder is read for its .txt files only", fix=fix)
-    for file in files:
+    for file in paths:
         try:
-            with file.open(encoding="utf-8") as stream:
+            with io.TextIOWrapper(open_regular(file), encoding="utf-8") as stream:
                 while block := stream.read(_BLOCK):
                     yield block
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{file} cannot be read as text", why=str(error), fix="give a UTF-8 text file") from error
+
+
+def _text_files(folder: Path) -> list[Path]:
+    """Return the .txt files of a folder; links that leave it are not followed, and said."""
+    left: list[Skipped] = []
+    rules = WalkRules(ignore=False)
+    found = sorted(one.location for one in folder_files(folder, rules, left.append) if one.path.endswith(".txt"))
+    if left:
+        say(f"left out: {len(left):,} {LEAVES}; name what they lead to by itself")
+    return found
 
 
 def comparison_text(library: Library, first: Artifact | None, path: Path | None) -> Iterator[str]:

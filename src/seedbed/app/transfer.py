@@ -54,6 +54,7 @@ def import_published(
     if not path.exists():
         why = f"{path.absolute()} does not exist"
         raise NotFoundError(f"there is no {path}", why=why, fix="check the path, or `seedbed pull` it")
+    files.check_regular(path)
     if path.is_file() and form_of(path.name):
         fix = f"`seedbed corpus pairs {path}` for conversations, `seedbed corpus build {path}` for text"
         raise UsageError(f"{path} is no model", why="it is a file of data", fix=fix)

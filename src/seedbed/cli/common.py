@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from seedbed.core import files
-from seedbed.core.errors import UsageError
+from seedbed.core.errors import CapacityError, UsageError
 from seedbed.core.terminal import echo, harmless, json_text
 from seedbed.core.units import bytes_text, minute_text
 
+_MAX_INPUT = 10_000_000  # bytes
 _TIMES, _IDS = ("created", "updated", "added"), ("id", "digest", "sha256", "pid")
 _TITLES = {"bytes": "size"}
 
@@ -69,7 +70,13 @@ def plain_line(text: str) -> str:
 
 def read_text(argument: str) -> str:
     """Return the text itself, or all of standard input for ``-``; raises as :func:`input_text`."""
-    return argument if argument != "-" else input_text(sys.stdin.buffer.read())
+    if argument != "-":
+        return argument
+    data = sys.stdin.buffer.read(_MAX_INPUT + 1)
+    if len(data) > _MAX_INPUT:
+        why = f"it has more than {_MAX_INPUT:,} bytes"
+        raise CapacityError("standard input is too long", why=why, fix="give a part, or add it with `seedbed docs add`")
+    return input_text(data)
 
 
 def input_text(data: bytes) -> str:

@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from seedbed.core.errors import ConfigError, NotFoundError, did_you_mean
+from seedbed.core.files import read_text
 from seedbed.core.origin import Origin as Origin
 
 T = TypeVar("T")
 _ENVIRONMENT = "SEEDBED_"
+_MOST = 10_000_000  # bytes of a recipe
 
 
 def setting(
@@ -167,7 +169,7 @@ def describe(settings: Any, prefix: str = "") -> Iterator[SettingDoc]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, _MOST)
     except FileNotFoundError as error:
         fix = "check the path; see `recipes/`"
         raise NotFoundError(f"there is no recipe {path}", why="the file does not exist", fix=fix) from error

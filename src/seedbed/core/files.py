@@ -43,6 +43,26 @@ def open_regular(path: Path) -> BufferedReader:
         raise
 
 
+def read_text(path: Path, most: int = 100_000_000) -> str:
+    """Read a regular file of UTF-8. Raises OSError: as :func:`open_regular`, or it has more than ``most`` bytes."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EINVAL, f"it has more than {most:,} bytes, the most of a file of its kind", str(path))
+    return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_regular(path: Path) -> None:
+    """Check that a path is a regular file, or a folder of such files and of folders; links may lead to them.
+
+    Raises UsageError: it is, or holds, a pipe, a socket or a device, which would keep its reader waiting.
+    """
+    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if one.exists() and not one.is_file() and not one.is_dir():
+            fix = "take it out of the folder" if one != path else "name a file or a folder"
+            raise UsageError(f"{one} cannot be read", why="it is a pipe, a socket or a device", fix=fix)
+
+
 def _require_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, NOT_REGULAR, str(path))

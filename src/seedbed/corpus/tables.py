@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import UsageError
+from seedbed.core.files import open_regular
 from seedbed.corpus.tally import Tally
 from seedbed.documents.compression import damage_reported, kind_of, open_bytes
 from seedbed.documents.encoding import open_text
@@ -125,7 +126,7 @@ def _parquet(path: Path, name: str) -> Iterator[Any]:
     require_parquet()
     parquet: Any = importlib.import_module("pyarrow.parquet")  # an extra; its errors are OSError and ValueError
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_regular(path) as opened, parquet.ParquetFile(opened) as file:
             for batch in file.iter_batches(_PARQUET_ROWS):
                 yield from batch.to_pylist()
     except ValueError as error:

@@ -10,10 +10,11 @@ import gzip
 import io
 import lzma
 import tempfile
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol, cast
 
 import zstandard
@@ -33,13 +34,22 @@ _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 def kind_of(path: Path) -> str:
     """Return the suffix that says what is inside, in lower case: ``.txt`` for ``a.txt.gz``."""
-    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return inner.suffix.lower()
+    named = _plain(path)
+    return (named.with_suffix("") if named.suffix in COMPRESSED else named).suffix
 
 
 def is_compressed(path: Path) -> bool:
     """Return whether the name says that the file is compressed."""
-    return path.suffix.lower() in COMPRESSED
+    return _plain(path).suffix in COMPRESSED
+
+
+def _plain(path: Path) -> PurePath:
+    """Return a file's name in one spelling: small, ordinary letters, without the dots and spaces that may end it.
+
+    Every question about a suffix is asked of this, so that no spelling of one changes how a file is read.
+    """
+    name = unicodedata.normalize("NFKC", path.name).casefold()
+    return PurePath("".join(one for one in name if unicodedata.category(one)[0] != "C").rstrip(". ") or "-")
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -50,7 +60,7 @@ def open_bytes(path: Path) -> BinaryIO:
             the compressed data is damaged.
     """
     raw = open_regular(path)
-    match path.suffix.lower():
+    match _plain(path).suffix:
         case ".gz":
             return _Unpacked(gzip.GzipFile(fileobj=raw), raw)
         case ".xz":

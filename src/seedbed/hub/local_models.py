@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.files import read_text
 from seedbed.hub.model_files import INDEX, WHOLE
 
 Program = Literal["hf", "lmstudio", "ollama"]
@@ -84,7 +85,7 @@ def _ollama() -> Iterator[FoundModel]:
     for manifest in sorted(root.glob("manifests/*/*/*/*")):
         host, owner, model, tag = manifest.relative_to(root / "manifests").parts
         try:
-            layers = json.loads(manifest.read_text(encoding="utf-8"))["layers"]
+            layers = json.loads(read_text(manifest))["layers"]
             digest = next(str(one["digest"]) for one in layers if one["mediaType"] == _OLLAMA_MODEL)
         except (OSError, ValueError, KeyError, TypeError, StopIteration):
             continue

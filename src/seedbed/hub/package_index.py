@@ -12,6 +12,7 @@ from __future__ import annotations
 import netrc
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from seedbed.hub.repository import Address, Listing, RemoteFile
 _TIMEOUT = 30.0
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-_MAX_PAGE = 50_000_000
+_MAX_PAGE, _PAGE_SECONDS = 50_000_000, 120.0
 _SHA256, _FILE_NAME = re.compile(r"[0-9a-f]{64}"), re.compile(r"[\w.+!-]+\.whl", re.ASCII)
 
 
@@ -136,15 +137,13 @@ class PackageIndex:
             )
         try:
             with self.client(url) as client:
-                answer = client.get(_without_password(url), headers={"accept": _ACCEPT})
+                answer = _bounded_page(client, _without_password(url))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise self.no_answer(url, error) from error
         if answer.status_code == 404:
             return []
         if answer.status_code != 200:
             raise self.refusal(url, answer.status_code)
-        if len(answer.content) > _MAX_PAGE:
-            raise self.refusal(url, 200)
         try:
             return list(_wheels(answer, url, address))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -240,6 +239,26 @@ class WheelHost:
     def no_answer(self, error: Exception) -> SeedbedError:
         """Return the error of a host that does not answer."""
         return self.index.no_answer(self.wheel.url, error)
+
+
+def _bounded_page(client: httpx.Client, url: str) -> httpx.Response:
+    """Fetch a page whole. Raises httpx.TransportError: it is too large, takes too long, or is packed unusually.
+
+    What is unpacked is counted as it comes: gzip gives at most a thousand times what it got, other packings far more.
+    """
+    data, deadline = bytearray(), time.monotonic() + _PAGE_SECONDS
+    headers = {"accept": _ACCEPT, "accept-encoding": "gzip"}
+    with client.stream("GET", url, headers=headers) as answer:
+        if answer.headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "identity", ""):
+            raise httpx.ReadError("the page is packed in a way that was not asked for")
+        for block in answer.iter_bytes():
+            data += block
+            if len(data) > _MAX_PAGE:
+                raise httpx.ReadError(f"the page has more than {_MAX_PAGE:,} bytes")
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f"the page takes more than {_PAGE_SECONDS:g} s")
+    kept = [(name, value) for name, value in answer.headers.items() if not name.startswith("content-encoding")]
+    return httpx.Response(answer.status_code, headers=kept, content=bytes(data), request=answer.request)
 
 
 def version_of(address: Address) -> Version:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seedbed.core.errors import UsageError
+from seedbed.core.files import read_text
 
 PYPI = "https://pypi.org/simple"
 _TRUE = ("1", "true", "yes", "on", "y", "t")
@@ -99,7 +100,7 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
 def _file(path: Path) -> dict[str, str]:
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(read_text(path))
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}
     sections = [dict(parser[name]) for name in ("global", "download") if name in parser]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.parser
 import json
 import shutil
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from seedbed.core.errors import CorruptError, NotFoundError, UsageError
 from seedbed.hub.model_files import INDEX, WHOLE, ModelFiles, choose_model_files, needs_index, shards_of
 from seedbed.hub.repository import Address, Listing, RemoteFile, check_path
 
-_MAX_METADATA = 1_000_000
+_MAX_METADATA, _MAX_INDEX = 1_000_000, 20_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ def _shards(path: Path, prefix: str) -> list[str]:
     """Return the files that a wheel's index of shards names. Raises CorruptError where it is none."""
     with _opened(path) as archive:
         try:
-            return shards_of(dict(json.loads(archive.read(prefix + INDEX))))
+            with archive.open(prefix + INDEX) as file:
+                text = file.read(_MAX_INDEX + 1)
+            if len(text) > _MAX_INDEX:
+                raise ValueError(f"it has more than {_MAX_INDEX:,} bytes")
+            return shards_of(dict(json.loads(text)))
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise CorruptError(f"{INDEX} of {path.name} is damaged", why=str(error), fix="pull again") from error
 
@@ -115,7 +120,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             if kinds - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:  # others unpack without any limit
                 raise zipfile.BadZipFile("it is compressed in another way than wheels are")
             names = [info.filename for info in archive.infolist()]
-            if len(names) != len(set(names)):
+            if len(names) != len({unicodedata.normalize("NFKC", name).casefold() for name in names}):
                 raise zipfile.BadZipFile("it holds two files of one name")
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

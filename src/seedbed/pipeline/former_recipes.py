@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from seedbed.core import files
 from seedbed.core.errors import ConfigError
 
 _FORMER = {"corpus", "use_corpus", "tokenizer", "model", "pretrain", "pretraining", "chat", "finetune", "baselines"}
@@ -20,7 +21,7 @@ _TRAIN = {"kind": "train", "objective": "causal_lm"}
 def refuse_former(path: Path) -> None:
     """Raise ConfigError with the new text for a recipe of the former form."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(files.read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return  # whoever reads it next says so
     if "stage" not in table and (found := sorted(_FORMER & table.keys())):

@@ -7,17 +7,24 @@ refused: the standard forbids it (ECMA-376 part 2, 7.1.4), and entities that exp
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from seedbed.documents.declared_encoding import codec_name
 from seedbed.documents.limits import Limits, too_large, unreadable
 
 _BLOCK = 1 << 16
 _GRACE = 10_000_000
 """Bytes below which the ratio does not matter."""
+_HEAD = 4096
+_MAINFRAME = "<?xm".encode("cp037")
+_PICTURES = (".svg", ".html", ".htm", ".xhtml")
+_STATED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"'>]*)["']""")
+_OPEN_ENCODINGS = ("utf-8", "utf-16", "ascii", "iso8859-", "cp125")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -41,9 +48,12 @@ def check_zip(stream: BinaryIO, source: str, limits: Limits, *, office: bool = T
     _check_declared(members, source, limits)
     total = packed = 0
     for member in members:
-        is_xml = office and member.filename.endswith((".xml", ".rels"))
+        is_xml = False
         end = b""
-        for block in _unpacked(stream, member, source):
+        for number, block in enumerate(_with_head(_unpacked(stream, member, source))):
+            if number == 0 and office:
+                is_xml = _is_xml(block, member)
+                _check_encoding(block, member, source)
             total += len(block)
             _check_size(total, packed + member.compress_size, source, limits)
             letters = (end + block).replace(b"\0", b"").upper() if is_xml else b""  # UTF-16 has zeros between them
@@ -52,6 +62,37 @@ def check_zip(stream: BinaryIO, source: str, limits: Limits, *, office: bool = T
             end = block[-64:]
         packed += member.compress_size
     stream.seek(0)
+
+
+def _with_head(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield blocks, the first of which has the beginning of a part, however small the pieces are that it came in."""
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= _HEAD:
+            yield head
+            break
+    else:
+        yield head
+    yield from blocks
+
+
+def _is_xml(head: bytes, member: zipfile.ZipInfo) -> bool:
+    """Return whether a part is XML by its name, or by its beginning: no name is needed to be read as such.
+
+    Pictures and pages begin alike and may declare a type; no reader looks at them.
+    """
+    name = member.filename.casefold()
+    start = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    return name.endswith((".xml", ".rels")) or (start[:1] in (b"<", b"") and not name.endswith(_PICTURES))
+
+
+def _check_encoding(block: bytes, member: zipfile.ZipInfo, source: str) -> None:
+    """Refuse XML in an encoding in which a declaration would not be found, such as UTF-7; the standard has none."""
+    stated = _STATED.match(block.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe"))
+    odd = stated and not codec_name(stated[1].decode("latin-1")).startswith(_OPEN_ENCODINGS)
+    if odd or block.startswith(_MAINFRAME):
+        raise unreadable(source, f"{member.filename} is in an encoding that Office files never have")
 
 
 def _check_declared(members: list[zipfile.ZipInfo], source: str, limits: Limits) -> None:
