@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from seedbed.inference.engine import Engine, EngineLimits
 from seedbed.inference.parameters import Sampling
 from seedbed.inference.request import Event, Request
+from seedbed.inference.scheduler import BESIDE_OTHERS, FEW
 
 
 def ask(name: str, owner: str, length: int, reply: int, salt: str = "") -> Request:
@@ -89,3 +91,25 @@ def test_everything_ends_with_the_bytes_of_its_solo_run(seed: int, exact: bool) 
 def _sort(events: Iterable[Event], found: dict[str, list[Event]]) -> None:
     for event in events:
         found[event.request_id].append(event)
+
+
+def test_a_step_that_writes_for_a_guest_computes_few_rows_of_a_hog() -> None:
+    """Readers wait for whole steps: a hog's replies take turns, and so do the parts of its prompts."""
+    runner = HashRunner(exact=True, block_count=400)
+    engine = Engine(runner, [])
+    for number in range(50):
+        engine.add(ask(f"many{number}", "hog", 5, 900))
+    for _ in range(60):
+        engine.step()
+    for number in range(5):
+        engine.add(ask(f"long{number}", "hog", 900, 5))
+    engine.add(ask("few", "guest", 5, 30))
+    first_step(engine, "few")
+    written = Counter[str]()
+    for _ in range(25):
+        before = runner.rows
+        written.update(event.request_id for event in engine.step())
+        assert runner.rows - before <= 1 + FEW + BESIDE_OTHERS
+    counts = [written[f"many{number}"] for number in range(50)]
+    assert max(counts) - min(counts) <= 1
+    assert sum(counts) >= 24 * FEW

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Set
 from dataclasses import dataclass, field
 
 from seedbed.inference.grammar import Matcher
@@ -23,6 +23,8 @@ from seedbed.inference.request import Request
 from seedbed.inference.runner import BLOCK, Runner, TokenChunk
 
 BESIDE = 128  # positions of prompts in a step that also writes replies: their readers wait for the whole step
+BESIDE_OTHERS = 32  # of one owner's prompts, where replies of others are written
+FEW = 8  # replies that an owner may write in a step beside fewer of all others
 
 
 @dataclass(eq=False)
@@ -42,6 +44,7 @@ class Running:
     slot: int = -1  # names it to the runner while it runs; -1 while it waits
     proposal: list[int] = field(default_factory=list)  # guesses at the next tokens, computed along with the newest one
     hashes: list[bytes] = field(default_factory=list)  # the chain over its full blocks, as far as it was needed
+    turn: int = 0  # in which its newest token was last computed
     published: int = 0  # how many of its blocks others may find
     echoed: list[float | None] | None = None  # the prompt's own log-probabilities collected so far
     echoed_top: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
@@ -65,6 +68,26 @@ class Running:
     def echoing(self) -> bool:
         """Tell whether the prompt's own log-probabilities are still to be collected."""
         return self.request.echo and not self.written
+
+
+@dataclass
+class _Room:
+    """Positions of prompts that a step has room for: ``left`` in all, ``beside`` an owner's where others write."""
+
+    left: int
+    beside: int
+    writers: Set[str]
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def of(self, owner: str) -> int:
+        """Return an owner's."""
+        return min(self.left, self.beside - self.taken[owner]) if self.writers - {owner} else self.left
+
+    def take(self, owner: str, count: int) -> int:
+        """Take so many of an owner's, and return them."""
+        self.taken[owner] += count
+        self.left -= count
+        return count
 
 
 class Scheduler:
@@ -116,19 +139,23 @@ class Scheduler:
     def plan(self) -> list[tuple[Running, TokenChunk]]:
         """Return the chunks of the next step; call after :meth:`make_room` and the proposals."""
         self._admit_newcomers()
-        ready = [one for one in self.running if one.decoding]
+        ready = self._writing()
         work = [(one, self._decode(one)) for one in ready]
         budget = self.step_tokens - sum(len(chunk.tokens) for _, chunk in work)
         budget = min(budget, BESIDE) if ready else budget
-        behind = [one for one in self.running if not one.decoding]
-        for sequence, allowed in self._shares(behind, budget).items():
-            for chunk in self._prefill(sequence, allowed):
-                work.append((sequence, chunk))
-                budget -= len(chunk.tokens)
-        while budget > 0 and (newcomer := self._admit(self._next_owner())):
-            for chunk in self._prefill(newcomer, budget):
-                work.append((newcomer, chunk))
-                budget -= len(chunk.tokens)
+        room = _Room(budget, BESIDE_OTHERS if self.exact else BLOCK, {one.request.owner for one in ready})
+        for sequence, allowed in self._shares(room).items():
+            work += [(sequence, chunk) for chunk in self._prefill(sequence, allowed)]
+        full = set[str]()
+        while room.left and (owner := self._next_owner(full)) is not None:
+            if not room.of(owner):
+                full.add(owner)
+            elif newcomer := self._admit(owner):
+                chunks = list(self._prefill(newcomer, room.of(owner)))
+                room.take(owner, sum(len(chunk.tokens) for chunk in chunks))
+                work += [(newcomer, chunk) for chunk in chunks]
+            else:
+                break
         return work
 
     def _admit_newcomers(self) -> None:
@@ -137,24 +164,45 @@ class Scheduler:
         while (owner := self._next_owner(busy)) is not None and self._admit(owner, may_preempt=True):
             busy.add(owner)
 
-    def _shares(self, behind: Sequence[Running], budget: int) -> dict[Running, int]:
+    def _writing(self) -> list[Running]:
+        """Return the sequences that write in this step: of an owner as many as of all others together, or a few.
+
+        All wait for a step, which takes longer the more it computes; an owner's own take turns.
+        """
+        ready = [one for one in self.running if one.decoding]
+        counts = Counter(one.request.owner for one in ready)
+        alone = {one.request.owner for one in self.running} <= counts.keys() and len(counts) == 1
+        found = []
+        for owner, count in counts.items():
+            own = [one for one in ready if one.request.owner == owner]
+            if not alone and count > (most := max(FEW, len(ready) - count)):
+                own.sort(key=lambda one: one.turn)
+                for one in own[most:]:
+                    one.proposal = []
+                del own[most:]
+            found += own
+        for one in found:
+            one.turn = next(self._turns)
+        return found
+
+    def _shares(self, room: _Room) -> dict[Running, int]:
         """Return the tokens of each prompt that are computed in this step: blocks, of each owner in turn."""
         left: dict[str, deque[Running]] = {}
-        for one in behind:
-            left.setdefault(one.request.owner, deque()).append(one)
+        for one in self.running:
+            if not one.decoding:
+                left.setdefault(one.request.owner, deque()).append(one)
         self._served = {owner: turn for owner, turn in self._served.items() if owner in left}
         found: dict[Running, int] = {}
-        while left and budget > 0:
+        while left and room.left:
             owner = min(left, key=lambda one: (self._served.get(one, -1), left[one][0].arrival))
             self._served[owner] = next(self._turns)
             sequence = left[owner][0]
             wanted = len(sequence.tokens) - sequence.computed - found.get(sequence, 0)
-            share = min(wanted, BLOCK, budget)
+            share = room.take(owner, min(wanted, BLOCK, room.of(owner)))
             found[sequence] = found.get(sequence, 0) + share
-            budget -= share
             if share == wanted:
                 left[owner].popleft()
-            if not left[owner]:
+            if not left[owner] or not room.of(owner):
                 del left[owner]
         return found
 
