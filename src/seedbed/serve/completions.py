@@ -25,6 +25,7 @@ async def encode_prompts(
     several = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if len(several) > 128:
         raise refuse("too many prompts", why=f"{len(several)} are given, 128 are allowed", fix="send fewer at once")
+    context.check_length(*(one for one in several if isinstance(one, str)))
     return [await context.work(encode, one) if isinstance(one, str) else list(one) for one in several]
 
 

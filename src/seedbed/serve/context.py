@@ -132,8 +132,15 @@ class RequestContext:
         self.require()
         return await self.server.executors.work.run(self.owner, function, *args, **kwargs)
 
+    def check_length(self, *texts: str) -> None:
+        """Raise ApiError for a prompt's texts that are too long to be tokenized."""
+        if (length := sum(map(len, texts))) > (most := self.server.settings.text_chars):
+            why = f"it has {length:,} characters, {most:,} are tokenized at once"
+            raise ApiError(413, "the prompt is too long", why=why, fix="send less", code="context_length_exceeded")
+
     async def answer(self, served: Served, task: ReplyTask) -> Job:
         """Ask for the replies to a conversation; they end with the request."""
+        self.check_length(*(message.text for message in task.messages))
         prompt = await self.work(_encode, _prompts(served, task), task)
         make = partial(ReplyBuilder, served.tokenizer, task.sampling.stop, bool(task.toolbox), task.wants_logprobs)
         builders = [make(len(prompt), task.guarded) for _ in range(task.replies)]

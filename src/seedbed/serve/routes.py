@@ -102,13 +102,16 @@ async def tokenize(body: TokenizeRequest, context: Here) -> Response:
     served = await context.any_model(body.model)
     tokenizer = served.tokenizer
     if body.messages is not None:
+        context.check_length(*(one.text for one in messages_of(body.messages)))
         messages, prompts = messages_of(body.messages), _encoder(served, body)
         encode = partial(prompts.encode, messages, add_generation_prompt=body.add_generation_prompt)
         ids = await context.work(encode)
     else:
+        context.check_length(body.prompt or "")
         ids = await context.work(served.encode, body.prompt or "", around=body.add_special_tokens)
     strings = {"token_strs": await context.work(tokenizer.pieces, ids)} if body.return_token_strs else {}
-    return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings})
+    found = {"tokens": ids, "count": len(ids), "max_model_len": served.window, **strings}
+    return await context.work(JSONResponse, found)  # of a long text it takes a while
 
 
 def _encoder(served: Served | ServedEncoder, body: TokenizeRequest) -> PromptEncoder:

@@ -27,6 +27,7 @@ class ServeSettings:
     drain_seconds: float = setting(
         30.0, "Time for running requests to end when the server is told to stop.", at_least=0
     )
+    text_chars: int = setting(1_000_000, "Longest text that is tokenized for one prompt.", at_least=1)
     work_waiting: int = setting(256, "Requests of one key that may wait to be tokenized.", at_least=1)
     chains: int = setting(16, "Questions to documents that are answered at once.", at_least=1)
     key_chains: int = setting(4, "Of these, questions of one key.", at_least=1)
