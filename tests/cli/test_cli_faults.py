@@ -92,6 +92,17 @@ def test_a_library_that_may_only_be_read_is_read(home: Path, tmp_path: Path, com
     check("read-only", command, ended, copy)
 
 
+def test_a_library_that_may_only_be_read_is_served_and_talked_with(home: Path, tmp_path: Path) -> None:
+    copy = cli_runs.copied(home, tmp_path / "home")
+    cli_runs.may_only_be_read(copy)
+    talk = ["chat", "tiny", "--once", "hello", "--max-tokens", "2"]
+    talked = cli_runs.run(talk, copy, cli_runs.without_rights)
+    served = cli_runs.run(["serve", "tiny", "--port", "0"], copy, cli_runs.without_rights, 5)
+    cli_runs.open_again(copy)
+    assert talked.code == 0, talked
+    assert "/v1" in served.out, served
+
+
 @pytest.mark.parametrize("fault", ["clock back", "clock forward"])
 @pytest.mark.parametrize("command", [*READS, "docs add", "corpus build", "keys create"])
 def test_nothing_depends_on_the_clock(home: Path, tmp_path: Path, fault: str, command: str) -> None:

@@ -3,6 +3,7 @@ where files have contents: with conversations and with stores."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.core.errors import DataError, SeedbedError
-from seedbed.core.sqlite import File
+from seedbed.core.sqlite import Connection, File
 
 SCHEMA = "CREATE TABLE notes (text TEXT)"
 
@@ -66,3 +67,13 @@ def test_a_wrong_statement_is_no_fault_of_the_file(file: File) -> None:
 
 def test_it_is_its_owners_alone(file: File) -> None:
     assert Path(file.path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_file_and_its_log_are_their_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with Connection(tmp_path / "some.sqlite3", "") as made:
+            made.run("PRAGMA journal_mode = WAL; CREATE TABLE texts (text TEXT)")
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    finally:
+        os.umask(before)

@@ -196,11 +196,17 @@ def _announced(
     started = iso_time(time.time())
     running = RunningServer(os.getpid(), f"http://{shown}:{port}", tuple(names), server.instance, started)
     path = _file_of(running.pid, library)
-    files.write_json(path, asdict(running))
+    try:
+        files.write_json(path, asdict(running))
+    except OSError as error:
+        if not files.is_read_only(error):
+            raise
+        say(f"`seedbed ps` will not list this server: {error}")
     try:
         yield running
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _greet(running: RunningServer, locked: bool, key: str, example: str, as_json: bool) -> None:

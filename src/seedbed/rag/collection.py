@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from seedbed.chat.tracing import Trace
 from seedbed.core import config
 from seedbed.core.artifacts import Library
 from seedbed.core.errors import NotFoundError, UsageError
+from seedbed.core.files import new_directory
 from seedbed.core.leftovers import remove_directory
 from seedbed.core.locking import locked
 from seedbed.core.references import check_name
@@ -98,8 +100,9 @@ class Collection:
         check_embedder(settings, library, key)  # fail before anything is written
         with locked(folder.parent):
             if not (folder / SETTINGS).is_file():  # else another process has made it meanwhile
-                Store(folder / STORE).close()  # first: settings without a store would be a loss
-                write_settings(folder / SETTINGS, settings)
+                with nullcontext(folder) if folder.exists() else new_directory(folder) as place:
+                    Store(place / STORE).close()
+                    write_settings(place / SETTINGS, settings)
         return cls(folder, library, key)
 
     @classmethod
@@ -370,8 +373,7 @@ def home(library: Library) -> Path:
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's collections."""
-    found = {path.parent.name for file in (SETTINGS, STORE) for path in home(library).glob(f"[!.]*/{file}")}
-    return sorted(found)
+    return sorted({path.parent.name for one in (SETTINGS, STORE) for path in home(library).glob(f"[!.]*/{one}")})
 
 
 def remove(library: Library, name: str) -> None:
