@@ -73,6 +73,17 @@ def test_normalizers_that_expand_are_refused_when_loaded(normalizer: dict[str, A
     assert time.monotonic() - started < 1
 
 
+def spelled(times: int) -> Tokenizer:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return Tokenizer.from_json(table(pre_tokenizer={"type": "Sequence", "pretokenizers": [byte_level] * times}), EOS)
+
+
+def test_bytes_spelled_again_and_again_are_refused_when_loaded() -> None:
+    assert spelled(1).encode("a") == spelled(2).encode("a") == [VOCABULARY["a"]]
+    with pytest.raises(CorruptError, match="is not a tokenizer"):
+        spelled(50)
+
+
 def test_normalizers_of_published_tokenizers_are_within_the_bound() -> None:
     charsmap = bytes(4) + "ﷺ".encode() * 6
     import base64

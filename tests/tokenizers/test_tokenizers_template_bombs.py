@@ -81,3 +81,14 @@ def test_both_sides_render_the_same() -> None:
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+LONG_SUM = "{{ " + "bos_token + " * 205 + "bos_token }}"  # Jinja writes more parentheses than Python reads
+
+
+@pytest.mark.parametrize(("name", "template"), [("render", "{{ 'a'"), ("variables", "{{ 'a'"), ("render", LONG_SUM)])
+def test_a_template_that_is_no_program_says_so_itself(name: str, template: str) -> None:
+    order = {"messages": ASK, "variables": {}} if name == "render" else {}
+    with pytest.raises(UsageError, match="cannot be rendered") as refused:
+        OPERATIONS[name](template=template, **order)
+    assert "SyntaxError" in refused.value.why

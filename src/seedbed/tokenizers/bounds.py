@@ -111,9 +111,10 @@ def _is_scored(entry: Any) -> bool:
 
 def _check_normalizer(table: Mapping[str, Any]) -> None:
     steps = list(all_steps(table, "normalizer"))
-    growth = math.prod(map(_growth, steps))
+    spelled = sum(step["type"] == "ByteLevel" for step in all_steps(table, "pre_tokenizer"))
+    growth = math.prod(map(_growth, steps)) * 2 ** max(0, spelled - 1)  # bytes of bytes' letters, and so on
     if growth > MOST_GROWTH:
-        raise ValueError(f"its normalizer makes up to {growth:.0f} characters of one, at most {MOST_GROWTH} may be")
+        raise ValueError(f"its normalizer and cut make up to {growth:.3g} characters of one, {MOST_GROWTH} may be")
     before = growth * sum(len(step["prepend"]) for step in steps if step["type"] == "Prepend")
     if before > MOST_PUT_BEFORE:
         raise ValueError(f"its normalizer puts {before:.0f} characters before a text, at most {MOST_PUT_BEFORE} may be")

@@ -46,7 +46,9 @@ def _refusals() -> Iterator[None]:
     """Raise UsageError for what Jinja finds wrong with a template, or the template with the messages."""
     try:
         yield
-    except (jinja2.TemplateError, TypeError, ArithmeticError, LookupError, ValueError, AttributeError) as error:
+    except (MemoryError, RecursionError):  # of the sandbox around us
+        raise
+    except Exception as error:  # Python's SyntaxError too: Jinja writes a program
         line = getattr(error, "lineno", None)
         place = f", line {line}" if line else ""
         raise UsageError(
