@@ -17,8 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
 
 import cli_runs
-
-import kills
+import killed_runs
 
 
 def main() -> None:
@@ -26,25 +25,27 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--only", action="append", choices=list(kills.WORK))
+    parser.add_argument("--only", action="append", choices=list(killed_runs.WORK))
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run(Path(folder), told.seed, told.count, told.only or list(kills.WORK))
+        run(Path(folder), told.seed, told.count, told.only or list(killed_runs.WORK))
 
 
 def run(root: Path, seed: int, count: int, names: list[str]) -> None:
     """Kill each command in turn."""
     home, files = root / "home", root / "files"
     cli_runs.build(home)
-    kills.write_recipe(files)
-    longest = {name: kills.lasting(kills.WORK[name], cli_runs.copied(home, root / name), files) for name in names}
+    killed_runs.write_recipe(files)
+    longest = {
+        name: killed_runs.lasting(killed_runs.WORK[name], cli_runs.copied(home, root / name), files) for name in names
+    }
     chance, killed, bad, began = random.Random(seed), Counter[str](), 0, time.monotonic()
     for number in range(count):
         name, copy = names[number % len(names)], cli_runs.copied(home, root / f"run{number}")
         seconds = chance.uniform(0, longest[name])
-        ended = kills.kill(cli_runs.with_paths(kills.WORK[name].line.split(), files), copy, seconds)
+        ended = killed_runs.kill(cli_runs.with_paths(killed_runs.WORK[name].line.split(), files), copy, seconds)
         killed[name] += ended.code < 0
-        if faults := kills.faults(kills.WORK[name], copy, files):
+        if faults := killed_runs.faults(killed_runs.WORK[name], copy, files):
             bad += 1
             print(f"{name} after {seconds:.3f} s: {faults}", flush=True)
         shutil.rmtree(copy)

@@ -17,7 +17,7 @@ from seedbed.chat.conversations import ConversationEntry, Conversations
 from seedbed.chat.messages import Message, ToolCall, Usage
 from seedbed.chat.summary import Summary
 from seedbed.core.artifacts import Library
-from seedbed.core.errors import CorruptError, NotFoundError, SeedbedError, UsageError
+from seedbed.core.errors import CorruptError, NewerError, NotFoundError, SeedbedError, UsageError
 
 CALL = ToolCall("c1", "look", '{"at": "it"}')
 TURN = [
@@ -186,7 +186,7 @@ def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     later = sqlite3.connect(path)
     later.execute("PRAGMA user_version=9")
     later.close()
-    with pytest.raises(UsageError, match="another version of seedbed"):
+    with pytest.raises(NewerError, match="made by a newer seedbed"):
         Conversations(path)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cli_runs
-import kills
+import killed_runs
 import pytest
 
 SEED, EACH = 20261201, 2
@@ -19,17 +19,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("kills") / "home"
     patch.setenv("SEEDBED_HOME", str(home))
     cli_runs.build(home)
-    kills.write_recipe(home.parent / "files")
+    killed_runs.write_recipe(home.parent / "files")
     yield home
     patch.undo()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", kills.WORK)
+@pytest.mark.parametrize("name", killed_runs.WORK)
 def test_a_killed_command_leaves_a_consistent_library(home: Path, tmp_path: Path, name: str) -> None:
-    work, files = kills.WORK[name], home.parent / "files"
-    longest = kills.lasting(work, cli_runs.copied(home, tmp_path / "whole"), files)
-    for number, seconds in enumerate(kills.moments(SEED, longest, EACH)):
+    work, files = killed_runs.WORK[name], home.parent / "files"
+    longest = killed_runs.lasting(work, cli_runs.copied(home, tmp_path / "whole"), files)
+    for number, seconds in enumerate(killed_runs.moments(SEED, longest, EACH)):
         copy = cli_runs.copied(home, tmp_path / f"home{number}")
-        kills.kill(cli_runs.with_paths(work.line.split(), files), copy, seconds)
-        assert kills.faults(work, copy, files) == [], (name, seconds)
+        killed_runs.kill(cli_runs.with_paths(work.line.split(), files), copy, seconds)
+        assert killed_runs.faults(work, copy, files) == [], (name, seconds)
