@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,9 +29,13 @@ from seedbed.serve.context import Server
 from seedbed.serve.errors import error_response, malformed
 from seedbed.serve.middleware import RAW_HEADERS, Gate
 
+SWITCH_SECONDS = 0.0005
+"""Time a thread keeps Python's lock while another waits: the event loop asks for it many times a request."""
+
 
 async def run(server: Server, listening: socket.socket, models: Sequence[str], ready: Callable[[], None]) -> None:
     """Load ``models``, call ``ready``, and serve until told to stop."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     for name in models:
         async with server.pool.lease(name):
             pass
