@@ -35,7 +35,6 @@ def run(root: Path, seed: int, count: int, names: list[str]) -> None:
     """Kill each command in turn."""
     home, files = root / "home", root / "files"
     cli_runs.build(home)
-    killed_runs.write_recipe(files)
     longest = {
         name: killed_runs.lasting(killed_runs.WORK[name], cli_runs.copied(home, root / name), files) for name in names
     }
@@ -48,6 +47,8 @@ def run(root: Path, seed: int, count: int, names: list[str]) -> None:
         if faults := killed_runs.faults(killed_runs.WORK[name], copy, files):
             bad += 1
             print(f"{name} after {seconds:.3f} s: {faults}", flush=True)
+        if number % 50 == 49:
+            print(f"{number + 1} runs, {killed.total()} killed before their end, {bad} with a fault", flush=True)
         shutil.rmtree(copy)
         for made in files.glob("OUT*"):
             shutil.rmtree(made)

@@ -72,6 +72,14 @@ def test_every_command_is_in_the_table() -> None:
     assert set(cli_runs.leaves()) == set(COMMANDS)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in ("serve", "demo")])
+def test_only_those_that_are_named_end_with_an_error_without_a_fault(home: Path, tmp_path: Path, command: str) -> None:
+    copy = cli_runs.copied(home, tmp_path / "home")
+    ended = cli_runs.run(cli_runs.arguments(command, home.parent / "files"), copy, seconds=120)
+    assert (ended.code != 0) == (command in cli_runs.REFUSED), ended
+
+
 @pytest.mark.parametrize("command", QUICK)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_ends_in_three_lines(home: Path, tmp_path: Path, fault: str, command: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("kills") / "home"
     patch.setenv("SEEDBED_HOME", str(home))
     cli_runs.build(home)
-    killed_runs.write_recipe(home.parent / "files")
     yield home
     patch.undo()
 
@@ -33,3 +33,5 @@ def test_a_killed_command_leaves_a_consistent_library(home: Path, tmp_path: Path
         copy = cli_runs.copied(home, tmp_path / f"home{number}")
         killed_runs.kill(cli_runs.with_paths(work.line.split(), files), copy, seconds)
         assert killed_runs.faults(work, copy, files) == [], (name, seconds)
+        for made in files.glob("OUT*"):
+            shutil.rmtree(made)

@@ -83,9 +83,43 @@ COMMANDS: dict[str, str] = {
     "tokenizer rm": "pieces --yes --force",
     "tokenizer show": "pieces",
     "tokenizer train": "text --algorithm byte --name other",
-    "train": "RECIPE",
+    "train": "RECIPE.toml",
 }
-"""A command → arguments with which it works, as far as that needs no network, no recipe and no run."""
+"""A command → arguments with which it works, but for those of :data:`REFUSED`."""
+REFUSED = frozenset(
+    {"predict", "pull", "push", "search", "stop", "runs compare", "runs rm", "runs show"}
+)  # they end with an error without any fault too: they need a network, a server, a run or a model with a head
+RECIPE = """
+name = "short"
+[[stage]]
+kind = "corpus"
+[[stage.settings.sources]]
+name = "text"
+path = "{text}"
+licence = "MIT"
+[[stage]]
+kind = "tokenizer"
+[stage.settings]
+kind = "byte"
+[[stage]]
+kind = "tokens"
+[[stage]]
+name = "pretrain"
+kind = "train"
+objective = "causal_lm"
+source = "packed"
+[stage.model]
+depth = 1
+context = 32
+[stage.settings]
+steps = 3
+sample_seconds = 0.0
+warmup = 1
+batch = 2
+save_every = 1
+evaluate_every = 0
+evaluate_batches = 1
+"""
 SECONDS = 20  # of a command; `serve` and `demo` go on by themselves
 
 
@@ -124,7 +158,7 @@ def build(home: Path) -> None:
     rows = [f'{{"de": "das Haus {n} ist alt", "en": "house {n} is old and grey"}}' for n in range(50)]
     (files / "PAIRS").mkdir()
     (files / "PAIRS" / "pairs.jsonl").write_text("\n".join(rows))
-    (files / "RECIPE").write_text("[[stage]]\nkind = 'none'\n")
+    (files / "RECIPE.toml").write_text(RECIPE.format(text=files / "TEXT"))
     os.environ["SEEDBED_HOME"] = str(home)
     library = Library(home)
     for name, seed in (("tiny", 1), ("twin", 2)):

@@ -20,38 +20,6 @@ from seedbed.core.artifacts import Library
 from seedbed.rag.collection import Collection
 from seedbed.rag.collection import names as collections
 
-RECIPE = """
-name = "short"
-[[stage]]
-kind = "corpus"
-[[stage.settings.sources]]
-name = "text"
-path = "{text}"
-licence = "MIT"
-[[stage]]
-kind = "tokenizer"
-[stage.settings]
-kind = "byte"
-[[stage]]
-kind = "tokens"
-[[stage]]
-name = "pretrain"
-kind = "train"
-objective = "causal_lm"
-source = "packed"
-[stage.model]
-depth = 1
-context = 32
-[stage.settings]
-steps = 3
-sample_seconds = 0.0
-warmup = 1
-batch = 2
-save_every = 1
-evaluate_every = 0
-evaluate_batches = 1
-"""
-
 
 @dataclass(frozen=True)
 class Work:
@@ -82,11 +50,6 @@ WORK = {
     "export": Work("export tiny --output OUT", again="export tiny --output OUT2"),
     "serve": Work("serve tiny --port 0", again="ps"),
 }
-
-
-def write_recipe(files: Path) -> None:
-    """Put a recipe of some seconds beside the texts."""
-    (files / "RECIPE.toml").write_text(RECIPE.format(text=files / "TEXT"))
 
 
 def kill(told: list[str], home: Path, seconds: float) -> Ended:
