@@ -255,6 +255,7 @@ def test_the_draft_comes_while_the_model_writes(live: Live, library: Library) ->
     """The first piece is here while the engine still works; when the client leaves, the rest is not written."""
     add_model(library, "wide", 5, window=20_000)
     asked = {"model": "wide", **body(chain="stuff"), "max_tokens": 4000, "temperature": 0, "stream": True}
+    asked["repetition_guard"] = False  # which would end it after some lines, before a slow reader has seen the first
     with live.client.stream("POST", CHAT, json=asked) as response:
         for line in response.iter_lines():
             if '"draft"' in line:
